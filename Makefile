@@ -1,0 +1,40 @@
+# Every target prepares .venv first; bash_files/setup.sh installs only what changed.
+SHELL := bash
+with := source bash_files/setup.sh && "$$python"
+.DEFAULT_GOAL := help
+.PHONY: help setup run check format test test-slow bench ci clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## make .venv and install what requirements.txt and the extra `dev` list
+	@bash bash_files/setup.sh dev
+
+run: ## SimCLR on the embedded digits, the shortest whole run
+	@bash bash_files/run_contrastive.sh
+
+check: setup ## formatting, lint, types, import order
+	@$(with) -m ruff format --check
+	@$(with) -m ruff check
+	@$(with) -m pyright
+	@$(with) .venv/bin/lint-imports
+
+format: setup ## format and repair what ruff can
+	@$(with) -m ruff format
+	@$(with) -m ruff check --fix
+
+test: setup ## all tests but the slow ones; ARGS="-k dcl" passes anything on to pytest
+	@$(with) -m pytest -m "not slow" $(ARGS)
+
+test-slow: setup ## the tests that take minutes
+	@$(with) -m pytest -m slow $(ARGS)
+
+bench: setup ## ours beside a peer, ratios printed
+	@for script in benchmarks/*.py; do echo "== $$script" && ($(with) "$$script") || exit 1; done
+
+ci: ## what must pass before a change lands: setup, check, test
+	@bash .ci/run
+
+clean: ## caches and build leftovers; .venv and trained_models stay
+	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .import_linter_cache
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Linear evaluation: a classifier on the frozen features of a run, top-1 and top-5.
+#
+#   bash bash_files/run_linear.sh [RUN_ID | FOLDER] [FLAG ...]
+#
+# Without a run: the newest in trained_models. Data set and encoder are the run's.
+# Expected after run_contrastive.sh, 2 CPU cores: <FIGURE> s, top-1 <FIGURE> %.
+set -euo pipefail
+called_from=$PWD
+source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+
+if [[ $# -gt 0 && $1 != -* ]]; then
+    run=$1
+    if [[ -d trained_models/$1 ]]; then run=trained_models/$1; fi
+    if [[ ! -d $run && -d $called_from/$1 ]]; then run=$called_from/$1; fi
+    shift
+else
+    newest=$(ls -t trained_models/*/encoder.safetensors 2>/dev/null | head -n 1) || true
+    run=$(dirname "$newest")
+fi
+if [[ ! -f $run/config.json ]]; then
+    echo "run_linear.sh: no run in $run; bash bash_files/run_contrastive.sh makes one" >&2
+    exit 2
+fi
+of_run() { "$python" -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' \
+    "$run/config.json" "$1"; }
+
+exec "$python" main_linear.py "$(of_run dataset)" "$(of_run encoder)" \
+    --pretrained_feature_extractor "$run" \
+    --epochs 100 --optimizer sgd --scheduler step --lr 0.1 --lr_decay_steps 60 80 --weight_decay 0 \
+    --batch_size 256 "$@"

@@ -1,0 +1,1 @@
+"""cl, the reference laboratory for contrastive learning."""

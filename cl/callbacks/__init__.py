@@ -1,0 +1,1 @@
+"""What only looks: without all of these a run would learn the same numbers."""

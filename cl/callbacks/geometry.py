@@ -1,0 +1,109 @@
+"""Each epoch, at next to no cost: kNN, and whether the embeddings still fill their space."""
+
+import warnings
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import Tensor
+
+from cl import distributed, measures
+from cl.callbacks.stop import Stop
+from cl.data.batch import Batch
+from cl.knn import knn
+from cl.logs import MONITORS
+from cl.nets.heads import each_view
+
+
+class Geometry(Callback):
+    """Each epoch: kNN on the validation set, and whether the embeddings still fill their space.
+
+    The neighbours are the newest training features, as the training saw them, so that no image is
+    embedded twice. A collapse (all embeddings alike, or all on one line) is said loudly.
+
+    Args:
+        on_collapse: `stop` ends the run with exit code 3.
+        bank: how many of the newest training samples are neighbours.
+        queries: how many validation samples are classified, evenly spread.
+    """
+
+    def __init__(
+        self, on_collapse: Literal["warn", "stop"], bank: int = 8192, queries: int = 2048
+    ) -> None:
+        self.on_collapse, self.bank, self.queries = on_collapse, bank, queries
+        self.known: list[tuple[Tensor, Tensor]] = []
+        self.asked: list[tuple[Tensor, Tensor]] = []
+        self.last: Tensor | None = None
+        self.warned = False
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        self.last = outputs["h"]
+        self.known.append((outputs["h"][0], batch.labels))
+        share = -(-self.bank // distributed.world_size())
+        while sum(len(y) for _, y in self.known[1:]) >= share:
+            self.known.pop(0)
+
+    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.asked = []
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        everything = trainer.datamodule.source.val  # pyright: ignore[reportAttributeAccessIssue]
+        stride = -(-len(everything) // self.queries)
+        chosen = batch.index % stride == 0
+        self.asked.append((outputs["h"][chosen], batch.labels[chosen]))
+
+    @torch.no_grad()
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.last is None or trainer.sanity_checking:
+            return
+        bank, classes = (torch.cat(part) for part in zip(*self.known, strict=True))
+        bank, classes = (distributed.gather(t, dim=0)[0] for t in (bank, classes))
+        h, labels = (torch.cat(part) for part in zip(*self.asked, strict=True))
+        right = (knn(bank[classes >= 0], classes[classes >= 0], h) == labels)[labels >= 0]
+        counts = distributed.total(torch.stack([right.sum(), (labels >= 0).sum()]))
+        pl_module.log("val/knn_top1", counts[0] / counts[1].clamp(min=1), logger=False)
+        self.look(trainer, pl_module)
+
+    def look(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Measure the newest embeddings, and say when they have collapsed."""
+        assert self.last is not None
+        pl_module.eval()  # so that no BatchNorm statistic of the projector moves
+        z = each_view(pl_module.projector, self.last).float()  # pyright: ignore[reportArgumentType]
+        pl_module.train()
+        z, _ = distributed.gather(z)
+        values = (
+            measures.embedding_std(z[0]),
+            measures.effective_rank(z[0]),
+            measures.alignment(z),
+            measures.uniformity(z[0]),
+        )
+        for name, value in zip(MONITORS, values, strict=True):
+            pl_module.log(name, value, logger=False)
+        std, rank = float(values[0]), float(values[1])
+        if std >= 0.05 and rank >= 1.5:
+            return
+        what = (
+            f"COLLAPSED at step {trainer.global_step}: embedding std {std:.4f} (1 fills the "
+            f"sphere, 0 is one point), effective rank {rank:.1f} of {z.shape[-1]}"
+        )
+        if self.on_collapse == "stop":
+            raise Stop(f"{what}; ended by --on_collapse stop", 3)
+        if not self.warned:
+            warnings.warn(f"{what}; --on_collapse stop would end the run", stacklevel=2)
+        self.warned = True

@@ -1,0 +1,82 @@
+"""The run's checkpoint every epoch and on a signal, always at the end of a step."""
+
+import signal
+import warnings
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Checkpoint
+
+from cl import checkpoints, distributed
+from cl.callbacks.stop import Stop
+from cl.data.batch import Batch
+
+
+class Saver(Checkpoint):
+    """`last.ckpt` and `encoder.safetensors` every epoch and on a signal, at a step's end.
+
+    SIGINT and SIGTERM are only noted when they come; the step in progress is finished and saved,
+    then the run ends with the exit code that is usual for the signal. A second Ctrl-C ends at once.
+
+    Args:
+        folder: the run's.
+        about: what `cl.checkpoints.save_encoder` writes beside the weights.
+    """
+
+    def __init__(self, folder: Path, about: dict[str, Any]) -> None:
+        self.folder, self.about = folder, about
+        self.signal = 0
+        self.before: dict[int, Any] = {}
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.before = {s: signal.signal(s, self.note) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        self.before = {}
+
+    def note(self, number: int, _: FrameType | None) -> None:
+        self.signal = number
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        if not trainer.is_last_batch:  # the last batch's checkpoint is the epoch's
+            self.end_if_asked(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.save(trainer, pl_module)
+        self.end_if_asked(trainer, pl_module, saved=True)
+
+    def end_if_asked(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, saved: bool = False
+    ) -> None:
+        """Every process hears of a signal to one of them, and all save the same step."""
+        number = int(distributed.largest(torch.tensor(self.signal, device=pl_module.device)))
+        if not number:
+            return
+        if not saved:
+            self.save(trainer, pl_module)
+        name = signal.Signals(number).name
+        raise Stop(f"{name}: step {trainer.global_step} is saved", 128 + number)
+
+    def save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        try:
+            trainer.save_checkpoint(self.folder / checkpoints.LAST)
+            if trainer.is_global_zero:
+                encoder = pl_module.encoder
+                assert isinstance(encoder, torch.nn.Module)
+                file = self.folder / checkpoints.ENCODER
+                checkpoints.save_encoder(encoder, file, self.about)
+        except OSError as error:  # a full disk: the training and the checkpoint before go on
+            warnings.warn(f"step {trainer.global_step} is NOT saved: {error}", stacklevel=2)

@@ -1,0 +1,99 @@
+"""Means of the training numbers every few steps and each epoch, and the ledger of steps."""
+
+import time
+from collections import Counter
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+
+from cl import distributed
+from cl.data.batch import Batch
+
+
+class Watch(Callback):
+    """Means of the training numbers every `every` steps and each epoch, to all loggers at once.
+
+    Lightning's own `self.log` costs half a millisecond a call; this adds to tensors on the device
+    and only looks at them when a row is due. It is also the ledger: an epoch that ends with other
+    than the planned number of steps is an error.
+    """
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self.sums: Counter[str] = Counter()
+        self.epoch_sums: Counter[str] = Counter()
+        self.rate, self.since, self.images = 0.0, time.perf_counter(), 0
+        self.steps_done = 0
+        self.shown: dict[str, float] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.since = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.steps_done = 0
+
+    def on_train_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+    ) -> None:
+        self.steps_done = batch_idx + 1
+        self.images += len(batch.labels) * distributed.world_size()
+        for key, value in [*outputs["log"].items(), ("n", 1)]:
+            self.sums[key] += value
+            self.epoch_sums[key] += value
+        last = trainer.is_last_batch
+        if trainer.global_step % self.every == 0 and not last:
+            self.write(trainer, self.means(self.sums))
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.clock()
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.since = time.perf_counter()  # validation is not training's time
+        if self.epoch_sums["n"]:
+            mean = self.means(self.epoch_sums.copy())["train/loss"]
+            pl_module.log("train/loss", mean, logger=False)  # what the schedule `reduce` follows
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        planned = int(trainer.num_training_batches)
+        if self.steps_done != planned and trainer.global_step != trainer.max_steps:
+            raise RuntimeError(
+                f"epoch {trainer.current_epoch} ended after {self.steps_done} of {planned} steps"
+            )
+        watched = {
+            key: float(value)
+            for key, value in trainer.callback_metrics.items()
+            if key.startswith(("val/", "monitor/"))
+        }
+        self.write(trainer, self.means(self.epoch_sums) | watched)
+        self.sums.clear()
+
+    def clock(self) -> None:
+        """Bring the images per second up to date."""
+        now = time.perf_counter()
+        if self.images:
+            self.rate = self.images / (now - self.since)
+        self.since, self.images = now, 0
+
+    def means(self, sums: Counter[str]) -> dict[str, float]:
+        """Mean over the steps and all processes; the sums start again."""
+        n = sums.pop("n")
+        names = sorted(sums)
+        total = distributed.total(torch.stack([torch.as_tensor(sums[k]).float() for k in names]))
+        sums.clear()
+        return dict(zip(names, (total / (n * distributed.world_size())).tolist(), strict=True))
+
+    def write(self, trainer: pl.Trainer, row: dict[str, float]) -> None:
+        if self.images:
+            self.clock()
+        row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
+        row["images_per_s"] = round(self.rate, 1)
+        self.shown |= row
+        for logger in trainer.loggers:
+            logger.log_metrics({"epoch": trainer.current_epoch, **row}, trainer.global_step)

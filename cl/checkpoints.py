@@ -1,0 +1,193 @@
+"""Checkpoints: written so that a crash loses nothing, read as data and never as code.
+
+A run's folder holds `last.ckpt` (everything a resumed run needs), the one before it as
+`previous.ckpt`, their sha256 sums, and `encoder.safetensors` under the keys its model has in timm.
+This is the only file that touches one of them.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+LAST, PREVIOUS, ENCODER = "last.ckpt", "previous.ckpt", "encoder.safetensors"
+
+
+class SafeIO(TorchCheckpointIO):
+    """Writes beside, flushes to the disk, then renames; keeps the checkpoint before; checks sums."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        assert storage_options is None
+        path = Path(path)
+        new = path.with_suffix(".new")
+        with new.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        digest = sha256(new)
+        if path.exists():
+            keep_previous(path)
+        # The sum goes first: a crash between the two leaves the old file, whose sum then differs
+        # and is refused in favour of its copy under `previous`.
+        sum_of(path).write_text(f"{digest}  {path.name}\n")
+        new.replace(path)
+
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        assert weights_only is not False, "checkpoints are data"
+        return torch.load(intact(Path(path)), map_location=map_location, weights_only=True)
+
+
+def keep_previous(path: Path) -> None:
+    """The checkpoint at `path` also becomes `previous.ckpt`, unless it is damaged itself."""
+    if not valid(path):
+        return
+    previous = path.with_name(PREVIOUS)
+    sum_of(previous).write_text(f"{sha256(path)}  {previous.name}\n")
+    spare = previous.with_suffix(".new")
+    spare.unlink(missing_ok=True)
+    try:
+        os.link(path, spare)
+    except OSError:  # a file system without hard links
+        shutil.copy2(path, spare)
+    spare.replace(previous)
+
+
+def sha256(path: Path) -> str:
+    """The sum of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sum_of(path: Path) -> Path:
+    """Where the sum of a checkpoint stands, in the format of `sha256sum --check`."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def valid(path: Path) -> bool:
+    """Whether a checkpoint is there and equals its sum (one without a sum counts as whole)."""
+    if not path.exists():
+        return False
+    return not sum_of(path).exists() or sum_of(path).read_text().split()[0] == sha256(path)
+
+
+def intact(path: Path) -> Path:
+    """The checkpoint itself, or with a warning the one before it when it is damaged.
+
+    Raises:
+        ValueError: neither is whole.
+    """
+    if valid(path):
+        return path
+    previous = path.with_name(PREVIOUS)
+    if valid(previous):
+        warnings.warn(f"{path} is damaged or half written; going on from {previous}", stacklevel=2)
+        return previous
+    raise ValueError(f"{path} is damaged (its sha256 differs) and there is no whole {previous}")
+
+
+def resumable(given: str | Path) -> Path:
+    """The checkpoint of `--resume_training_from`: a run's folder or a file.
+
+    Raises:
+        ValueError: there is none.
+    """
+    path = Path(given)
+    path = path / LAST if path.is_dir() else path
+    if not path.exists() and not path.with_name(PREVIOUS).exists():
+        raise ValueError(f"--resume_training_from {given}: no {LAST} there")
+    return path
+
+
+def save_encoder(encoder: nn.Module, path: Path, about: Mapping[str, Any]) -> None:
+    """Write an encoder's weights, whole or not at all, with what it takes to build it again."""
+    state = {key: value.detach().cpu().contiguous() for key, value in encoder.state_dict().items()}
+    new = path.with_suffix(".new")
+    save_file(state, new, metadata={"cl": json.dumps(dict(about))})
+    new.replace(path)
+
+
+def about_encoder(path: Path) -> dict[str, Any]:
+    """What `save_encoder` wrote beside the weights; empty for a file from elsewhere."""
+    if path.suffix != ".safetensors":
+        return {}
+    with safe_open(path, framework="pt") as file:
+        return json.loads((file.metadata() or {}).get("cl", "{}"))
+
+
+def encoder_file(given: str | Path) -> Path:
+    """The file of `--pretrained_feature_extractor`: itself, or the best in a run's folder.
+
+    Raises:
+        ValueError: nothing to load.
+    """
+    path = Path(given)
+    if path.is_dir():
+        found = [path / name for name in (ENCODER, LAST) if (path / name).exists()]
+        if not found:
+            raise ValueError(
+                f"--pretrained_feature_extractor {given}: neither {ENCODER} nor {LAST} in it"
+            )
+        return found[0]
+    if not path.exists():
+        raise ValueError(f"--pretrained_feature_extractor {given}: no such file or folder")
+    return path
+
+
+def read_encoder(path: Path) -> dict[str, Tensor]:
+    """The encoder's tensors in a .safetensors, a run's .ckpt, or a plain .pth state dict."""
+    if path.suffix == ".safetensors":
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    found = torch.load(intact(path), map_location="cpu", weights_only=True)
+    found = found.get("state_dict", found)
+    prefix = "encoder."
+    if any(key.startswith(prefix) for key in found):
+        return {k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)}
+    return found
+
+
+def load_encoder(encoder: nn.Module, path: Path) -> None:
+    """Fill an encoder from a file, completely or not at all.
+
+    Raises:
+        ValueError: with the missing, the foreign and the misshapen keys.
+    """
+    found, wanted = read_encoder(path), encoder.state_dict()
+    missing = sorted(wanted.keys() - found.keys())
+    extra = sorted(found.keys() - wanted.keys())
+    shapes = [k for k in wanted.keys() & found.keys() if wanted[k].shape != found[k].shape]
+    if missing or extra or shapes:
+        raise ValueError(
+            f"{path} does not fit the encoder: "
+            + "; ".join(
+                f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' * (len(keys) > 3)})"
+                for what, keys in (
+                    ("missing", missing), ("not in the encoder", extra), ("of other shape", shapes)
+                )
+                if keys
+            )
+        )
+    encoder.load_state_dict(found, strict=True)
+
+
+def fingerprint(module: nn.Module) -> str:
+    """sha256 over every parameter and buffer, names included: unchanged means bit for bit."""
+    digest = hashlib.sha256()
+    for key, value in sorted(module.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()

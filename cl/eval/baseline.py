@@ -1,0 +1,73 @@
+"""The same measurement before and after training: what an encoder gained, not what it had anyway."""
+
+import copy
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from torch import nn
+
+from cl.data.batch import Batch
+from cl.eval.features import extract
+from cl.eval.logreg import accuracy
+from cl.knn import knn
+
+
+def frozen(
+    encoder: nn.Module, loaders: tuple[Iterable[Batch], Iterable[Batch]], classes: int, **hw: Any
+) -> dict[str, float]:
+    """Linear (logistic regression) and kNN top-1 of a frozen encoder, from one pass.
+
+    Args:
+        encoder: looked at as a copy.
+        loaders: plain images for the classifier, and those it is measured on.
+        classes: how many there are.
+        hw: see `extract`.
+    """
+    encoder = copy.deepcopy(encoder)
+    (h, labels), (queries, truth) = (extract(encoder, loader, **hw) for loader in loaders)
+    known, asked = labels >= 0, truth >= 0
+    near = knn(h[known], labels[known], queries[asked])
+    return {
+        "linear_top1": accuracy((h, labels), (queries, truth), classes),
+        "knn_top1": float((near == truth[asked]).float().mean()),
+        "fitted_on": int(known.sum()),
+        "measured_on": int(asked.sum()),
+    }
+
+
+class Baseline(Callback):
+    """Writes `result.json`: the untrained encoder's accuracies, then the trained one's.
+
+    Args:
+        file: where.
+        measure: the encoder's accuracies.
+    """
+
+    def __init__(self, file: Path, measure: Callable[[nn.Module], dict[str, float]]) -> None:
+        self.file, self.measure = file, measure
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.global_step == 0:  # a resumed run has measured it
+            self.note(trainer, pl_module, "untrained")
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.note(trainer, pl_module, "trained")
+
+    def note(self, trainer: pl.Trainer, pl_module: pl.LightningModule, when: str) -> None:
+        if trainer.is_global_zero:
+            encoder = pl_module.encoder
+            assert isinstance(encoder, nn.Module)
+            found = read(self.file) | {when: self.measure(encoder)}
+            new = self.file.with_suffix(".new")
+            new.write_text(json.dumps(found, indent=2) + "\n")
+            new.replace(self.file)
+        trainer.strategy.barrier("baseline")
+
+
+def read(file: Path) -> dict[str, dict[str, float]]:
+    """What `result.json` holds so far."""
+    return json.loads(file.read_text()) if file.exists() else {}

@@ -1,0 +1,40 @@
+"""Weighted k-nearest-neighbour classification (Wu et al. 2018, https://arxiv.org/abs/1805.01978)."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def knn(
+    bank: Float[Tensor, "m d"],
+    classes: Int[Tensor, " m"],
+    queries: Float[Tensor, "n d"],
+    *,
+    k: int = 20,
+    temperature: float = 0.07,
+    block: int = 1024,
+) -> Int[Tensor, " n"]:
+    r"""The class with the largest sum of $e^{\cos(q, b) / T}$ over the k nearest of the bank.
+
+    Args:
+        bank: features whose classes are known, of any length.
+        queries: `block` of them at a time are compared with the whole bank.
+        k: 20, what solo-learn and lightly take for small sets (200 in the paper, for ImageNet).
+        temperature: 0.07, the paper's.
+
+    >>> bank = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.1, 1.0]])
+    >>> knn(bank, torch.tensor([0, 1, 1]), torch.tensor([[1.0, 0.2], [0.5, 1.0]]), k=2).tolist()
+    [0, 1]
+    """
+    if not len(bank):
+        return torch.full((len(queries),), -1, device=queries.device)
+    number = int(classes.max()) + 1
+    bank = F.normalize(bank.float(), dim=1)
+    found = []
+    for q in F.normalize(queries.float(), dim=1).split(block):
+        near, at = (q @ bank.T).topk(min(k, len(bank)), dim=1)
+        votes = torch.zeros(len(q), number, device=q.device)
+        votes.scatter_add_(1, classes[at], ((near - 1) / temperature).exp())
+        found.append(votes.argmax(dim=1))
+    return torch.cat(found) if found else classes[:0]

@@ -1,0 +1,141 @@
+"""Where a run's numbers go: `metrics.csv` always, wandb besides, neither able to stop a training."""
+
+import csv
+import os
+import warnings
+from collections.abc import Mapping
+from netrc import NetrcParseError, netrc
+from pathlib import Path
+from typing import Any, Literal
+
+from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+MONITORS = (
+    "monitor/embedding_std",
+    "monitor/effective_rank",
+    "monitor/alignment",
+    "monitor/uniformity",
+)
+COLUMNS = (
+    "step",
+    "epoch",
+    "train/loss",
+    "train/probe_loss",
+    "train/probe_top1",
+    "val/loss",
+    "val/probe_top1",
+    "val/probe_top5",
+    "val/knn_top1",
+    "lr",
+    "images_per_s",
+    *MONITORS,
+)
+
+
+class CSVLog(Logger):
+    """One row a log point, flushed at once; a resumed run goes on behind its last kept row.
+
+    Args:
+        file: where; rows of an earlier part of the run are kept.
+        step: the optimizer step the run starts at; later rows are of a future that is redone.
+    """
+
+    def __init__(self, file: Path, step: int = 0) -> None:
+        super().__init__()
+        self.file = file
+        kept = [row for row in read(file) if int(row["step"]) <= step]
+        new = file.with_suffix(".new")
+        with new.open("w", newline="") as f:
+            writer = csv.DictWriter(f, COLUMNS)
+            writer.writeheader()
+            writer.writerows(kept)
+        new.replace(file)
+
+    @property
+    def name(self) -> str:
+        return self.file.parent.name
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @rank_zero_only
+    def log_hyperparams(self, *_: Any, **__: Any) -> None:
+        """Nothing: config.json has them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, int | float], step: int | None = None) -> None:
+        row = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in metrics.items()}
+        with self.file.open("a", newline="") as f:
+            csv.DictWriter(f, COLUMNS).writerow({"step": step, **row})
+
+
+def read(file: Path) -> list[dict[str, str]]:
+    """The rows of a metrics.csv, strings as they stand; none if there is no file."""
+    if not file.exists():
+        return []
+    with file.open(newline="") as f:
+        return list(csv.DictReader(f))
+
+
+def logged_in() -> bool:
+    """Whether wandb has a key here; it is looked for, never read into anything of ours."""
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai").rpartition("/")[2]
+    try:
+        return netrc(os.environ.get("NETRC")).authenticators(host) is not None
+    except (FileNotFoundError, NetrcParseError):
+        return False
+
+
+class Wandb(WandbLogger):
+    """Lightning's wandb logger, which on an error of wandb's says so once and is silent then."""
+
+    broken = False
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, int | float], step: int | None = None) -> None:
+        if self.broken:
+            return
+        try:
+            super().log_metrics(metrics, step)
+        except Exception as error:  # whatever wandb raises, hours of training weigh more
+            self.broken = True
+            warnings.warn(f"wandb stopped ({error}); metrics.csv goes on", stacklevel=2)
+
+
+def wandb_log(
+    mode: Literal["auto", "online", "offline", "off"],
+    folder: Path,
+    *,
+    run_id: str,
+    name: str | None,
+    project: str,
+    config: Mapping[str, Any],
+) -> Wandb | None:
+    """A started wandb run, online when logged in, else offline; None if it cannot start at all.
+
+    Args:
+        mode: `auto` asks WANDB_MODE, then for a key; nothing ever asks the user.
+    """
+    if mode == "off" or os.environ.get("WANDB_MODE") == "disabled":
+        return None
+    if mode == "auto":
+        wanted = os.environ.get("WANDB_MODE")
+        mode = "online" if wanted == "online" or (not wanted and logged_in()) else "offline"
+    import wandb  # two seconds, and only here
+
+    where = {"dir": str(folder), "id": run_id, "name": name, "project": project}
+    quiet = wandb.Settings(silent=True, console="off", init_timeout=30)
+    for attempt in dict.fromkeys((mode, "offline")):
+        try:
+            run = wandb.init(
+                **where, mode=attempt, config=dict(config), resume="allow", settings=quiet
+            )
+        except Exception as error:  # no network, no rights, no disk: the training still runs
+            warnings.warn(f"wandb does not start {attempt}: {error}", stacklevel=2)
+        else:
+            return Wandb(experiment=run)
+    return None

@@ -1,0 +1,1 @@
+"""One method a file; a method is its heads and its objective."""

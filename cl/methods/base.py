@@ -1,0 +1,104 @@
+"""What every method shares: an encoder, an online probe, views in, one optimizer."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from cl import distributed
+from cl.data.batch import Batch
+from cl.nets.probe import Probe, cross_entropy, hits
+from cl.optim import Optimization, configure
+
+
+class Method(pl.LightningModule, ABC):
+    """A method is its heads (members) and its `objective`; whatever requires grad is trained.
+
+    Args:
+        encoder: `(n c h w)` images to `(n d)` features; `.num_features` is d.
+        classes: of the online probe.
+        optimization: see there; by default SGD at 0.3 with warm-up and cosine.
+        channels_last: lay images out with their channels last, which convolutions prefer.
+    """
+
+    projector: nn.Module  # every method has one; the monitors look at what it puts out
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        *,
+        classes: int,
+        optimization: Optimization | None = None,
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__()
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.encoder = encoder.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
+        self.probe = Probe(int(encoder.num_features), classes)  # pyright: ignore[reportArgumentType]
+        self.optimization = optimization or Optimization()
+        self.layout = layout
+        self.counts: dict[str, Tensor] = {}
+
+    @abstractmethod
+    def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
+        """The loss of this process's features; what a method is."""
+
+    def after_step(self) -> None:
+        """What moves after the optimizer (an EMA target); nothing here."""
+
+    def embed(self, views: list[Tensor]) -> Float[Tensor, "v n d"]:
+        """Features of all views; those of one size go through the encoder in one forward."""
+        return torch.cat([self.features(x) for x in views])
+
+    def features(self, x: Float[Tensor, "v n c h w"]) -> Float[Tensor, "v n d"]:
+        """Features of views of one size."""
+        images = rearrange(x, "v n c h w -> (v n) c h w").contiguous(memory_format=self.layout)
+        return rearrange(self.encoder(images), "(v n) d -> v n d", v=len(x))
+
+    def training_step(self, batch: Batch, _: int) -> dict[str, Any]:
+        h = self.embed(batch.views)
+        objective = self.objective(h, batch.labels)
+        whole = h[: len(batch.views[0])].detach()  # the probe learns from the full-size views
+        logits = self.probe(whole)
+        probe_loss = cross_entropy(logits, batch.labels)
+        correct = [hits(each, batch.labels, 1) for each in logits.detach()]
+        seen = len(logits) * (batch.labels >= 0).sum()
+        return {
+            "loss": objective + probe_loss,
+            "h": h.detach(),
+            "log": {
+                "train/loss": objective.detach(),
+                "train/probe_loss": probe_loss.detach(),
+                "train/probe_top1": torch.stack(correct).sum() / seen.clamp(min=1),
+            },
+        }
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.after_step()
+
+    def on_validation_epoch_start(self) -> None:
+        zero = torch.zeros((), dtype=torch.long, device=self.device)
+        self.counts = {"top1": zero.clone(), "top5": zero.clone(), "n": zero.clone()}
+
+    def validation_step(self, batch: Batch, _: int) -> dict[str, Tensor]:
+        h = self.features(batch.views[0])
+        logits = self.probe(h)[0]
+        self.counts["top1"] += hits(logits, batch.labels, 1)
+        self.counts["top5"] += hits(logits, batch.labels, 5)
+        self.counts["n"] += (batch.labels >= 0).sum()
+        return {"h": h[0]}
+
+    def on_validation_epoch_end(self) -> None:
+        n = distributed.total(self.counts["n"]).clamp(min=1)
+        for name in ("top1", "top5"):
+            share = distributed.total(self.counts[name]) / n
+            self.log(f"val/probe_{name}", share, logger=False)
+
+    def configure_optimizers(self) -> Any:
+        steps = int(self.trainer.estimated_stepping_batches)
+        per_epoch = min(int(self.trainer.num_training_batches), steps)
+        return configure(self, self.optimization, steps, per_epoch, "train/loss")

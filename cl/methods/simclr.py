@@ -1,0 +1,55 @@
+"""SimCLR (Chen et al. 2020, https://arxiv.org/abs/2002.05709): a projector, and any pairwise loss.
+
+With labels it is supervised contrastive learning (Khosla et al. 2020,
+https://arxiv.org/abs/2004.11362); with another loss it is DCL, DHEL and their kin.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from cl.distributed import gather
+from cl.methods.base import Method
+from cl.nets.heads import each_view, mlp
+
+
+class SimCLR(Method):
+    """Pull the views of a sample together, push what the loss pushes.
+
+    Args:
+        encoder: see `Method`.
+        loss: of `(v n d)` embeddings, ids and rows; `cl.losses.nt_xent.nt_xent` is the paper's.
+        hidden: width of the projector's hidden layer (2048 as in the paper's ResNet-50).
+        dim: of the embeddings (128, the paper's B.9).
+        supervised: samples of one class are positives; unlabelled ones only to themselves.
+        base: what `Method` takes.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        loss: Callable[..., Tensor],
+        *,
+        hidden: int = 2048,
+        dim: int = 128,
+        supervised: bool = False,
+        **base: Any,
+    ) -> None:
+        super().__init__(encoder, **base)
+        self.projector = mlp(self.probe.linear.in_features, hidden, dim)
+        self.loss, self.supervised = loss, supervised
+
+    def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
+        z, rows = gather(each_view(self.projector, h))
+        return self.loss(z, class_ids(labels) if self.supervised else None, rows)
+
+
+def class_ids(labels: Int[Tensor, " n"]) -> Int[Tensor, " b"]:
+    """Ids of the whole batch: the class, and for each unlabelled sample a number of its own."""
+    everyone, _ = gather(rearrange(labels, "n -> 1 n 1"))
+    ids = everyone.flatten()
+    return torch.where(ids < 0, -1 - torch.arange(len(ids), device=ids.device), ids)

@@ -1,0 +1,1 @@
+"""Encoders by name, and the heads that stand on them."""

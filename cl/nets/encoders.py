@@ -1,0 +1,70 @@
+"""Encoders by name: every image backbone of timm, and `resnet9` of any width for small images."""
+
+import re
+from difflib import get_close_matches
+
+import timm
+from timm.models.resnet import ResNet
+from torch import nn
+
+from cl.nets.resnet9 import ResNet9
+
+SMALL = 64  # px: up to here a stem that divides the side by four would throw the image away
+RESNET9 = re.compile(r"resnet9(?:_w(\d+))?")
+
+
+def create(name: str, image_size: int, *, zero_init_residual: bool = False) -> nn.Module:
+    """The encoder of that name: `(n 3 h w)` images to `(n d)` features, d = `.num_features`.
+
+    Args:
+        name: a timm model, or `resnet9_wN` (width N; `resnet9` is width 64).
+        image_size: side of the images in pixels; up to 64 the stem keeps the side (`small_stem`).
+        zero_init_residual: the last norm of every residual branch starts at zero, so that each
+            block starts as the identity (Goyal et al. 2017, https://arxiv.org/abs/1706.02677, 5.1).
+
+    Raises:
+        ValueError: an unknown name, or `zero_init_residual` for an encoder without that option.
+    """
+    if ours := RESNET9.fullmatch(name):
+        if zero_init_residual:
+            raise ValueError(f"--zero_init_residual needs a timm ResNet, not {name}")
+        return ResNet9(int(ours[1] or 64))
+    if not timm.is_model(name):
+        near = ", ".join(get_close_matches(name, [*timm.list_models(), "resnet9_w16"], n=3))
+        raise ValueError(f"ENCODER {name}: no such model; did you mean {near or 'resnet18'}?")
+    family = timm.model_entrypoint(name).__module__.rpartition(".")[2]
+    options: dict[str, int | bool] = {}
+    if family == "resnet":
+        options["zero_init_last"] = zero_init_residual
+    elif zero_init_residual:
+        raise ValueError(f"--zero_init_residual needs a timm ResNet, not {name}")
+    if family == "vision_transformer":  # built for one size; small images get 8 x 8 patches
+        options["img_size"] = image_size
+        if image_size <= SMALL:
+            options["patch_size"] = max(2, image_size // 8)
+    model = timm.create_model(name, num_classes=0, **options)
+    if image_size <= SMALL:
+        small_stem(model)
+    return model
+
+
+def small_stem(model: nn.Module) -> None:
+    """Change a ResNet's stem as SimCLR does for CIFAR (B.9): 3x3 at stride 1, no max-pool."""
+    if not isinstance(model, ResNet):
+        return
+    first = model.conv1[0] if isinstance(model.conv1, nn.Sequential) else model.conv1
+    assert isinstance(first, nn.Conv2d)
+    small = nn.Conv2d(first.in_channels, first.out_channels, 3, 1, padding=1, bias=False)
+    nn.init.kaiming_normal_(small.weight, mode="fan_out", nonlinearity="relu")
+    if isinstance(model.conv1, nn.Sequential):
+        model.conv1[0] = small
+    else:
+        model.conv1 = small
+    model.maxpool = nn.Identity()
+
+
+def stem_of(model: nn.Module) -> str:
+    """What the table at the start of a run says of an encoder's stem."""
+    if isinstance(model, ResNet):
+        return "3x3, stride 1" if isinstance(model.maxpool, nn.Identity) else "its own"
+    return "its own"

@@ -1,0 +1,141 @@
+"""Optimizers and learning-rate schedules: parameter groups by name, schedules as formulas of a step.
+
+Every schedule but `reduce` is a closed form of the optimizer's step, so it resumes exactly and does
+not depend on the number of devices.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from timm.optim import Lars
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+
+Scheduler = Literal["reduce", "cosine", "warmup_cosine", "step", "exponential", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimization:
+    """How parameters are trained.
+
+    Args:
+        optimizer: LARS (You et al. 2017, https://arxiv.org/abs/1708.03888) adapts only what decays.
+        lr: of the encoder and its heads, already scaled by the batch.
+        classifier_lr: of the probe, whose weights never decay.
+        weight_decay: not of biases and norms.
+        warmup_epochs: of `warmup_cosine`, from `warmup_start_lr`.
+        lr_decay_epochs: at these `step` multiplies by `lr_decay_rate`; `exponential` each epoch.
+        constant: names of members whose learning rate stands still (SimSiam's predictor).
+    """
+
+    optimizer: Literal["sgd", "adam", "adamw", "lars"] = "sgd"
+    scheduler: Scheduler = "warmup_cosine"
+    lr: float = 0.3
+    classifier_lr: float = 0.3
+    weight_decay: float = 1e-4
+    momentum: float = 0.9
+    warmup_epochs: float = 10
+    warmup_start_lr: float = 0.003
+    lr_decay_epochs: tuple[int, ...] = ()
+    lr_decay_rate: float = 0.1
+    constant: tuple[str, ...] = ()
+
+
+def groups(module: nn.Module, o: Optimization) -> list[dict[str, Any]]:
+    """Parameter groups: every parameter that requires a gradient is in exactly one.
+
+    Matrices and kernels decay, vectors (biases, norms) do not, the probe has its own learning rate.
+    """
+    made: dict[str, dict[str, Any]] = {}
+    for name, p in module.named_parameters():
+        if not p.requires_grad:
+            continue
+        member = name.partition(".")[0]
+        decays = p.ndim > 1 and member != "probe"
+        root = member if member == "probe" or member in o.constant else "encoder"
+        group = made.setdefault(
+            root if decays or root == "probe" else f"{root}/no_decay",
+            {
+                "params": [],
+                "lr": o.classifier_lr if root == "probe" else o.lr,
+                "weight_decay": o.weight_decay if decays else 0.0,
+                "constant": root in o.constant,
+            },
+        )
+        group["params"].append(p)
+    return [{"name": name, **group} for name, group in made.items()]
+
+
+def optimizer(module: nn.Module, o: Optimization) -> torch.optim.Optimizer:
+    """The optimizer over `groups`.
+
+    `lars` is timm's with trust coefficient 0.001, which equals lightning-bolts' last LARS.
+    """
+    parameters = groups(module, o)
+    if o.optimizer == "sgd":
+        return torch.optim.SGD(parameters, o.lr, momentum=o.momentum)
+    if o.optimizer == "lars":
+        return Lars(parameters, o.lr, momentum=o.momentum, trust_coeff=0.001)
+    return (torch.optim.Adam if o.optimizer == "adam" else torch.optim.AdamW)(parameters, o.lr)
+
+
+def factor(o: Optimization, step: int, steps: int, steps_per_epoch: int) -> float:
+    """What the learning rate is multiplied by at an optimizer step, counted from 0.
+
+    `warmup_cosine` is lightning-bolts' LinearWarmupCosineAnnealingLR with steps for epochs: the
+    first warm-up step has `warmup_start_lr`, the last the full rate, the cosine ends at zero.
+
+    >>> o = Optimization(lr=1.0, warmup_start_lr=0.0, warmup_epochs=3)
+    >>> [round(factor(o, s, 7, 1), 3) for s in range(7)]
+    [0.0, 0.5, 1.0, 1.0, 0.854, 0.5, 0.146]
+    """
+    epoch = step // steps_per_epoch
+    if o.scheduler == "step":
+        return o.lr_decay_rate ** sum(epoch >= e for e in o.lr_decay_epochs)
+    if o.scheduler == "exponential":
+        return o.lr_decay_rate**epoch
+    if o.scheduler == "cosine":
+        return cosine(step / steps)
+    if o.scheduler == "warmup_cosine":
+        warm = min(round(o.warmup_epochs * steps_per_epoch), steps - 1)
+        if step < warm:
+            start = o.warmup_start_lr / o.lr
+            return start + (1 - start) * step / (warm - 1) if warm > 1 else start
+        return cosine((step - warm) / (steps - warm))
+    return 1.0
+
+
+def cosine(done: float) -> float:
+    """From 1 at the start to 0 at the end, and 0 from there on."""
+    return (1 + math.cos(math.pi * min(done, 1.0))) / 2
+
+
+def configure(
+    module: nn.Module, o: Optimization, steps: int, steps_per_epoch: int, monitor: str
+) -> dict[str, Any]:
+    """What Lightning's `configure_optimizers` returns: one optimizer and its schedule, by steps.
+
+    Args:
+        monitor: the logged mean whose standstill over 10 epochs makes `reduce` divide by ten.
+    """
+    opt = optimizer(module, o)
+    if o.scheduler == "reduce":
+        floors = [group["lr"] if group["constant"] else 0.0 for group in opt.param_groups]
+        plateau = ReduceLROnPlateau(opt, min_lr=floors)
+        # By steps although it acts once an epoch: Lightning then moves it before the checkpoint.
+        plan = {"scheduler": plateau, "monitor": monitor, "frequency": steps_per_epoch}
+        return {"optimizer": opt, "lr_scheduler": {"interval": "step", **plan}}
+
+    def changing(step: int) -> float:
+        return factor(o, step, steps, steps_per_epoch)
+
+    def standing(_: int) -> float:
+        return 1.0
+
+    moves = [standing if group["constant"] else changing for group in opt.param_groups]
+    return {
+        "optimizer": opt,
+        "lr_scheduler": {"scheduler": LambdaLR(opt, moves), "interval": "step"},
+    }

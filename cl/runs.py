@@ -1,0 +1,74 @@
+"""A run's folder: its name, what it must not overwrite, how it is continued."""
+
+import os
+import secrets
+import shlex
+import string
+from pathlib import Path
+
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
+
+from cl import checkpoints
+
+CONFIG, METRICS, RESULT = "config.json", "metrics.csv", "result.json"
+LAUNCHED = ("TORCHELASTIC_RUN_ID", "SLURM_PROCID")  # processes that Lightning did not start itself
+
+
+def new_id(given: str | None) -> str:
+    """The run's id: as given, or eight letters and digits like wandb's.
+
+    Processes that Lightning starts inherit the first one's through the environment.
+
+    Raises:
+        ValueError: a launcher started several processes, which can only agree on a given id.
+    """
+    if given:
+        return given
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and any(name in os.environ for name in LAUNCHED):
+        raise ValueError("--run_id: needed under torchrun and SLURM, so that all write one run")
+    letters = string.ascii_lowercase + string.digits
+    made = "".join(secrets.choice(letters) for _ in range(8))
+    return os.environ.setdefault("CL_RUN_ID", made)
+
+
+def start(folder: Path, config: str) -> None:
+    """Make a new run's folder with its config.json, on the first process only.
+
+    Raises:
+        ValueError: the folder holds another run.
+    """
+    if rank_zero_only.rank:
+        return
+    if (folder / CONFIG).exists():
+        raise ValueError(
+            f"--run_id {folder.name}: {folder} exists; --resume_training_from {folder} continues it"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    new = folder / f"{CONFIG}.new"
+    new.write_text(config)
+    new.replace(folder / CONFIG)
+
+
+def folder_of(checkpoint: Path) -> Path:
+    """The run that a checkpoint to resume from belongs to.
+
+    Raises:
+        ValueError: the file stands outside of a run's folder.
+    """
+    folder = checkpoint.parent
+    if not (folder / CONFIG).exists():
+        raise ValueError(f"--resume_training_from {checkpoint}: no {CONFIG} beside it, so no run")
+    return folder
+
+
+def command(program: str, *words: object) -> str:
+    """A command line to copy."""
+    return shlex.join(["python", program, *(str(word) for word in words)])
+
+
+def how_to_go_on(program: str, folder: Path) -> str:
+    """The command that continues a run, or the news that there is nothing to continue yet."""
+    if not (folder / checkpoints.LAST).exists():
+        return f"nothing was saved yet in {folder}"
+    words = ("--config", folder / CONFIG, "--resume_training_from", folder)
+    return f"go on with: {command(program, *words)}"

@@ -1,0 +1,162 @@
+"""Whole runs: what they leave behind, how they resume, what the linear evaluation makes of them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cl import logs
+
+Run = Callable[..., Path]
+REPOSITORY = Path(__file__).parents[2]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_run_leaves_what_it_promises_and_linear_evaluation_takes_it(
+    pretrain: Run, linear: Run, digits: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    run = pretrain(*digits)
+    said = capsys.readouterr().out
+    names = {p.name for p in run.iterdir()}
+    assert {"config.json", "last.ckpt", "encoder.safetensors", "metrics.csv"} <= names
+    rows = logs.read(run / "metrics.csv")
+    assert [int(r["step"]) for r in rows] == [11, 22]
+    for column in ("train/loss", "val/probe_top1", "val/knn_top1", "lr", "images_per_s",
+                   *logs.MONITORS):
+        assert all(r[column] for r in rows), column
+    result = json.loads((run / "result.json").read_text())
+    assert result.keys() == {"untrained", "trained"}
+    assert str(run) in said
+    assert "main_linear.py digits resnet9_w8 --pretrained_feature_extractor" in said
+    for when in ("untrained", "trained"):
+        assert f"{100 * result[when]['linear_top1']:.1f}" in said
+
+    before = (run / "encoder.safetensors").read_bytes()
+    words = ("digits resnet9_w8 --epochs 5 --lr_decay_steps 3 --batch_size 128 "
+             f"--precision 32 --pretrained_feature_extractor {run}").split()
+    evaluated = linear(*words)
+    assert (run / "encoder.safetensors").read_bytes() == before
+    found = json.loads((evaluated / "result.json").read_text())
+    assert 0.1 < found["top1"] <= found["top5"] <= 1
+    assert found["encoder"] == found["encoder_afterwards"]
+    capsys.readouterr()
+    again = json.loads((linear(*words, run_id="again") / "result.json").read_text())
+    assert "cached" in capsys.readouterr().out
+    assert again["top1"] == found["top1"]
+
+
+@pytest.mark.parametrize("steps", [5, 11, 16])
+def test_resumed_is_uninterrupted_bit_for_bit(
+    pretrain: Run, digits: list[str], steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted inside an epoch, at its end, and inside the second one."""
+    whole = pretrain(*digits, "--no-baseline", run_id="whole")
+    from cl.callbacks.saver import Saver
+
+    ask = Saver.on_train_batch_end
+
+    def interrupt(self: Saver, trainer: object, *rest: object) -> None:
+        if trainer.global_step == steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+        ask(self, trainer, *rest)
+
+    monkeypatch.setattr(Saver, "on_train_batch_end", interrupt)
+    part = pretrain(*digits, "--no-baseline", run_id="part", expect=143)
+    monkeypatch.undo()
+    assert not same(weights(whole), weights(part))
+    config = ("--config", part / "config.json", "--resume_training_from", part)
+    import main_contrastive
+
+    assert main_contrastive.main([str(w) for w in config]) == 0
+    assert same(weights(whole), weights(part))
+    a, b = (logs.read(run / "metrics.csv") for run in (whole, part))
+    drop = {"images_per_s"}
+    assert [{k: v for k, v in row.items() if k not in drop} for row in a] == [
+        {k: v for k, v in row.items() if k not in drop} for row in b
+    ]
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path, digits: list[str]) -> None:
+    argv = [*digits, "--output", str(tmp_path), "--wandb", "off", "--run_id", "run"]
+    argv[argv.index("--epochs") + 1] = "200"
+    process = subprocess.Popen(
+        [sys.executable, str(REPOSITORY / "main_contrastive.py"), *argv, "--no-baseline"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )
+    deadline = time.monotonic() + 120
+    metrics = tmp_path / "run" / "metrics.csv"
+    while len(logs.read(metrics)) < 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "--resume_training_from" in said
+    assert "Traceback" not in said
+    assert (tmp_path / "run" / "last.ckpt").exists()
+    assert load_file(tmp_path / "run" / "encoder.safetensors")
+
+
+def test_a_run_is_not_overwritten(
+    pretrain: Run, digits: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    pretrain(*digits, "--max_steps", 1, "--no-baseline")
+    pretrain(*digits, "--max_steps", 1, "--no-baseline", expect=2)
+    assert "--resume_training_from" in capsys.readouterr().err
+
+
+def test_the_encoder_file_is_timms(pretrain: Run, folder: Path) -> None:
+    import timm
+
+    run = pretrain(
+        *"imagenet100 resnet18 --train_dir imagenet-100/train --val_dir imagenet-100/test "
+        "--batch_size 8 --max_steps 1 --precision 32 --num_workers 0 --no-baseline "
+        "--image_size 80 --hidden_mlp 32".split(), "--data_folder", folder,
+    )
+    model = timm.create_model("resnet18", num_classes=0)
+    model.load_state_dict(load_file(run / "encoder.safetensors"), strict=True)
+
+
+def test_mismatches_are_refused_in_words(
+    pretrain: Run, linear: Run, digits: list[str], capsys: pytest.CaptureFixture, tmp_path: Path
+) -> None:
+    run = pretrain(*digits, "--max_steps", 1, "--no-baseline")
+    capsys.readouterr()
+    linear(*"digits resnet9_w16 --epochs 1 --pretrained_feature_extractor".split(), run, expect=2)
+    assert "resnet9_w8" in capsys.readouterr().err
+    import main_contrastive
+
+    words = ["--config", run / "config.json", "--resume_training_from", run, "--batch_size", 64]
+    assert main_contrastive.main([str(w) for w in words]) == 2
+    assert "--batch_size" in capsys.readouterr().err
+
+
+def test_a_collapse_ends_the_run_when_asked(
+    pretrain: Run, digits: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from cl.methods.simclr import SimCLR
+
+    made = SimCLR.__init__
+
+    def dead(self: SimCLR, *args: object, **kwargs: object) -> None:
+        made(self, *args, **kwargs)
+        torch.nn.init.zeros_(self.projector[-1].weight)
+        self.projector[-1].requires_grad_(False)
+
+    monkeypatch.setattr(SimCLR, "__init__", dead)
+    pretrain(*digits, "--no-baseline", "--on_collapse", "stop", expect=3)
+    assert "COLLAPSED" in capsys.readouterr().err

@@ -1,0 +1,124 @@
+"""Every method: what it trains, what it must not touch, and what its heads look like."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cl.data.batch import Batch
+from cl.losses.nt_xent import nt_xent
+from cl.methods.barlow_twins import BarlowTwins
+from cl.methods.base import Method
+from cl.methods.simclr import SimCLR, class_ids
+from cl.methods.simsiam import SimSiam
+from cl.methods.supcon import SupCon
+from cl.nets.encoders import create
+
+MAKE: dict[str, Callable[[nn.Module], Method]] = {
+    "simclr": lambda e: SimCLR(e, nt_xent, hidden=32, dim=16, classes=3),
+    "supcon": lambda e: SupCon(e, nt_xent, hidden=32, dim=16, classes=3),
+    "barlow_twins": lambda e: BarlowTwins(e, hidden=32, dim=16, classes=3),
+    "simsiam": lambda e: SimSiam(e, hidden=32, dim=16, pred_hidden=8, classes=3),
+}
+
+
+@pytest.fixture(params=MAKE)
+def method(request: pytest.FixtureRequest) -> Method:
+    torch.manual_seed(0)
+    return MAKE[request.param](create("resnet9_w8", 16))
+
+
+def batch(n: int = 8, sizes: tuple[int, ...] = (16,)) -> Batch:
+    torch.manual_seed(1)
+    views = [torch.randn(2, n, 3, size, size) for size in sizes]
+    return Batch(views, torch.arange(n) % 4 - 1, torch.arange(n))
+
+
+def test_everything_that_requires_grad_gets_one(method: Method) -> None:
+    method.training_step(batch(), 0)["loss"].backward()
+    without = [n for n, p in method.named_parameters() if p.requires_grad and p.grad is None]
+    assert not without
+
+
+def test_the_probe_never_changes_the_encoder(method: Method) -> None:
+    """The stop-gradient: the encoder's gradient is the objective's alone, bit for bit."""
+    method.training_step(batch(), 0)["loss"].backward()
+    whole = {n: p.grad.clone() for n, p in method.named_parameters() if "probe" not in n}
+    assert method.probe.linear.weight.grad.abs().sum() > 0
+    method.zero_grad()
+    h = method.embed(batch().views)
+    method.objective(h, batch().labels).backward()
+    for name, p in method.named_parameters():
+        if "probe" not in name:
+            torch.testing.assert_close(p.grad, whole[name], rtol=0, atol=0)
+
+
+def test_the_probe_ignores_unlabelled_samples(method: Method) -> None:
+    some = batch()
+    out = method.training_step(some, 0)
+    kept = some.labels >= 0
+    h = out["h"][:, kept]
+    expected = nn.functional.cross_entropy(
+        method.probe(h).flatten(0, 1), some.labels[kept].repeat(len(h))
+    )
+    torch.testing.assert_close(out["log"]["train/probe_loss"], expected.detach())
+    none = some._replace(labels=torch.full_like(some.labels, -1))
+    assert method.training_step(none, 0)["log"]["train/probe_loss"] == 0
+
+
+def test_features_do_not_depend_on_the_layout(method: Method) -> None:
+    x = torch.randn(2, 4, 3, 16, 16)
+    method.eval()
+    first = method.features(x)
+    method.layout = torch.contiguous_format
+    method.encoder.to(memory_format=torch.contiguous_format)
+    torch.testing.assert_close(method.features(x), first, rtol=1e-5, atol=1e-5)
+
+
+def test_views_of_one_size_are_one_forward(method: Method) -> None:
+    seen: list[tuple[int, ...]] = []
+    method.encoder.register_forward_hook(lambda _, x, __: seen.append(tuple(x[0].shape)))
+    h = method.embed([torch.randn(2, 4, 3, 16, 16), torch.randn(6, 4, 3, 8, 8)])
+    assert h.shape == (8, 4, 64)
+    assert seen == [(8, 3, 16, 16), (24, 3, 8, 8)]
+
+
+def test_multicrop_probe_learns_from_whole_views_only() -> None:
+    method = MAKE["simclr"](create("resnet9_w8", 16))
+    seen: list[tuple[int, ...]] = []
+    method.probe.register_forward_hook(lambda _, x, __: seen.append(tuple(x[0].shape)))
+    method.training_step(batch(sizes=(16, 8)), 0)
+    assert seen == [(2, 8, 64)]
+
+
+def test_class_ids_keep_unlabelled_samples_apart() -> None:
+    ids = class_ids(torch.tensor([1, -1, 1, -1, 0]))
+    assert ids[0] == ids[2]
+    assert len(set(ids.tolist())) == 4
+
+
+def test_supervised_pulls_classes_together() -> None:
+    """With all labels different SupCon is SimCLR; with equal ones it is not."""
+    torch.manual_seed(0)
+    method = MAKE["supcon"](create("resnet9_w8", 16)).eval()
+    h = torch.randn(2, 6, 64)
+    apart = method.objective(h, torch.arange(6))
+    z = method.projector(h.flatten(0, 1)).unflatten(0, (2, 6))
+    torch.testing.assert_close(apart, nt_xent(z))
+    assert not torch.allclose(method.objective(h, torch.zeros(6, dtype=torch.long)), apart)
+
+
+def test_simsiams_target_stands_still() -> None:
+    """The gradient is that of a loop in which the other view's embedding is a constant."""
+    torch.manual_seed(0)
+    method = MAKE["simsiam"](create("resnet9_w8", 16)).double()
+    h = torch.randn(2, 6, 64, dtype=torch.float64)
+    method.objective(h, torch.zeros(6)).backward()
+    ours = method.projector[0].weight.grad.clone()
+    method.zero_grad()
+    z = method.projector(h.flatten(0, 1))
+    p, z = method.predictor(z).unflatten(0, (2, 6)), z.detach().unflatten(0, (2, 6))
+    cos: Callable[[Tensor, Tensor], Tensor] = nn.CosineSimilarity(dim=-1)
+    (-(cos(p[0], z[1]).mean() + cos(p[1], z[0]).mean()) / 2).backward()
+    torch.testing.assert_close(ours, method.projector[0].weight.grad, rtol=1e-9, atol=1e-12)

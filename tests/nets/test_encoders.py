@@ -1,0 +1,60 @@
+"""Encoders give the features they promise, at every size their stem is made for."""
+
+import pytest
+import torch
+from torch import nn
+
+from cl.nets.encoders import create
+from cl.nets.heads import each_view, mlp
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("resnet9_w8", 16), ("resnet9_w8", 32), ("resnet18", 32), ("resnet10t", 32),
+     ("resnet18", 96), ("vit_tiny_patch16_224", 32)],
+)
+def test_features_have_num_features(name: str, size: int) -> None:
+    encoder = create(name, size).eval()
+    with torch.no_grad():
+        assert encoder(torch.randn(2, 3, size, size)).shape == (2, encoder.num_features)
+
+
+def test_small_images_keep_their_side_in_the_stem() -> None:
+    small, large = create("resnet18", 64), create("resnet18", 65)
+    assert small.conv1.stride == (1, 1)
+    assert isinstance(small.maxpool, nn.Identity)
+    assert large.conv1.stride == (2, 2)
+    assert isinstance(large.maxpool, nn.MaxPool2d)
+
+
+@pytest.mark.parametrize("zero", [True, False])
+def test_zero_init_residual(zero: bool) -> None:
+    block = create("resnet18", 224, zero_init_residual=zero).layer1[0]
+    assert bool((block.bn2.weight == 0).all()) is zero
+
+
+def test_unknown_names_are_answered_with_a_near_one() -> None:
+    with pytest.raises(ValueError, match=r"resnet188.*resnet18"):
+        create("resnet188", 32)
+    with pytest.raises(ValueError, match="--zero_init_residual"):
+        create("resnet9_w8", 32, zero_init_residual=True)
+    with pytest.raises(ValueError, match="--zero_init_residual"):
+        create("vit_tiny_patch16_224", 224, zero_init_residual=True)
+
+
+def test_each_view_is_one_forward() -> None:
+    """BatchNorm sees all views together: normalised over both, not over each."""
+    torch.manual_seed(0)
+    head = mlp(4, 3, last_norm=True)
+    h = torch.stack([torch.randn(8, 4), torch.randn(8, 4) + 5])
+    z = each_view(head, h)
+    assert z.shape == (2, 8, 3)
+    torch.testing.assert_close(z.flatten(0, 1).mean(0), torch.zeros(3), atol=1e-5, rtol=0)
+    assert z[0].mean(0).abs().max() > 0.1
+
+
+def test_mlp_has_the_layers_of_the_papers() -> None:
+    kinds = [type(m).__name__ for m in mlp(8, 6, 6, 4, last_norm=True)]
+    assert kinds == ["Linear", "BatchNorm1d", "ReLU"] * 2 + ["Linear", "BatchNorm1d"]
+    assert mlp(8, 6, 4)[-1].bias is not None
+    assert mlp(8, 6, 4, last_bias=False)[-1].bias is None

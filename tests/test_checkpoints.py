@@ -1,0 +1,130 @@
+"""Checkpoints survive damage, load as data only, and fill an encoder completely or not at all."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from cl import checkpoints
+
+
+def save(path: Path, value: float) -> None:
+    checkpoints.SafeIO().save_checkpoint({"x": torch.tensor(value)}, path)
+
+
+def load(path: Path) -> float:
+    return float(checkpoints.SafeIO().load_checkpoint(path)["x"])
+
+
+def test_a_round_trip_keeps_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / checkpoints.LAST
+    save(path, 1.0)
+    save(path, 2.0)
+    assert load(path) == 2.0
+    assert load(tmp_path / checkpoints.PREVIOUS) == 1.0
+    assert not list(tmp_path.glob("*.new"))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "gone"])
+def test_damage_falls_back_to_the_one_before(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / checkpoints.LAST
+    save(path, 1.0)
+    save(path, 2.0)
+    data = bytearray(path.read_bytes())
+    if damage == "gone":
+        path.unlink()
+    else:
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data[: len(data) // 2] if damage == "truncated" else data)
+    with pytest.warns(UserWarning, match="damaged"):
+        assert load(path) == 1.0
+
+
+def test_a_damaged_one_never_becomes_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / checkpoints.LAST
+    for value in (1.0, 2.0):
+        save(path, value)
+    path.write_bytes(b"half")
+    save(path, 3.0)
+    assert load(tmp_path / checkpoints.PREVIOUS) == 1.0
+
+
+def test_both_damaged_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / checkpoints.LAST
+    save(path, 1.0)
+    path.write_bytes(b"half")
+    with pytest.raises(ValueError, match="sha256"):
+        load(path)
+
+
+def test_the_sums_are_those_of_sha256sum(tmp_path: Path) -> None:
+    path = tmp_path / checkpoints.LAST
+    save(path, 1.0)
+    digest, name = checkpoints.sum_of(path).read_text().split()
+    assert (digest, name) == (checkpoints.sha256(path), path.name)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (print, ("executed",))
+
+
+def test_a_pickle_that_runs_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / "evil.ckpt"
+    torch.save({"state_dict": Evil()}, path)
+    with pytest.raises(pickle.UnpicklingError):
+        checkpoints.read_encoder(path)
+    assert "executed" not in capsys.readouterr().out
+
+
+def net(seed: int) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+
+
+def test_an_encoder_comes_back_bit_for_bit(tmp_path: Path) -> None:
+    a, b = net(0).to(memory_format=torch.channels_last), net(1)
+    file = tmp_path / checkpoints.ENCODER
+    checkpoints.save_encoder(a, file, {"encoder": "net"})
+    assert checkpoints.fingerprint(a) != checkpoints.fingerprint(b)
+    checkpoints.load_encoder(b, file)
+    assert checkpoints.fingerprint(a) == checkpoints.fingerprint(b)
+    assert checkpoints.about_encoder(file) == {"encoder": "net"}
+
+
+@pytest.mark.parametrize("prefix", ["", "encoder."])
+def test_plain_and_lightning_state_dicts_load(tmp_path: Path, prefix: str) -> None:
+    a, b = net(0), net(1)
+    state = {prefix + k: v for k, v in a.state_dict().items()}
+    if prefix:
+        state = {"state_dict": state | {"projector.0.weight": torch.zeros(1)}}
+    torch.save(state, tmp_path / "net.pth")
+    checkpoints.load_encoder(b, tmp_path / "net.pth")
+    assert checkpoints.fingerprint(a) == checkpoints.fingerprint(b)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda s: s.pop("1.running_mean"), "1 missing .1.running_mean"),
+        (lambda s: s.update(more=torch.zeros(1)), "1 not in the encoder .more"),
+        (lambda s: s.update({"1.weight": torch.zeros(5)}), "1 of other shape .1.weight"),
+    ],
+)
+def test_an_incomplete_encoder_is_refused(tmp_path: Path, change: object, said: str) -> None:
+    state = net(0).state_dict()
+    change(state)
+    torch.save(state, tmp_path / "net.pth")
+    with pytest.raises(ValueError, match=said):
+        checkpoints.load_encoder(net(1), tmp_path / "net.pth")
+
+
+def test_folders_and_files_are_found_or_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--pretrained_feature_extractor"):
+        checkpoints.encoder_file(tmp_path)
+    with pytest.raises(ValueError, match="--resume_training_from"):
+        checkpoints.resumable(tmp_path)
+    checkpoints.save_encoder(net(0), tmp_path / checkpoints.ENCODER, {})
+    assert checkpoints.encoder_file(tmp_path).name == checkpoints.ENCODER

@@ -1,0 +1,30 @@
+"""kNN against scikit-learn, whose neighbours are exact."""
+
+import numpy as np
+import torch
+from sklearn.neighbors import NearestNeighbors
+
+from cl.knn import knn
+
+
+def test_votes_are_those_of_exact_neighbours() -> None:
+    rng = np.random.default_rng(0)
+    bank, queries = rng.standard_normal((200, 8)), rng.standard_normal((50, 8))
+    classes = rng.integers(0, 5, 200)
+    distance, at = NearestNeighbors(n_neighbors=7, metric="cosine").fit(bank).kneighbors(queries)
+    expected = []
+    for d, neighbours in zip(distance, at, strict=True):
+        votes = np.zeros(5)
+        for one, j in zip(d, neighbours, strict=True):
+            votes[classes[j]] += np.exp((1 - one) / 0.1)
+        expected.append(int(votes.argmax()))
+    found = knn(
+        torch.from_numpy(bank).float(), torch.from_numpy(classes),
+        torch.from_numpy(queries).float(), k=7, temperature=0.1, block=16,
+    )
+    assert found.tolist() == expected
+
+
+def test_without_neighbours_nothing_is_known() -> None:
+    none = torch.zeros(0, 3)
+    assert knn(none, torch.zeros(0, dtype=torch.long), torch.ones(2, 3)).tolist() == [-1, -1]

@@ -1,0 +1,110 @@
+"""metrics.csv keeps every row; wandb offline is complete, asks nothing and cannot stop a run."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cl import logs
+
+
+def test_rows_survive_a_resume_and_the_redone_future_does_not(tmp_path: Path) -> None:
+    file = tmp_path / "metrics.csv"
+    log = logs.CSVLog(file)
+    for step in (10, 20, 30):
+        log.log_metrics({"epoch": 0, "train/loss": step / 7}, step)
+    logs.CSVLog(file, step=20).log_metrics({"epoch": 1, "val/probe_top1": 0.5}, 25)
+    rows = logs.read(file)
+    assert [int(r["step"]) for r in rows] == [10, 20, 25]
+    assert float(rows[0]["train/loss"]) == pytest.approx(10 / 7, rel=1e-5)
+    assert rows[-1]["val/probe_top1"] == "0.5"
+
+
+def test_an_unknown_column_is_our_own_slip(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="fields not in fieldnames"):
+        logs.CSVLog(tmp_path / "metrics.csv").log_metrics({"oops": 1.0}, 1)
+
+
+def test_a_key_is_found_where_wandb_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_BASE_URL", raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert not logs.logged_in()
+    (tmp_path / "netrc").write_text("machine api.wandb.ai login user password 0123\n")
+    (tmp_path / "netrc").chmod(0o600)
+    assert logs.logged_in()
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    monkeypatch.setenv("WANDB_API_KEY", "x" * 40)
+    assert logs.logged_in()
+
+
+SCRIPT = """
+import sys, warnings
+from pathlib import Path
+from cl import logs
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    log = logs.wandb_log({mode!r}, Path(sys.argv[1]), run_id="abcd1234", name="trial",
+                         project="cl-test", config={{"lr": 0.3, "method": "simclr"}})
+    if log is not None:
+        log.log_metrics({{"train/loss": 1.5, "val/probe_top1": 0.9, "lr": 0.1}}, 7)
+        log.experiment.finish()
+print("STARTED", log is not None)
+print("SAID", *(str(w.message) for w in said))
+"""
+
+
+def run(mode: str, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """One wandb run in a process of its own, as wandb keeps global state."""
+    clean = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_")}
+    clean |= {"NETRC": str(folder / "no-netrc"), "HOME": str(folder)} | env
+    return subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(mode=mode), str(folder)],
+        env=clean, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+        check=True,
+    )
+
+
+def inspect(folder: Path) -> dict[str, dict[str, float | str]]:
+    """What wandb's own reader finds in the offline run below a folder."""
+    (found,) = folder.glob("wandb/offline-run-*")
+    program = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json"]
+    return json.loads(subprocess.run([*program, str(found)], capture_output=True, check=True).stdout)
+
+
+def test_without_an_account_the_offline_run_is_complete(tmp_path: Path) -> None:
+    assert "STARTED True" in run("auto", tmp_path).stdout
+    found = inspect(tmp_path)
+    assert found["config"] == {"lr": 0.3, "method": "simclr"}
+    assert found["summary"]["train/loss"] == 1.5
+    assert found["summary"]["val/probe_top1"] == 0.9
+    assert found["summary"]["trainer/global_step"] == 7
+
+
+def test_a_folder_without_rights_leaves_the_training_alone(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    done = run("offline", tmp_path, WANDB_DIR=str(blocked))
+    assert "STARTED" in done.stdout  # whatever wandb does about it, nothing is raised
+
+
+def test_off_is_off(tmp_path: Path) -> None:
+    log = logs.wandb_log("off", tmp_path, run_id="x", name=None, project="cl-test", config={})
+    assert log is None
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_broken_wandb_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("gone")
+
+    monkeypatch.setattr(logs.WandbLogger, "log_metrics", fail)
+    log = logs.Wandb.__new__(logs.Wandb)
+    with pytest.warns(UserWarning, match=r"wandb stopped \(gone\)"):
+        log.log_metrics({"train/loss": 1.0}, 1)
+    log.log_metrics({"train/loss": 1.0}, 2)  # silent: a second warning would be an error here

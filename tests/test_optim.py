@@ -1,0 +1,118 @@
+"""Schedules against lightning-bolts' recursion, LARS against its paper, groups against a list."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from cl.optim import Optimization, configure, factor, groups, optimizer
+
+
+def bolts_recursion(base: float, start: float, warm: int, total: int, steps: int) -> list[float]:
+    """LinearWarmupCosineAnnealingLR in its chained form, as lightning-bolts computed it."""
+    lr = [start if warm > 0 else base]
+    for t in range(1, steps):
+        if t < warm:
+            lr.append(lr[-1] + (base - start) / (warm - 1))
+        elif t == warm:
+            lr.append(base)
+        else:
+            above = 1 + math.cos(math.pi * (t - warm) / (total - warm))
+            below = 1 + math.cos(math.pi * (t - warm - 1) / (total - warm))
+            lr.append(above / below * lr[-1])
+    return lr
+
+
+@pytest.mark.parametrize(("warm", "total"), [(10, 100), (2, 7), (1, 5), (0, 6), (3, 4)])
+def test_warmup_cosine_is_bolts(warm: int, total: int) -> None:
+    o = Optimization(lr=0.3, warmup_start_lr=0.003, warmup_epochs=warm)
+    ours = [o.lr * factor(o, t, total, 1) for t in range(total)]
+    torch.testing.assert_close(
+        torch.tensor(ours, dtype=torch.float64),
+        torch.tensor(bolts_recursion(0.3, 0.003, warm, total, total), dtype=torch.float64),
+        rtol=1e-12,
+        atol=1e-15,
+    )
+
+
+def test_warmup_longer_than_the_run_still_ends() -> None:
+    o = Optimization(warmup_epochs=10)
+    values = [factor(o, t, 4, 2) for t in range(6)]
+    assert all(0 <= v <= 1 for v in values)
+    assert values[-1] == 0
+
+
+@pytest.mark.parametrize("scheduler", ["step", "exponential", "cosine", "none"])
+def test_other_schedules_are_torchs(scheduler: str) -> None:
+    o = Optimization(
+        scheduler=scheduler, lr=1.0, lr_decay_epochs=(2, 4), lr_decay_rate=0.5, warmup_epochs=0
+    )
+    opt = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)
+    schedules = torch.optim.lr_scheduler
+    reference = {
+        "step": lambda: schedules.MultiStepLR(opt, [2, 4], 0.5),
+        "exponential": lambda: schedules.ExponentialLR(opt, 0.5),
+        "cosine": lambda: schedules.CosineAnnealingLR(opt, 6),
+        "none": lambda: schedules.ConstantLR(opt, 1.0),
+    }[scheduler]()
+    for epoch in range(6):
+        assert factor(o, 3 * epoch if scheduler != "cosine" else epoch,
+                      6, 3 if scheduler != "cosine" else 1) == pytest.approx(
+            reference.get_last_lr()[0], abs=1e-12
+        )
+        opt.step()
+        reference.step()
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+        self.projector, self.probe = nn.Linear(4, 4), nn.Linear(4, 2)
+        self.predictor = nn.Linear(4, 4)
+        self.frozen = nn.Linear(4, 4).requires_grad_(False)
+
+
+def test_every_trained_parameter_is_in_one_group() -> None:
+    net = Net()
+    found = groups(net, Optimization(lr=1.0, classifier_lr=5.0, constant=("predictor",)))
+    owners = [id(p) for g in found for p in g["params"]]
+    assert sorted(owners) == sorted(id(p) for p in net.parameters() if p.requires_grad)
+    by_name = {g["name"]: g for g in found}
+    assert by_name["probe"]["lr"] == 5.0
+    assert by_name["probe"]["weight_decay"] == 0
+    assert by_name["encoder/no_decay"]["weight_decay"] == 0
+    assert all(p.ndim == 1 for p in by_name["encoder/no_decay"]["params"])
+    assert by_name["predictor"]["constant"]
+    assert not by_name["encoder"]["constant"]
+
+
+@pytest.mark.parametrize("scheduler", ["cosine", "reduce"])
+def test_constant_groups_stand_still(scheduler: str) -> None:
+    o = Optimization(scheduler=scheduler, lr=1.0, constant=("predictor",))
+    made = configure(Net(), o, steps=10, steps_per_epoch=5, monitor="train/loss")
+    schedule = made["lr_scheduler"]["scheduler"]
+    for _ in range(30):
+        made["optimizer"].step()
+        schedule.step(*([1.0] if scheduler == "reduce" else []))
+    lrs = {g["name"]: g["lr"] for g in made["optimizer"].param_groups}
+    assert lrs["predictor"] == 1.0
+    assert lrs["encoder"] < 0.11
+
+
+def test_lars_step_is_the_papers() -> None:
+    """One step: lr * trust * |w| / (|g| + wd |w|) * (g + wd w), and plain SGD where nothing decays."""
+    torch.manual_seed(0)
+    net = nn.Module()
+    net.encoder = nn.Linear(3, 2).double()
+    w, b = (p.detach().clone() for p in (net.encoder.weight, net.encoder.bias))
+    for p in net.parameters():
+        p.grad = torch.randn_like(p)
+    g, gb = net.encoder.weight.grad.clone(), net.encoder.bias.grad.clone()
+    wd = 0.01
+    optimizer(net, Optimization(optimizer="lars", lr=0.5, weight_decay=wd)).step()
+    trust = 0.001 * w.norm() / (g.norm() + wd * w.norm())
+    expected = w - 0.5 * trust * (g + wd * w)
+    torch.testing.assert_close(net.encoder.weight.detach(), expected, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(net.encoder.bias.detach(), b - 0.5 * gb)
