@@ -16,7 +16,7 @@ run: ## SimCLR on the embedded digits, the shortest whole run
 check: setup ## formatting, lint, types, import order
 	@$(with) -m ruff format --check
 	@$(with) -m ruff check
-	@$(with) -m pyright
+	@$(with) -m pyright --pythonpath "$$python"
 	@$(with) .venv/bin/lint-imports
 
 format: setup ## format and repair what ruff can

@@ -28,7 +28,7 @@ make_venv() {
         fi
     done
     echo "setup: needs Python >= 3.11 with its module venv on the PATH (python3 is" \
-        "$(python3 --version 2>&1 || true)). On Debian and Ubuntu:" \
+        "$(python3 --version 2>/dev/null || echo missing)). On Debian and Ubuntu:" \
         "apt-get install python3.11 python3.11-venv. Or make .venv yourself." >&2
     exit 1
 }

@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import pytorch_lightning as pl
 import torch
 from timm.optim import Lars
 from torch import nn
@@ -110,6 +111,21 @@ def factor(o: Optimization, step: int, steps: int, steps_per_epoch: int) -> floa
 def cosine(done: float) -> float:
     """From 1 at the start to 0 at the end, and 0 from there on."""
     return (1 + math.cos(math.pi * min(done, 1.0))) / 2
+
+
+def planned(trainer: pl.Trainer) -> tuple[int, int]:
+    """Optimizer steps of the whole run and of an epoch.
+
+    Lightning's own estimate sets its loaders up before it restores a checkpoint, and so would lose
+    the place inside the epoch; a data module can be asked without that.
+    """
+    data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+    if data is None:
+        steps = int(trainer.estimated_stepping_batches)
+        return steps, min(int(trainer.num_training_batches), steps)
+    per_epoch = len(data.train_dataloader())
+    steps = per_epoch * (trainer.max_epochs or 1)
+    return (min(steps, trainer.max_steps) if trainer.max_steps > 0 else steps), per_epoch
 
 
 def configure(

@@ -37,6 +37,13 @@ class Geometry(Callback):
         self.last: Tensor | None = None
         self.warned = False
 
+    def state_dict(self) -> dict[str, Any]:
+        """The bank of this process, so that a resumed epoch finds the same neighbours."""
+        return {"known": self.known}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.known = [(h, labels) for h, labels in state_dict["known"]]
+
     def on_train_batch_end(
         self,
         trainer: pl.Trainer,

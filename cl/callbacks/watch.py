@@ -28,6 +28,14 @@ class Watch(Callback):
         self.steps_done = 0
         self.shown: dict[str, float] = {}
 
+    def state_dict(self) -> dict[str, Any]:
+        """The sums of the epoch so far, so that a resumed epoch's row is the uninterrupted one's."""
+        both = {"sums": self.sums, "epoch_sums": self.epoch_sums}
+        return {name: {k: torch.as_tensor(v) for k, v in s.items()} for name, s in both.items()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.sums, self.epoch_sums = (Counter(state_dict[k]) for k in ("sums", "epoch_sums"))
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.since = time.perf_counter()
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cl import distributed
 from cl.nets.probe import Probe, cross_entropy, hits
-from cl.optim import Optimization, configure
+from cl.optim import Optimization, configure, planned
 
 
 class FeatureBatch(NamedTuple):
@@ -37,11 +37,18 @@ class FeatureLoader:
         seed: int | None = None,
     ) -> None:
         self.h, self.labels, self.batch_size, self.seed = h, labels, batch_size, seed
-        self.sampler = self  # Lightning tells the sampler which epoch it is
-        self.epoch = 0
+        self.epoch, self.given = 0, 0
+        if seed is not None:
+            self.sampler = self  # Lightning tells a sampler which epoch it is
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"given": self.given % len(self)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.given = state["given"]
 
     def __len__(self) -> int:
         return -(-len(self.h) // self.batch_size)
@@ -52,8 +59,27 @@ class FeatureLoader:
             # A generator of its own for every epoch, so that a resumed run goes on alike.
             generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
             order = torch.randperm(len(self.h), generator=generator)
-        for index in order.split(self.batch_size):
+        batches = order.split(self.batch_size)
+        self.given %= len(batches)
+        for index in batches[self.given :]:
+            self.given += 1
             yield FeatureBatch(self.h[index], self.labels[index])
+
+
+class FeatureData(pl.LightningDataModule):
+    """Cached features of both parts, for a Trainer."""
+
+    def __init__(
+        self, train: FeatureBatch, val: FeatureBatch, *, batch_size: int, seed: int
+    ) -> None:
+        super().__init__()
+        self.train, self.val, self.batch_size, self.seed = train, val, batch_size, seed
+
+    def train_dataloader(self) -> FeatureLoader:
+        return FeatureLoader(*self.train, self.batch_size, self.seed)
+
+    def val_dataloader(self) -> FeatureLoader:
+        return FeatureLoader(*self.val, self.batch_size)
 
 
 class Linear(pl.LightningModule):
@@ -98,6 +124,4 @@ class Linear(pl.LightningModule):
             self.log(column, total / n.clamp(min=1), logger=False)
 
     def configure_optimizers(self) -> Any:
-        steps = int(self.trainer.estimated_stepping_batches)
-        per_epoch = min(int(self.trainer.num_training_batches), steps)
-        return configure(self, self.optimization, steps, per_epoch, "val/loss")
+        return configure(self, self.optimization, *planned(self.trainer), "val/loss")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cl import distributed
 from cl.data.batch import Batch
 from cl.nets.probe import Probe, cross_entropy, hits
-from cl.optim import Optimization, configure
+from cl.optim import Optimization, configure, planned
 
 
 class Method(pl.LightningModule, ABC):
@@ -99,6 +99,4 @@ class Method(pl.LightningModule, ABC):
             self.log(f"val/probe_{name}", share, logger=False)
 
     def configure_optimizers(self) -> Any:
-        steps = int(self.trainer.estimated_stepping_batches)
-        per_epoch = min(int(self.trainer.num_training_batches), steps)
-        return configure(self, self.optimization, steps, per_epoch, "train/loss")
+        return configure(self, self.optimization, *planned(self.trainer), "train/loss")

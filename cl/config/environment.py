@@ -1,0 +1,68 @@
+"""What the settings need of the machine: paths that exist, GPUs that are there."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from cl.config.programs import Linear, Pretrain
+from cl.config.rules import spell
+from cl.config.stored import ConfigError
+
+OF_FOLDERS = ("imagenet100", "imagenet", "folder")
+
+
+def check_environment(config: Pretrain | Linear) -> None:
+    """Look for all that the configuration names.
+
+    Raises:
+        ConfigError: with a line for each thing that is not there.
+    """
+    wrong = [*absent_paths(config), *absent_gpus(config)]
+    if wrong:
+        raise ConfigError(*wrong)
+
+
+def absent_paths(config: Pretrain | Linear) -> Iterator[str]:
+    """Messages about paths that do not exist."""
+    for name in ("resume_training_from", "pretrained_feature_extractor"):
+        given = getattr(config, name, None)
+        if given and not Path(given).exists():
+            yield f"--{name}: given {given}, allowed a run's folder or a file that exists"
+    if config.dataset == "digits" or config.download:
+        return
+    root = Path(config.data_folder)
+    if not root.is_dir():
+        fetch = "" if config.dataset in OF_FOLDERS else " (--download makes and fills it)"
+        yield f"--data_folder: given {root}, allowed a folder that exists{fetch}"
+        return
+    for name in ("train_dir", "val_dir"):
+        given = getattr(config, name)
+        if given and config.dataset in OF_FOLDERS and not (root / given).is_dir():
+            inside = " ".join(sorted(p.name for p in root.iterdir() if p.is_dir())[:8])
+            yield f"--{name}: given {given}, allowed a folder in {root}: {inside or 'it has none'}"
+
+
+def absent_gpus(config: Pretrain | Linear) -> Iterator[str]:
+    """A message if a GPU is asked for that the machine does not have."""
+    if not config.gpus:
+        return
+    there = gpus_here()
+    if max(config.gpus) >= there:
+        allowed = f"0 to {there - 1}" if there > 1 else "0" if there else "no --gpus (the CPU)"
+        yield f"--gpus: given {spell(config.gpus)}, allowed {allowed}: this machine has {there}"
+
+
+def gpus_here() -> int:
+    """How many GPUs CUDA will see, without loading it."""
+    try:
+        found = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20)
+        number = sum(line.startswith("GPU ") for line in found.stdout.splitlines())
+    except (OSError, subprocess.TimeoutExpired):
+        number = len([*Path("/proc/driver/nvidia/gpus").glob("*")])
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None or not number:
+        return number
+    names = [name.strip() for name in visible.split(",")]
+    hidden = [i for i, name in enumerate(names) if name in ("", "-1")]  # CUDA stops reading there
+    return hidden[0] if hidden else len(names)

@@ -1,0 +1,250 @@
+"""What can be set: a field is a flag of the command line; its default, type and help stand here."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from cl.config.flag import flag
+from cl.config.objectives import pairwise
+
+MULTICROP = ("multicrop", (True,))
+PAIRWISE = ("method", ("simclr", "supcon"))
+SIMSIAM = ("method", ("simsiam",))
+WARMUP = ("scheduler", ("warmup_cosine",))
+Scheduler = Literal["reduce", "cosine", "warmup_cosine", "step", "exponential", "none"]
+PRESET = "the data set's preset"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What is trained on, and how it is read."""
+
+    dataset: Literal[
+        "digits", "cifar10", "cifar100", "stl10", "imagenet100", "imagenet", "folder"
+    ] = flag(
+        "data set; digits comes with the program, folder is any set with a folder for each class",
+        positional=True,
+        metavar="DATASET",
+    )
+    encoder: str = flag(
+        "any timm model (resnet18, resnet50, vit_tiny_patch16_224, ...), or resnet9 and resnet9_wN "
+        "(width N) for small images",
+        positional=True,
+    )
+    data_folder: str = flag("where data sets are", "data", metavar="PATH")
+    train_dir: str | None = flag("training images, inside --data_folder", None, metavar="PATH")
+    val_dir: str | None = flag("validation images, inside --data_folder", None, metavar="PATH")
+    batch_size: int = flag("samples per device in a step", 128, low=1)
+    global_batch_size: int | None = flag(
+        "samples of all devices in a step; overrides --batch_size",
+        None,
+        low=1,
+        shown="--batch_size times devices",
+    )
+    num_workers: int = flag("threads or processes per device that load data", 4, low=0)
+    backend: Literal["auto", "memory", "torch", "dali"] = flag(
+        "what loads and augments: memory (data sets that fit), torch (files), dali (files, on the "
+        "GPU where there is one)",
+        "auto",
+        shortcut=("dali", ("auto",)),
+    )
+    last_batch_fill: bool = flag(
+        "fill up an epoch's last batch from its beginning instead of leaving it out", False
+    )
+    image_size: int | None = flag(
+        "side of the images in pixels", None, low=8, shown="digits 16, cifar 32, stl10 96, else 224"
+    )
+    download: bool = flag(
+        "fetch the data set if it is not in --data_folder",
+        False,
+        needs=("dataset", ("cifar10", "cifar100", "stl10")),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """How the views of a sample are made; what is not given is the data set's preset."""
+
+    brightness: float | None = flag(
+        "largest change of the brightness", None, low=0, shown=f"{PRESET}, 0.8"
+    )
+    contrast: float | None = flag(
+        "largest change of the contrast", None, low=0, shown=f"{PRESET}, 0.8"
+    )
+    saturation: float | None = flag(
+        "largest change of the saturation", None, low=0, shown=f"{PRESET}, 0.8"
+    )
+    hue: float | None = flag(
+        "largest turn of the hue, in circles", None, low=0, high=0.5, shown=f"{PRESET}, 0.2"
+    )
+    crop_scale: tuple[float, float] | None = flag(
+        "share of the image's area that a crop keeps",
+        None,
+        above=0,
+        high=1,
+        shown=PRESET,
+        metavar=("MIN", "MAX"),
+    )
+    flip_prob: float | None = flag(
+        "how often a view is mirrored", None, low=0, high=1, shown=PRESET
+    )
+    grayscale_prob: float | None = flag("how often it is gray", None, low=0, high=1, shown=PRESET)
+    blur_prob: float | None = flag("how often it is blurred", None, low=0, high=1, shown=PRESET)
+    solarize_prob: float | None = flag(
+        "how often its bright pixels are inverted", None, low=0, high=1, shown=PRESET
+    )
+    n_crops: int = flag("views of full size", 2, low=2)
+    multicrop: bool = flag(
+        "small crops besides (SwAV, https://arxiv.org/abs/2006.09882)", False, needs=PAIRWISE
+    )
+    n_small_crops: int = flag("views of small size", 6, low=1, needs=MULTICROP)
+    small_crop_size: int | None = flag(
+        "their side in pixels",
+        None,
+        low=4,
+        needs=MULTICROP,
+        shown="3/7 of the image size, 96 at 224",
+    )
+    small_crop_scale: tuple[float, float] = flag(
+        "share of the area that they keep",
+        (0.05, 0.14),  # SwAV's
+        above=0,
+        high=1,
+        needs=MULTICROP,
+        metavar=("MIN", "MAX"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """What is learned."""
+
+    method: Literal["simclr", "supcon", "barlow_twins", "simsiam"] = flag(
+        "what compares the views, and with which heads", "simclr"
+    )
+    loss: str = flag(
+        "which pairs are compared how", "nt_xent", choices=pairwise, needs=PAIRWISE, metavar="NAME"
+    )
+    supervised: bool = flag(
+        "samples of one class are positives, which makes simclr supcon", False, needs=PAIRWISE
+    )
+    encoding_size: int | None = flag(
+        "dimensions of the embedding",
+        None,
+        low=1,
+        shown="simclr and supcon 128, barlow_twins and simsiam 2048",
+    )
+    hidden_mlp: int = flag("width of the projector", 2048, low=1)
+    pred_hidden_mlp: int = flag("width of the predictor", 512, low=1, needs=SIMSIAM)
+    zero_init_residual: bool = flag("each residual block starts as the identity", False)
+    no_lr_scheduler_for_pred_head: bool = flag(
+        "the predictor's learning rate stands still", False, needs=SIMSIAM
+    )
+    classifier_lr: float | None = flag(
+        "learning rate of the online probe, not scaled",
+        None,
+        above=0,
+        shown="0.3, with adam and adamw 0.003",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimization:
+    """How it is learned."""
+
+    optimizer: Literal["sgd", "adam", "adamw", "lars"] = flag(
+        "--lars makes sgd LARS, as it did in the original", "sgd", shortcut=("lars", ("sgd",))
+    )
+    scheduler: Scheduler = flag("of the learning rate", "warmup_cosine")
+    lr_decay_steps: tuple[int, ...] = flag(
+        "epochs at which the learning rate falls",
+        (),
+        low=1,
+        needs=("scheduler", ("step",)),
+        shown="at 60% and 80% of the epochs",
+    )
+    lr_decay_rate: float | None = flag(
+        "what it is multiplied by then, or in each epoch (exponential)",
+        None,
+        above=0,
+        high=1,
+        needs=("scheduler", ("step", "exponential")),
+        shown="step 0.1, exponential 0.95",
+    )
+    epochs: int = flag("passes over the data", 100, low=1)
+    max_steps: int | None = flag("end after so many steps", None, low=1, shown="all epochs")
+    lr: float = flag(
+        "learning rate; with --lr_scaling that of 256 samples in a step of all devices",
+        0.3,
+        above=0,
+    )
+    lr_scaling: bool = flag("multiply --lr by the samples in a step of all devices over 256", True)
+    weight_decay: float = flag("not of biases and norms", 1e-4, low=0)
+    momentum: float = flag(
+        "of sgd and lars", 0.9, low=0, high=1, needs=("optimizer", ("sgd", "lars"))
+    )
+    warmup_epochs: float | None = flag(
+        "epochs in which the learning rate rises",
+        None,
+        low=0,
+        needs=WARMUP,
+        shown="10, and of up to 10 epochs a tenth",
+    )
+    warmup_start_lr: float = flag("where it rises from", 0.003, low=0, needs=WARMUP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """What it runs on."""
+
+    gpus: tuple[int, ...] = flag(
+        "numbers of the GPUs to use", (), low=0, shown="one GPU if there is one, else the CPU"
+    )
+    devices: int = flag("processes on the CPU or GPUs", 1, low=1, needs=("gpus", ((),)))
+    precision: Literal["auto", "16", "bf16", "32"] = flag(
+        "auto is bf16 where the hardware computes it and 32 elsewhere; the original's default, 16, "
+        "needs gradients scaled against underflow, and CPUs do not compute it",
+        "auto",
+    )
+    channels_last: bool = flag("the layout in memory that convolutions prefer", True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Where its traces go, and what it starts from."""
+
+    name: str | None = flag("of the run in wandb", None, shown="wandb makes one")
+    project: str = flag("of the run in wandb", "contrastive_learning", metavar="NAME")
+    seed: int = flag("of weights, order and views", 0, low=0, high=2**32 - 1)
+    output: str | None = flag(
+        "folder of runs", None, shown="trained_models beside the programs", metavar="PATH"
+    )
+    run_id: str | None = flag("name of the run's folder", None, once=True, shown="eight letters")
+    resume_training_from: str | None = flag(
+        "go on with a run: its folder or a checkpoint in it", None, once=True, metavar="PATH"
+    )
+    config: str | None = flag(
+        "a run's config.json: its values become the defaults, flags beside it win",
+        None,
+        once=True,
+        metavar="PATH",
+    )
+    wandb: Literal["auto", "online", "offline", "off"] = flag(
+        "auto is online when logged in and offline else; nothing ever asks", "auto"
+    )
+    log_every_n_steps: int = flag("steps between two rows of metrics.csv", 50, low=1)
+    debug: bool = flag("show the traceback of an error", False, once=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watching:
+    """What is looked at besides."""
+
+    on_collapse: Literal["warn", "stop"] = flag("when all embeddings become alike", "warn")
+    baseline: bool = flag("measure the same encoder untrained, before training", True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What is evaluated."""
+
+    pretrained_feature_extractor: str = flag("a run's folder, or a file of weights", metavar="PATH")

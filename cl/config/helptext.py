@@ -1,0 +1,92 @@
+"""`--help`: every setting with its default, in groups, laid out by argparse."""
+
+from argparse import ArgumentParser, BooleanOptionalAction, HelpFormatter
+from dataclasses import MISSING
+from typing import Any
+
+from cl.config.objectives import all_settings
+from cl.config.programs import Linear, Pretrain
+from cl.config.rules import condition, spell
+from cl.config.setting import Setting, settings_of
+
+EXAMPLES = {
+    Pretrain: "main_contrastive.py digits resnet9_w16 --epochs 20",
+    Linear: "main_linear.py digits resnet9_w16 --pretrained_feature_extractor trained_models/ID",
+}
+
+
+def help_of(of: type[Pretrain | Linear]) -> str:
+    """The text of `--help`."""
+    program = EXAMPLES[of].split()[0]
+    parser = ArgumentParser(
+        usage=f"{program} DATASET ENCODER [--flag value ...]",
+        description=(of.__doc__ or "").partition("\n")[0],
+        epilog=f"for example: python {EXAMPLES[of]}",
+        formatter_class=lambda prog: HelpFormatter(prog, max_help_position=32),
+    )
+    titles = {base.__name__: base.__doc__ for base in of.__mro__}
+    groups: dict[str, Any] = {}
+    for setting in settings_of(of).values():
+        if setting.group not in groups:
+            groups[setting.group] = parser.add_argument_group(
+                setting.group.lower(), titles[setting.group]
+            )
+        add(groups[setting.group], setting)
+    if of is Pretrain:
+        group = parser.add_argument_group("loss", "Settings of the losses; each has its own.")
+        for by_loss in all_settings().values():
+            add(group, merged(by_loss))
+    return parser.format_help()
+
+
+def merged(by_loss: dict[str, Setting]) -> Setting:
+    """The setting of several losses as one flag, with the default of each."""
+    one = next(iter(by_loss.values()))
+    by_default: dict[str, list[str]] = {}
+    for loss, setting in by_loss.items():
+        by_default.setdefault(setting.about["shown"], []).append(loss)
+    shown = "; ".join(f"{', '.join(names)} {default}" for default, names in by_default.items())
+    help = next((s.about["help"] for s in by_loss.values() if s.about["help"]), "")
+    return Setting(one.name, one.hint, one.default, {"help": help, "shown": shown}, one.group)
+
+
+def add(group: Any, setting: Setting) -> None:
+    """Add a setting's flags to a group of the help."""
+    text = described(setting).replace("%", "%%")
+    if setting.about.get("positional"):
+        group.add_argument(setting.name, metavar=setting.label, help=text)
+    elif setting.of is bool:
+        group.add_argument(setting.label, action=BooleanOptionalAction, help=text)
+    else:
+        nargs = {1: None, None: "+"}.get(setting.many, setting.many)
+        group.add_argument(setting.label, nargs=nargs, metavar=metavar(setting), help=text)
+    if setting.shortcut:
+        group.add_argument(
+            f"--{setting.shortcut}",
+            action="store_true",
+            help=f"the same as {setting.label} {setting.shortcut}",
+        )
+
+
+def metavar(setting: Setting) -> Any:
+    """What stands for the value."""
+    if setting.choices and "metavar" not in setting.about:
+        return f"{{{','.join(setting.choices)}}}"
+    return setting.about.get("metavar") or {int: "N", float: "X"}.get(setting.of, "NAME")
+
+
+def described(setting: Setting) -> str:
+    """What a flag does, what it needs, its default."""
+    text, default = setting.about["help"], setting.default
+    if setting.choices and metavar(setting) == setting.about.get("metavar"):
+        text = f"{text}: {', '.join(setting.choices)}"
+    if setting.about.get("positional"):
+        return text
+    if needs := setting.about.get("needs"):
+        text = f"{text}; only with {condition(*needs)}"
+    if default is MISSING:
+        return f"{text} (required)"
+    if isinstance(default, bool):
+        default = "yes" if default else "no"
+    shown = setting.about.get("shown") or ("none" if default is None else spell(default))
+    return f"{text} (default: {shown})".lstrip()

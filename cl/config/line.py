@@ -1,0 +1,159 @@
+"""A command line becomes a configuration, or the list of everything that is wrong with it."""
+
+import os
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import MISSING, replace
+from pathlib import Path
+from typing import Any
+
+from cl.config.helptext import help_of
+from cl.config.objectives import losses
+from cl.config.programs import Linear, Pretrain
+from cl.config.rules import contradictions, foreign_options, forgiven, out_of_place, spell
+from cl.config.setting import settings_of
+from cl.config.stored import C, ConfigError, draft, values_from_json
+from cl.config.words import HELP, Sorted, sort
+
+
+def parse_pretrain(argv: Sequence[str]) -> Pretrain:
+    """The configuration of `main_contrastive.py`.
+
+    Raises:
+        ConfigError: with a line for each fault.
+    """
+    return parse(Pretrain, argv)
+
+
+def parse_linear(argv: Sequence[str]) -> Linear:
+    """The configuration of `main_linear.py`.
+
+    Raises:
+        ConfigError: with a line for each fault.
+    """
+    return parse(Linear, argv)
+
+
+def parse(of: type[C], argv: Sequence[str]) -> C:
+    """The configuration of a program; `--help` is answered here."""
+    if any(word in HELP for word in argv):
+        sys.stdout.write(help_of(of))
+        raise SystemExit(0)
+    words = sort(of, argv)
+    line, failed = read(of, words)
+    values = inherited(of, line, words.wrong) | line
+    words.wrong += missing(of, {*values, *failed}, words)
+    config, ignored = tidied(draft(of, values), line, failed, words.wrong)
+    words.wrong += [text for text, about in contradictions(config) if not failed & {*about}]
+    if isinstance(config, Pretrain) and not failed & {"method", "loss"}:
+        config, more = with_options(config, words)
+        ignored |= more
+    if words.wrong:
+        raise ConfigError(*words.wrong)
+    if ignored and os.environ.get("LOCAL_RANK", "0") == "0":
+        said = ", ".join(f"--{name} ({why})" for name, why in ignored.items())
+        sys.stderr.write(f"warning: ignored: {said}\n")
+    return config
+
+
+def read(of: type[Pretrain | Linear], words: Sorted) -> tuple[dict[str, Any], set[str]]:
+    """The values on the line, and the names of those that are refused."""
+    settings, values, failed = settings_of(of), dict[str, Any](), set[str]()
+    positional = [name for name, s in settings.items() if s.about.get("positional")]
+    words.wrong += [f"unexpected word {word}" for word in words.rest[len(positional) :]]
+    given = words.given | {n: [w] for n, w in zip(positional, words.rest, strict=False)}
+    for name in (name for name in given if name in settings):
+        try:
+            values[name] = settings[name].value_of(given[name])
+        except ValueError as error:
+            words.wrong.append(str(error))
+            failed.add(name)
+    for name, value in words.shortcuts.items():
+        beside = settings[name].about["shortcut"][1]
+        if values.get(name, value) not in (value, *beside):
+            words.wrong.append(
+                f"--{value}: given with --{name} {values[name]}, allowed with --{name} "
+                + " or ".join(beside)
+            )
+        values[name] = value
+    return values, failed
+
+
+def inherited(
+    of: type[Pretrain | Linear], line: Mapping[str, Any], wrong: list[str]
+) -> dict[str, Any]:
+    """What the file of `--config` hands on; faults are added to `wrong`."""
+    if "config" not in line:
+        return {}
+    path = Path(line["config"])
+    try:
+        theirs, values = values_from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        wrong.append(f"--config: given {path}, allowed a run's config.json ({reason})")
+    except ConfigError as error:
+        wrong += [f"--config {path}: {text}" for text in error.args]
+    else:
+        if theirs is of:
+            settings = settings_of(of)
+            once = {name for name, s in settings.items() if s.about.get("once")}
+            return {name: value for name, value in values.items() if name not in once}
+        wrong.append(f"--config: given {path} of the other program, allowed one of this program")
+    return {}
+
+
+def missing(of: type[Pretrain | Linear], there: Collection[str], words: Sorted) -> list[str]:
+    """Messages about settings without a default that are not there."""
+    return [
+        f"{s.label}: missing, allowed {s.allowed}"
+        for name, s in settings_of(of).items()
+        if s.default is MISSING
+        and name not in there
+        and not (words.lost and s.about.get("positional"))
+    ]
+
+
+def tidied(
+    config: C, line: Mapping[str, Any], failed: set[str], wrong: list[str]
+) -> tuple[C, dict[str, str]]:
+    """The configuration without settings it has no use for, and these with the reason.
+
+    One that the line itself gives is an error, unless it is `forgiven`; one that a file handed on
+    is not, for the user did not ask for it.
+    """
+    settings = settings_of(type(config))
+    ignored = {}
+    for name, why in out_of_place(config, settings).items():
+        if failed & {name, settings[name].about["needs"][0]}:
+            continue
+        if name in line and not forgiven(config, name):
+            wrong.append(refusal(name, line[name], why))
+        elif name in line or getattr(config, name) != settings[name].default:
+            ignored[name] = why
+    return replace(config, **{name: settings[name].default for name in ignored}), ignored
+
+
+def with_options(config: Pretrain, words: Sorted) -> tuple[Pretrain, dict[str, str]]:
+    """The configuration with the loss's settings, and those it has no use for with the reason."""
+    own = losses()[config.loss_name].settings if config.loss_name in losses() else {}
+    given = {n: w for n, w in words.given.items() if n not in settings_of(Pretrain)}
+    foreign = foreign_options(config, [*config.loss_options, *given])
+    kept = {name: value for name, value in config.loss_options.items() if name in own}
+    ignored = {}
+    for name, why in foreign.items():
+        if name in given and not forgiven(config, name):
+            words.wrong.append(refusal(name, given[name], why))
+        else:
+            ignored[name] = why
+    for name in (name for name in given if name in own):
+        try:
+            kept[name] = own[name].value_of(given[name])
+        except ValueError as error:
+            words.wrong.append(str(error))
+    return replace(config, loss_options=kept), ignored
+
+
+def refusal(name: str, value: Any, why: str) -> str:
+    """The message about a flag in the wrong place."""
+    given = "" if isinstance(value, bool) else f"given {spell(value)}, "
+    return f"--{name}: {given}allowed {why}"

@@ -1,0 +1,118 @@
+"""The configurations of the two programs, frozen, and what follows from them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cl.config.fields import (
+    Data,
+    Evaluation,
+    Hardware,
+    Method,
+    Optimization,
+    Run,
+    Scheduler,
+    Views,
+    Watching,
+)
+from cl.config.flag import again
+from cl.config.objectives import loss_of, losses
+
+SIZES = {"digits": 16, "cifar10": 32, "cifar100": 32, "stl10": 96}
+PROGRAMS = Path(__file__).parents[2]  # the folder in which the two programs stand
+
+
+@dataclass(frozen=True, kw_only=True)
+class Common(Data, Optimization, Hardware, Run):
+    """What both programs share. A `resolved_` property is a setting with its default filled in."""
+
+    @property
+    def processes(self) -> int:
+        """How many there will be, one for each device."""
+        return len(self.gpus) or self.devices
+
+    def global_batch(self, processes: int | None = None) -> int:
+        """Samples of all devices in a step."""
+        return self.global_batch_size or self.batch_size * (processes or self.processes)
+
+    @property
+    def batch_size_per_device(self) -> int:
+        return self.global_batch() // self.processes
+
+    def scaled_lr(self, processes: int | None = None) -> float:
+        """The learning rate at its height (linear scaling: Goyal et al. 2017, 1706.02677)."""
+        return self.lr * self.global_batch(processes) / 256 if self.lr_scaling else self.lr
+
+    @property
+    def resolved_warmup_epochs(self) -> float:
+        if self.warmup_epochs is not None:
+            return self.warmup_epochs
+        return 10.0 if self.epochs > 10 else self.epochs / 10
+
+    @property
+    def resolved_lr_decay_steps(self) -> tuple[int, ...]:
+        return self.lr_decay_steps or (round(0.6 * self.epochs), round(0.8 * self.epochs))
+
+    @property
+    def resolved_lr_decay_rate(self) -> float:
+        if self.lr_decay_rate is not None:
+            return self.lr_decay_rate
+        return 0.95 if self.scheduler == "exponential" else 0.1
+
+    @property
+    def resolved_image_size(self) -> int:
+        return self.image_size or SIZES.get(self.dataset, 224)
+
+    @property
+    def runs_folder(self) -> Path:
+        """Where runs are kept."""
+        return Path(self.output) if self.output else PROGRAMS / "trained_models"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain(Common, Data, Views, Method, Optimization, Hardware, Run, Watching):
+    """Contrastive pretraining of an encoder.
+
+    Attributes:
+        loss_options: the loss's settings that were given; the others have the loss's defaults.
+    """
+
+    loss_options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def loss_name(self) -> str:
+        """The loss that is computed: `loss`, or the method's own."""
+        return loss_of(self.method, self.loss)
+
+    @property
+    def loss_settings(self) -> dict[str, Any]:
+        """All settings of that loss; one whose default is an expression stands as its source."""
+        known = losses()[self.loss_name].settings if self.loss_name in losses() else {}
+        return {name: s.default for name, s in known.items()} | dict(self.loss_options)
+
+    @property
+    def uses_labels(self) -> bool:
+        return self.supervised or self.method == "supcon"
+
+    @property
+    def embedding_dim(self) -> int:
+        return self.encoding_size or (2048 if self.method in ("barlow_twins", "simsiam") else 128)
+
+    @property
+    def resolved_classifier_lr(self) -> float:
+        return self.classifier_lr or (3e-3 if self.optimizer in ("adam", "adamw") else 0.3)
+
+    @property
+    def resolved_small_crop_size(self) -> int:
+        return self.small_crop_size or round(self.resolved_image_size * 3 / 7)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear(Common, Data, Evaluation, Optimization, Hardware, Run):
+    """Linear evaluation of a frozen encoder."""
+
+    scheduler: Scheduler = again(Optimization, "scheduler", "step")
+    lr: float = again(Optimization, "lr", 0.1)
+    lr_scaling: bool = again(Optimization, "lr_scaling", default=False)
+    weight_decay: float = again(Optimization, "weight_decay", 0.0)

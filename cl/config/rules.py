@@ -1,0 +1,105 @@
+"""Which settings go together: what a choice has no use for, and what contradicts another."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from cl.config.fields import PAIRWISE
+from cl.config.objectives import OF_METHOD, all_settings, losses, pairwise
+from cl.config.programs import Linear, Pretrain
+from cl.config.setting import Setting
+
+# The original programs read these whatever the method was: its own SimSiam and Barlow Twins
+# commands are the SimCLR command, --temperature 0.2 included, with some more words at the end. They
+# still have to run, so such a flag is ignored with a warning where any other is an error.
+LENIENT = ("temperature", "lamb", "pred_hidden_mlp", "no_lr_scheduler_for_pred_head")
+
+
+def spell(value: Any) -> str:
+    """A value as it is written on a command line."""
+    return " ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def out_of_place(config: Pretrain | Linear, settings: Mapping[str, Setting]) -> dict[str, str]:
+    """The settings that the configuration has no use for, and what they would need."""
+    found = {}
+    for name, setting in settings.items():
+        other, allowed = setting.about.get("needs", ("", ()))
+        if other and getattr(config, other) not in allowed:
+            found[name] = f"only with {condition(other, allowed)}"
+    return found
+
+
+def condition(other: str, allowed: tuple[Any, ...]) -> str:
+    """What a setting needs, in flags.
+
+    >>> condition("scheduler", ("step", "exponential")), condition("multicrop", (True,))
+    ('--scheduler step or exponential', '--multicrop')
+    """
+    if allowed == (True,):
+        return f"--{other}"
+    if allowed == ((),):
+        return f"no --{other}"
+    label = other.upper() if other == "dataset" else f"--{other}"
+    return f"{label} {' or '.join(allowed)}"
+
+
+def foreign_options(config: Pretrain, names: Iterable[str]) -> dict[str, str]:
+    """For those loss settings that the chosen loss does not have, what they would need."""
+    own = losses()[config.loss_name].settings if config.loss_name in losses() else {}
+    found = {}
+    for name in (name for name in names if name not in own):
+        having = all_settings().get(name, {})
+        fits = [f"--method {method}" for method, loss in OF_METHOD.items() if loss in having]
+        if config.method not in OF_METHOD:
+            fits += [f"--loss {loss}" for loss in pairwise() if loss in having]
+        elif any(loss in having for loss in pairwise()):
+            fits += [f"--method {method}" for method in PAIRWISE[1]]
+        found[name] = f"only with {' or '.join(fits)}" if fits else "with no loss"
+    return found
+
+
+def forgiven(config: Pretrain | Linear, name: str) -> bool:
+    """Whether a misplaced flag is one of the original's that only another method has a use for."""
+    if name not in LENIENT or isinstance(config, Linear):
+        return False
+    of_a_loss = any(name in losses()[loss].settings for loss in pairwise())
+    return config.method in OF_METHOD or not of_a_loss
+
+
+def contradictions(config: Pretrain | Linear) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Messages, each with the names of the settings that it is about."""
+    if config.global_batch_size and config.global_batch_size % config.processes:
+        yield (
+            f"--global_batch_size: given {config.global_batch_size}, allowed a multiple of the "
+            f"{config.processes} devices",
+            ("global_batch_size", "gpus", "devices"),
+        )
+    if len(set(config.gpus)) < len(config.gpus):
+        yield f"--gpus: given {spell(config.gpus)}, allowed each number once", ("gpus",)
+    steps = config.lr_decay_steps
+    if list(steps) != sorted(set(steps)):
+        yield f"--lr_decay_steps: given {spell(steps)}, allowed rising epochs", ("lr_decay_steps",)
+    if config.warmup_epochs is not None and config.warmup_epochs >= config.epochs:
+        yield (
+            f"--warmup_epochs: given {config.warmup_epochs:g}, allowed less than the "
+            f"{config.epochs} of --epochs",
+            ("warmup_epochs", "epochs"),
+        )
+    if config.run_id and not re.fullmatch(r"\w[\w.-]*", config.run_id):
+        yield f"--run_id: given {config.run_id}, allowed letters, digits, _, - and .", ("run_id",)
+    if isinstance(config, Pretrain):
+        yield from pretraining(config)
+
+
+def pretraining(config: Pretrain) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The contradictions that only pretraining can have."""
+    for name in ("crop_scale", "small_crop_scale"):
+        scale = getattr(config, name)
+        if scale and scale[0] > scale[1]:
+            yield f"--{name}: given {spell(scale)}, allowed the smaller one first", (name,)
+    if config.n_crops > 2 and config.method in OF_METHOD:
+        yield (
+            f"--n_crops: given {config.n_crops}, allowed 2 with --method {config.method}",
+            ("n_crops", "method"),
+        )

@@ -1,0 +1,110 @@
+"""A configuration as JSON: a run's config.json is data, and nothing in it is taken on trust."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict
+from typing import Any, TypeVar
+
+from cl.config.objectives import losses
+from cl.config.programs import Linear, Pretrain
+from cl.config.setting import Setting, closest, did_you_mean, settings_of
+
+C = TypeVar("C", Pretrain, Linear)
+VERSION = 1
+PROGRAMS: dict[str, type[Pretrain] | type[Linear]] = {
+    "main_contrastive": Pretrain,
+    "main_linear": Linear,
+}
+
+
+class ConfigError(ValueError):
+    """All that is wrong with a command line or a file, a line each."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))
+
+
+def program_of(config: Pretrain | Linear) -> str:
+    """The program that the configuration is for."""
+    return next(name for name, of in PROGRAMS.items() if of is type(config))
+
+
+def to_json(config: Pretrain | Linear) -> str:
+    """The text of a config.json."""
+    head = {"version": VERSION, "program": program_of(config)}
+    return json.dumps(head | asdict(config), indent=2) + "\n"
+
+
+def from_json(text: str) -> Pretrain | Linear:
+    """The configuration in the text of a config.json.
+
+    Raises:
+        ConfigError: it is none; every unknown key and wrong value is named.
+    """
+    of, values = values_from_json(text)
+    missing = [
+        f"{name}: missing"
+        for name, setting in settings_of(of).items()
+        if setting.default is MISSING and name not in values
+    ]
+    if missing:
+        raise ConfigError(*missing)
+    return of(**values)
+
+
+def values_from_json(text: str) -> tuple[type[Pretrain] | type[Linear], dict[str, Any]]:
+    """Whose configuration it is, and the values that are in it.
+
+    Raises:
+        ConfigError: as `from_json`, but for keys that are missing.
+    """
+    try:
+        found = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ConfigError(f"not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ConfigError("not a JSON object with settings")
+    version, program = found.pop("version", None), found.pop("program", None)
+    if version != VERSION:
+        raise ConfigError(f"version: given {version}, allowed {VERSION}")
+    if not isinstance(program, str) or program not in PROGRAMS:
+        raise ConfigError(f"program: given {program}, allowed {', '.join(PROGRAMS)}")
+    of = PROGRAMS[program]
+    options = found.pop("loss_options", {}) if of is Pretrain else {}
+    values = checked(settings_of(of), found)
+    if of is Pretrain:
+        if not isinstance(options, dict):
+            raise ConfigError(f"loss_options: given {options}, allowed the settings of a loss")
+        loss = losses().get(draft(Pretrain, values).loss_name)
+        values["loss_options"] = checked(loss.settings if loss else {}, options)
+    return of, values
+
+
+def checked(settings: Mapping[str, Setting], found: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that JSON gives to settings.
+
+    Raises:
+        ConfigError: there are no such settings, or these values are not allowed.
+    """
+    values, wrong = {}, []
+    for key, value in found.items():
+        if key not in settings:
+            wrong.append(f"unknown key {key}{did_you_mean(closest(key, settings))}")
+            continue
+        try:
+            values[key] = settings[key].from_json(value)
+        except ValueError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ConfigError(*wrong)
+    return values
+
+
+def draft(of: type[C], values: Mapping[str, Any]) -> C:
+    """A configuration of the values that are known, with stand-ins for what has no default."""
+    standing_in = {
+        name: (*setting.choices, "")[0]
+        for name, setting in settings_of(of).items()
+        if setting.default is MISSING
+    }
+    return of(**{**standing_in, **values})

@@ -1,0 +1,96 @@
+"""The only file that knows that there is more than one process."""
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Shaped
+from torch import Tensor
+
+
+def world_size() -> int:
+    """How many processes train together."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this is."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
+class Gather(torch.autograd.Function):
+    """All shards along the first axis; its backward sums the gradients that all ranks have for one.
+
+    With it DDP's mean over processes of the gradients of local means is the one-process gradient.
+    """
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, sizes: list[int]) -> Tensor:
+        ctx.sizes = sizes  # pyright: ignore[reportAttributeAccessIssue]
+        most = max(sizes)
+        padded = x.new_zeros(most, *x.shape[1:])
+        padded[: len(x)] = x
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:n] for part, n in zip(parts, sizes, strict=True)])
+
+    @staticmethod
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: torch.autograd.function.FunctionCtx, gradient: Tensor
+    ) -> tuple[Tensor, None]:
+        sizes: list[int] = ctx.sizes  # pyright: ignore[reportAttributeAccessIssue]
+        summed = gradient.contiguous().clone()
+        dist.all_reduce(summed)
+        return summed.split(sizes)[rank()], None
+
+
+def gather(z: Shaped[Tensor, "..."], dim: int = 1) -> tuple[Shaped[Tensor, "..."], slice]:
+    """The samples of all processes, and which of them are this one's.
+
+    Args:
+        z: this process's, of any number; gradients flow back to every process.
+        dim: the axis of the samples.
+
+    Returns:
+        All of them in the order of the ranks, and the slice of `dim` that is `z`.
+    """
+    if world_size() == 1:
+        return z, slice(None)
+    sizes = sizes_of(z.shape[dim], z)
+    first = sum(sizes[: rank()])
+    everyone = Gather.apply(z.movedim(dim, 0).contiguous(), sizes)
+    assert isinstance(everyone, Tensor)
+    return everyone.movedim(0, dim), slice(first, first + z.shape[dim])
+
+
+def sizes_of(n: int, like: Tensor) -> list[int]:
+    """Every process's number of samples."""
+    own = torch.tensor([n], device=like.device)
+    each = [torch.empty_like(own) for _ in range(world_size())]
+    dist.all_gather(each, own)
+    return [int(one) for one in each]
+
+
+def total(x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
+    """The sum over all processes, without gradient."""
+    if world_size() == 1:
+        return x
+    summed = x.detach().clone()
+    dist.all_reduce(summed)
+    return summed
+
+
+def largest(x: Shaped[Tensor, ""]) -> Shaped[Tensor, ""]:
+    """The largest over all processes."""
+    if world_size() == 1:
+        return x
+    most = x.detach().clone()
+    dist.all_reduce(most, op=dist.ReduceOp.MAX)
+    return most
+
+
+def gather_objects(x: object) -> list[object]:
+    """Every process's object, in the order of the ranks."""
+    if world_size() == 1:
+        return [x]
+    each: list[object] = [None] * world_size()
+    dist.all_gather_object(each, x)
+    return each

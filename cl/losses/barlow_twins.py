@@ -1,0 +1,43 @@
+"""Barlow Twins (Zbontar et al. 2021, https://arxiv.org/abs/2103.03230, eq. 1 and 2)."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from cl.losses._contrast import ALL, Rows
+
+
+def barlow_twins(
+    z: Float[Tensor, "2 n d"],
+    ids: Int[Tensor, " n"] | None = None,
+    rows: Rows = ALL,
+    *,
+    lamb: float = 5e-3,  # the paper's section 3.1; 0.0051 in its code
+    eps: float = 1e-5,  # of the BatchNorm in the authors' code
+) -> Float[Tensor, ""]:
+    r"""$\sum_i (1 - C_{ii})^2 + \lambda \sum_{i \ne j} C_{ij}^2$, C the views' cross-correlation.
+
+    The correlation is over the whole batch, with the biased variance, in float32 at least. It has
+    no negatives, so it needs no ids; every process computes the loss of the whole batch, whose
+    gradient DDP's mean leaves as it is.
+
+    Args:
+        z: embeddings of two views of every sample of all processes.
+        ids: no part in this loss.
+        rows: no part in this loss.
+        lamb: $\lambda$.
+        eps: added to the variances.
+
+    One dimension, two samples at -1 and 1, eps 0: C = 1 and the loss is 0.
+
+    >>> barlow_twins(torch.tensor([[[-1.0], [1.0]]] * 2), eps=0.0).item()
+    0.0
+    """
+    with torch.autocast(z.device.type, enabled=False):
+        z = z if z.dtype == torch.float64 else z.float()
+        variance, mean = torch.var_mean(z, dim=1, keepdim=True, correction=0)
+        u, v = (z - mean) / (variance + eps).sqrt()
+        c = u.T @ v / len(u)
+        diagonal = c.diagonal()
+        off = c.square().sum() - diagonal.square().sum()
+        return (1 - diagonal).square().sum() + lamb * off

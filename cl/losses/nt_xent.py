@@ -1,0 +1,26 @@
+"""NT-Xent, SimCLR (Chen et al. 2020, https://arxiv.org/abs/2002.05709, eq. 1): push all but itself."""
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from cl.losses._contrast import ALL, Rows, contrast
+
+
+def nt_xent(
+    z: Float[Tensor, "v n d"],
+    ids: Int[Tensor, " n"] | None = None,
+    rows: Rows = ALL,
+    *,
+    temperature: float | Float[Tensor, ""] = 0.2,  # the ImageNet-100 recipes'; 0.1 to 0.5 in the paper
+) -> Float[Tensor, ""]:
+    r"""Mean of $-s_{ip} + \log \sum_{j \ne i} e^{s_{ij}}$ over all views; with class ids it is SupCon's $L_{out}$.
+
+    See `contrast` for the arguments and what happens without positives.
+
+    Two samples at right angles whose two views agree, temperature 1: log(e + 2) - 1.
+
+    >>> import torch
+    >>> round(nt_xent(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
+    0.5514
+    """
+    return contrast(z, ids, rows, temperature, pushed=lambda p: ~p.itself)

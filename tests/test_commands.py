@@ -1,0 +1,414 @@
+"""The two programs from outside: the original command lines, every flag, every kind of refusal."""
+
+import os
+import resource
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import main_contrastive
+import main_linear
+from cl.config import Linear, Pretrain, parse_linear, parse_pretrain
+from cl.config.words import flags_of
+
+ROOT = Path(__file__).parents[1]
+
+# As they stood in the original project; the backslashes are its line ends.
+BASE = r"""imagenet100 resnet18 --data_folder /datasets --train_dir imagenet-100/train \
+  --val_dir imagenet-100/test \
+  --epochs 100 --optimizer sgd --scheduler warmup_cosine --lr 0.3 --weight_decay 1e-4 \
+  --batch_size 128 --temperature 0.2 \
+  --gpus 0 1 --num_workers 8 --hidden_mlp 2048 --name simclr --project contrastive_learning"""
+BASE_MEANS = {
+    "dataset": "imagenet100",
+    "encoder": "resnet18",
+    "data_folder": "/datasets",
+    "train_dir": "imagenet-100/train",
+    "val_dir": "imagenet-100/test",
+    "epochs": 100,
+    "optimizer": "sgd",
+    "scheduler": "warmup_cosine",
+    "lr": 0.3,
+    "weight_decay": 1e-4,
+    "batch_size": 128,
+    "loss_options": {"temperature": 0.2},
+    "gpus": (0, 1),
+    "num_workers": 8,
+    "hidden_mlp": 2048,
+    "name": "simclr",
+    "project": "contrastive_learning",
+    "method": "simclr",
+    "loss": "nt_xent",
+}
+VARIANTS = {
+    "": {},
+    "--lars": {"optimizer": "lars"},
+    "--dali": {"backend": "dali"},
+    "--temperature 0.1 --multicrop --n_crops 2 --n_small_crops 6": {
+        "loss_options": {"temperature": 0.1},
+        "multicrop": True,
+        "n_crops": 2,
+        "n_small_crops": 6,
+    },
+    "--supervised": {"supervised": True},
+    "--method barlow_twins --encoding_size 2048 --lamb 5e-3": {
+        "method": "barlow_twins",
+        "encoding_size": 2048,
+        "loss_options": {"lamb": 5e-3},
+    },
+    "--method simsiam --classifier_lr 30.0 --pred_hidden_mlp 128 --encoding_size 512 "
+    "--zero_init_residual --no_lr_scheduler_for_pred_head": {
+        "method": "simsiam",
+        "classifier_lr": 30.0,
+        "pred_hidden_mlp": 128,
+        "encoding_size": 512,
+        "zero_init_residual": True,
+        "no_lr_scheduler_for_pred_head": True,
+        "loss_options": {},
+    },
+}
+LINEAR = r"""imagenet100 resnet18 --data_folder /datasets --train_dir imagenet-100/train \
+  --val_dir imagenet-100/test \
+  --epochs 100 --optimizer sgd --scheduler step --lr 0.1 --lr_decay_steps 60 80 --weight_decay 0 \
+  --batch_size 128 --gpus 0 1 \
+  --num_workers 10 --name simclr-linear-eval \
+  --pretrained_feature_extractor trained_models/WANDB_RANDOM_ID --project contrastive_learning"""
+LINEAR_MEANS = {
+    "dataset": "imagenet100",
+    "encoder": "resnet18",
+    "epochs": 100,
+    "optimizer": "sgd",
+    "scheduler": "step",
+    "lr": 0.1,
+    "lr_decay_steps": (60, 80),
+    "weight_decay": 0.0,
+    "batch_size": 128,
+    "gpus": (0, 1),
+    "num_workers": 10,
+    "name": "simclr-linear-eval",
+    "pretrained_feature_extractor": "trained_models/WANDB_RANDOM_ID",
+    "project": "contrastive_learning",
+}
+
+# A flag is a promise to whoever wrote it into a script: this list changes on purpose only.
+SHARED_FLAGS = """
+    --data_folder --train_dir --val_dir --batch_size --global_batch_size --num_workers --backend
+    --dali --last_batch_fill --no-last_batch_fill --image_size --download --no-download
+    --optimizer --lars --scheduler --lr_decay_steps --lr_decay_rate --epochs --max_steps --lr
+    --lr_scaling --no-lr_scaling --weight_decay --momentum --warmup_epochs --warmup_start_lr
+    --gpus --devices --precision --channels_last --no-channels_last
+    --name --project --seed --output --run_id --resume_training_from --config --wandb
+    --log_every_n_steps --debug --no-debug
+"""
+PRETRAIN_FLAGS = """
+    --brightness --contrast --saturation --hue --crop_scale --flip_prob --grayscale_prob
+    --blur_prob --solarize_prob --n_crops --multicrop --no-multicrop --n_small_crops
+    --small_crop_size --small_crop_scale
+    --method --loss --supervised --no-supervised --encoding_size --hidden_mlp --pred_hidden_mlp
+    --zero_init_residual --no-zero_init_residual --no_lr_scheduler_for_pred_head
+    --no-no_lr_scheduler_for_pred_head --classifier_lr
+    --on_collapse --baseline --no-baseline
+"""
+LOSS_FLAGS = "--temperature --lamb"
+LINEAR_FLAGS = "--pretrained_feature_extractor"
+
+
+def words(text: str) -> list[str]:
+    return shlex.split(text.replace("\\\n", " "))
+
+
+def values(config: Pretrain | Linear, names: dict) -> dict:
+    return {name: getattr(config, name) for name in names}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_original_pretraining_command(variant):
+    means = BASE_MEANS | VARIANTS[variant]
+    assert values(parse_pretrain(words(f"{BASE} {variant}")), means) == means
+
+
+def test_original_linear_command():
+    assert values(parse_linear(words(LINEAR)), LINEAR_MEANS) == LINEAR_MEANS
+
+
+@pytest.mark.parametrize(
+    ("variant", "ignored"),
+    [
+        ("--method simsiam", ["temperature"]),
+        ("--method barlow_twins", ["temperature"]),
+        ("--method barlow_twins --pred_hidden_mlp 128", ["pred_hidden_mlp", "temperature"]),
+        ("--lamb 5e-3", ["lamb"]),
+        ("--no_lr_scheduler_for_pred_head", ["no_lr_scheduler_for_pred_head"]),
+    ],
+)
+def test_an_original_flag_of_another_method_is_ignored_with_one_warning(variant, ignored, capsys):
+    config = parse_pretrain(words(f"{BASE} {variant}"))
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.startswith("warning: ignored: ")
+    assert all(f"--{name} (only with --method " in said for name in ignored)
+    assert said.count("--method") >= len(ignored)
+    defaults = Pretrain(dataset="digits", encoder="resnet9")
+    assert not config.loss_options.keys() & set(ignored)
+    for name in set(ignored) - {"temperature", "lamb"}:
+        assert getattr(config, name) == getattr(defaults, name)
+
+
+def test_the_flags_of_pretraining():
+    frozen = f"{SHARED_FLAGS} {PRETRAIN_FLAGS} {LOSS_FLAGS}".split()
+    assert sorted(flags_of(Pretrain)) == sorted(frozen)
+
+
+def test_the_flags_of_linear_evaluation():
+    assert sorted(flags_of(Linear)) == sorted(f"{SHARED_FLAGS} {LINEAR_FLAGS}".split())
+
+
+REFUSED = [
+    ("--temprature 0.2", ["unknown flag --temprature; did you mean --temperature?"]),
+    ("--Xyz 3", ["unknown flag --Xyz"]),
+    ("-lr 0.2", ["unknown flag -lr; did you mean --lr?"]),
+    ("--weight 0.1", ["unknown flag --weight; did you mean --weight_decay?"]),  # no abbreviations
+    ("extra", ["unexpected word extra"]),
+    ("--epochs many", ["--epochs: given many, allowed a whole number from 1 on"]),
+    ("--epochs 0", ["--epochs: given 0, allowed a whole number from 1 on"]),
+    ("--epochs", ["--epochs: given nothing, allowed a whole number from 1 on"]),
+    ("--lr nan", ["--lr: given nan, allowed a number above 0"]),
+    ("--lr -0.1", ["--lr: given -0.1, allowed a number above 0"]),
+    ("--hue 0.7", ["--hue: given 0.7, allowed a number from 0 to 0.5"]),
+    ("--crop_scale 0.5", ["--crop_scale: given 0.5, allowed 2 numbers above 0 up to 1"]),
+    ("--crop_scale 1 0.5", ["--crop_scale: given 1.0 0.5, allowed the smaller one first"]),
+    ("--name=", ["--name: given nothing, allowed a name"]),
+    ("--temperature 0", ["--temperature: given 0, allowed a number above 0"]),
+    (
+        "--optimizer sgdd",
+        ["--optimizer: given sgdd, allowed sgd, adam, adamw, lars; did you mean sgd?"],
+    ),
+    ("--supervised=yes", ["--supervised: given yes, allowed nothing behind it"]),
+    ("--run_id ../x", ["--run_id: given ../x, allowed letters, digits, _, - and ."]),
+    ("--gpus 0 0", ["--gpus: given 0 0, allowed each number once"]),
+    ("--gpus -1", ["--gpus: given -1, allowed whole numbers from 0 on"]),
+    ("--gpus 0 1 --devices 2", ["--devices: given 2, allowed only with no --gpus"]),
+    (
+        "--gpus 0 1 --global_batch_size 255",
+        ["--global_batch_size: given 255, allowed a multiple of the 2 devices"],
+    ),
+    (
+        "--lars --optimizer adam",
+        ["--lars: given with --optimizer adam, allowed with --optimizer sgd"],
+    ),
+    (
+        "--dali --backend memory",
+        ["--dali: given with --backend memory, allowed with --backend auto"],
+    ),
+    (
+        "--lr_decay_steps 60 80",
+        ["--lr_decay_steps: given 60 80, allowed only with --scheduler step"],
+    ),
+    (
+        "--scheduler step --lr_decay_steps 80 60",
+        ["--lr_decay_steps: given 80 60, allowed rising epochs"],
+    ),
+    (
+        "--lr_decay_rate 0.5",
+        ["--lr_decay_rate: given 0.5, allowed only with --scheduler step or exponential"],
+    ),
+    (
+        "--scheduler none --warmup_epochs 3",
+        ["--warmup_epochs: given 3.0, allowed only with --scheduler warmup_cosine"],
+    ),
+    (
+        "--epochs 5 --warmup_epochs 5",
+        ["--warmup_epochs: given 5, allowed less than the 5 of --epochs"],
+    ),
+    (
+        "--optimizer adam --momentum 0.8",
+        ["--momentum: given 0.8, allowed only with --optimizer sgd or lars"],
+    ),
+    ("--n_small_crops 6", ["--n_small_crops: given 6, allowed only with --multicrop"]),
+    (
+        "--small_crop_size 8",
+        ["--small_crop_size: given 8, allowed only with --multicrop"],
+    ),
+    ("--method simsiam --n_crops 3", ["--n_crops: given 3, allowed 2 with --method simsiam"]),
+    (
+        "--method simsiam --supervised",
+        ["--supervised: allowed only with --method simclr or supcon"],
+    ),
+    (
+        "--method simsiam --loss dcl",
+        ["--loss: given dcl, allowed only with --method simclr or supcon"],
+    ),
+    ("--download", ["--download: allowed only with DATASET cifar10 or cifar100 or stl10"]),
+    (
+        "--epochs 0 --lr nan --methdo simsiam --n_small_crops 3 extra",
+        [
+            "unknown flag --methdo; did you mean --method?",
+            "unexpected word extra",
+            "--epochs: given 0, allowed a whole number from 1 on",
+            "--lr: given nan, allowed a number above 0",
+            "--n_small_crops: given 3, allowed only with --multicrop",
+        ],
+    ),
+    # What follows from a refused value is not refused too.
+    (
+        "--scheduler stp --lr_decay_steps 60 80",
+        [
+            "--scheduler: given stp, allowed reduce, cosine, warmup_cosine, step, exponential, "
+            "none; did you mean step?"
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("line", "messages"), REFUSED, ids=[line for line, _ in REFUSED])
+def test_refusals(line, messages, capsys):
+    assert main_contrastive.main(["digits", "resnet9_w16", *words(line)]) == 2
+    assert sorted(capsys.readouterr().err.splitlines()) == sorted(f"error: {m}" for m in messages)
+
+
+@pytest.mark.parametrize("program", [main_contrastive, main_linear])
+def test_what_is_missing(program, capsys):
+    assert program.main([]) == 2
+    said = capsys.readouterr().err
+    assert "error: DATASET: missing, allowed digits, cifar10, " in said
+    assert "error: ENCODER: missing, allowed a name\n" in said
+    assert ("--pretrained_feature_extractor: missing" in said) == (program is main_linear)
+
+
+def test_a_misspelt_data_set(capsys):
+    assert main_contrastive.main(["cifar1O", "resnet18"]) == 2
+    assert capsys.readouterr().err.endswith("did you mean cifar10?\n")
+
+
+def test_pretraining_flags_are_unknown_to_linear_evaluation(capsys):
+    line = "digits resnet9 --pretrained_feature_extractor x --brightness 0.4"
+    assert main_linear.main(words(line)) == 2
+    assert capsys.readouterr().err.startswith("error: unknown flag --brightness")
+
+
+def test_paths_that_are_not_there(tmp_path, capsys):
+    (tmp_path / "set" / "training").mkdir(parents=True)
+    line = f"--data_folder {tmp_path}/set --train_dir training --val_dir validation"
+    assert main_contrastive.main(["folder", "resnet18", *words(line)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: --val_dir: given validation, allowed a folder in {tmp_path}/set: training\n"
+    )
+    line = f"--data_folder {tmp_path}/none --resume_training_from {tmp_path}/run"
+    assert main_contrastive.main(["cifar10", "resnet18", *words(line)]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: --resume_training_from: given {tmp_path}/run, allowed a run's folder or a file "
+        "that exists",
+        f"error: --data_folder: given {tmp_path}/none, allowed a folder that exists "
+        "(--download makes and fills it)",
+    ]
+    line = f"--pretrained_feature_extractor {tmp_path}/run"
+    assert main_linear.main(["digits", "resnet9", *words(line)]) == 2
+    assert "--pretrained_feature_extractor: given" in capsys.readouterr().err
+
+
+def smi(folder: Path, gpus: int) -> None:
+    lines = "".join(f"GPU {i}: NVIDIA X (UUID: GPU-{i})\n" for i in range(gpus))
+    (folder / "nvidia-smi").write_text(f"#!/bin/sh\nprintf '%s' '{lines}'\n")
+    (folder / "nvidia-smi").chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "visible", "asked", "said"),
+    [
+        (0, None, "0 1", "given 0 1, allowed no --gpus (the CPU): this machine has 0"),
+        (1, None, "0 1", "given 0 1, allowed 0: this machine has 1"),
+        (4, None, "4", "given 4, allowed 0 to 3: this machine has 4"),
+        (4, "2,3", "2 3", "given 2 3, allowed 0 to 1: this machine has 2"),
+        (4, "", "0", "given 0, allowed no --gpus (the CPU): this machine has 0"),
+        (4, "1,-1,2", "1", "given 1, allowed 0: this machine has 1"),
+    ],
+)
+def test_gpus_that_are_not_there(gpus, visible, asked, said, tmp_path, monkeypatch, capsys):
+    smi(tmp_path, gpus)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert main_contrastive.main(["digits", "resnet9", "--gpus", *asked.split()]) == 2
+    assert capsys.readouterr().err == f"error: --gpus: {said}\n"
+
+
+@pytest.fixture
+def training(monkeypatch):
+    """Stands in for training: what it is given, and what it answers."""
+
+    def stand_in(config):
+        stand_in.config = config
+        if isinstance(stand_in.answer, Exception):
+            raise stand_in.answer
+        return stand_in.answer
+
+    stand_in.answer = 0
+    monkeypatch.setitem(sys.modules, "cl.train", SimpleNamespace(pretrain=stand_in))
+    return stand_in
+
+
+@pytest.mark.parametrize("code", [0, 3, 143])
+def test_the_exit_code_of_training_is_passed_on(code, training):
+    training.answer = code
+    assert main_contrastive.main(["digits", "resnet9_w16", "--epochs", "3"]) == code
+    assert training.config.epochs == 3
+
+
+def test_a_user_error_in_training_is_one_line(training, capsys):
+    training.answer = ValueError("--backend dali:\n  install nvidia-dali-cuda130")
+    assert main_contrastive.main(["digits", "resnet9"]) == 2
+    assert capsys.readouterr().err == "error: --backend dali: install nvidia-dali-cuda130\n"
+
+
+def test_debug_shows_the_traceback(training):
+    training.answer = ValueError("wrong")
+    with pytest.raises(ValueError, match="wrong"):
+        main_contrastive.main(["digits", "resnet9", "--debug"])
+    with pytest.raises(ValueError, match="--epochs: given 0"):
+        main_contrastive.main(["digits", "resnet9", "--debug", "--epochs", "0"])
+
+
+def test_other_errors_keep_their_traceback(training):
+    training.answer = RuntimeError("a slip of ours")
+    with pytest.raises(RuntimeError):
+        main_contrastive.main(["digits", "resnet9"])
+
+
+@pytest.mark.parametrize(
+    ("program", "of"), [("main_contrastive", Pretrain), ("main_linear", Linear)]
+)
+def test_help_has_every_flag_and_loads_nothing(program, of):
+    code = (
+        "import sys, runpy\n"
+        f"sys.argv = ['{program}.py', '--help']\n"
+        "try:\n"
+        f"    runpy.run_path('{program}.py', run_name='__main__')\n"
+        "except SystemExit as end:\n"
+        "    heavy = {'torch', 'pytorch_lightning', 'numpy', 'timm'} & sys.modules.keys()\n"
+        "    sys.exit(f'loaded {heavy}' if heavy else end.code)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    there = set(done.stdout.replace(",", " ").split())
+    assert set(flags_of(of)) | {"DATASET", "ENCODER"} <= there
+
+
+@pytest.mark.parametrize(
+    ("line", "code"), [(["--help"], 0), (["digits", "resnet9", "--temprature", "1"], 2)]
+)
+def test_help_and_typos_are_answered_at_once(line, code):
+    def spent() -> float:  # processor time, which a busy machine does not stretch
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    before = spent()
+    command = [sys.executable, "main_contrastive.py", *line]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == code
+    assert spent() - before < 0.5  # seconds

@@ -1,0 +1,448 @@
+"""The settings from inside: ranges, JSON, `--config`, the losses' own settings, what is derived."""
+
+import json
+import random
+import string
+from dataclasses import MISSING, FrozenInstanceError, asdict, fields, replace
+from pathlib import Path
+
+import pytest
+
+import cl.config.fields
+import cl.losses
+from cl.config import (
+    ConfigError,
+    Linear,
+    Pretrain,
+    from_json,
+    objectives,
+    parse_linear,
+    parse_pretrain,
+    to_json,
+)
+from cl.config.setting import Setting, settings_of
+from cl.config.stored import values_from_json
+
+LOSSES = {
+    "nt_xent": "*, temperature: float = 0.2, chunk: int | None = None",
+    "dcl": '*, temperature: float | Float[Tensor, ""] = 0.1, weighted: bool = False',
+    "kcl": '*, kernel: Literal["imq", "log"] = "imq", margin: float = math.pi / 18, f: Any = None',
+    "barlow_twins": "*, lamb: float = 5e-3",
+    "_engine": "*, hidden: float = 1.0",
+}
+DIGITS = ["digits", "resnet9_w16"]
+POINTED = ["digits", "resnet9_w16", "--pretrained_feature_extractor", "trained_models/x"]
+
+
+@pytest.fixture
+def made_losses(tmp_path, monkeypatch):
+    """Losses with all kinds of settings, in place of the real ones."""
+    folder = tmp_path / "losses"
+    folder.mkdir()
+    for name, settings in LOSSES.items():
+        body = (
+            '"""It.\n\n    Args:\n        chunk: anchors worked on\n            at once.\n    """'
+        )
+        text = (
+            f"import torch\n\ndef {name}(z, ids=None, rows=slice(None), {settings}):\n    {body}\n"
+        )
+        (folder / f"{name}.py").write_text(text)
+    (folder / "cosine.py").write_text("def cosine(p, z):\n    pass\n")
+    (folder / "helper.py").write_text("def something_else(*, hidden=1):\n    pass\n")
+    monkeypatch.setattr(objectives, "LOSSES", folder)
+    forget()
+    yield
+    monkeypatch.undo()
+    forget()
+
+
+def forget():
+    objectives.losses.cache_clear()
+    settings_of.cache_clear()
+
+
+def line_of(config, but=()):
+    """A command line that says every setting of a configuration."""
+    line = []
+    for name, setting in settings_of(type(config)).items():
+        value = getattr(config, name)
+        if name in but or value is None or value == ():
+            continue
+        if setting.of is bool:
+            line.append(f"--{name}" if value else f"--no-{name}")
+        elif setting.about.get("positional"):
+            line.append(value)
+        else:
+            line += [f"--{name}", *map(str, value if isinstance(value, tuple) else (value,))]
+    return line
+
+
+def drawn(setting: Setting, rng: random.Random):
+    """A random allowed value of a setting."""
+    if setting.choices:
+        return rng.choice(setting.choices)
+    if setting.of is bool:
+        return rng.random() < 0.5
+    if setting.of is str:
+        return "".join(rng.choices(string.ascii_letters + "äß_/ .\"'=", k=9))
+    low, high = setting.about.get("low", 0), setting.about.get("high", 1000)
+    count = setting.many or rng.randint(1, 4)
+
+    def one():
+        return rng.randint(low, min(high, 1000)) if setting.of is int else rng.uniform(low, high)
+
+    values = tuple(sorted(one() for _ in range(count)))
+    return values if setting.many != 1 else values[0]
+
+
+def any_config(of, seed):
+    rng = random.Random(seed)
+    known = settings_of(of)
+    return of(
+        **{
+            name: drawn(setting, rng)
+            for name, setting in known.items()
+            if setting.default is MISSING or rng.random() < 0.6
+        }
+    )
+
+
+@pytest.mark.parametrize("of", [Pretrain, Linear])
+def test_every_setting_has_a_help_a_group_and_an_allowed_default(of):
+    for name, setting in settings_of(of).items():
+        assert setting.about["help"], name
+        assert hasattr(cl.config.fields, setting.group)
+        known = {"help", "low", "high", "above", "needs", "shortcut", "positional", "once"}
+        assert setting.about.keys() <= known | {"metavar", "shown", "choices"}
+        if setting.default not in (MISSING, ()):
+            assert setting.from_json(json.loads(json.dumps(setting.default))) == setting.default
+        if setting.default is None:
+            assert setting.about.get("shown") or setting.about.get("metavar") == "PATH"
+
+
+def test_the_losses_are_those_of_the_library():
+    assert list(objectives.losses()) == cl.losses.NAMES
+    assert Pretrain(dataset="digits", encoder="a").loss in objectives.pairwise()
+    assert not {"cosine", "barlow_twins"} & set(objectives.pairwise())
+
+
+def test_no_loss_has_a_setting_that_is_called_like_a_field_or_another_losses_of_another_type():
+    for name, by_loss in objectives.all_settings().items():
+        assert name not in settings_of(Pretrain)
+        assert len({setting.of for setting in by_loss.values()}) == 1, name
+
+
+@pytest.mark.parametrize("of", [Pretrain, Linear])
+@pytest.mark.parametrize("seed", range(50))
+def test_json_keeps_every_value(of, seed):
+    config = any_config(of, seed)
+    assert from_json(to_json(config)) == config
+
+
+@pytest.mark.parametrize("of", [Pretrain, Linear])
+def test_json_of_every_field(of):
+    least = Pretrain(dataset="digits", encoder="a") if of is Pretrain else any_config(Linear, 0)
+    for name, setting in settings_of(of).items():
+        rng = random.Random(name)
+        changed = replace(least, **{name: drawn(setting, rng)})
+        kept = from_json(to_json(changed))
+        assert kept == changed
+        assert type(getattr(kept, name)) is type(getattr(changed, name))
+
+
+def test_json_keeps_the_settings_of_the_loss(made_losses):
+    config = parse_pretrain([*DIGITS, "--loss", "dcl", "--temperature", "1", "--weighted"])
+    assert config.loss_options == {"temperature": 1.0, "weighted": True}
+    assert from_json(to_json(config)) == config
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_line_says_what_json_says(seed, tmp_path):
+    """Whatever a line sets, a configuration saved from it and loaded again sets too."""
+    rng = random.Random(seed)
+    settings = {n: s for n, s in settings_of(Pretrain).items() if "needs" not in s.about}
+    unusable = {
+        "gpus",
+        "config",
+        "global_batch_size",
+        "n_crops",
+        "run_id",
+        "warmup_epochs",
+        "debug",
+    }
+    values = {n: drawn(s, rng) for n, s in settings.items() if n not in unusable}
+    for name in ("scheduler", "optimizer", "method", "loss"):
+        values.pop(name, None)
+    config = Pretrain(**values)
+    assert (
+        parse_pretrain(line_of(config, but=settings_of(Pretrain).keys() - values.keys())) == config
+    )
+    once = {"resume_training_from": None}
+    (tmp_path / "config.json").write_text(to_json(config))
+    again = parse_pretrain(["--config", f"{tmp_path}/config.json"])
+    assert again == replace(config, config=f"{tmp_path}/config.json", **once)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epohcs": 3}, "unknown key epohcs; did you mean epochs?"),
+        ({"epochs": "3"}, "--epochs: given 3, allowed a whole number from 1 on"),
+        ({"epochs": 3.5}, "--epochs: given 3.5"),
+        ({"epochs": True}, "--epochs: given True"),
+        ({"epochs": None}, "--epochs: given None"),
+        ({"epochs": [3]}, "--epochs: given [3]"),
+        ({"lr": "0.3"}, "--lr: given 0.3"),
+        ({"lr": float("nan")}, "--lr: given nan"),
+        ({"lr": 10**400}, "--lr: given 1000"),
+        ({"seed": 10**400}, "--seed: given 1000"),
+        ({"supervised": 1}, "--supervised: given 1, allowed true or false"),
+        ({"gpus": 0}, "--gpus: given 0, allowed whole numbers from 0 on"),
+        ({"crop_scale": [0.1, 0.2, 0.3]}, "--crop_scale: given"),
+        ({"method": "simclrr"}, "--method: given simclrr"),
+        ({"dataset": {}}, "DATASET: given {}"),
+        ({"version": 2}, "version: given 2, allowed 1"),
+        ({"program": "main"}, "program: given main, allowed main_contrastive, main_linear"),
+        ({"loss_options": [1]}, "loss_options: given [1]"),
+        ({"loss_options": {"tau": 1}}, "unknown key tau"),
+        ({"loss_options": {"temperature": "x"}}, "--temperature: given x"),
+    ],
+)
+def test_json_that_is_refused(change, message, made_losses):
+    good = json.loads(to_json(Pretrain(dataset="digits", encoder="resnet9")))
+    with pytest.raises(ConfigError) as error:
+        from_json(json.dumps(good | change))
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "[" * 100_000])
+def test_text_that_is_no_configuration(text):
+    with pytest.raises(ConfigError, match="not"):
+        from_json(text)
+
+
+def test_all_faults_of_a_file_at_once():
+    good = json.loads(to_json(Pretrain(dataset="digits", encoder="resnet9")))
+    with pytest.raises(ConfigError) as error:
+        from_json(json.dumps(good | {"lr": -1, "epochs": 0, "what": 1}))
+    assert len(error.value.args) == 3
+
+
+def test_json_without_what_must_be_there():
+    with pytest.raises(ConfigError, match="encoder: missing"):
+        from_json('{"version": 1, "program": "main_contrastive", "dataset": "digits"}')
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Writes a configuration to a file and says where."""
+
+    def save(config) -> list[str]:
+        (tmp_path / "config.json").write_text(to_json(config))
+        return ["--config", f"{tmp_path}/config.json"]
+
+    return save
+
+
+def test_what_a_file_hands_on_and_what_the_line_changes(saved):
+    run = Pretrain(
+        dataset="cifar10",
+        encoder="resnet18",
+        lr=0.1,
+        gpus=(0, 1),
+        multicrop=True,
+        run_id="abc",
+        resume_training_from="x",
+        debug=True,
+    )
+    flags = saved(run)
+    plain = parse_pretrain(flags)
+    assert plain == replace(
+        run, config=flags[1], run_id=None, resume_training_from=None, debug=False
+    )
+    changed = parse_pretrain([*flags, "--lr", "0.2", "--no-multicrop", "--gpus", "1"])
+    assert changed == replace(plain, lr=0.2, multicrop=False, gpus=(1,))
+    assert parse_pretrain(["stl10", *flags]) == replace(plain, dataset="stl10")
+    assert parse_pretrain(["stl10", "resnet50", *flags]) == replace(
+        plain, dataset="stl10", encoder="resnet50"
+    )
+
+
+def test_a_line_may_take_a_saved_shortcut_back(saved):
+    flags = saved(parse_pretrain([*DIGITS, "--lars", "--dali"]))
+    assert parse_pretrain([*flags, "--optimizer", "adamw"]).optimizer == "adamw"
+    assert parse_pretrain([*flags, "--backend", "memory"]).backend == "memory"
+    flags = saved(parse_pretrain([*DIGITS, "--optimizer", "adamw"]))
+    assert parse_pretrain([*flags, "--lars"]).optimizer == "lars"
+
+
+def test_what_the_file_has_and_the_line_has_no_use_for_is_left_out_with_a_warning(saved, capsys):
+    run = [*DIGITS, "--scheduler", "step", "--lr_decay_steps", "3", "--supervised"]
+    flags = saved(parse_pretrain(run))
+    config = parse_pretrain([*flags, "--scheduler", "cosine", "--method", "simsiam"])
+    assert config.lr_decay_steps == ()
+    assert not config.supervised
+    assert capsys.readouterr().err == (
+        "warning: ignored: --supervised (only with --method simclr or supcon), "
+        "--lr_decay_steps (only with --scheduler step)\n"
+    )
+
+
+def test_only_the_first_process_warns(saved, monkeypatch, capsys, made_losses):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    parse_pretrain([*DIGITS, "--method", "simsiam", "--temperature", "0.2"])
+    assert not capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "No such file or directory"),
+        ("{", "not JSON"),
+        (to_json(Linear(dataset="digits", encoder="a", pretrained_feature_extractor="b")), "other"),
+        ('{"version": 1, "program": "main_contrastive", "lr": -1, "x": 1}', "--lr: given -1"),
+        (b"\xff\xfe\x00", "not text"),
+    ],
+)
+def test_a_config_file_that_is_refused(text, message, tmp_path):
+    path = tmp_path / "config.json"
+    if text is not None:
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigError) as error:
+        parse_pretrain([*DIGITS, "--config", str(path)])
+    assert message in str(error.value)
+    assert all(line.startswith("--config") and str(path) in line for line in error.value.args)
+
+
+def test_the_settings_of_the_losses(made_losses):
+    known = objectives.losses()
+    assert list(known) == ["barlow_twins", "cosine", "dcl", "kcl", "nt_xent"]
+    assert objectives.pairwise() == ["dcl", "kcl", "nt_xent"]
+    hints = {name: {n: s.hint for n, s in loss.settings.items()} for name, loss in known.items()}
+    assert hints["nt_xent"] == {"temperature": float, "chunk": int | None}
+    assert hints["dcl"] == {"temperature": float, "weighted": bool}
+    assert hints["kcl"].keys() == {"kernel", "margin"}  # no word says `f: Any`
+    assert known["kcl"].settings["kernel"].choices == ("imq", "log")
+    assert known["nt_xent"].settings["chunk"].about["help"] == "anchors worked on at once."
+
+
+def test_the_settings_of_the_chosen_loss(made_losses):
+    config = parse_pretrain([*DIGITS, "--loss", "kcl", "--kernel", "log"])
+    assert config.loss_options == {"kernel": "log"}
+    assert config.loss_settings == {"kernel": "log", "margin": "math.pi / 18"}
+    assert parse_pretrain(DIGITS).loss_settings == {"temperature": 0.2, "chunk": None}
+    barlow = parse_pretrain([*DIGITS, "--method", "barlow_twins", "--lamb", "0.1"])
+    assert (barlow.loss_name, barlow.loss_options) == ("barlow_twins", {"lamb": 0.1})
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (
+            "--loss kcl --temperature 0.2",
+            "--temperature: given 0.2, allowed only with --loss dcl or",
+        ),
+        ("--kernel log", "--kernel: given log, allowed only with --loss kcl"),
+        ("--method simsiam --chunk 3", "--chunk: given 3, allowed only with --method simclr or"),
+        ("--weighted", "--weighted: allowed only with --loss dcl"),
+        ("--loss kcl --kernel imp", "--kernel: given imp, allowed imq, log; did you mean imq?"),
+        ("--loss kcll", "--loss: given kcll, allowed dcl, kcl, nt_xent; did you mean kcl?"),
+        ("--loss cosine", "--loss: given cosine, allowed dcl, kcl, nt_xent"),
+        ("--chunk 1.5", "--chunk: given 1.5, allowed a whole number"),
+    ],
+)
+def test_settings_of_losses_that_are_refused(line, message, made_losses):
+    with pytest.raises(ConfigError) as error:
+        parse_pretrain([*DIGITS, *line.split()])
+    assert str(error.value).startswith(message)
+    assert len(error.value.args) == 1
+
+
+def test_a_saved_setting_of_another_loss_is_left_out(made_losses, saved, capsys):
+    flags = saved(parse_pretrain([*DIGITS, "--chunk", "5", "--temperature", "0.3"]))
+    config = parse_pretrain([*flags, "--loss", "dcl"])
+    assert config.loss_options == {"temperature": 0.3}
+    assert capsys.readouterr().err == "warning: ignored: --chunk (only with --loss nt_xent)\n"
+
+
+def test_a_list_of_numbers_ends_where_the_numbers_end():
+    config = parse_pretrain(["--gpus", "0", "1", *DIGITS, "--crop_scale", "0.2", "1"])
+    assert (config.gpus, config.crop_scale) == ((0, 1), (0.2, 1.0))
+    assert parse_pretrain(["--name", "x", *DIGITS]).encoder == "resnet9_w16"
+    assert parse_pretrain([*DIGITS, "--epochs=3", "--epochs", "4"]).epochs == 4
+    assert parse_pretrain([*DIGITS, "--name=--lr"]).name == "--lr"
+
+
+def test_frozen():
+    with pytest.raises(FrozenInstanceError):
+        parse_pretrain(DIGITS).epochs = 3
+
+
+def test_batches_and_learning_rates():
+    config = parse_pretrain([*DIGITS, "--devices", "2"])
+    assert (config.processes, config.global_batch(), config.batch_size_per_device) == (2, 256, 128)
+    assert config.scaled_lr() == 0.3
+    assert config.global_batch(4) == 512
+    assert config.scaled_lr(4) == 0.6
+    config = parse_pretrain([*DIGITS, "--global_batch_size", "512", "--gpus", "1", "2"])
+    assert (config.processes, config.global_batch(), config.batch_size_per_device) == (2, 512, 256)
+    assert config.global_batch(4) == 512
+    assert parse_pretrain([*DIGITS, "--no-lr_scaling"]).scaled_lr(4) == 0.3
+    linear = parse_linear(POINTED)
+    assert (linear.lr, linear.scaled_lr(), linear.weight_decay) == (0.1, 0.1, 0.0)
+    assert parse_linear([*POINTED, "--lr_scaling"]).scaled_lr() == 0.05
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "value"),
+    [
+        ("", "resolved_classifier_lr", 0.3),
+        ("--lars", "resolved_classifier_lr", 0.3),
+        ("--optimizer adam", "resolved_classifier_lr", 3e-3),
+        ("--optimizer adamw --classifier_lr 30", "resolved_classifier_lr", 30.0),
+        ("", "embedding_dim", 128),
+        ("--method supcon", "embedding_dim", 128),
+        ("--method simsiam", "embedding_dim", 2048),
+        ("--method barlow_twins", "embedding_dim", 2048),
+        ("--method simsiam --encoding_size 512", "embedding_dim", 512),
+        ("", "resolved_warmup_epochs", 10.0),
+        ("--epochs 10", "resolved_warmup_epochs", 1.0),
+        ("--epochs 4", "resolved_warmup_epochs", 0.4),
+        ("--warmup_epochs 0", "resolved_warmup_epochs", 0.0),
+        ("--scheduler step --epochs 200", "resolved_lr_decay_steps", (120, 160)),
+        ("--scheduler step --lr_decay_steps 5", "resolved_lr_decay_steps", (5,)),
+        ("--scheduler step", "resolved_lr_decay_rate", 0.1),
+        ("--scheduler exponential", "resolved_lr_decay_rate", 0.95),
+        ("--scheduler exponential --lr_decay_rate 0.5", "resolved_lr_decay_rate", 0.5),
+        ("", "resolved_image_size", 16),
+        ("--image_size 24", "resolved_image_size", 24),
+        ("--multicrop", "resolved_small_crop_size", 7),
+        ("--multicrop --image_size 224", "resolved_small_crop_size", 96),
+        ("--multicrop --small_crop_size 12", "resolved_small_crop_size", 12),
+        ("", "uses_labels", False),
+        ("--supervised", "uses_labels", True),
+        ("--method supcon", "uses_labels", True),
+        ("", "loss_name", "nt_xent"),
+        ("--method simsiam", "loss_name", "cosine"),
+        ("--method barlow_twins", "loss_name", "barlow_twins"),
+        ("--output /runs", "runs_folder", Path("/runs")),
+        ("", "runs_folder", Path(__file__).parents[1] / "trained_models"),
+    ],
+)
+def test_what_follows_from_the_settings(line, name, value):
+    assert getattr(parse_pretrain([*DIGITS, *line.split()]), name) == value
+
+
+@pytest.mark.parametrize(
+    ("dataset", "size"),
+    [("digits", 16), ("cifar100", 32), ("stl10", 96), ("imagenet", 224), ("folder", 224)],
+)
+def test_the_size_of_images(dataset, size):
+    assert parse_pretrain([dataset, "resnet18"]).resolved_image_size == size
+
+
+def test_every_field_is_in_json():
+    config = Pretrain(dataset="digits", encoder="resnet9")
+    there = json.loads(to_json(config)).keys() - {"version", "program"}
+    assert there == {f.name for f in fields(Pretrain)} == asdict(config).keys()
+    assert values_from_json(to_json(config))[0] is Pretrain
