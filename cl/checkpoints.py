@@ -176,7 +176,9 @@ def load_encoder(encoder: nn.Module, path: Path) -> None:
             + "; ".join(
                 f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' * (len(keys) > 3)})"
                 for what, keys in (
-                    ("missing", missing), ("not in the encoder", extra), ("of other shape", shapes)
+                    ("missing", missing),
+                    ("not in the encoder", extra),
+                    ("of other shape", shapes),
                 )
                 if keys
             )

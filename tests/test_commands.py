@@ -113,7 +113,7 @@ PRETRAIN_FLAGS = """
     --no-no_lr_scheduler_for_pred_head --classifier_lr
     --on_collapse --baseline --no-baseline
 """
-LOSS_FLAGS = "--temperature --lamb"
+LOSS_FLAGS = "--temperature --lamb --eps"
 LINEAR_FLAGS = "--pretrained_feature_extractor"
 
 

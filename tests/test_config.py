@@ -323,7 +323,7 @@ def test_the_settings_of_the_losses(made_losses):
     assert hints["dcl"] == {"temperature": float, "weighted": bool}
     assert hints["kcl"].keys() == {"kernel", "margin"}  # no word says `f: Any`
     assert known["kcl"].settings["kernel"].choices == ("imq", "log")
-    assert known["nt_xent"].settings["chunk"].about["help"] == "anchors worked on at once."
+    assert known["nt_xent"].settings["chunk"].about["help"] == "anchors worked on at once"
 
 
 def test_the_settings_of_the_chosen_loss(made_losses):

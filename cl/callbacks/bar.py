@@ -38,8 +38,11 @@ class Lines(Callback):
         if trainer.is_global_zero:
             parts = summary(trainer, self.watch, self.started, self.first)
             line = "  ".join(f"{key} {value}" for key, value in parts.items())
-            print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {line}",
-                  file=self.to or sys.stdout, flush=True)
+            print(
+                f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  {line}",
+                file=self.to or sys.stdout,
+                flush=True,
+            )
 
 
 def summary(trainer: pl.Trainer, watch: Watch, started: float, first: int) -> dict[str, str]:

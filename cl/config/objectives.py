@@ -11,7 +11,11 @@ from cl.config.setting import Setting
 
 LOSSES = Path(__file__).parents[1] / "losses"
 TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
-LIMITS = {"temperature": {"above": 0}, "lamb": {"low": 0}}  # of parameters in all losses
+KNOWN: dict[str, dict[str, Any]] = {  # of parameters by name, whatever the loss says of them
+    "temperature": {"help": "what similarities are divided by", "above": 0},
+    "lamb": {"help": "weight of the correlations between dimensions", "low": 0},
+    "eps": {"low": 0},
+}
 OF_METHOD = {"barlow_twins": "barlow_twins", "simsiam": "cosine"}  # the others have --loss
 
 
@@ -49,7 +53,7 @@ def parameters(function: ast.FunctionDef) -> dict[str, Setting]:
         if hint is None or value is None:
             continue
         about: dict[str, Any] = {"help": said_of(argument.arg, text), "shown": ast.unparse(value)}
-        about |= LIMITS.get(argument.arg, {})
+        about |= KNOWN.get(argument.arg, {})
         made[argument.arg] = Setting(argument.arg, hint, literal(value), about, "loss")
     return made
 
@@ -79,7 +83,7 @@ def hint_of(annotation: ast.expr | None) -> Any:
 def said_of(name: str, docstring: str) -> str:
     """What the section `Args:` says of a parameter, on one line."""
     found = re.search(rf"^ +{name}: (.+(?:\n {{8,}}.+)*)", docstring, re.MULTILINE)
-    return " ".join(found[1].split()) if found else ""
+    return " ".join(found[1].split()).removesuffix(".") if found else ""
 
 
 def loss_of(method: str, loss: str) -> str:

@@ -132,7 +132,9 @@ class LogSumExp(torch.autograd.Function):
             for a, c, pushed, mirror in ctx.plan.blocks():
                 x = similarities(scaled[a], k[c], pushed)
                 own = rearrange(lse[a], "a -> a 1"), rearrange(g[a], "a -> a 1")
-                if mirror:  # x_ij = x_ji: the candidate is an anchor too, and the anchor its candidate
+                if (
+                    mirror
+                ):  # x_ij = x_ji: the candidate is an anchor too, and the anchor its candidate
                     weight = (x - lse[c]).exp_().mul_(g[c])
                     weight += x.sub_(own[0]).exp_().mul_(own[1])
                 else:

@@ -6,6 +6,8 @@ from torch import Tensor
 
 from cl.losses._contrast import ALL, Rows
 
+EPS = 1e-5  # of the BatchNorm in the authors' code, added to the variances
+
 
 def barlow_twins(
     z: Float[Tensor, "2 n d"],
@@ -13,7 +15,6 @@ def barlow_twins(
     rows: Rows = ALL,
     *,
     lamb: float = 5e-3,  # the paper's section 3.1; 0.0051 in its code
-    eps: float = 1e-5,  # of the BatchNorm in the authors' code
 ) -> Float[Tensor, ""]:
     r"""$\sum_i (1 - C_{ii})^2 + \lambda \sum_{i \ne j} C_{ij}^2$, C the views' cross-correlation.
 
@@ -26,17 +27,16 @@ def barlow_twins(
         ids: no part in this loss.
         rows: no part in this loss.
         lamb: $\lambda$.
-        eps: added to the variances.
 
-    One dimension, two samples at -1 and 1, eps 0: C = 1 and the loss is 0.
+    One dimension, two samples at -1 and 1 in both views: C = 1 but for the epsilon, the loss is 0.
 
-    >>> barlow_twins(torch.tensor([[[-1.0], [1.0]]] * 2), eps=0.0).item()
+    >>> round(barlow_twins(torch.tensor([[[-1.0], [1.0]]] * 2)).item(), 6)
     0.0
     """
     with torch.autocast(z.device.type, enabled=False):
         z = z if z.dtype == torch.float64 else z.float()
         variance, mean = torch.var_mean(z, dim=1, keepdim=True, correction=0)
-        u, v = (z - mean) / (variance + eps).sqrt()
+        u, v = (z - mean) / (variance + EPS).sqrt()
         c = u.T @ v / len(u)
         diagonal = c.diagonal()
         off = c.square().sum() - diagonal.square().sum()

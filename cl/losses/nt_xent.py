@@ -11,7 +11,8 @@ def nt_xent(
     ids: Int[Tensor, " n"] | None = None,
     rows: Rows = ALL,
     *,
-    temperature: float | Float[Tensor, ""] = 0.2,  # the ImageNet-100 recipes'; 0.1 to 0.5 in the paper
+    temperature: float
+    | Float[Tensor, ""] = 0.2,  # the ImageNet-100 recipes'; 0.1 to 0.5 in the paper
 ) -> Float[Tensor, ""]:
     r"""Mean of $-s_{ip} + \log \sum_{j \ne i} e^{s_{ij}}$ over all views; with class ids it is SupCon's $L_{out}$.
 

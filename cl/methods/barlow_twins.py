@@ -32,9 +32,7 @@ class BarlowTwins(Method):
         **base: Any,
     ) -> None:
         super().__init__(encoder, **base)
-        self.projector = mlp(
-            self.probe.linear.in_features, hidden, hidden, dim, last_bias=False
-        )
+        self.projector = mlp(self.probe.linear.in_features, hidden, hidden, dim, last_bias=False)
         self.lamb = lamb
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:

@@ -1,0 +1,80 @@
+"""The torch backend: a DataLoader over files; a file is decoded once, then the kernel makes all views."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import cast
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from cl.data import kernel
+from cl.data.batch import Batch
+from cl.data.decode import decode
+from cl.data.loaders import Loader, Pixels, firsts, numbers
+from cl.data.recipe import Recipe
+from cl.data.sampler import Sampler
+from cl.data.sources import Images
+
+Sample = tuple[list[Pixels], int]
+
+
+class Views(Dataset[Sample]):
+    """All views of one sample of one epoch; it knows nothing else, so that any worker may make it."""
+
+    def __init__(self, images: Images, recipes: Sequence[Recipe], seed: int) -> None:
+        self.images, self.recipes, self.seed = images, recipes, seed
+
+    def __getitem__(self, place: tuple[int, int]) -> Sample:
+        epoch, index = place
+        image = self.images.pixel(index)
+        made = []
+        for recipe, first in zip(self.recipes, firsts(self.recipes), strict=True):
+            out = np.empty((recipe.views, 3, recipe.size, recipe.size), np.float32)
+            kernel.views(image, *numbers(recipe), self.seed, epoch, index, first, out)
+            made.append(out)
+        return made, index
+
+
+class Places:
+    """A DataLoader's batch sampler: (epoch, index) pairs, so that workers can outlive an epoch."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self.sampler = sampler
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for index in self.sampler.remaining():
+            yield [(self.sampler.epoch, int(i)) for i in index]
+
+
+def stack(samples: list[Sample]) -> tuple[list[Pixels], list[int]]:
+    """Samples as arrays `(v n 3 h w)`, one a size."""
+    views, index = zip(*samples, strict=True)
+    return [np.stack(parts, axis=1) for parts in zip(*views, strict=True)], list(index)
+
+
+class FileLoader(Loader):
+    """Views of images in files (or in memory, for comparison).
+
+    Args:
+        images: with `paths` or `pixels`.
+        recipes: of the views, a size each.
+        sampler: which samples a step sees.
+        workers: processes that decode and augment; with 0 the training process does.
+    """
+
+    def __init__(
+        self, images: Images, recipes: Sequence[Recipe], sampler: Sampler, workers: int
+    ) -> None:
+        super().__init__(images, recipes, sampler)
+        self.loader = DataLoader(
+            Views(images, recipes, sampler.seed),
+            batch_sampler=cast("list[list[int]]", Places(sampler)),
+            num_workers=workers,
+            collate_fn=stack,
+            persistent_workers=workers > 0,
+        )
+
+    def batches(self) -> Iterator[Batch]:
+        rest = len(self.sampler) - self.sampler.given % len(self.sampler)
+        for views, index in islice(self.loader, rest):
+            yield self.batch(views, np.array(index, np.int64))

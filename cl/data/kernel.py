@@ -1,0 +1,233 @@
+"""A view in one pass over its pixels: crop and resize, flip, jitter, gray, blur, solarise, normalise.
+
+Compiled for one image and without threads of its own; it releases the interpreter's lock, so
+loaders run it on as many threads as they like. Colours are exact (hue through HSV), the order of
+the jitter is the sample's, shrinking is antialiased; each operation equals torchvision's on floats.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from cl.data.draw import (
+    FACTORS,
+    FLIP,
+    GRAY,
+    HEIGHT,
+    JITTER,
+    LEFT,
+    ORDER,
+    SIGMA,
+    SOLARISE,
+    TOP,
+    WIDTH,
+    draw,
+    key_of,
+)
+
+RED, GREEN, BLUE = np.float32(0.2989), np.float32(0.587), np.float32(0.114)  # ITU-R 601, as PIL
+ZERO, ONE, FOUR = np.float32(0), np.float32(1), np.float32(4)
+fast = njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "arcp", "nsz"})
+inline = njit(inline="always", fastmath={"contract", "reassoc", "arcp", "nsz"})
+
+
+@inline
+def clamp(x):  # noqa: ANN001, ANN201
+    return min(max(x, ZERO), ONE)
+
+
+@fast
+def taps(length, size, first, count, weight):  # noqa: ANN001, ANN201
+    """For each of `size` outputs the inputs of `length` it averages: a triangle as wide as a step."""
+    step = length / size
+    reach = max(step, 1.0)
+    for i in range(size):
+        centre = (i + 0.5) * step
+        low = max(0, int(centre - reach + 0.5))
+        high = min(length, int(centre + reach + 0.5))
+        total = 0.0
+        for j in range(low, high):
+            w = max(0.0, 1.0 - abs(j - centre + 0.5) / reach)
+            weight[i, j - low] = w
+            total += w
+        for j in range(high - low):
+            weight[i, j] /= total
+        first[i], count[i] = low, high - low
+
+
+@fast
+def resize(image, top, left, height, width, flip, planes):  # noqa: ANN001, ANN201
+    """The crop of a `(h w 3)` uint8 image as three planes `(size, size)` of floats in 0 to 1."""
+    size = planes.shape[1]
+    most = int(2 * max(height, width) / size) + 4
+    first, count = np.empty(size, np.int64), np.empty(size, np.int64)
+    weight = np.empty((size, most), np.float32)
+    taps(width, size, first, count, weight)
+    rows = np.empty((height, 3, size), np.float32)
+    for y in range(height):
+        for x in range(size):
+            r, g, b = ZERO, ZERO, ZERO
+            for k in range(count[x]):
+                w, at = weight[x, k], left + first[x] + k
+                r += w * image[top + y, at, 0]
+                g += w * image[top + y, at, 1]
+                b += w * image[top + y, at, 2]
+            to = size - 1 - x if flip else x
+            rows[y, 0, to], rows[y, 1, to], rows[y, 2, to] = r, g, b
+    taps(height, size, first, count, weight)
+    scale = np.float32(1 / 255)
+    for y in range(size):
+        for c in range(3):
+            for x in range(size):
+                planes[c, y, x] = ZERO
+            for k in range(count[y]):
+                w = weight[y, k] * scale
+                for x in range(size):
+                    planes[c, y, x] += w * rows[first[y] + k, c, x]
+
+
+@fast
+def jitter(r, g, b, p):  # noqa: ANN001, ANN201
+    """Brightness, contrast, saturation and hue of flat planes, in the sample's order."""
+    for k in range(4):
+        what = int(p[ORDER + k])
+        f = np.float32(p[FACTORS + what])
+        if what == 0:
+            for i in range(r.size):
+                r[i], g[i], b[i] = clamp(r[i] * f), clamp(g[i] * f), clamp(b[i] * f)
+        elif what == 1:
+            mean = ZERO
+            for i in range(r.size):
+                mean += RED * r[i] + GREEN * g[i] + BLUE * b[i]
+            m = mean / np.float32(r.size) * (ONE - f)
+            for i in range(r.size):
+                r[i], g[i], b[i] = clamp(r[i] * f + m), clamp(g[i] * f + m), clamp(b[i] * f + m)
+        elif what == 2:
+            for i in range(r.size):
+                m = (RED * r[i] + GREEN * g[i] + BLUE * b[i]) * (ONE - f)
+                r[i], g[i], b[i] = clamp(r[i] * f + m), clamp(g[i] * f + m), clamp(b[i] * f + m)
+        elif f != ZERO:
+            turn(r, g, b, f * np.float32(6))
+
+
+@fast
+def turn(r, g, b, by):  # noqa: ANN001, ANN201
+    """Turn the hue by sixths of a circle: to HSV and back in one formula."""
+    for i in range(r.size):
+        high, low = max(r[i], max(g[i], b[i])), min(r[i], min(g[i], b[i]))
+        chroma = high - low
+        inverse = ONE / (chroma if chroma > ZERO else ONE)
+        if high == r[i]:
+            hue = (g[i] - b[i]) * inverse
+        elif high == g[i]:
+            hue = (b[i] - r[i]) * inverse + np.float32(2)
+        else:
+            hue = (r[i] - g[i]) * inverse + FOUR
+        hue += by
+        r[i] = channel(hue + np.float32(5), high, chroma)
+        g[i] = channel(hue + np.float32(3), high, chroma)
+        b[i] = channel(hue + ONE, high, chroma)
+
+
+@inline
+def channel(k, high, chroma):  # noqa: ANN001, ANN201
+    k = k - np.float32(6) * np.float32(math.floor(k * np.float32(1 / 6)))
+    return high - chroma * max(ZERO, min(min(k, FOUR - k), ONE))
+
+
+@fast
+def blur(plane, sigma, width):  # noqa: ANN001, ANN201
+    """Gaussian of `width` taps over a plane, its border mirrored."""
+    size, half = plane.shape[0], width // 2
+    weight = np.empty(width, np.float32)
+    for k in range(width):
+        weight[k] = math.exp(-0.5 * ((k - half) / sigma) ** 2)
+    weight /= weight.sum()
+    across = np.empty_like(plane)
+    for y in range(size):
+        for x in range(size):
+            v = ZERO
+            for k in range(width):
+                v += weight[k] * plane[y, mirrored(x + k - half, size)]
+            across[y, x] = v
+    for y in range(size):
+        for x in range(size):
+            plane[y, x] = ZERO
+        for k in range(width):
+            w, at = weight[k], mirrored(y + k - half, size)
+            for x in range(size):
+                plane[y, x] += w * across[at, x]
+
+
+@inline
+def mirrored(i, size):  # noqa: ANN001, ANN201
+    if i < 0:
+        return -i
+    return 2 * size - 2 - i if i >= size else i
+
+
+@fast
+def render(image, p, blur_width, mean, std, out):  # noqa: ANN001, ANN201
+    """One view with given parameters.
+
+    Args:
+        image: `(h w 3)` uint8.
+        p: the parameters, see `cl.data.draw`.
+        blur_width: taps of the blur.
+        mean: `(3)` float32.
+        std: `(3)` float32.
+        out: `(3 size size)` float32, filled.
+    """
+    resize(image, int(p[TOP]), int(p[LEFT]), int(p[HEIGHT]), int(p[WIDTH]), p[FLIP] > 0, out)
+    flat = out.reshape(3, -1)
+    r, g, b = flat[0], flat[1], flat[2]
+    if p[JITTER] > 0:
+        jitter(r, g, b, p)
+    if p[GRAY] > 0:
+        for i in range(r.size):
+            v = RED * r[i] + GREEN * g[i] + BLUE * b[i]
+            r[i], g[i], b[i] = v, v, v
+    if p[SIGMA] > 0:
+        for c in range(3):
+            blur(out[c], p[SIGMA], blur_width)
+    for c in range(3):
+        plane, m, s = flat[c], mean[c], ONE / std[c]
+        for i in range(plane.size):
+            v = plane[i]
+            plane[i] = ((ONE - v if p[SOLARISE] > 0 and v >= np.float32(0.5) else v) - m) * s
+
+
+@fast
+def views(image, numbers, blur_width, mean, std, seed, epoch, sample, first, out):  # noqa: ANN001, ANN201
+    """All views of one recipe of one sample into `out` `(v 3 size size)`; view numbers from `first`."""
+    p = np.empty(17)
+    for v in range(out.shape[0]):
+        key = key_of(seed, epoch, sample, first + v)
+        draw(numbers, key, image.shape[0], image.shape[1], p)
+        render(image, p, blur_width, mean, std, out[v])
+
+
+@fast
+def many(pixels, samples, numbers, blur_width, mean, std, seed, epoch, first, out):  # noqa: ANN001, ANN201
+    """`views` of some samples of `(n h w 3)` pixels into `out` `(v n 3 size size)`."""
+    p = np.empty(17)
+    for i in range(len(samples)):
+        image = pixels[samples[i]]
+        for v in range(out.shape[0]):
+            key = key_of(seed, epoch, samples[i], first + v)
+            draw(numbers, key, image.shape[0], image.shape[1], p)
+            render(image, p, blur_width, mean, std, out[v, i])
+
+
+@fast
+def plain(image, share, mean, std, out):  # noqa: ANN001, ANN201
+    """The central square that keeps `share` of the shorter side, resized and normalised."""
+    height, width = image.shape[0], image.shape[1]
+    side = max(1, round(min(height, width) * share))
+    resize(image, (height - side) // 2, (width - side) // 2, side, side, False, out)
+    for c in range(3):
+        m, s = mean[c], ONE / std[c]
+        for y in range(out.shape[1]):
+            for x in range(out.shape[2]):
+                out[c, y, x] = (out[c, y, x] - m) * s

@@ -1,0 +1,64 @@
+"""The memory backend: pixels in memory, the kernel on threads, the next batch made meanwhile."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+
+from cl.data import kernel
+from cl.data.batch import Batch
+from cl.data.loaders import Loader, Pixels, firsts, numbers
+from cl.data.recipe import Recipe
+from cl.data.sampler import Index, Sampler
+from cl.data.sources import Images
+
+Work = tuple[Index, list[Pixels], list[Future[None]]]
+
+
+class MemoryLoader(Loader):
+    """Views of images whose pixels are in memory.
+
+    Args:
+        images: with `pixels`.
+        recipes: of the views, a size each.
+        sampler: which samples a step sees.
+        workers: threads; at least one.
+    """
+
+    def __init__(
+        self, images: Images, recipes: Sequence[Recipe], sampler: Sampler, workers: int
+    ) -> None:
+        super().__init__(images, recipes, sampler)
+        self.workers = max(1, workers)
+
+    def batches(self) -> Iterator[Batch]:
+        with ThreadPoolExecutor(self.workers) as pool:
+            ahead: Work | None = None
+            for index in self.sampler.remaining():
+                ready, ahead = ahead, self.begin(index, pool)
+                if ready:
+                    yield self.finish(ready)
+            if ahead:
+                yield self.finish(ahead)
+
+    def begin(self, index: Index, pool: ThreadPoolExecutor) -> Work:
+        """Hand a batch to the threads, in as many pieces."""
+        assert self.images.pixels is not None
+        views, futures = [], []
+        for recipe, first in zip(self.recipes, firsts(self.recipes), strict=True):
+            shape = (recipe.views, len(index), 3, recipe.size, recipe.size)
+            out = np.empty(shape, np.float32)
+            views.append(out)
+            cuts = np.linspace(0, len(index), self.workers + 1).astype(int)
+            for start, stop in zip(cuts, cuts[1:], strict=False):
+                part = (index[start:stop], *numbers(recipe), self.sampler.seed, self.sampler.epoch)
+                piece = out[:, start:stop]
+                futures.append(pool.submit(kernel.many, self.images.pixels, *part, first, piece))
+        return index, views, futures
+
+    def finish(self, work: Work) -> Batch:
+        """Wait for a batch; what a thread raised is raised here."""
+        index, views, futures = work
+        for future in futures:
+            future.result()
+        return self.batch(views, index)

@@ -1,0 +1,145 @@
+"""A data set for a Trainer: the backend is chosen, sharded over the processes, and said."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from cl.data import kernel
+from cl.data.batch import Batch
+from cl.data.files import FileLoader
+from cl.data.loaders import Loader, numbers
+from cl.data.memory import MemoryLoader
+from cl.data.recipe import Recipe
+from cl.data.sampler import Index, Sampler, shard
+from cl.data.sources import Images, Source
+
+Backend = Literal["auto", "memory", "torch", "dali"]
+UNCROPPED = 64  # px: up to here images are taken whole, larger ones lose an eighth at the borders
+
+
+class PlainLoader:
+    """Every image once, without augmentation, as one view; in the data set's order.
+
+    Images above 64 px are cropped to the central 7/8 of their shorter side (224 of 256).
+
+    Args:
+        images: all of them.
+        recipe: its size, mean and std.
+        batch_size: the last batch may be smaller.
+        workers: threads; at least one.
+        rank: of this process.
+        world: processes that share the images.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        recipe: Recipe,
+        batch_size: int,
+        workers: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.images, self.recipe, self.workers = images, recipe, max(1, workers)
+        self.index = shard(len(images), batch_size, rank, world)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __iter__(self) -> Iterator[Batch]:
+        size = self.recipe.size
+        share = 1.0 if size <= UNCROPPED else 0.875
+        _, _, mean, std = numbers(self.recipe)
+
+        def make(at: int) -> torch.Tensor:
+            out = np.empty((3, size, size), np.float32)
+            kernel.plain(self.images.pixel(at), share, mean, std, out)
+            return torch.from_numpy(out)
+
+        def begin(index: Index) -> Iterator[torch.Tensor]:
+            return pool.map(make, index.tolist())
+
+        with ThreadPoolExecutor(self.workers) as pool:
+            ahead = [begin(index) for index in self.index[:1]]
+            for i, index in enumerate(self.index):
+                ahead += [begin(later) for later in self.index[i + 1 : i + 2]]
+                views = torch.stack(list(ahead.pop(0)))[None]
+                labels = torch.from_numpy(self.images.labels[index])
+                yield Batch([views], labels, torch.from_numpy(index))
+
+
+def choose(backend: Backend, images: Images) -> tuple[Backend, str]:
+    """The backend that is used, and why.
+
+    Raises:
+        ValueError: the memory backend for images that are in files.
+    """
+    held = images.pixels is not None
+    if backend == "auto":
+        return ("memory", "the pixels are in memory") if held else ("torch", "images are in files")
+    if backend == "memory" and not held:
+        raise ValueError("--backend memory: images of this data set are in files; take torch, dali")
+    return backend, "as asked for"
+
+
+class ContrastiveData(pl.LightningDataModule):
+    """Views for training, plain images for validation.
+
+    Args:
+        source: the data set.
+        recipes: of the views, a size each; the first one's size is validation's.
+        batch_size: of one process.
+        seed: of permutations and views.
+        workers: threads or processes that prepare, of one process.
+        backend: see `choose`.
+        fill_last: complete an epoch's last batch instead of leaving it out.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        recipes: Sequence[Recipe],
+        *,
+        batch_size: int,
+        seed: int = 0,
+        workers: int = 0,
+        backend: Backend = "auto",
+        fill_last: bool = False,
+    ) -> None:
+        super().__init__()
+        self.source, self.recipes, self.batch_size = source, list(recipes), batch_size
+        self.seed, self.workers, self.fill_last = seed, workers, fill_last
+        self.backend, self.why = choose(backend, source.train)
+
+    def place(self) -> tuple[int, int]:
+        """Rank and number of processes; one without a Trainer."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def train_dataloader(self) -> Loader:
+        rank, world = self.place()
+        images = self.source.train
+        sampler = Sampler(len(images), self.batch_size, self.seed, rank, world, self.fill_last)
+        if self.backend == "memory":
+            return MemoryLoader(images, self.recipes, sampler, self.workers)
+        if self.backend == "torch":
+            return FileLoader(images, self.recipes, sampler, self.workers)
+        from cl.data.dali import DaliLoader  # half a gigabyte that other backends do not need
+
+        return DaliLoader(images, self.recipes, sampler, self.workers)
+
+    def val_dataloader(self) -> PlainLoader:
+        return self.plain(self.source.val, *self.place())
+
+    def plain(self, images: Images, rank: int = 0, world: int = 1) -> PlainLoader:
+        """Images of this data set as validation prepares them."""
+        batch_size = max(self.batch_size, 256)
+        return PlainLoader(images, self.recipes[0], batch_size, self.workers, rank, world)
+
+    def describe(self) -> str:
+        """The backend and why."""
+        kind = "processes" if self.backend == "torch" else "threads"
+        return f"{self.backend} ({self.why}), {self.workers} {kind}"

@@ -1,0 +1,73 @@
+"""Which samples a step sees: a function of (seed, epoch, step), not of the number of devices."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+Index = npt.NDArray[np.int64]
+
+
+class Sampler:
+    """Step k's global batch is the k-th piece of the epoch's permutation; a rank takes its slice.
+
+    Args:
+        samples: how many there are.
+        batch_size: of this process.
+        seed: of the permutations.
+        rank: of this process.
+        world: how many processes.
+        fill: complete the last batch from the permutation's start instead of leaving it out.
+
+    Raises:
+        ValueError: not even one batch, so that an epoch would be empty.
+    """
+
+    def __init__(
+        self,
+        samples: int,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        fill: bool = False,
+    ) -> None:
+        self.samples, self.batch_size, self.seed = samples, batch_size, seed
+        self.rank, self.world, self.fill = rank, world, fill
+        self.epoch = 0
+        self.given = 0  # batches of this epoch that the training loop has taken
+        if not len(self):
+            raise ValueError(
+                f"--batch_size {batch_size} on {world} device(s) is more than the {samples} "
+                "training images; take a smaller one or --last_batch_fill"
+            )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls it before every epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        whole = self.batch_size * self.world
+        return -(-self.samples // whole) if self.fill else self.samples // whole
+
+    def remaining(self) -> Iterator[Index]:
+        """This process's batches of the epoch from where it was left; each counts when taken."""
+        whole = self.batch_size * self.world
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.samples)
+        order = np.resize(order, len(self) * whole)  # repeats from its start where it is too short
+        self.given %= len(self)
+        for step in range(self.given, len(self)):
+            start = step * whole + self.rank * self.batch_size
+            yield order[start : start + self.batch_size]
+
+    def state_dict(self) -> dict[str, int]:
+        return {"given": self.given % len(self)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.given = state["given"]
+
+
+def shard(samples: int, batch_size: int, rank: int = 0, world: int = 1) -> list[Index]:
+    """Every sample once over all processes: this one's part, in batches, the last may be smaller."""
+    own = np.arange(samples)[samples * rank // world : samples * (rank + 1) // world]
+    return [own[i : i + batch_size] for i in range(0, len(own), batch_size)]
