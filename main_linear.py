@@ -7,7 +7,7 @@ from cl.config import Linear, run
 
 
 def work(config: Linear) -> int:
-    from cl.train import evaluate  # seconds of imports, spent once the command line is right
+    from cl.evaluate import evaluate  # seconds of imports, spent once the command line is right
 
     return evaluate(config)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# SimCLR on CIFAR-10 with a small ResNet-9, minutes on a CPU.
+# SimCLR on CIFAR-10 with a small ResNet-8, minutes on a CPU.
 #
 #   bash bash_files/run_cifar10.sh DATA_FOLDER [FLAG ...]
 #   DATA_FOLDER=/datasets bash bash_files/run_cifar10.sh [FLAG ...]
@@ -11,6 +11,6 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/data_folder.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
-exec "$python" main_contrastive.py cifar10 resnet9_w16 --data_folder "$DATA_FOLDER" \
+exec "$python" main_contrastive.py cifar10 resnet8_w16 --data_folder "$DATA_FOLDER" \
     --epochs 10 --optimizer adamw --scheduler warmup_cosine --lr 4e-3 --weight_decay 1e-4 \
     --batch_size 256 --temperature 0.2 --num_workers 2 --name simclr-cifar10 "$@"

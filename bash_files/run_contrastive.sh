@@ -8,7 +8,7 @@
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
-exec "$python" main_contrastive.py digits resnet9_w16 \
+exec "$python" main_contrastive.py digits resnet8_w16 \
     --epochs 40 --optimizer adamw --scheduler warmup_cosine --lr 4e-3 --weight_decay 1e-4 \
     --batch_size 256 --temperature 0.2 --num_workers 2 --hidden_mlp 256 --encoding_size 64 \
     --name simclr-digits "$@"

@@ -5,6 +5,7 @@ import os
 import platform
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
@@ -12,7 +13,7 @@ import torch
 Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
 
 
-def on_gpu(gpus: list[int]) -> bool:
+def on_gpu(gpus: Sequence[int]) -> bool:
     """Whether a run uses CUDA: it was given GPUs, or there is one."""
     return bool(gpus) or torch.cuda.is_available()
 
@@ -50,7 +51,7 @@ def precision(wanted: str, gpu: bool) -> Precision:
     return "bf16-mixed"
 
 
-def trainer_options(gpus: list[int], devices: int, wanted: str) -> dict[str, Any]:
+def trainer_options(gpus: Sequence[int], devices: int, wanted: str) -> dict[str, Any]:
     """`accelerator`, `devices`, `precision`, `strategy` and `sync_batchnorm` of a Trainer."""
     gpu = on_gpu(gpus)
     number = len(gpus) or devices
@@ -62,7 +63,7 @@ def trainer_options(gpus: list[int], devices: int, wanted: str) -> dict[str, Any
         )
     return {
         "accelerator": "gpu" if gpu else "cpu",
-        "devices": gpus or devices,
+        "devices": list(gpus) or devices,
         "precision": precision(wanted, gpu),
         "strategy": "ddp" if number > 1 else "auto",
         "sync_batchnorm": gpu and number > 1,

@@ -53,6 +53,22 @@ def memory(
 def show(title: str, rows: Mapping[str, object], console: Console) -> None:
     """Print the table."""
     table = Table(title=title, show_header=False, title_justify="left", title_style="bold")
+    table.add_column()
+    table.add_column(overflow="fold")
     for name, value in rows.items():
         table.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
     console.print(table)
+
+
+def negatives(loss: str, batch: int, views: int) -> str:
+    """How many embeddings a loss pushes an anchor away from."""
+    known = {
+        "nt_xent": views * (batch - 1),
+        "info_nce": (views - 1) * (batch - 1),
+        "dcl": views * (batch - 1),
+        "dcl_symmetric": views * (batch - 1),
+        "dhel": batch - 1,
+    }
+    return (
+        f"{known[loss]:,} of other samples" if loss in known else "none: this loss pushes no pairs"
+    )

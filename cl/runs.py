@@ -6,7 +6,7 @@ import shlex
 import string
 from pathlib import Path
 
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from cl import checkpoints
 
@@ -31,13 +31,18 @@ def new_id(given: str | None) -> str:
     return os.environ.setdefault("CL_RUN_ID", made)
 
 
+def other_rank() -> bool:
+    """Whether this process is not the first, which alone writes and speaks."""
+    return bool(rank_zero_only.rank)
+
+
 def start(folder: Path, config: str) -> None:
     """Make a new run's folder with its config.json, on the first process only.
 
     Raises:
         ValueError: the folder holds another run.
     """
-    if rank_zero_only.rank:
+    if other_rank():
         return
     if (folder / CONFIG).exists():
         raise ValueError(

@@ -1,26 +1,20 @@
-"""From a checked configuration to a pretrained run."""
+"""Pretraining: from a checked configuration to a run."""
 
-import json
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.utilities.rank_zero import rank_zero_only
-from rich.console import Console
 from torch import nn
 
-from cl import checkpoints, hardware, logs, preflight, runs
-from cl.callbacks.bar import Bar, Lines
+from cl import hardware, launch, preflight, runs
 from cl.callbacks.geometry import Geometry
 from cl.callbacks.saver import Saver
-from cl.callbacks.stop import Stop
-from cl.callbacks.watch import Watch
-from cl.config import Pretrain, from_json, to_json
+from cl.config import Pretrain
 from cl.data import sources
-from cl.data.module import ContrastiveData, plain_loader
-from cl.data.recipe import Recipe
+from cl.data.module import ContrastiveData
+from cl.data.recipe import Recipe, preset
+from cl.data.sources import Images
 from cl.eval.baseline import Baseline, frozen, read
 from cl.losses import get_loss
 from cl.methods.barlow_twins import BarlowTwins
@@ -29,99 +23,71 @@ from cl.methods.simclr import SimCLR
 from cl.methods.simsiam import SimSiam
 from cl.methods.supcon import SupCon
 from cl.nets import encoders
-from cl.optim import Optimization
 
 PROGRAM = "main_contrastive.py"
+FITTED_ON = 10_000  # images of each part that the measurement before and after looks at
 
 
 def pretrain(config: Pretrain) -> int:
     """Pretrain as configured; the process's exit code back (0, or why it ended early)."""
-    pl.seed_everything(config.seed, verbose=False)
-    hardware.keep_memory()
-    console = Console(highlight=False, soft_wrap=True)
+    launch.prepare(config)
     source = sources.load(
         config.dataset, config.data_folder, config.train_dir, config.val_dir, config.download
     )
-    recipes = config_recipes(config)
-    folder, checkpoint = place(config)
-    options = hardware.trainer_options(config.gpus, config.devices, config.precision)
+    views = recipes(config)
+    zero = config.zero_init_residual
+    encoder = encoders.create(config.encoder, config.resolved_image_size, zero_init_residual=zero)
     data = ContrastiveData(
         source,
-        recipes,
+        views,
         batch_size=config.batch_size_per_device,
         seed=config.seed,
         workers=config.num_workers,
         backend=config.backend,
         fill_last=config.last_batch_fill,
-    )
-    encoder = encoders.create(
-        config.encoder, recipes[0].size, zero_init_residual=config.zero_init_residual
+        size=config.resolved_image_size,
     )
     method = build(config, encoder, len(source.classes))
-    watch = Watch(config.log_every_n_steps)
-    trainer = pl.Trainer(
-        max_epochs=config.epochs,
-        max_steps=config.max_steps or -1,
-        logger=loggers(config, folder, checkpoint),
-        callbacks=[*callbacks(config, folder, source, recipes[0], options, watch)],
-        plugins=[checkpoints.SafeIO()],
-        num_sanity_val_steps=0,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        log_every_n_steps=1,
-        enable_progress_bar=console.is_terminal,
-        **options,
-    )
-    if trainer.is_global_zero:
-        preflight.show(f"run {folder.name}", table(config, method, source, data, trainer), console)
-    return fit(trainer, method, data, folder, checkpoint, console)
-
-
-def fit(
-    trainer: pl.Trainer,
-    method: Method,
-    data: ContrastiveData,
-    folder: Path,
-    checkpoint: Path | None,
-    console: Console,
-) -> int:
-    """Train, whatever happens say where the run lies and how to go on; the exit code back."""
-    code, why = 0, ""
-    try:
-        trainer.fit(method, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    except Stop as stop:
-        code, why = stop.code, str(stop)
-    except KeyboardInterrupt:
-        code, why = 130, "ended at once; the step in progress is lost"
-    finish_wandb(trainer, code)
-    if not trainer.is_global_zero:
-        return code
-    if code:
-        console.print(f"{why}\n{runs.how_to_go_on(PROGRAM, folder)}", markup=False, style="bold")
-    else:
-        report(trainer, folder, console)
+    steps = len(data.train_dataloader())
+    options = hardware.trainer_options(config.gpus, config.devices, config.precision)
+    folder, checkpoint = launch.place(config)
+    if not runs.other_rank():
+        rows = table(config, method, source, data, steps, options)
+        preflight.show(f"run {folder.name}", rows, launch.console)
+    callbacks = [Geometry(config.on_collapse), Saver(folder, about(config, views[0]))]
+    if config.baseline:
+        callbacks.append(Baseline(folder / runs.RESULT, measurement(data, options)))
+    trainer = launch.trainer(config, folder, checkpoint, callbacks, options)
+    code = launch.fit(trainer, method, data, checkpoint, PROGRAM, folder)
+    if not code and trainer.is_global_zero:
+        report(config, trainer, folder)
     return code
 
 
-def place(config: Pretrain) -> tuple[Path, Path | None]:
-    """The run's folder, and the checkpoint it continues from if it does.
-
-    Raises:
-        ValueError: another run is there, or the settings differ from the run that is continued.
-    """
-    if config.resume_training_from is None:
-        folder = Path(config.output) / runs.new_id(config.run_id)
-        runs.start(folder, to_json(config))
-        return folder, None
-    checkpoint = checkpoints.resumable(config.resume_training_from)
-    folder = runs.folder_of(checkpoint)
-    runs.same_settings(config, from_json((folder / runs.CONFIG).read_text()))
-    return folder, checkpoint
-
-
-def config_recipes(config: Pretrain) -> list[Recipe]:
+def recipes(config: Pretrain) -> list[Recipe]:
     """The views of a run: the data set's preset with what the command line changes of it."""
-    raise AssertionError
+    named = {
+        "size": config.crop_size or config.resolved_image_size,
+        "views": config.n_crops,
+        "brightness": config.brightness,
+        "contrast": config.contrast,
+        "saturation": config.saturation,
+        "hue": config.hue,
+        "crop_scale": config.crop_scale,
+        "flip": config.flip_prob,
+        "grayscale": config.grayscale_prob,
+        "blur": config.blur_prob,
+        "solarise": config.solarize_prob,
+    }
+    base = preset(config.dataset).changed({k: v for k, v in named.items() if v is not None})
+    if not config.multicrop:
+        return [base]
+    small = {
+        "size": config.resolved_small_crop_size,
+        "views": config.n_small_crops,
+        "crop_scale": config.small_crop_scale,
+    }
+    return [base, base.changed(small)]
 
 
 def build(config: Pretrain, encoder: nn.Module, classes: int) -> Method:
@@ -130,9 +96,11 @@ def build(config: Pretrain, encoder: nn.Module, classes: int) -> Method:
     base: dict[str, Any] = {
         "classes": classes,
         "channels_last": config.channels_last,
-        "optimization": optimization(config, constant),
         "hidden": config.hidden_mlp,
         "dim": config.embedding_dim,
+        "optimization": launch.optimization(
+            config, classifier_lr=config.resolved_classifier_lr, constant=constant
+        ),
     }
     if config.method == "barlow_twins":
         return BarlowTwins(encoder, **config.loss_options, **base)
@@ -142,3 +110,86 @@ def build(config: Pretrain, encoder: nn.Module, classes: int) -> Method:
     if config.method == "supcon":
         return SupCon(encoder, loss, **base)
     return SimCLR(encoder, loss, supervised=config.supervised, **base)
+
+
+def about(config: Pretrain, recipe: Recipe) -> dict[str, Any]:
+    """What it takes to use the encoder again, written beside its weights."""
+    return {
+        "encoder": config.encoder,
+        "image_size": config.resolved_image_size,
+        "mean": list(recipe.mean),
+        "std": list(recipe.std),
+        "dataset": config.dataset,
+        "method": config.method,
+    }
+
+
+def measurement(data: ContrastiveData, options: dict[str, Any]) -> Any:
+    """Linear and kNN accuracy of an encoder on part of the data, on one device."""
+    first = options["devices"][:1] if isinstance(options["devices"], list) else 1
+    one = {"accelerator": options["accelerator"], "precision": options["precision"]}
+
+    def measure(encoder: nn.Module) -> dict[str, float]:
+        parts = (spread(data.source.train), spread(data.source.val))
+        loaders = (data.plain(parts[0]), data.plain(parts[1]))
+        return frozen(encoder, loaders, len(data.source.classes), devices=first, **one)
+
+    return measure
+
+
+def spread(images: Images) -> Images:
+    """At most `FITTED_ON` of the labelled images, evenly spread."""
+    labelled = (images.labels >= 0).nonzero()[0]
+    return images.subset(labelled[:: -(-len(labelled) // FITTED_ON)])
+
+
+def table(
+    config: Pretrain,
+    method: Method,
+    source: sources.Source,
+    data: ContrastiveData,
+    steps: int,
+    options: dict[str, Any],
+) -> dict[str, object]:
+    """What the settings amount to."""
+    batch, views = config.global_batch(), sum(r.views for r in data.recipes)
+    sizes = [r.size for r in data.recipes for _ in range(r.views)]
+    states = 2 if config.optimizer in ("adam", "adamw") else 1
+    memory = preflight.memory(method, method.encoder, sizes, config.batch_size_per_device, states)
+    loss = " ".join(f"{k} {v}" for k, v in config.loss_settings.items())
+    crops = ", ".join(f"{r.views} of {r.size} px" for r in data.recipes)
+    return {
+        "method": f"{config.method}, {config.loss_name} {loss}",
+        "data": f"{source.name}: {len(source.train):,} train, {len(source.val):,} val, "
+        f"{len(source.classes)} classes {source.note}",
+        "views": crops,
+        "loader": data.describe(),
+        "encoder": f"{config.encoder}, stem {encoders.stem_of(method.encoder)}, "
+        f"{sum(p.numel() for p in method.encoder.parameters()):,} parameters",
+        "all parameters": sum(p.numel() for p in method.parameters()),
+        "devices": f"{config.processes} x {options['accelerator']}, {options['precision']}",
+        "global batch": batch,
+        "negatives per anchor": preflight.negatives(config.loss_name, batch, views),
+        "learning rate": f"{config.optimizer} {config.scaled_lr():g} ({config.scheduler}), "
+        f"probe {config.resolved_classifier_lr:g}",
+        "steps": f"{config.max_steps or steps * config.epochs:,} ({steps} an epoch)",
+        "memory": f"about {memory / 2**30:.2f} GB a device",
+    }
+
+
+def report(config: Pretrain, trainer: pl.Trainer, folder: Path) -> None:
+    """The last lines of a run: result, place, next command."""
+    say = partial(launch.console.print, markup=False)
+    probe = float(trainer.callback_metrics["val/probe_top1"])
+    say(f"\nonline probe      {100 * probe:.1f} % top-1")
+    found = read(folder / runs.RESULT)
+    if config.baseline:
+        for key, name in (("linear_top1", "linear, frozen "), ("knn_top1", "kNN, frozen    ")):
+            before, after = (100 * found[when][key] for when in ("untrained", "trained"))
+            say(f"{name}   {after:.1f} % top-1, the same encoder untrained {before:.1f} %")
+    words = [config.dataset, config.encoder, "--pretrained_feature_extractor", folder]
+    for flag in ("data_folder", "train_dir", "val_dir", "image_size"):
+        if getattr(config, flag) != getattr(Pretrain, flag, None):
+            words += [f"--{flag}", getattr(config, flag)]
+    say(f"run               {folder}")
+    say(f"next              {runs.command('main_linear.py', *words)}")

@@ -12,7 +12,6 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from cl import checkpoints, distributed
 from cl.callbacks.stop import Stop
-from cl.data.batch import Batch
 
 
 class Saver(Checkpoint):
@@ -23,10 +22,11 @@ class Saver(Checkpoint):
 
     Args:
         folder: the run's.
-        about: what `cl.checkpoints.save_encoder` writes beside the weights.
+        about: what `cl.checkpoints.save_encoder` writes beside the encoder's weights; none is saved
+            without it.
     """
 
-    def __init__(self, folder: Path, about: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, about: dict[str, Any] | None = None) -> None:
         self.folder, self.about = folder, about
         self.signal = 0
         self.before: dict[int, Any] = {}
@@ -54,7 +54,7 @@ class Saver(Checkpoint):
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
         outputs: Any,
-        batch: Batch,
+        batch: Any,
         batch_idx: int,
     ) -> None:
         if not trainer.is_last_batch:  # the last batch's checkpoint is the epoch's
@@ -79,7 +79,7 @@ class Saver(Checkpoint):
     def save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         try:
             trainer.save_checkpoint(self.folder / checkpoints.LAST)
-            if trainer.is_global_zero:
+            if trainer.is_global_zero and self.about is not None:
                 encoder = pl_module.encoder
                 assert isinstance(encoder, torch.nn.Module)
                 file = self.folder / checkpoints.ENCODER

@@ -1,7 +1,6 @@
 """Means of the training numbers every few steps and each epoch, and the ledger of steps."""
 
 import time
-from collections import Counter
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,7 +8,8 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from cl import distributed
-from cl.data.batch import Batch
+
+Sums = dict[str, torch.Tensor | float]
 
 
 class Watch(Callback):
@@ -22,8 +22,8 @@ class Watch(Callback):
 
     def __init__(self, every: int) -> None:
         self.every = every
-        self.sums: Counter[str] = Counter()
-        self.epoch_sums: Counter[str] = Counter()
+        self.sums: Sums = {}
+        self.epoch_sums: Sums = {}
         self.rate, self.since, self.images = 0.0, time.perf_counter(), 0
         self.steps_done = 0
         self.shown: dict[str, float] = {}
@@ -34,7 +34,7 @@ class Watch(Callback):
         return {name: {k: torch.as_tensor(v) for k, v in s.items()} for name, s in both.items()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.sums, self.epoch_sums = (Counter(state_dict[k]) for k in ("sums", "epoch_sums"))
+        self.sums, self.epoch_sums = (dict(state_dict[k]) for k in ("sums", "epoch_sums"))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.since = time.perf_counter()
@@ -47,14 +47,14 @@ class Watch(Callback):
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
         outputs: Any,
-        batch: Batch,
+        batch: Any,
         batch_idx: int,
     ) -> None:
         self.steps_done = batch_idx + 1
         self.images += len(batch.labels) * distributed.world_size()
         for key, value in [*outputs["log"].items(), ("n", 1)]:
-            self.sums[key] += value
-            self.epoch_sums[key] += value
+            for sums in (self.sums, self.epoch_sums):
+                sums[key] = sums.get(key, 0) + value
         last = trainer.is_last_batch
         if trainer.global_step % self.every == 0 and not last:
             self.write(trainer, self.means(self.sums))
@@ -64,7 +64,7 @@ class Watch(Callback):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.since = time.perf_counter()  # validation is not training's time
-        if self.epoch_sums["n"]:
+        if self.epoch_sums:
             mean = self.means(self.epoch_sums.copy())["train/loss"]
             pl_module.log("train/loss", mean, logger=False)  # what the schedule `reduce` follows
 
@@ -89,7 +89,7 @@ class Watch(Callback):
             self.rate = self.images / (now - self.since)
         self.since, self.images = now, 0
 
-    def means(self, sums: Counter[str]) -> dict[str, float]:
+    def means(self, sums: Sums) -> dict[str, float]:
         """Mean over the steps and all processes; the sums start again."""
         n = sums.pop("n")
         names = sorted(sums)

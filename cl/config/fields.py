@@ -26,7 +26,7 @@ class Data:
         metavar="DATASET",
     )
     encoder: str = flag(
-        "any timm model (resnet18, resnet50, vit_tiny_patch16_224, ...), or resnet9 and resnet9_wN "
+        "any timm model (resnet18, resnet50, vit_tiny_patch16_224, ...), or resnet8 and resnet8_wN "
         "(width N) for small images",
         positional=True,
     )
@@ -83,6 +83,12 @@ class Views:
         high=1,
         shown=PRESET,
         metavar=("MIN", "MAX"),
+    )
+    crop_size: int | None = flag(
+        "side of a full-size view in pixels; smaller than the images it trains faster",
+        None,
+        low=8,
+        shown="--image_size",
     )
     flip_prob: float | None = flag(
         "how often a view is mirrored", None, low=0, high=1, shown=PRESET

@@ -7,6 +7,7 @@ pseudorandom number generators").
 """
 
 import math
+from typing import no_type_check
 
 import numpy as np
 from numba import njit
@@ -19,6 +20,7 @@ TRIES = 10  # as torchvision's RandomResizedCrop
 
 
 @njit(inline="always")
+@no_type_check
 def mix(x):  # noqa: ANN001, ANN201
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -26,6 +28,7 @@ def mix(x):  # noqa: ANN001, ANN201
 
 
 @njit(nogil=True, cache=True)
+@no_type_check
 def key_of(seed, epoch, sample, view):  # noqa: ANN001, ANN201
     """The stream of a view."""
     key = mix(np.uint64(seed) + GOLDEN)
@@ -35,6 +38,7 @@ def key_of(seed, epoch, sample, view):  # noqa: ANN001, ANN201
 
 
 @njit(inline="always")
+@no_type_check
 def uniform(key, place, low, high):  # noqa: ANN001, ANN201
     """The number at a place of a stream, uniform in [low, high)."""
     bits = mix(key + np.uint64(place + 1) * GOLDEN) >> np.uint64(11)
@@ -42,6 +46,7 @@ def uniform(key, place, low, high):  # noqa: ANN001, ANN201
 
 
 @njit(nogil=True, cache=True)
+@no_type_check
 def draw(numbers, key, height, width, p):  # noqa: ANN001, ANN201
     """Fill `p` with the parameters of a view of a `height` x `width` image.
 
@@ -71,6 +76,7 @@ def draw(numbers, key, height, width, p):  # noqa: ANN001, ANN201
 
 
 @njit(nogil=True, cache=True)
+@no_type_check
 def crop(numbers, key, height, width, p):  # noqa: ANN001, ANN201
     """Torchvision's RandomResizedCrop: ten tries, then the largest central crop allowed."""
     for t in range(TRIES):

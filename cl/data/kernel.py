@@ -6,6 +6,7 @@ the jitter is the sample's, shrinking is antialiased; each operation equals torc
 """
 
 import math
+from typing import no_type_check
 
 import numpy as np
 from numba import njit
@@ -33,11 +34,13 @@ inline = njit(inline="always", fastmath={"contract", "reassoc", "arcp", "nsz"})
 
 
 @inline
+@no_type_check
 def clamp(x):  # noqa: ANN001, ANN201
     return min(max(x, ZERO), ONE)
 
 
 @fast
+@no_type_check
 def taps(length, size, first, count, weight):  # noqa: ANN001, ANN201
     """For each of `size` outputs the inputs of `length` it averages: a triangle as wide as a step."""
     step = length / size
@@ -57,6 +60,7 @@ def taps(length, size, first, count, weight):  # noqa: ANN001, ANN201
 
 
 @fast
+@no_type_check
 def resize(image, top, left, height, width, flip, planes):  # noqa: ANN001, ANN201
     """The crop of a `(h w 3)` uint8 image as three planes `(size, size)` of floats in 0 to 1."""
     size = planes.shape[1]
@@ -88,6 +92,7 @@ def resize(image, top, left, height, width, flip, planes):  # noqa: ANN001, ANN2
 
 
 @fast
+@no_type_check
 def jitter(r, g, b, p):  # noqa: ANN001, ANN201
     """Brightness, contrast, saturation and hue of flat planes, in the sample's order."""
     for k in range(4):
@@ -112,6 +117,7 @@ def jitter(r, g, b, p):  # noqa: ANN001, ANN201
 
 
 @fast
+@no_type_check
 def turn(r, g, b, by):  # noqa: ANN001, ANN201
     """Turn the hue by sixths of a circle: to HSV and back in one formula."""
     for i in range(r.size):
@@ -131,12 +137,14 @@ def turn(r, g, b, by):  # noqa: ANN001, ANN201
 
 
 @inline
+@no_type_check
 def channel(k, high, chroma):  # noqa: ANN001, ANN201
     k = k - np.float32(6) * np.float32(math.floor(k * np.float32(1 / 6)))
     return high - chroma * max(ZERO, min(min(k, FOUR - k), ONE))
 
 
 @fast
+@no_type_check
 def blur(plane, sigma, width):  # noqa: ANN001, ANN201
     """Gaussian of `width` taps over a plane, its border mirrored."""
     size, half = plane.shape[0], width // 2
@@ -161,6 +169,7 @@ def blur(plane, sigma, width):  # noqa: ANN001, ANN201
 
 
 @inline
+@no_type_check
 def mirrored(i, size):  # noqa: ANN001, ANN201
     if i < 0:
         return -i
@@ -168,6 +177,7 @@ def mirrored(i, size):  # noqa: ANN001, ANN201
 
 
 @fast
+@no_type_check
 def render(image, p, blur_width, mean, std, out):  # noqa: ANN001, ANN201
     """One view with given parameters.
 
@@ -199,6 +209,7 @@ def render(image, p, blur_width, mean, std, out):  # noqa: ANN001, ANN201
 
 
 @fast
+@no_type_check
 def views(image, numbers, blur_width, mean, std, seed, epoch, sample, first, out):  # noqa: ANN001, ANN201
     """All views of one recipe of one sample into `out` `(v 3 size size)`; view numbers from `first`."""
     p = np.empty(17)
@@ -209,6 +220,7 @@ def views(image, numbers, blur_width, mean, std, seed, epoch, sample, first, out
 
 
 @fast
+@no_type_check
 def many(pixels, samples, numbers, blur_width, mean, std, seed, epoch, first, out):  # noqa: ANN001, ANN201
     """`views` of some samples of `(n h w 3)` pixels into `out` `(v n 3 size size)`."""
     p = np.empty(17)
@@ -221,6 +233,7 @@ def many(pixels, samples, numbers, blur_width, mean, std, seed, epoch, first, ou
 
 
 @fast
+@no_type_check
 def plain(image, share, mean, std, out):  # noqa: ANN001, ANN201
     """The central square that keeps `share` of the shorter side, resized and normalised."""
     height, width = image.shape[0], image.shape[1]

@@ -91,12 +91,13 @@ class ContrastiveData(pl.LightningDataModule):
 
     Args:
         source: the data set.
-        recipes: of the views, a size each; the first one's size is validation's.
+        recipes: of the views, a size each; the first one's mean and std are validation's.
         batch_size: of one process.
         seed: of permutations and views.
         workers: threads or processes that prepare, of one process.
         backend: see `choose`.
         fill_last: complete an epoch's last batch instead of leaving it out.
+        size: side of the plain images in pixels; the views' by default.
     """
 
     def __init__(
@@ -109,8 +110,10 @@ class ContrastiveData(pl.LightningDataModule):
         workers: int = 0,
         backend: Backend = "auto",
         fill_last: bool = False,
+        size: int | None = None,
     ) -> None:
         super().__init__()
+        self.size = size or recipes[0].size
         self.source, self.recipes, self.batch_size = source, list(recipes), batch_size
         self.seed, self.workers, self.fill_last = seed, workers, fill_last
         self.backend, self.why = choose(backend, source.train)
@@ -137,7 +140,8 @@ class ContrastiveData(pl.LightningDataModule):
     def plain(self, images: Images, rank: int = 0, world: int = 1) -> PlainLoader:
         """Images of this data set as validation prepares them."""
         batch_size = max(self.batch_size, 256)
-        return PlainLoader(images, self.recipes[0], batch_size, self.workers, rank, world)
+        recipe = self.recipes[0].changed({"size": self.size})
+        return PlainLoader(images, recipe, batch_size, self.workers, rank, world)
 
     def describe(self) -> str:
         """The backend and why."""

@@ -1,7 +1,8 @@
 """A recipe of views: numbers, not code, so that every backend executes the same one."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -57,6 +58,10 @@ class Recipe:
     def blur_kernel(self) -> int:
         """Width of the blur in pixels: a tenth of the side, odd, at least three."""
         return max(3, round(self.size / 10) // 2 * 2 + 1)
+
+    def changed(self, settings: Mapping[str, Any]) -> "Recipe":
+        """The recipe with other numbers."""
+        return replace(self, **settings)
 
     def numbers(self) -> npt.NDArray[np.float64]:
         """What the kernel needs to draw a view's parameters."""

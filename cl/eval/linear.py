@@ -5,6 +5,7 @@ training views, which is what lets the features be taken once.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -80,6 +81,11 @@ class FeatureData(pl.LightningDataModule):
 
     def val_dataloader(self) -> FeatureLoader:
         return FeatureLoader(*self.val, self.batch_size)
+
+
+def for_probe(o: Optimization) -> Optimization:
+    """The classifier is a probe to the optimizer, but here it has the main rate and may decay."""
+    return replace(o, classifier_lr=o.lr)
 
 
 class Linear(pl.LightningModule):

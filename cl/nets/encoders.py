@@ -1,4 +1,4 @@
-"""Encoders by name: every image backbone of timm, and `resnet9` of any width for small images."""
+"""Encoders by name: every image backbone of timm, and `resnet8` of any width for small images."""
 
 import re
 from difflib import get_close_matches
@@ -7,17 +7,17 @@ import timm
 from timm.models.resnet import ResNet
 from torch import nn
 
-from cl.nets.resnet9 import ResNet9
+from cl.nets.resnet8 import ResNet8
 
 SMALL = 64  # px: up to here a stem that divides the side by four would throw the image away
-RESNET9 = re.compile(r"resnet9(?:_w(\d+))?")
+RESNET8 = re.compile(r"resnet8(?:_w(\d+))?")
 
 
 def create(name: str, image_size: int, *, zero_init_residual: bool = False) -> nn.Module:
     """The encoder of that name: `(n 3 h w)` images to `(n d)` features, d = `.num_features`.
 
     Args:
-        name: a timm model, or `resnet9_wN` (width N; `resnet9` is width 64).
+        name: a timm model, or `resnet8_wN` (width N; `resnet8` is width 32).
         image_size: side of the images in pixels; up to 64 the stem keeps the side (`small_stem`).
         zero_init_residual: the last norm of every residual branch starts at zero, so that each
             block starts as the identity (Goyal et al. 2017, https://arxiv.org/abs/1706.02677, 5.1).
@@ -25,12 +25,12 @@ def create(name: str, image_size: int, *, zero_init_residual: bool = False) -> n
     Raises:
         ValueError: an unknown name, or `zero_init_residual` for an encoder without that option.
     """
-    if ours := RESNET9.fullmatch(name):
+    if ours := RESNET8.fullmatch(name):
         if zero_init_residual:
             raise ValueError(f"--zero_init_residual needs a timm ResNet, not {name}")
-        return ResNet9(int(ours[1] or 64))
+        return ResNet8(int(ours[1] or 32))
     if not timm.is_model(name):
-        near = ", ".join(get_close_matches(name, [*timm.list_models(), "resnet9_w16"], n=3))
+        near = ", ".join(get_close_matches(name, [*timm.list_models(), "resnet8_w16"], n=3))
         raise ValueError(f"ENCODER {name}: no such model; did you mean {near or 'resnet18'}?")
     family = timm.model_entrypoint(name).__module__.rpartition(".")[2]
     options: dict[str, int | bool] = {}
@@ -65,6 +65,5 @@ def small_stem(model: nn.Module) -> None:
 
 def stem_of(model: nn.Module) -> str:
     """What the table at the start of a run says of an encoder's stem."""
-    if isinstance(model, ResNet):
-        return "3x3, stride 1" if isinstance(model.maxpool, nn.Identity) else "its own"
-    return "its own"
+    small = isinstance(model, ResNet) and isinstance(model.maxpool, nn.Identity)
+    return "3x3 at stride 1, no max-pool" if small else "its own"

@@ -26,7 +26,7 @@ MAKE: dict[str, Callable[[nn.Module], Method]] = {
 @pytest.fixture(params=MAKE)
 def method(request: pytest.FixtureRequest) -> Method:
     torch.manual_seed(0)
-    return MAKE[request.param](create("resnet9_w8", 16))
+    return MAKE[request.param](create("resnet8_w8", 16))
 
 
 def batch(n: int = 8, sizes: tuple[int, ...] = (16,)) -> Batch:
@@ -80,16 +80,16 @@ def test_views_of_one_size_are_one_forward(method: Method) -> None:
     seen: list[tuple[int, ...]] = []
     method.encoder.register_forward_hook(lambda _, x, __: seen.append(tuple(x[0].shape)))
     h = method.embed([torch.randn(2, 4, 3, 16, 16), torch.randn(6, 4, 3, 8, 8)])
-    assert h.shape == (8, 4, 64)
+    assert h.shape == (8, 4, 32)
     assert seen == [(8, 3, 16, 16), (24, 3, 8, 8)]
 
 
 def test_multicrop_probe_learns_from_whole_views_only() -> None:
-    method = MAKE["simclr"](create("resnet9_w8", 16))
+    method = MAKE["simclr"](create("resnet8_w8", 16))
     seen: list[tuple[int, ...]] = []
     method.probe.register_forward_hook(lambda _, x, __: seen.append(tuple(x[0].shape)))
     method.training_step(batch(sizes=(16, 8)), 0)
-    assert seen == [(2, 8, 64)]
+    assert seen == [(2, 8, 32)]
 
 
 def test_class_ids_keep_unlabelled_samples_apart() -> None:
@@ -101,8 +101,8 @@ def test_class_ids_keep_unlabelled_samples_apart() -> None:
 def test_supervised_pulls_classes_together() -> None:
     """With all labels different SupCon is SimCLR; with equal ones it is not."""
     torch.manual_seed(0)
-    method = MAKE["supcon"](create("resnet9_w8", 16)).eval()
-    h = torch.randn(2, 6, 64)
+    method = MAKE["supcon"](create("resnet8_w8", 16)).eval()
+    h = torch.randn(2, 6, 32)
     apart = method.objective(h, torch.arange(6))
     z = method.projector(h.flatten(0, 1)).unflatten(0, (2, 6))
     torch.testing.assert_close(apart, nt_xent(z))
@@ -112,8 +112,8 @@ def test_supervised_pulls_classes_together() -> None:
 def test_simsiams_target_stands_still() -> None:
     """The gradient is that of a loop in which the other view's embedding is a constant."""
     torch.manual_seed(0)
-    method = MAKE["simsiam"](create("resnet9_w8", 16)).double()
-    h = torch.randn(2, 6, 64, dtype=torch.float64)
+    method = MAKE["simsiam"](create("resnet8_w8", 16)).double()
+    h = torch.randn(2, 6, 32, dtype=torch.float64)
     method.objective(h, torch.zeros(6)).backward()
     ours = method.projector[0].weight.grad.clone()
     method.zero_grad()

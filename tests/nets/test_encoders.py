@@ -10,7 +10,7 @@ from cl.nets.heads import each_view, mlp
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("resnet9_w8", 16), ("resnet9_w8", 32), ("resnet18", 32), ("resnet10t", 32),
+    [("resnet8_w8", 16), ("resnet8_w8", 32), ("resnet18", 32), ("resnet10t", 32),
      ("resnet18", 96), ("vit_tiny_patch16_224", 32)],
 )
 def test_features_have_num_features(name: str, size: int) -> None:
@@ -37,7 +37,7 @@ def test_unknown_names_are_answered_with_a_near_one() -> None:
     with pytest.raises(ValueError, match=r"resnet188.*resnet18"):
         create("resnet188", 32)
     with pytest.raises(ValueError, match="--zero_init_residual"):
-        create("resnet9_w8", 32, zero_init_residual=True)
+        create("resnet8_w8", 32, zero_init_residual=True)
     with pytest.raises(ValueError, match="--zero_init_residual"):
         create("vit_tiny_patch16_224", 224, zero_init_residual=True)
 

@@ -1,0 +1,169 @@
+"""What both programs do around their training: folder, loggers, Trainer, exit code, last words."""
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from lightning_fabric.utilities.rank_zero import rank_zero_only
+from pytorch_lightning.callbacks import Callback
+from rich.console import Console
+
+from cl import checkpoints, hardware, logs, runs
+from cl.callbacks.bar import Bar, Lines
+from cl.callbacks.stop import Stop
+from cl.callbacks.watch import Watch
+from cl.config import Linear, Pretrain, from_json, to_json
+from cl.optim import Optimization
+
+Config = Pretrain | Linear
+console = Console(highlight=False, soft_wrap=True)
+# Settings that a continued run may change: they move no number of the training.
+FREE = {"name", "project", "output", "wandb", "log_every_n_steps", "num_workers", "on_collapse"}
+FREE |= {"baseline", "gpus", "devices", "backend", "data_folder", "batch_size", "debug"}
+NOISE = (
+    "The '.*_dataloader' does not have many workers",
+    "Checkpoint directory .* exists",
+    "isinstance.treespec, LeafSpec",
+    "You are using a CUDA device",
+)
+
+
+def prepare(config: Config) -> None:
+    """What comes before everything else: seeds, the allocator, and the frameworks' noise."""
+    pl.seed_everything(config.seed, verbose=False)
+    hardware.keep_memory()
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for noise in NOISE:
+        warnings.filterwarnings("ignore", noise)
+    if not config.debug:
+        warnings.showwarning = plainly
+
+
+def plainly(message: Warning | str, *_: Any, **__: Any) -> None:
+    """A warning in one line, without the place in the code it came from."""
+    if not rank_zero_only.rank:
+        print(f"warning: {message}", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def place(config: Config) -> tuple[Path, Path | None]:
+    """The run's folder, and the checkpoint it continues from if it does.
+
+    Raises:
+        ValueError: another run is there, or the settings differ from the run that is continued.
+    """
+    if config.resume_training_from is None:
+        folder = config.runs_folder / runs.new_id(config.run_id)
+        runs.start(folder, to_json(config))
+        return folder, None
+    checkpoint = checkpoints.resumable(config.resume_training_from)
+    folder = runs.folder_of(checkpoint)
+    same_settings(config, folder)
+    return folder, checkpoint
+
+
+def same_settings(config: Config, folder: Path) -> None:
+    """Refuse to continue a run as another one.
+
+    Raises:
+        ValueError: with the settings that differ.
+    """
+    now = json.loads(to_json(config))
+    earlier = from_json((folder / runs.CONFIG).read_text())
+    before = json.loads(to_json(earlier))
+    keys = [k for k in now.keys() | before.keys() if k not in FREE and now.get(k) != before.get(k)]
+    if config.global_batch() != earlier.global_batch():
+        keys.append("batch_size")
+    if keys:
+        raise ValueError(
+            f"--resume_training_from {folder}: other settings than the run's: "
+            + "; ".join(f"--{k} {now.get(k)}, was {before.get(k)}" for k in sorted(keys))
+            + f". Its own are given by --config {folder / runs.CONFIG}"
+        )
+
+
+def optimization(config: Config, **more: Any) -> Optimization:
+    """The settings of training, derived ones filled in."""
+    lr = config.scaled_lr()
+    return Optimization(
+        optimizer=config.optimizer,
+        scheduler=config.scheduler,
+        lr=lr,
+        weight_decay=config.weight_decay,
+        momentum=config.momentum,
+        warmup_epochs=config.resolved_warmup_epochs,
+        warmup_start_lr=min(config.warmup_start_lr, lr),
+        lr_decay_epochs=config.resolved_lr_decay_steps,
+        lr_decay_rate=config.resolved_lr_decay_rate,
+        **more,
+    )
+
+
+def trainer(
+    config: Config,
+    folder: Path,
+    checkpoint: Path | None,
+    callbacks: Sequence[Callback],
+    options: dict[str, Any],
+) -> pl.Trainer:
+    """A Trainer that logs into the run's folder, and shows a bar where there is a terminal."""
+    watch = Watch(config.log_every_n_steps)
+    bar = Bar(watch) if console.is_terminal else Lines(watch)
+    return pl.Trainer(
+        max_epochs=config.epochs,
+        max_steps=config.max_steps or -1,
+        logger=loggers(config, folder, checkpoint),
+        callbacks=[watch, bar, *callbacks],
+        plugins=[checkpoints.SafeIO()],
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        log_every_n_steps=1,
+        enable_progress_bar=console.is_terminal,
+        **options,
+    )
+
+
+def loggers(config: Config, folder: Path, checkpoint: Path | None) -> list[Any]:
+    """The CSV, and wandb if it starts; nothing on other processes than the first."""
+    if rank_zero_only.rank:
+        return []
+    step = int(checkpoints.SafeIO().load_checkpoint(checkpoint)["global_step"]) if checkpoint else 0
+    csv = logs.CSVLog(folder / runs.METRICS, step)
+    wandb = logs.wandb_log(
+        config.wandb,
+        folder,
+        run_id=folder.name,
+        name=config.name,
+        project=config.project,
+        config=json.loads(to_json(config)),
+    )
+    return [csv, wandb] if wandb else [csv]
+
+
+def fit(
+    trainer: pl.Trainer,
+    module: pl.LightningModule,
+    data: pl.LightningDataModule,
+    checkpoint: Path | None,
+    program: str,
+    folder: Path,
+) -> int:
+    """Train; where it ends early say why and how to go on. The process's exit code back."""
+    code, why = 0, ""
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    except Stop as stop:
+        code, why = stop.code, str(stop)
+    except SystemExit:  # Lightning's answer to a second Ctrl-C
+        code, why = 130, "ended at once, without the step in progress"
+    for logger in trainer.loggers:
+        if isinstance(logger, logs.Wandb):
+            logger.experiment.finish(exit_code=code)
+    if code and trainer.is_global_zero:
+        print(f"{why}\n{runs.how_to_go_on(program, folder)}", file=sys.stderr)  # noqa: T201
+    return code
