@@ -24,11 +24,12 @@ Config = Pretrain | Linear
 console = Console(highlight=False, soft_wrap=True)
 # Settings that a continued run may change: they move no number of the training.
 FREE = {"name", "project", "output", "wandb", "log_every_n_steps", "num_workers", "on_collapse"}
-FREE |= {"baseline", "gpus", "devices", "backend", "data_folder", "batch_size", "debug"}
+FREE |= {"baseline", "gpus", "devices", "data_folder", "batch_size", "debug", "run_id", "config"}
+FREE |= {"resume_training_from"}
 NOISE = (
     "The '.*_dataloader' does not have many workers",
     "Checkpoint directory .* exists",
-    "isinstance.treespec, LeafSpec",
+    ".isinstance.treespec, LeafSpec",
     "You are using a CUDA device",
 )
 

@@ -180,8 +180,9 @@ def table(
 def report(config: Pretrain, trainer: pl.Trainer, folder: Path) -> None:
     """The last lines of a run: result, place, next command."""
     say = partial(launch.console.print, markup=False)
-    probe = float(trainer.callback_metrics["val/probe_top1"])
-    say(f"\nonline probe      {100 * probe:.1f} % top-1")
+    probe = trainer.callback_metrics.get("val/probe_top1")
+    reached = "not measured: no epoch was completed" if probe is None else f"{100 * probe:.1f} % top-1"
+    say(f"\nonline probe      {reached}")
     found = read(folder / runs.RESULT)
     if config.baseline:
         for key, name in (("linear_top1", "linear, frozen "), ("knn_top1", "kNN, frozen    ")):

@@ -114,7 +114,7 @@ def test_simsiams_target_stands_still() -> None:
     torch.manual_seed(0)
     method = MAKE["simsiam"](create("resnet8_w8", 16)).double()
     h = torch.randn(2, 6, 32, dtype=torch.float64)
-    method.objective(h, torch.zeros(6)).backward()
+    method.objective(h, torch.zeros(6, dtype=torch.long)).backward()
     ours = method.projector[0].weight.grad.clone()
     method.zero_grad()
     z = method.projector(h.flatten(0, 1))
