@@ -24,7 +24,7 @@ LAST, PREVIOUS, ENCODER = "last.ckpt", "previous.ckpt", "encoder.safetensors"
 
 
 class SafeIO(TorchCheckpointIO):
-    """Writes beside, flushes to the disk, then renames; keeps the checkpoint before; checks sums."""
+    """Writes beside, flushes to the disk, then renames; keeps the one before; checks sums."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None

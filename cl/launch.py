@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.callbacks import Callback
 from rich.console import Console
 
@@ -47,7 +46,7 @@ def prepare(config: Config) -> None:
 
 def plainly(message: Warning | str, *_: Any, **__: Any) -> None:
     """A warning in one line, without the place in the code it came from."""
-    if not rank_zero_only.rank:
+    if not runs.other_rank():
         print(f"warning: {message}", file=sys.stderr, flush=True)  # noqa: T201
 
 
@@ -131,7 +130,7 @@ def trainer(
 
 def loggers(config: Config, folder: Path, checkpoint: Path | None) -> list[Any]:
     """The CSV, and wandb if it starts; nothing on other processes than the first."""
-    if rank_zero_only.rank:
+    if runs.other_rank():
         return []
     step = int(checkpoints.SafeIO().load_checkpoint(checkpoint)["global_step"]) if checkpoint else 0
     csv = logs.CSVLog(folder / runs.METRICS, step)

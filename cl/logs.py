@@ -1,4 +1,4 @@
-"""Where a run's numbers go: `metrics.csv` always, wandb besides, neither able to stop a training."""
+"""Where a run's numbers go: `metrics.csv` always, wandb besides; neither can stop a training."""
 
 import csv
 import os
@@ -8,8 +8,8 @@ from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, Literal
 
-from pytorch_lightning.loggers import Logger, WandbLogger
 from lightning_fabric.utilities.rank_zero import rank_zero_only
+from pytorch_lightning.loggers import Logger, WandbLogger
 
 MONITORS = (
     "monitor/embedding_std",
@@ -17,7 +17,7 @@ MONITORS = (
     "monitor/alignment",
     "monitor/uniformity",
 )
-COLUMNS = (
+COLUMNS: tuple[str, ...] = (
     "step",
     "epoch",
     "train/loss",

@@ -20,8 +20,10 @@ def embedding_std(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
 
 
 def effective_rank(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    r"""$\exp(-\sum_k p_k \log p_k)$ with $p$ the singular values of the centred embeddings over
-    their sum (Roy and Vetterli 2007, "The effective rank").
+    r"""$\exp(-\sum_k p_k \log p_k)$, p the share of each singular value.
+
+    The singular values are those of the centred embeddings. Roy and Vetterli 2007, "The
+    effective rank: a measure of effective dimensionality".
 
     >>> round(effective_rank(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])).item(), 3)
     1.0
@@ -33,8 +35,9 @@ def effective_rank(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
 
 
 def alignment(z: Float[Tensor, "v n d"], *, alpha: float = 2.0) -> Float[Tensor, ""]:
-    r"""Mean of $\lVert z_1 - z_2 \rVert^\alpha$ over positives, normalised (Wang and Isola 2020,
-    https://arxiv.org/abs/2005.10242; its first two views).
+    r"""Mean of $\lVert z_1 - z_2 \rVert^\alpha$ over the normalised first two views.
+
+    Wang and Isola 2020, https://arxiv.org/abs/2005.10242, section 4.1.
 
     >>> alignment(torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])).item()
     2.0
@@ -44,8 +47,9 @@ def alignment(z: Float[Tensor, "v n d"], *, alpha: float = 2.0) -> Float[Tensor,
 
 
 def uniformity(z: Float[Tensor, "n d"], *, t: float = 2.0) -> Float[Tensor, ""]:
-    r"""$\log \mathrm{mean}_{i<j} e^{-t \lVert z_i - z_j \rVert^2}$, normalised (Wang and Isola 2020,
-    https://arxiv.org/abs/2005.10242): 0 for one point, lower is more uniform.
+    r"""$\log \mathrm{mean}_{i<j} e^{-t \lVert z_i - z_j \rVert^2}$ of the normalised embeddings.
+
+    0 for one point, lower is more uniform (Wang and Isola 2020, https://arxiv.org/abs/2005.10242).
 
     >>> uniformity(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])).item()
     -8.0

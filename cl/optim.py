@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules: parameter groups by name, schedules as formulas of a step.
+"""Optimizers and learning-rate schedules: groups by name, schedules as formulas of a step.
 
 Every schedule but `reduce` is a closed form of the optimizer's step, so it resumes exactly and does
 not depend on the number of devices.
@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from timm.optim import Lars
+from timm.optim.lars import Lars
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
@@ -78,7 +78,8 @@ def optimizer(module: nn.Module, o: Optimization) -> torch.optim.Optimizer:
     if o.optimizer == "sgd":
         return torch.optim.SGD(parameters, o.lr, momentum=o.momentum)
     if o.optimizer == "lars":
-        return Lars(parameters, o.lr, momentum=o.momentum, trust_coeff=0.001)
+        momentum: Any = o.momentum  # timm annotates its default, the integer 0
+        return Lars(parameters, o.lr, momentum=momentum, trust_coeff=0.001)
     return (torch.optim.Adam if o.optimizer == "adam" else torch.optim.AdamW)(parameters, o.lr)
 
 

@@ -33,7 +33,7 @@ def new_id(given: str | None) -> str:
 
 def other_rank() -> bool:
     """Whether this process is not the first, which alone writes and speaks."""
-    return bool(rank_zero_only.rank)
+    return bool(getattr(rank_zero_only, "rank", 0))
 
 
 def start(folder: Path, config: str) -> None:

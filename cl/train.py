@@ -181,7 +181,9 @@ def report(config: Pretrain, trainer: pl.Trainer, folder: Path) -> None:
     """The last lines of a run: result, place, next command."""
     say = partial(launch.console.print, markup=False)
     probe = trainer.callback_metrics.get("val/probe_top1")
-    reached = "not measured: no epoch was completed" if probe is None else f"{100 * probe:.1f} % top-1"
+    reached = (
+        "not measured: no epoch was completed" if probe is None else f"{100 * probe:.1f} % top-1"
+    )
     say(f"\nonline probe      {reached}")
     found = read(folder / runs.RESULT)
     if config.baseline:

@@ -19,8 +19,12 @@ def test_votes_are_those_of_exact_neighbours() -> None:
             votes[classes[j]] += np.exp((1 - one) / 0.1)
         expected.append(int(votes.argmax()))
     found = knn(
-        torch.from_numpy(bank).float(), torch.from_numpy(classes),
-        torch.from_numpy(queries).float(), k=7, temperature=0.1, block=16,
+        torch.from_numpy(bank).float(),
+        torch.from_numpy(classes),
+        torch.from_numpy(queries).float(),
+        k=7,
+        temperature=0.1,
+        block=16,
     )
     assert found.tolist() == expected
 

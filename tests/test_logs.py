@@ -65,7 +65,11 @@ def run(mode: str, folder: Path, **env: str) -> subprocess.CompletedProcess[str]
     clean |= {"NETRC": str(folder / "no-netrc"), "HOME": str(folder)} | env
     return subprocess.run(
         [sys.executable, "-c", SCRIPT.format(mode=mode), str(folder)],
-        env=clean, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+        env=clean,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
         check=True,
     )
 
@@ -74,7 +78,9 @@ def inspect(folder: Path) -> dict[str, dict[str, float | str]]:
     """What wandb's own reader finds in the offline run below a folder."""
     (found,) = folder.glob("wandb/offline-run-*")
     program = [sys.executable, "-m", "wandb", "leet", "inspect", "--summary", "--json"]
-    return json.loads(subprocess.run([*program, str(found)], capture_output=True, check=True).stdout)
+    return json.loads(
+        subprocess.run([*program, str(found)], capture_output=True, check=True).stdout
+    )
 
 
 def test_without_an_account_the_offline_run_is_complete(tmp_path: Path) -> None:

@@ -57,10 +57,9 @@ def test_other_schedules_are_torchs(scheduler: str) -> None:
         "none": lambda: schedules.ConstantLR(opt, 1.0),
     }[scheduler]()
     for epoch in range(6):
-        assert factor(o, 3 * epoch if scheduler != "cosine" else epoch,
-                      6, 3 if scheduler != "cosine" else 1) == pytest.approx(
-            reference.get_last_lr()[0], abs=1e-12
-        )
+        assert factor(
+            o, 3 * epoch if scheduler != "cosine" else epoch, 6, 3 if scheduler != "cosine" else 1
+        ) == pytest.approx(reference.get_last_lr()[0], abs=1e-12)
         opt.step()
         reference.step()
 
@@ -102,7 +101,7 @@ def test_constant_groups_stand_still(scheduler: str) -> None:
 
 
 def test_lars_step_is_the_papers() -> None:
-    """One step: lr * trust * |w| / (|g| + wd |w|) * (g + wd w), and plain SGD where nothing decays."""
+    """lr * trust * |w| / (|g| + wd |w|) * (g + wd w), and plain SGD where nothing decays."""
     torch.manual_seed(0)
     net = nn.Module()
     net.encoder = nn.Linear(3, 2).double()

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from typing import TextIO
+from typing import Any, TextIO
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, RichProgressBar
@@ -21,8 +21,8 @@ class Bar(RichProgressBar):
         super().on_train_start(trainer, pl_module)
         self.started, self.first = time.perf_counter(), trainer.global_step
 
-    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, str]:
-        return summary(trainer, self.watch, self.started, self.first)
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        return dict(summary(trainer, self.watch, self.started, self.first))
 
 
 class Lines(Callback):

@@ -29,7 +29,7 @@ class Watch(Callback):
         self.shown: dict[str, float] = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """The sums of the epoch so far, so that a resumed epoch's row is the uninterrupted one's."""
+        """The sums of the epoch so far: a resumed epoch's row is the uninterrupted one's."""
         both = {"sums": self.sums, "epoch_sums": self.epoch_sums}
         return {name: {k: torch.as_tensor(v) for k, v in s.items()} for name, s in both.items()}
 

@@ -17,4 +17,4 @@ class Batch(NamedTuple):
 
     views: list[Float[Tensor, "_ n 3 _ _"]]
     labels: Int[Tensor, " n"]
-    index: Int[Tensor, " n"]
+    index: Int[Tensor, " n"]  # pyright: ignore[reportIncompatibleMethodOverride]

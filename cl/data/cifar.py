@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 from torchvision's folders, whose pickles are read as data and not as code."""
+"""CIFAR-10 and CIFAR-100 in torchvision's folders; their pickles are read as data, not as code."""
 
 import hashlib
 import pickle

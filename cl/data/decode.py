@@ -1,4 +1,4 @@
-"""From a file to RGB pixels, whatever its mode; a file that is no image is an error with its name."""
+"""From a file to RGB pixels, whatever its mode; a file that is no image is named in an error."""
 
 from pathlib import Path
 

@@ -21,7 +21,7 @@ TRIES = 10  # as torchvision's RandomResizedCrop
 
 @njit(inline="always")
 @no_type_check
-def mix(x):  # noqa: ANN001, ANN201
+def mix(x):
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
@@ -29,7 +29,7 @@ def mix(x):  # noqa: ANN001, ANN201
 
 @njit(nogil=True, cache=True)
 @no_type_check
-def key_of(seed, epoch, sample, view):  # noqa: ANN001, ANN201
+def key_of(seed, epoch, sample, view):
     """The stream of a view."""
     key = mix(np.uint64(seed) + GOLDEN)
     key = mix(key ^ mix(np.uint64(epoch) + GOLDEN))
@@ -39,7 +39,7 @@ def key_of(seed, epoch, sample, view):  # noqa: ANN001, ANN201
 
 @njit(inline="always")
 @no_type_check
-def uniform(key, place, low, high):  # noqa: ANN001, ANN201
+def uniform(key, place, low, high):
     """The number at a place of a stream, uniform in [low, high)."""
     bits = mix(key + np.uint64(place + 1) * GOLDEN) >> np.uint64(11)
     return low + (high - low) * (np.float64(bits) * (1.0 / 9007199254740992.0))
@@ -47,7 +47,7 @@ def uniform(key, place, low, high):  # noqa: ANN001, ANN201
 
 @njit(nogil=True, cache=True)
 @no_type_check
-def draw(numbers, key, height, width, p):  # noqa: ANN001, ANN201
+def draw(numbers, key, height, width, p):
     """Fill `p` with the parameters of a view of a `height` x `width` image.
 
     Args:
@@ -77,7 +77,7 @@ def draw(numbers, key, height, width, p):  # noqa: ANN001, ANN201
 
 @njit(nogil=True, cache=True)
 @no_type_check
-def crop(numbers, key, height, width, p):  # noqa: ANN001, ANN201
+def crop(numbers, key, height, width, p):
     """Torchvision's RandomResizedCrop: ten tries, then the largest central crop allowed."""
     for t in range(TRIES):
         area = height * width * uniform(key, 4 * t, numbers[0], numbers[1])

@@ -1,4 +1,4 @@
-"""The torch backend: a DataLoader over files; a file is decoded once, then the kernel makes all views."""
+"""The torch backend: a DataLoader; a file is decoded once, then the kernel makes all its views."""
 
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -9,7 +9,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from cl.data import kernel
 from cl.data.batch import Batch
-from cl.data.decode import decode
 from cl.data.loaders import Loader, Pixels, firsts, numbers
 from cl.data.recipe import Recipe
 from cl.data.sampler import Sampler
@@ -19,7 +18,7 @@ Sample = tuple[list[Pixels], int]
 
 
 class Views(Dataset[Sample]):
-    """All views of one sample of one epoch; it knows nothing else, so that any worker may make it."""
+    """All views of one sample of one epoch: a function of the two, so any worker may make it."""
 
     def __init__(self, images: Images, recipes: Sequence[Recipe], seed: int) -> None:
         self.images, self.recipes, self.seed = images, recipes, seed

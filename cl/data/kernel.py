@@ -1,4 +1,4 @@
-"""A view in one pass over its pixels: crop and resize, flip, jitter, gray, blur, solarise, normalise.
+"""A view from its pixels: crop, resize, flip, jitter, gray, blur, solarise, normalise, in one go.
 
 Compiled for one image and without threads of its own; it releases the interpreter's lock, so
 loaders run it on as many threads as they like. Colours are exact (hue through HSV), the order of
@@ -35,14 +35,14 @@ inline = njit(inline="always", fastmath={"contract", "reassoc", "arcp", "nsz"})
 
 @inline
 @no_type_check
-def clamp(x):  # noqa: ANN001, ANN201
+def clamp(x):
     return min(max(x, ZERO), ONE)
 
 
 @fast
 @no_type_check
-def taps(length, size, first, count, weight):  # noqa: ANN001, ANN201
-    """For each of `size` outputs the inputs of `length` it averages: a triangle as wide as a step."""
+def taps(length, size, first, count, weight):
+    """Which of `length` inputs each of `size` outputs averages: a triangle as wide as a step."""
     step = length / size
     reach = max(step, 1.0)
     for i in range(size):
@@ -61,7 +61,7 @@ def taps(length, size, first, count, weight):  # noqa: ANN001, ANN201
 
 @fast
 @no_type_check
-def resize(image, top, left, height, width, flip, planes):  # noqa: ANN001, ANN201
+def resize(image, top, left, height, width, flip, planes):
     """The crop of a `(h w 3)` uint8 image as three planes `(size, size)` of floats in 0 to 1."""
     size = planes.shape[1]
     most = int(2 * max(height, width) / size) + 4
@@ -93,7 +93,7 @@ def resize(image, top, left, height, width, flip, planes):  # noqa: ANN001, ANN2
 
 @fast
 @no_type_check
-def jitter(r, g, b, p):  # noqa: ANN001, ANN201
+def jitter(r, g, b, p):
     """Brightness, contrast, saturation and hue of flat planes, in the sample's order."""
     for k in range(4):
         what = int(p[ORDER + k])
@@ -118,7 +118,7 @@ def jitter(r, g, b, p):  # noqa: ANN001, ANN201
 
 @fast
 @no_type_check
-def turn(r, g, b, by):  # noqa: ANN001, ANN201
+def turn(r, g, b, by):
     """Turn the hue by sixths of a circle: to HSV and back in one formula."""
     for i in range(r.size):
         high, low = max(r[i], max(g[i], b[i])), min(r[i], min(g[i], b[i]))
@@ -138,14 +138,14 @@ def turn(r, g, b, by):  # noqa: ANN001, ANN201
 
 @inline
 @no_type_check
-def channel(k, high, chroma):  # noqa: ANN001, ANN201
+def channel(k, high, chroma):
     k = k - np.float32(6) * np.float32(math.floor(k * np.float32(1 / 6)))
     return high - chroma * max(ZERO, min(min(k, FOUR - k), ONE))
 
 
 @fast
 @no_type_check
-def blur(plane, sigma, width):  # noqa: ANN001, ANN201
+def blur(plane, sigma, width):
     """Gaussian of `width` taps over a plane, its border mirrored."""
     size, half = plane.shape[0], width // 2
     weight = np.empty(width, np.float32)
@@ -170,7 +170,7 @@ def blur(plane, sigma, width):  # noqa: ANN001, ANN201
 
 @inline
 @no_type_check
-def mirrored(i, size):  # noqa: ANN001, ANN201
+def mirrored(i, size):
     if i < 0:
         return -i
     return 2 * size - 2 - i if i >= size else i
@@ -178,7 +178,7 @@ def mirrored(i, size):  # noqa: ANN001, ANN201
 
 @fast
 @no_type_check
-def render(image, p, blur_width, mean, std, out):  # noqa: ANN001, ANN201
+def render(image, p, blur_width, mean, std, out):
     """One view with given parameters.
 
     Args:
@@ -210,8 +210,8 @@ def render(image, p, blur_width, mean, std, out):  # noqa: ANN001, ANN201
 
 @fast
 @no_type_check
-def views(image, numbers, blur_width, mean, std, seed, epoch, sample, first, out):  # noqa: ANN001, ANN201
-    """All views of one recipe of one sample into `out` `(v 3 size size)`; view numbers from `first`."""
+def views(image, numbers, blur_width, mean, std, seed, epoch, sample, first, out):
+    """All views of a recipe of one sample into `out` `(v 3 size size)`, numbered from `first`."""
     p = np.empty(17)
     for v in range(out.shape[0]):
         key = key_of(seed, epoch, sample, first + v)
@@ -221,20 +221,20 @@ def views(image, numbers, blur_width, mean, std, seed, epoch, sample, first, out
 
 @fast
 @no_type_check
-def many(pixels, samples, numbers, blur_width, mean, std, seed, epoch, first, out):  # noqa: ANN001, ANN201
-    """`views` of some samples of `(n h w 3)` pixels into `out` `(v n 3 size size)`."""
+def many(pixels, samples, at, numbers, blur_width, mean, std, seed, epoch, first, out):
+    """`views` of samples of `(n h w 3)` pixels into `out` `(v n 3 size size)`, the first `at`."""
     p = np.empty(17)
     for i in range(len(samples)):
         image = pixels[samples[i]]
         for v in range(out.shape[0]):
             key = key_of(seed, epoch, samples[i], first + v)
             draw(numbers, key, image.shape[0], image.shape[1], p)
-            render(image, p, blur_width, mean, std, out[v, i])
+            render(image, p, blur_width, mean, std, out[v, at + i])
 
 
 @fast
 @no_type_check
-def plain(image, share, mean, std, out):  # noqa: ANN001, ANN201
+def plain(image, share, mean, std, out):
     """The central square that keeps `share` of the shorter side, resized and normalised."""
     height, width = image.shape[0], image.shape[1]
     side = max(1, round(min(height, width) * share))

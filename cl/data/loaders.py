@@ -1,4 +1,4 @@
-"""Loaders: whatever prepares the batches, one epoch of them, in order, one ahead of the training."""
+"""What loaders share: an epoch of batches in the sampler's order, and where in it a run is."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 
@@ -50,10 +51,10 @@ class MemoryLoader(Loader):
             out = np.empty(shape, np.float32)
             views.append(out)
             cuts = np.linspace(0, len(index), self.workers + 1).astype(int)
-            for start, stop in zip(cuts, cuts[1:], strict=False):
-                part = (index[start:stop], *numbers(recipe), self.sampler.seed, self.sampler.epoch)
-                piece = out[:, start:stop]
-                futures.append(pool.submit(kernel.many, self.images.pixels, *part, first, piece))
+            rest = (*numbers(recipe), self.sampler.seed, self.sampler.epoch, first, out)
+            for start, stop in pairwise(cuts):
+                part = (index[start:stop], start, *rest)
+                futures.append(pool.submit(kernel.many, self.images.pixels, *part))
         return index, views, futures
 
     def finish(self, work: Work) -> Batch:

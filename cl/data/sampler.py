@@ -68,6 +68,6 @@ class Sampler:
 
 
 def shard(samples: int, batch_size: int, rank: int = 0, world: int = 1) -> list[Index]:
-    """Every sample once over all processes: this one's part, in batches, the last may be smaller."""
+    """This process's part of all samples in batches; every sample is in exactly one."""
     own = np.arange(samples)[samples * rank // world : samples * (rank + 1) // world]
     return [own[i : i + batch_size] for i in range(0, len(own), batch_size)]

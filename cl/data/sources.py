@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -108,7 +109,7 @@ def digits() -> Source:
     """Scikit-learn's 1,797 handwritten digits of 8 x 8 pixels; a fifth of every class validates."""
     from sklearn.datasets import load_digits  # a second, and only for this set
 
-    data = load_digits()
+    data: Any = load_digits()
     gray = (data.images * (255 / 16)).round().astype(np.uint8)
     everything = Images(
         data.target.astype(np.int64), np.ascontiguousarray(np.repeat(gray[..., None], 3, axis=3))
@@ -139,7 +140,9 @@ def stl10(folder: Path, download: bool) -> Parts:
         raise ValueError(
             f"--data_folder {folder}: no STL-10 (stl10_binary/) in it; --download fetches 2.5 GB"
         ) from None
-    (x, y), (xv, yv) = ((p.data.transpose(0, 2, 3, 1), list(p.labels)) for p in parts)
+    (x, y), (xv, yv) = (
+        (p.data.transpose(0, 2, 3, 1), np.asarray(p.labels).tolist()) for p in parts
+    )
     return list(parts[0].classes), x, y, xv, yv
 
 

@@ -1,4 +1,4 @@
-"""The same measurement before and after training: what an encoder gained, not what it had anyway."""
+"""The same measurement before and after training: what an encoder gained by it."""
 
 import copy
 import json

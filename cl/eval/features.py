@@ -65,9 +65,9 @@ def extract(encoder: nn.Module, loader: Iterable[Batch], **hardware: Any) -> Fea
 def key_of(encoder: nn.Module, images: Images, transform: str) -> str:
     """What features depend on: the encoder's bits, the data's, and how images are prepared."""
     digest = hashlib.sha256(f"{fingerprint(encoder)} {transform}".encode())
-    digest.update(np.ascontiguousarray(images.labels))
+    digest.update(np.ascontiguousarray(images.labels).data)
     if images.pixels is not None:
-        digest.update(np.ascontiguousarray(images.pixels))
+        digest.update(np.ascontiguousarray(images.pixels).data)
     for path in images.paths or ():
         stat = path.stat()
         digest.update(f"{path} {stat.st_size} {stat.st_mtime_ns}".encode())

@@ -1,4 +1,4 @@
-"""Multinomial logistic regression by L-BFGS: the same optimum on every machine and for every seed."""
+"""Multinomial logistic regression by L-BFGS: one optimum, whatever the seed."""
 
 import torch
 import torch.nn.functional as F

@@ -8,6 +8,7 @@ candidates are the same embeddings, a block above the diagonal serves its rows a
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -99,7 +100,7 @@ class LogSumExp(torch.autograd.Function):
     """Row log-sum-exp of `scale * q @ k.T` over the pushed pairs; -inf for a row without any."""
 
     @staticmethod
-    def forward(ctx, q: Tensor, k: Tensor, scale: Tensor, plan: Plan) -> Tensor:  # noqa: ANN001
+    def forward(ctx: Any, q: Tensor, k: Tensor, scale: Tensor, plan: Plan) -> Tensor:
         top = q.new_full((len(q),), -torch.inf)  # the running maximum, and the sum relative to it
         sum_ = torch.zeros_like(top)
 
@@ -123,7 +124,8 @@ class LogSumExp(torch.autograd.Function):
         return lse
 
     @staticmethod
-    def backward(ctx, g: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN001
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        (g,) = grad_outputs
         q, k, scale, lse = ctx.saved_tensors
         dq, dk = torch.zeros_like(q), torch.zeros_like(k)
         lse = lse.masked_fill(lse == -torch.inf, 0.0)
@@ -163,10 +165,11 @@ def contrast(
     anchor_views: slice = slice(None),
     block: int = BLOCK,
 ) -> Float[Tensor, ""]:
-    r"""Mean over anchors $i$ of $\log \sum_{j \in N_i} e^{s_{ij}} - \mathrm{mean}_{j \in P_i} s_{ij}$.
+    r"""Mean over anchors of $\log \sum_{j \in N_i} e^{s_{ij}} - \mathrm{mean}_{j \in P_i} s_{ij}$.
 
-    $s_{ij}$ is the cosine over the temperature. An anchor without positives counts as zero, one with
-    an empty $N_i$ has no first term. Statistics are in float32 (float64 stays), also under autocast.
+    $s_{ij}$ is the cosine over the temperature. An anchor without positives counts as zero, one
+    with an empty $N_i$ has no first term. Statistics are in float32, also under autocast; float64
+    stays.
 
     Args:
         z: embeddings of every view of every sample, of any length.

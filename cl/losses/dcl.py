@@ -1,4 +1,4 @@
-"""Decoupled contrastive loss (Yeh et al. 2022, https://arxiv.org/abs/2110.06848, eq. 6): no positive pushed."""
+"""DCL (Yeh et al. 2022, https://arxiv.org/abs/2110.06848, eq. 6): no positive is pushed."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -13,7 +13,7 @@ def dcl(
     *,
     temperature: float | Float[Tensor, ""] = 0.1,  # the paper's
 ) -> Float[Tensor, ""]:
-    r"""Mean of $-s_{ip} + \log \sum_{j: id_j \ne id_i} e^{s_{ij}}$ over the first view's i, all views' j.
+    r"""Mean of $-s_{ip} + \log \sum_{j: id_j \ne id_i} e^{s_{ij}}$ for the first view's i.
 
     See `contrast` for the arguments and what happens without positives.
 

@@ -1,4 +1,4 @@
-"""Decoupled contrastive loss (Yeh et al. 2022, https://arxiv.org/abs/2110.06848, eq. 6), both views anchors."""
+"""DCL (Yeh et al. 2022, https://arxiv.org/abs/2110.06848, eq. 6), all views anchors."""
 
 from jaxtyping import Float, Int
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""DHEL (Koromilas et al. 2024, https://arxiv.org/abs/2405.18045): push within a view only, symmetric."""
+"""DHEL (Koromilas et al. 2024, https://arxiv.org/abs/2405.18045): push within a view."""
 
 from jaxtyping import Float, Int
 from torch import Tensor

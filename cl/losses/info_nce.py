@@ -1,4 +1,4 @@
-"""InfoNCE between views (van den Oord et al. 2018, https://arxiv.org/abs/1807.03748, eq. 4), symmetric."""
+"""InfoNCE between views (van den Oord et al. 2018, https://arxiv.org/abs/1807.03748, eq. 4)."""
 
 from jaxtyping import Float, Int
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""NT-Xent, SimCLR (Chen et al. 2020, https://arxiv.org/abs/2002.05709, eq. 1): push all but itself."""
+"""NT-Xent, SimCLR (Chen et al. 2020, https://arxiv.org/abs/2002.05709, eq. 1)."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -11,10 +11,11 @@ def nt_xent(
     ids: Int[Tensor, " n"] | None = None,
     rows: Rows = ALL,
     *,
-    temperature: float
-    | Float[Tensor, ""] = 0.2,  # the ImageNet-100 recipes'; 0.1 to 0.5 in the paper
+    temperature: float | Float[Tensor, ""] = 0.2,  # ImageNet-100's recipes
 ) -> Float[Tensor, ""]:
-    r"""Mean of $-s_{ip} + \log \sum_{j \ne i} e^{s_{ij}}$ over all views; with class ids it is SupCon's $L_{out}$.
+    r"""Mean of $-s_{ip} + \log \sum_{j \ne i} e^{s_{ij}}$ over all views.
+
+    With class ids it is SupCon's $L_{out}$ (Khosla et al. 2020, eq. 2).
 
     See `contrast` for the arguments and what happens without positives.
 

@@ -1,4 +1,4 @@
-"""Barlow Twins (Zbontar et al. 2021, https://arxiv.org/abs/2103.03230): decorrelate the embedding."""
+"""Barlow Twins (Zbontar et al. 2021, https://arxiv.org/abs/2103.03230): decorrelate."""
 
 from typing import Any
 

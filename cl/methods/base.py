@@ -77,7 +77,7 @@ class Method(pl.LightningModule, ABC):
             },
         }
 
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.after_step()
 
     def on_validation_epoch_start(self) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from difflib import get_close_matches
+from typing import Any
 
 import timm
 from timm.models.resnet import ResNet
@@ -33,7 +34,7 @@ def create(name: str, image_size: int, *, zero_init_residual: bool = False) -> n
         near = ", ".join(get_close_matches(name, [*timm.list_models(), "resnet8_w16"], n=3))
         raise ValueError(f"ENCODER {name}: no such model; did you mean {near or 'resnet18'}?")
     family = timm.model_entrypoint(name).__module__.rpartition(".")[2]
-    options: dict[str, int | bool] = {}
+    options: dict[str, Any] = {}
     if family == "resnet":
         options["zero_init_last"] = zero_init_residual
     elif zero_init_residual:

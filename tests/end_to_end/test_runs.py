@@ -36,8 +36,14 @@ def test_a_run_leaves_what_it_promises_and_linear_evaluation_takes_it(
     assert {"config.json", "last.ckpt", "encoder.safetensors", "metrics.csv"} <= names
     rows = logs.read(run / "metrics.csv")
     assert [int(r["step"]) for r in rows] == [11, 22]
-    for column in ("train/loss", "val/probe_top1", "val/knn_top1", "lr", "images_per_s",
-                   *logs.MONITORS):
+    for column in (
+        "train/loss",
+        "val/probe_top1",
+        "val/knn_top1",
+        "lr",
+        "images_per_s",
+        *logs.MONITORS,
+    ):
         assert all(r[column] for r in rows), column
     result = json.loads((run / "result.json").read_text())
     assert result.keys() == {"untrained", "trained"}
@@ -47,8 +53,10 @@ def test_a_run_leaves_what_it_promises_and_linear_evaluation_takes_it(
         assert f"{100 * result[when]['linear_top1']:.1f}" in said
 
     before = (run / "encoder.safetensors").read_bytes()
-    words = ("digits resnet8_w8 --epochs 5 --lr_decay_steps 3 --batch_size 128 "
-             f"--precision 32 --pretrained_feature_extractor {run}").split()
+    words = (
+        "digits resnet8_w8 --epochs 5 --lr_decay_steps 3 --batch_size 128 "
+        f"--precision 32 --pretrained_feature_extractor {run}"
+    ).split()
     evaluated = linear(*words)
     assert (run / "encoder.safetensors").read_bytes() == before
     found = json.loads((evaluated / "result.json").read_text())
@@ -96,7 +104,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path, digits: list[str]) -
     argv[argv.index("--epochs") + 1] = "200"
     process = subprocess.Popen(
         [sys.executable, str(REPOSITORY / "main_contrastive.py"), *argv, "--no-baseline"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     deadline = time.monotonic() + 120
     metrics = tmp_path / "run" / "metrics.csv"
@@ -125,7 +135,9 @@ def test_the_encoder_file_is_timms(pretrain: Run, folder: Path) -> None:
     run = pretrain(
         *"imagenet100 resnet18 --train_dir imagenet-100/train --val_dir imagenet-100/test "
         "--batch_size 8 --max_steps 1 --precision 32 --num_workers 0 --no-baseline "
-        "--image_size 80 --hidden_mlp 32".split(), "--data_folder", folder,
+        "--image_size 80 --hidden_mlp 32".split(),
+        "--data_folder",
+        folder,
     )
     model = timm.create_model("resnet18", num_classes=0)
     model.load_state_dict(load_file(run / "encoder.safetensors"), strict=True)

@@ -10,8 +10,14 @@ from cl.nets.heads import each_view, mlp
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("resnet8_w8", 16), ("resnet8_w8", 32), ("resnet18", 32), ("resnet10t", 32),
-     ("resnet18", 96), ("vit_tiny_patch16_224", 32)],
+    [
+        ("resnet8_w8", 16),
+        ("resnet8_w8", 32),
+        ("resnet18", 32),
+        ("resnet10t", 32),
+        ("resnet18", 96),
+        ("vit_tiny_patch16_224", 32),
+    ],
 )
 def test_features_have_num_features(name: str, size: int) -> None:
     encoder = create(name, size).eval()
