@@ -30,6 +30,7 @@ NOISE = (
     "Checkpoint directory .* exists",
     ".isinstance.treespec, LeafSpec",
     "You are using a CUDA device",
+    "It is recommended to use .self.log",  # what is logged was reduced over the processes
 )
 
 
@@ -37,7 +38,8 @@ def prepare(config: Config) -> None:
     """What comes before everything else: seeds, the allocator, and the frameworks' noise."""
     pl.seed_everything(config.seed, verbose=False)
     hardware.keep_memory()
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    for name in ("pytorch_lightning", "lightning_fabric", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     for noise in NOISE:
         warnings.filterwarnings("ignore", noise)
     if not config.debug:

@@ -14,6 +14,7 @@ from cl.config import Pretrain
 from cl.data import sources
 from cl.data.module import ContrastiveData
 from cl.data.recipe import Recipe, preset
+from cl.data.sampler import Sampler
 from cl.data.sources import Images
 from cl.eval.baseline import Baseline, frozen, read
 from cl.losses import get_loss
@@ -48,11 +49,10 @@ def pretrain(config: Pretrain) -> int:
         size=config.resolved_image_size,
     )
     method = build(config, encoder, len(source.classes))
-    steps = len(data.train_dataloader())
     options = hardware.trainer_options(config.gpus, config.devices, config.precision)
     folder, checkpoint = launch.place(config)
     if not runs.other_rank():
-        rows = table(config, method, source, data, steps, options)
+        rows = table(config, method, source, data, options)
         preflight.show(f"run {folder.name}", rows, launch.console)
     callbacks = [Geometry(config.on_collapse), Saver(folder, about(config, views[0]))]
     if config.baseline:
@@ -148,14 +148,15 @@ def table(
     method: Method,
     source: sources.Source,
     data: ContrastiveData,
-    steps: int,
     options: dict[str, Any],
 ) -> dict[str, object]:
     """What the settings amount to."""
     batch, views = config.global_batch(), sum(r.views for r in data.recipes)
+    size = config.batch_size_per_device
+    steps = len(Sampler(len(source.train), size, 0, 0, config.processes, config.last_batch_fill))
     sizes = [r.size for r in data.recipes for _ in range(r.views)]
     states = 2 if config.optimizer in ("adam", "adamw") else 1
-    memory = preflight.memory(method, method.encoder, sizes, config.batch_size_per_device, states)
+    memory = preflight.memory(method, method.encoder, sizes, size, states)
     loss = " ".join(f"{k} {v}" for k, v in config.loss_settings.items())
     crops = ", ".join(f"{r.views} of {r.size} px" for r in data.recipes)
     return {

@@ -29,11 +29,31 @@ class Saver(Checkpoint):
     def __init__(self, folder: Path, about: dict[str, Any] | None = None) -> None:
         self.folder, self.about = folder, about
         self.signal = 0
+        self.random: dict[str, torch.Tensor] = {}
         self.before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         # Not earlier: Lightning sets handlers of its own between the fit's start and this.
+        if self.random:
+            torch.set_rng_state(self.random["cpu"])
+            if "gpu" in self.random:
+                torch.cuda.set_rng_state(self.random["gpu"])
         self.before = {s: signal.signal(s, self.note) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Random states of every process: dropout goes on where it was; data needs none."""
+        own = {"cpu": torch.get_rng_state()}
+        if torch.cuda.is_available():
+            own["gpu"] = torch.cuda.get_rng_state()
+        checkpoint["random"] = distributed.gather_objects(own)
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        states = checkpoint["random"]
+        self.random = states[distributed.rank() % len(states)]
 
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException

@@ -79,9 +79,12 @@ def unpickle(path: Path) -> dict[str, Any]:
     """A CIFAR file's dictionary."""
     try:
         with path.open("rb") as file:
-            return DataOnly(file, encoding="latin1").load()
-    except (pickle.UnpicklingError, EOFError, ValueError) as error:
+            found = DataOnly(file, encoding="latin1").load()
+    except Exception as error:  # damaged bytes raise whatever they happen to spell
         raise ValueError(f"{path} is no CIFAR file: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is no CIFAR file: it holds a {type(found).__name__}")
+    return found
 
 
 def parts(place: Path, files: list[str], key: str) -> tuple[npt.NDArray[np.uint8], list[int]]:
@@ -89,7 +92,10 @@ def parts(place: Path, files: list[str], key: str) -> tuple[npt.NDArray[np.uint8
     pixels, labels = [], []
     for file in files:
         found = unpickle(place / file)
-        rows = np.asarray(found["data"], np.uint8)
-        pixels.append(rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
+        try:
+            rows = np.asarray(found["data"], np.uint8).reshape(len(found[key]), 3, 32, 32)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{place / file} is no CIFAR file: {error}") from None
+        pixels.append(rows.transpose(0, 2, 3, 1))
         labels += [int(c) for c in found[key]]
     return np.ascontiguousarray(np.concatenate(pixels)), labels

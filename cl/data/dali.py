@@ -1,28 +1,26 @@
-"""The dali backend: NVIDIA DALI decodes and executes, but what it executes is drawn by `cl.data.draw`.
+"""The dali backend: NVIDIA DALI decodes and executes what `cl.data.draw` draws.
 
-Batches and parameters are fed to a pipeline that has no randomness of its own, so views depend on
-(seed, epoch, sample, view) alone and a run resumes exactly, as with the other backends.
+Its pipeline has no randomness of its own, so views and resumed runs are as exact as elsewhere.
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 
 from cl.data.batch import Batch
 from cl.data.draw import COUNT, FACTORS, FLIP, GRAY, JITTER, SIGMA, SOLARISE, draw, key_of
-from cl.data.loaders import Loader, firsts
+from cl.data.loaders import Loader, Pixels, firsts
 from cl.data.recipe import Recipe
 from cl.data.sampler import Index, Sampler
 from cl.data.sources import Images
 
 SHARP = 0.01  # a blur's deviation in pixels that leaves the image as it is
-Bytes = npt.NDArray[np.uint8]
+LOST = "--backend dali: needs nvidia-dali; pip install nvidia-dali-cuda130 (or -cuda120)"
 
 
 class DaliLoader(Loader):
@@ -30,7 +28,7 @@ class DaliLoader(Loader):
 
     Close to the other backends but not equal to them: DALI turns the hue linearly (in YIQ), has one
     order for the jitter (hue and saturation, contrast, brightness; gray is no saturation), takes
-    contrast around one half instead of the image's mean, and clamps once, after all of it.
+    contrast around one half instead of the image's mean, and is clamped once, after all of it.
 
     Args:
         images: with `paths` or `pixels`.
@@ -39,98 +37,113 @@ class DaliLoader(Loader):
         workers: threads; at least one.
 
     Raises:
-        ValueError: DALI is not installed.
+        ValueError: DALI is not installed; later, a file that is damaged or no image.
     """
 
     def __init__(
         self, images: Images, recipes: Sequence[Recipe], sampler: Sampler, workers: int
     ) -> None:
+        super().__init__(images, recipes, sampler)
         try:
             import nvidia.dali  # noqa: F401
         except ImportError:
-            raise ValueError(
-                "--backend dali: needs nvidia-dali; "
-                "pip install nvidia-dali-cuda130 (or -cuda120)"
-            ) from None
-        super().__init__(images, recipes, sampler)
-        self.workers = max(1, workers)
-        self.pipeline: Any = None
+            raise ValueError(LOST) from None
+        self.workers, self.gpu = max(1, workers), torch.cuda.is_available()
+        self.idle: Any = None  # a pipeline between epochs
+        pairs = zip(self.recipes, firsts(self.recipes), strict=True)
+        self.views = [(first + v, r) for r, first in pairs for v in range(r.views)]
 
     def build(self) -> Any:
-        """The graph: the images once, then every view of every recipe from its parameters."""
-        from nvidia.dali import fn, pipeline, types
+        """The graph: images once, then every view of every recipe from its parameters."""
+        from nvidia.dali import fn, pipeline
 
-        gpu = torch.cuda.is_available()
-
-        def view(image: Any, recipe: Recipe, number: int) -> Any:
-            window = fn.external_source(name=f"window{number}")
-            p = fn.external_source(name=f"p{number}")
-            x = fn.slice(image, start=window[0:2], shape=window[2:4], axes=[0, 1])
-            linear, side = types.DALIInterpType.INTERP_LINEAR, [recipe.size, recipe.size]
-            x = fn.resize(x, size=side, interp_type=linear, antialias=True, dtype=types.FLOAT)
-            x = x * np.float32(1 / 255)
-            if recipe.jitter or recipe.grayscale:
-                x = fn.color_twist(x, brightness=p[0], contrast=p[1], saturation=p[2], hue=p[3])
-                x = types_clamp(x)
-            if recipe.blur:
-                x = fn.gaussian_blur(x, sigma=p[4], window_size=recipe.blur_kernel)
-            if recipe.solarise:
-                on = (p[5].gpu() if gpu else p[5]) * (x >= 0.5)
-                x = x + on * (1 - 2 * x)
-            normal = {"mean": list(recipe.mean), "std": list(recipe.std), "output_layout": "CHW"}
-            return fn.crop_mirror_normalize(x, mirror=window[4], dtype=types.FLOAT, **normal)
-
-        def types_clamp(x: Any) -> Any:
-            from nvidia.dali import math
-
-            return math.clamp(x, np.float32(0), np.float32(1))
-
-        made = pipeline.Pipeline(
-            batch_size=self.sampler.batch_size,
-            num_threads=self.workers,
-            device_id=torch.cuda.current_device() if gpu else None,
-            prefetch_queue_depth=2,
-        )
+        device = torch.cuda.current_device() if self.gpu else None
+        size = self.sampler.batch_size
+        made = pipeline.Pipeline(size, self.workers, device, prefetch_queue_depth=1)
         with made:
             if self.images.pixels is None:
-                image = fn.decoders.image(
-                    fn.external_source(name="images"),
-                    device="mixed" if gpu else "cpu",
-                    adjust_orientation=False,
-                    jpeg_fancy_upsampling=True,
-                )
+                data, place = fn.external_source(name="images"), "mixed" if self.gpu else "cpu"
+                image = fn.decoders.image(data, device=place, adjust_orientation=False)
             else:
                 image = fn.external_source(name="images", layout="HWC")
-                image = image.gpu() if gpu else image
-            pairs = zip(self.recipes, firsts(self.recipes), strict=True)
-            views = [view(image, r, first + v) for r, first in pairs for v in range(r.views)]
-            made.set_outputs(*views)
+                image = image.gpu() if self.gpu else image
+            made.set_outputs(*[self.view(image, number, r) for number, r in self.views])
         made.build()
         return made
 
-    def batches(self) -> Iterator[Batch]:
-        self.pipeline = self.pipeline or self.build()
-        begun: list[Index] = []
-        with ThreadPoolExecutor(self.workers) as pool:
-            try:
-                for index in self.sampler.remaining():
-                    self.begin(index, pool)
-                    begun.append(index)
-                    if len(begun) == 2:
-                        yield self.finish(begun.pop(0))
-                while begun:
-                    yield self.finish(begun.pop(0))
-            finally:  # an epoch left early leaves nothing for the next one
-                for index in begun:
-                    self.finish(index)
+    def view(self, image: Any, number: int, recipe: Recipe) -> Any:
+        """The part of the graph for one view."""
+        from nvidia.dali import fn, math
+        from nvidia.dali.types import DALIDataType as Type
 
-    def begin(self, index: Index, pool: ThreadPoolExecutor) -> None:
-        """Feed a batch and its parameters."""
-        images, sizes = zip(*pool.map(self.read, index.tolist()), strict=True)
-        self.pipeline.feed_input("images", list(images))
-        for recipe, first in zip(self.recipes, firsts(self.recipes), strict=True):
-            for number in range(first, first + recipe.views):
-                window, p = self.parameters(recipe, number, index, sizes)
-                self.pipeline.feed_input(f"window{number}", window)
-                self.pipeline.feed_input(f"p{number}", p)
-        self.pipeline.schedule_run()
+        p: Any = fn.external_source(name=f"view{number}")
+        window: Any = fn.cast(p[:5], dtype=Type.INT32)
+        cut = fn.slice(image, start=window[0:2], shape=window[2:4], axes=[0, 1])
+        x: Any = fn.resize(cut, size=[recipe.size] * 2, antialias=True, dtype=Type.FLOAT)
+        x = x * (1 / 255)
+        if recipe.jitter or recipe.grayscale:
+            x = fn.color_twist(x, brightness=p[5], contrast=p[6], saturation=p[7], hue=p[8])
+            x = math.clamp(x, np.float32(0), np.float32(1))
+        if recipe.blur:
+            x = fn.gaussian_blur(x, sigma=p[9], window_size=recipe.blur_kernel)
+        if recipe.solarise:
+            x = x + (p[10].gpu() if self.gpu else p[10]) * (x >= 0.5) * (1 - 2 * x)
+        normal = {"mean": list(recipe.mean), "std": list(recipe.std), "output_layout": "CHW"}
+        return fn.crop_mirror_normalize(x, mirror=window[4], dtype=Type.FLOAT, **normal)
+
+    def batches(self) -> Iterator[Batch]:
+        pipeline = self.idle or self.build()
+        self.idle, ahead = None, None  # left early or failed, it is not used again
+        for index in self.sampler.remaining():
+            images, sizes = zip(*map(self.read, index.tolist()), strict=True)
+            pipeline.feed_input("images", list(images))
+            for number, recipe in self.views:
+                pipeline.feed_input(f"view{number}", self.drawn(recipe, number, index, sizes))
+            ready = None if ahead is None else self.finish(pipeline, ahead)
+            pipeline.schedule_run()
+            ahead = index
+            if ready:
+                yield ready
+        if ahead is not None:
+            yield self.finish(pipeline, ahead)
+        self.idle = pipeline
+
+    def read(self, at: int) -> tuple[Any, tuple[int, ...]]:
+        """A file's bytes, or pixels; and the image's height and width."""
+        if self.images.pixels is not None:
+            return self.images.pixels[at], self.images.pixels[at].shape[:2]
+        assert self.images.paths is not None
+        content = np.fromfile(self.images.paths[at], np.uint8)
+        try:
+            with Image.open(BytesIO(content.tobytes())) as image:
+                return content, (image.height, image.width)
+        except (OSError, SyntaxError, Image.DecompressionBombError):
+            self.images.pixel(at)  # says which file it is
+            raise
+
+    def drawn(self, recipe: Recipe, number: int, index: Index, sizes: Sequence[Any]) -> Pixels:
+        """The parameters of a view of each sample, as the graph takes them."""
+        p, numbers = np.empty((len(index), COUNT)), recipe.numbers()
+        for row, sample, size in zip(p, index, sizes, strict=True):
+            key = key_of(self.sampler.seed, self.sampler.epoch, sample, number)
+            draw(numbers, np.uint64(key), size[0], size[1], row)
+        colour = np.where(p[:, [JITTER]] > 0, p[:, FACTORS : FACTORS + 4], [1, 1, 1, 0])
+        colour = colour * [1, 1, 1, 360]
+        colour[:, 2] *= 1 - p[:, GRAY]
+        rest = np.maximum(p[:, [SIGMA]], SHARP), p[:, [SOLARISE]]
+        return np.hstack([p[:, : FLIP + 1], colour, *rest]).astype(np.float32)
+
+    def finish(self, pipeline: Any, index: Index) -> Batch:
+        """Wait for the oldest batch under way."""
+        try:
+            made = [torch.from_dlpack(x.as_tensor()) for x in pipeline.share_outputs()]
+        except RuntimeError:
+            for at in index.tolist():
+                self.images.pixel(at)  # says which file it is
+            raise
+        cuts = [*firsts(self.recipes), len(made)]
+        views = [torch.stack(made[a:b]) for a, b in pairwise(cuts)]
+        if self.gpu:
+            torch.cuda.current_stream().synchronize()  # copied before DALI writes there again
+        pipeline.release_outputs()
+        return self.batch([], index)._replace(views=views)

@@ -19,10 +19,13 @@ def decode(path: Path) -> npt.NDArray[np.uint8]:
         ValueError: a file that is damaged, cut short or no image.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path) as opened:
+            image: Image.Image = opened
             if image.mode.startswith("I;16") or image.mode == "I":
                 upper = (np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
                 return np.ascontiguousarray(np.repeat(upper[..., None], 3, axis=2))
+            if image.mode == "P" and "transparency" in image.info:  # PIL warns of the direct way
+                image = image.convert("RGBA")
             return np.array(image.convert("RGB"))
     except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path} cannot be read as an image: {error}") from None

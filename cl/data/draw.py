@@ -31,10 +31,11 @@ def mix(x):
 @no_type_check
 def key_of(seed, epoch, sample, view):
     """The stream of a view."""
+    # One after the other into the same hash: epoch 1 of seed 2 is not epoch 2 of seed 1.
     key = mix(np.uint64(seed) + GOLDEN)
-    key = mix(key ^ mix(np.uint64(epoch) + GOLDEN))
-    key = mix(key ^ mix(np.uint64(sample) + GOLDEN))
-    return mix(key ^ mix(np.uint64(view) + GOLDEN))
+    key = mix(key + np.uint64(epoch) + GOLDEN)
+    key = mix(key + np.uint64(sample) + GOLDEN)
+    return mix(key + np.uint64(view) + GOLDEN)
 
 
 @njit(inline="always")

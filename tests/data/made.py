@@ -1,0 +1,30 @@
+"""Small images that the tests of `cl.data` share."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from cl.data.sources import Images
+
+
+def picture(height: int, width: int, seed: int = 0) -> npt.NDArray[np.uint8]:
+    """A smooth one with strong colours, `(h w 3)`."""
+    noise = np.random.default_rng(seed).integers(0, 256, (height // 4 + 2, width // 4 + 2, 3))
+    small = Image.fromarray(noise.astype(np.uint8))
+    return np.array(small.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def in_memory(number: int = 12, side: int = 24) -> Images:
+    pixels = np.stack([picture(side, side, i) for i in range(number)])
+    return Images(np.arange(number) % 3, pixels)
+
+
+def in_files(folder: Path, images: Images) -> Images:
+    """The same pixels as PNG files."""
+    assert images.pixels is not None
+    paths = [folder / f"{i}.png" for i in range(len(images))]
+    for path, pixels in zip(paths, images.pixels, strict=True):
+        Image.fromarray(pixels).save(path)
+    return Images(images.labels, paths=paths)

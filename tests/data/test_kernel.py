@@ -1,0 +1,155 @@
+"""Each operation of the kernel against torchvision's on floats, and a whole recipe."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as F
+
+from cl.data.draw import (
+    COUNT,
+    FACTORS,
+    FLIP,
+    GRAY,
+    HEIGHT,
+    JITTER,
+    LEFT,
+    ORDER,
+    SIGMA,
+    SOLARISE,
+    TOP,
+    WIDTH,
+    draw,
+    key_of,
+)
+from cl.data.kernel import render
+from cl.data.recipe import Recipe
+from tests.data.made import picture
+
+ZEROS, ONES = np.zeros(3, np.float32), np.ones(3, np.float32)
+TOLERANCE = 1e-3 / 255
+OPERATIONS = [F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue]
+
+
+def neutral(height: int, width: int) -> np.ndarray:
+    p = np.zeros(COUNT)
+    p[[HEIGHT, WIDTH]] = height, width
+    p[ORDER : ORDER + 4] = range(4)
+    p[FACTORS : FACTORS + 3] = 1
+    return p
+
+
+def rendered(image: Any, p: Any, size: int, width: int = 3, mean: Any = ZEROS, std: Any = ONES):
+    out = np.empty((3, size, size), np.float32)
+    render(image, p, width, mean, std, out)
+    return torch.from_numpy(out)
+
+
+def floats(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1).float() / 255
+
+
+def gray(x: Tensor) -> Tensor:
+    return F.rgb_to_grayscale(x, num_output_channels=3)
+
+
+def reference(image: np.ndarray, p: np.ndarray, size: int, width: int) -> Tensor:
+    """The view by torchvision."""
+    top, left, down, across = (int(p[i]) for i in (TOP, LEFT, HEIGHT, WIDTH))
+    x = F.resized_crop(floats(image), top, left, down, across, [size, size], antialias=True)
+    if p[FLIP]:
+        x = F.horizontal_flip(x)
+    if p[JITTER]:
+        for what in p[ORDER : ORDER + 4].astype(int):
+            x = OPERATIONS[what](x, float(p[FACTORS + what]))
+    if p[GRAY]:
+        x = gray(x)
+    if p[SIGMA]:
+        x = F.gaussian_blur(x, [width, width], [float(p[SIGMA])] * 2)
+    return F.solarize(x, 0.5) if p[SOLARISE] else x
+
+
+def error(found: Tensor, expected: Tensor) -> float:
+    return float((found - expected).abs().mean())
+
+
+@pytest.mark.parametrize(
+    ("window", "size"),
+    [
+        ((0, 0, 40, 60), 40),
+        ((3, 5, 31, 47), 16),
+        ((7, 2, 13, 17), 32),
+        ((0, 0, 1, 1), 8),
+        ((9, 0, 31, 7), 19),
+        ((2, 3, 32, 32), 32),
+    ],
+)
+def test_crop_and_resize(window: tuple[int, ...], size: int) -> None:
+    image, p = picture(40, 60), neutral(40, 60)
+    p[[TOP, LEFT, HEIGHT, WIDTH]] = window
+    assert error(rendered(image, p, size), reference(image, p, size, 3)) < TOLERANCE
+    p[FLIP] = 1
+    assert error(rendered(image, p, size), reference(image, p, size, 3)) < TOLERANCE
+
+
+@pytest.mark.parametrize("what", range(4))
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_one_jitter(what: int, share: float) -> None:
+    image, p = picture(32, 32), neutral(32, 32)
+    p[JITTER] = 1
+    low, high = (-0.5, 0.5) if what == 3 else (0.0, 1.9)
+    p[FACTORS + what] = low + share * (high - low)
+    assert error(rendered(image, p, 32), reference(image, p, 32, 3)) < TOLERANCE
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4))))
+def test_jitter_in_any_order(order: tuple[int, ...]) -> None:
+    image, p = picture(32, 32), neutral(32, 32)
+    p[JITTER] = 1
+    p[ORDER : ORDER + 4] = order
+    p[FACTORS : FACTORS + 4] = 1.6, 0.5, 1.7, 0.15
+    assert error(rendered(image, p, 32), reference(image, p, 32, 3)) < TOLERANCE
+
+
+def test_no_jitter_leaves_the_factors_unused() -> None:
+    image, p = picture(32, 32), neutral(32, 32)
+    p[FACTORS : FACTORS + 4] = 1.6, 0.5, 1.7, 0.15
+    assert error(rendered(image, p, 32), floats(image)) < 1e-6
+
+
+def test_gray_and_solarised() -> None:
+    image = picture(32, 32)
+    for place in (GRAY, SOLARISE):
+        p = neutral(32, 32)
+        p[place] = 1
+        assert error(rendered(image, p, 32), reference(image, p, 32, 3)) < TOLERANCE
+
+
+@pytest.mark.parametrize(("sigma", "width"), [(0.1, 3), (0.7, 3), (1.3, 9), (2.0, 23)])
+def test_blur(sigma: float, width: int) -> None:
+    image, p = picture(48, 48), neutral(48, 48)
+    p[SIGMA] = sigma
+    assert error(rendered(image, p, 48, width), reference(image, p, 48, width)) < TOLERANCE
+
+
+def test_normalisation() -> None:
+    image, recipe = picture(32, 32), Recipe(size=32)
+    mean, std = (np.array(x, np.float32) for x in (recipe.mean, recipe.std))
+    found = rendered(image, neutral(32, 32), 32, 3, mean, std)
+    expected = F.normalize(floats(image), list(recipe.mean), list(recipe.std))
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_whole_recipe() -> None:
+    recipe = Recipe(size=64, solarise=0.3)
+    image, p, errors = picture(120, 90), np.empty(COUNT), []
+    for sample in range(50):
+        draw(recipe.numbers(), np.uint64(key_of(0, 1, sample, 0)), 120, 90, p)
+        found = rendered(image, p, 64, recipe.blur_kernel)
+        errors.append(error(found, reference(image, p, 64, recipe.blur_kernel)))
+    # Where a pixel stands at one half itself, rounding decides whether it is inverted.
+    assert max(errors) <= 0.5 / 255
+    assert float(np.median(errors)) <= TOLERANCE

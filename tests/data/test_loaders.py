@@ -1,0 +1,222 @@
+"""What every backend promises, and how far DALI is from the kernel."""
+
+import multiprocessing
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cl.data.batch import Batch
+from cl.data.files import FileLoader
+from cl.data.loaders import Loader
+from cl.data.memory import MemoryLoader
+from cl.data.recipe import Recipe
+from cl.data.sampler import Sampler
+from cl.data.sources import Images
+from tests.data.made import in_files, in_memory, picture
+
+RECIPES = [Recipe(size=16, solarise=0.2), Recipe(size=8, views=3)]
+PLAIN = {"jitter": 0.0, "grayscale": 0.0, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+BACKENDS = [
+    "memory",
+    "torch",
+    "torch with workers",
+    pytest.param("dali", marks=pytest.mark.dali),
+    pytest.param("dali with files", marks=pytest.mark.dali),
+]
+Make = Callable[..., Loader]
+
+
+def make_loader(
+    backend: str, images: Images, recipes: Sequence[Recipe], sampler: Sampler, workers: int = 2
+) -> Loader:
+    if backend == "memory":
+        return MemoryLoader(images, recipes, sampler, workers)
+    if backend.startswith("torch"):
+        return FileLoader(images, recipes, sampler, workers if "workers" in backend else 0)
+    pytest.importorskip("nvidia.dali")
+    from cl.data.dali import DaliLoader
+
+    return DaliLoader(images, recipes, sampler, workers)
+
+
+@pytest.fixture(params=BACKENDS)
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    images = in_memory()
+    if "files" in request.param:
+        images = in_files(tmp_path, images)
+
+    def made(batch_size: int = 4, workers: int = 2, fill: bool = False) -> Loader:
+        sampler = Sampler(len(images), batch_size, 5, fill=fill)
+        return make_loader(request.param, images, RECIPES, sampler, workers)
+
+    return made
+
+
+def epoch(loader: Loader, number: int = 0) -> list[Batch]:
+    loader.sampler.set_epoch(number)
+    return list(loader)
+
+
+def by_sample(batches: list[Batch]) -> dict[int, list[torch.Tensor]]:
+    return {
+        int(at): [views[:, i].cpu() for views in batch.views]
+        for batch in batches
+        for i, at in enumerate(batch.index)
+    }
+
+
+def same(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> bool:
+    return all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_batches_are_whole(make: Make) -> None:
+    loader = make()
+    batches = epoch(loader)
+    assert len(batches) == len(loader) == 3
+    for batch in batches:
+        assert [tuple(v.shape) for v in batch.views] == [(2, 4, 3, 16, 16), (3, 4, 3, 8, 8)]
+        assert all(v.dtype == torch.float32 and v.is_contiguous() for v in batch.views)
+        assert batch.labels.dtype == batch.index.dtype == torch.int64
+        assert batch.labels.tolist() == [int(i) % 3 for i in batch.index]
+    assert sorted(i for b in batches for i in b.index.tolist()) == list(range(12))
+
+
+def test_epochs_differ_and_repeat(make: Make) -> None:
+    loader = make()
+    first, second, again = epoch(loader, 0), epoch(loader, 1), epoch(loader, 0)
+    assert [b.index.tolist() for b in first] != [b.index.tolist() for b in second]
+    assert all(same(a.views, b.views) for a, b in zip(first, again, strict=True))
+    one, other = by_sample(first), by_sample(second)
+    assert not any(torch.equal(one[i][0], other[i][0]) for i in range(12))
+
+
+def test_views_of_a_sample_differ(make: Make) -> None:
+    for sizes in by_sample(epoch(make())).values():
+        for views in sizes:
+            assert len({v.numpy().tobytes() for v in views}) == len(views)
+
+
+def test_a_sample_has_its_views_whatever_the_batch_and_the_workers(make: Make) -> None:
+    expected = by_sample(epoch(make()))
+    for batch_size, workers in ((6, 1), (3, 2), (5, 2)):
+        for at, views in by_sample(epoch(make(batch_size, workers, fill=True))).items():
+            assert same(views, expected[at])
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2, 3])
+def test_an_interrupted_epoch_goes_on(make: Make, taken: int) -> None:
+    whole, loader = [*epoch(make()), *epoch(make(), 1)], make()
+    iterator = iter(loader)
+    for expected in whole[:taken]:
+        assert same(next(iterator).views, expected.views)
+    state = loader.state_dict()
+    iterator.close()  # pyright: ignore[reportAttributeAccessIssue]
+    other = make()
+    other.load_state_dict(state)
+    done = 1 if taken == 3 else 0  # a whole epoch was taken: the next one follows
+    rest = [*epoch(other, done), *(epoch(other, 1) if not done else [])]
+    assert [b.index.tolist() for b in rest] == [b.index.tolist() for b in whole[taken:]]
+    assert all(same(a.views, b.views) for a, b in zip(rest, whole[taken:], strict=True))
+
+
+def test_leaving_early_leaves_nothing(make: Make) -> None:
+    threads, children = threading.active_count(), len(multiprocessing.active_children())
+    loader = make()
+    expected = epoch(make())
+    for batch in loader:
+        assert same(batch.views, expected[0].views)
+        break
+    rest = list(loader)  # the same epoch goes on
+    assert all(same(a.views, b.views) for a, b in zip(rest, expected[1:], strict=True))
+    for _ in loader:
+        break
+    del loader
+    assert threading.active_count() == threads
+    assert len(multiprocessing.active_children()) == children
+
+
+def test_memory_and_files_are_equal_to_the_bit(tmp_path: Path) -> None:
+    images = in_memory()
+    files = in_files(tmp_path, images)
+
+    def views(backend: str, of: Images) -> dict[int, list[torch.Tensor]]:
+        return by_sample(epoch(make_loader(backend, of, RECIPES, Sampler(12, 4, 5))))
+
+    expected = views("memory", images)
+    for backend, of in (("torch", images), ("torch", files), ("torch with workers", files)):
+        found = views(backend, of)
+        assert all(same(found[i], expected[i]) for i in range(12))
+
+
+def test_ranks_share_a_batch() -> None:
+    images = in_memory()
+    whole = epoch(MemoryLoader(images, RECIPES, Sampler(12, 6, 5), 2))
+    parts = [epoch(MemoryLoader(images, RECIPES, Sampler(12, 3, 5, r, 2), 2)) for r in range(2)]
+    for batch, *shares in zip(whole, *parts, strict=True):
+        assert torch.equal(batch.views[0], torch.cat([s.views[0] for s in shares], dim=1))
+
+
+def difference(images: Images, **changes: float) -> float:
+    """Mean distance of DALI's views from the kernel's, of 255."""
+    recipe = Recipe(size=32).changed({**PLAIN, **changes})
+    other = "memory" if images.pixels is not None else "torch"
+    found, expected = (
+        by_sample(epoch(make_loader(backend, images, [recipe], Sampler(len(images), 4, 5))))
+        for backend in ("dali", other)
+    )
+    pairs = [(found[i][0], expected[i][0]) for i in found]
+    return 255 * float(torch.stack([(a - b).abs().mean() for a, b in pairs]).mean())
+
+
+@pytest.mark.dali
+def test_dali_is_close_to_the_kernel(tmp_path: Path) -> None:
+    images = in_memory(side=48)
+    assert difference(images, solarise=0.3) < 0.1
+    assert difference(in_files(tmp_path, images), solarise=0.3) < 0.1
+    assert difference(images, grayscale=1.0) < 0.5
+    alone = {"jitter": 1.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
+    assert difference(images, **{**alone, "brightness": 0.8}) < 0.1
+    assert difference(images, **{**alone, "saturation": 0.8}) < 0.5
+    assert difference(images, **{**alone, "contrast": 0.8}) < 10  # around one half, not the mean
+    assert difference(images, **{**alone, "hue": 0.2}) < 25  # in YIQ; 42 in the wrong direction
+
+
+@pytest.mark.dali
+def test_dali_reads_jpegs_of_any_size(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i}.jpg" for i in range(8)]
+    for i, path in enumerate(paths):
+        Image.fromarray(picture(40 + 9 * i, 90 - 7 * i, i)).save(path, quality=90)
+    images = Images(np.zeros(8, np.int64), paths=paths)
+    assert difference(images) < 3
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side: no backend turns it
+    Image.fromarray(picture(40, 90)).save(paths[0], exif=exif)
+    assert difference(images) < 3
+
+
+@pytest.mark.parametrize("backend", BACKENDS[1:4])
+@pytest.mark.parametrize("content", [b"no image", None])
+def test_a_bad_file_is_named(tmp_path: Path, backend: str, content: bytes | None) -> None:
+    images = in_files(tmp_path, in_memory())
+    assert images.paths is not None
+    bad = tmp_path / "bad.jpg"
+    Image.fromarray(picture(64, 64)).save(bad)
+    bad.write_bytes(content or bad.read_bytes()[:1000])
+    images.paths[7] = bad
+    loader = make_loader(backend, images, RECIPES, Sampler(12, 4, 5), 1)
+    with pytest.raises(ValueError, match=r"bad\.jpg cannot be read as an image"):
+        list(loader)
+
+
+def test_dali_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    from cl.data.dali import DaliLoader
+
+    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
+    with pytest.raises(ValueError, match="--backend dali: needs nvidia-dali; pip install"):
+        DaliLoader(in_memory(), RECIPES, Sampler(12, 4, 5), 1)
