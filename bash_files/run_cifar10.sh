@@ -11,6 +11,8 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/data_folder.sh"
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
-exec "$python" main_contrastive.py cifar10 resnet8_w16 --data_folder "$DATA_FOLDER" \
-    --epochs 10 --optimizer adamw --scheduler warmup_cosine --lr 4e-3 --weight_decay 1e-4 \
-    --batch_size 256 --temperature 0.2 --num_workers 2 --name simclr-cifar10 "$@"
+exec "$python" main_contrastive.py cifar10 resnet8_w32 --data_folder "$DATA_FOLDER" \
+    --epochs 4 --optimizer adamw --scheduler warmup_cosine --lr 4e-3 --no-lr_scaling \
+    --classifier_lr 5e-3 --weight_decay 1e-4 --batch_size 144 --temperature 0.1 --crop_size 24 \
+    --brightness 0.4 --contrast 0.4 --saturation 0.4 --hue 0.1 --hidden_mlp 128 \
+    --encoding_size 64 --num_workers 1 --precision 32 --name simclr-cifar10 "$@"

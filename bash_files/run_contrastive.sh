@@ -9,6 +9,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
 exec "$python" main_contrastive.py digits resnet8_w16 \
-    --epochs 40 --optimizer adamw --scheduler warmup_cosine --lr 4e-3 --weight_decay 1e-4 \
-    --batch_size 256 --temperature 0.2 --num_workers 2 --hidden_mlp 256 --encoding_size 64 \
-    --name simclr-digits "$@"
+    --epochs 60 --optimizer adamw --scheduler warmup_cosine --lr 4e-3 --no-lr_scaling \
+    --classifier_lr 0.05 --weight_decay 1e-4 --batch_size 64 --temperature 0.5 \
+    --crop_scale 0.6 1 --brightness 0.2 --contrast 0.2 --num_workers 2 --hidden_mlp 128 \
+    --encoding_size 64 --precision 32 --name simclr-digits "$@"
