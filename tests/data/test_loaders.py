@@ -1,8 +1,10 @@
 """What every backend promises, and how far DALI is from the kernel."""
 
+import gc
 import multiprocessing
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -136,7 +138,11 @@ def test_leaving_early_leaves_nothing(make: Make) -> None:
     assert all(same(a.views, b.views) for a, b in zip(rest, expected[1:], strict=True))
     for _ in loader:
         break
-    del loader
+    del loader, batch
+    gc.collect()
+    deadline = time.monotonic() + 10  # workers are told to end, and take their moment
+    while threading.active_count() > threads and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert threading.active_count() == threads
     assert len(multiprocessing.active_children()) == children
 
