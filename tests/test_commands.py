@@ -113,7 +113,7 @@ PRETRAIN_FLAGS = """
     --no-no_lr_scheduler_for_pred_head --classifier_lr
     --on_collapse --baseline --no-baseline
 """
-LOSS_FLAGS = "--temperature --lamb --eps"
+LOSS_FLAGS = "--temperature --lamb"
 LINEAR_FLAGS = "--pretrained_feature_extractor"
 
 
@@ -152,7 +152,7 @@ def test_an_original_flag_of_another_method_is_ignored_with_one_warning(variant,
     assert said.startswith("warning: ignored: ")
     assert all(f"--{name} (only with --method " in said for name in ignored)
     assert said.count("--method") >= len(ignored)
-    defaults = Pretrain(dataset="digits", encoder="resnet8")
+    defaults = Pretrain(dataset="digits", encoder="resnet6")
     assert not config.loss_options.keys() & set(ignored)
     for name in set(ignored) - {"temperature", "lamb"}:
         assert getattr(config, name) == getattr(defaults, name)
@@ -266,7 +266,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("line", "messages"), REFUSED, ids=[line for line, _ in REFUSED])
 def test_refusals(line, messages, capsys):
-    assert main_contrastive.main(["digits", "resnet8_w16", *words(line)]) == 2
+    assert main_contrastive.main(["digits", "resnet6_w16", *words(line)]) == 2
     assert sorted(capsys.readouterr().err.splitlines()) == sorted(f"error: {m}" for m in messages)
 
 
@@ -285,7 +285,7 @@ def test_a_misspelt_data_set(capsys):
 
 
 def test_pretraining_flags_are_unknown_to_linear_evaluation(capsys):
-    line = "digits resnet8 --pretrained_feature_extractor x --brightness 0.4"
+    line = "digits resnet6 --pretrained_feature_extractor x --brightness 0.4"
     assert main_linear.main(words(line)) == 2
     assert capsys.readouterr().err.startswith("error: unknown flag --brightness")
 
@@ -306,7 +306,7 @@ def test_paths_that_are_not_there(tmp_path, capsys):
         "(--download makes and fills it)",
     ]
     line = f"--pretrained_feature_extractor {tmp_path}/run"
-    assert main_linear.main(["digits", "resnet8", *words(line)]) == 2
+    assert main_linear.main(["digits", "resnet6", *words(line)]) == 2
     assert "--pretrained_feature_extractor: given" in capsys.readouterr().err
 
 
@@ -333,7 +333,7 @@ def test_gpus_that_are_not_there(gpus, visible, asked, said, tmp_path, monkeypat
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert main_contrastive.main(["digits", "resnet8", "--gpus", *asked.split()]) == 2
+    assert main_contrastive.main(["digits", "resnet6", "--gpus", *asked.split()]) == 2
     assert capsys.readouterr().err == f"error: --gpus: {said}\n"
 
 
@@ -355,28 +355,28 @@ def training(monkeypatch):
 @pytest.mark.parametrize("code", [0, 3, 143])
 def test_the_exit_code_of_training_is_passed_on(code, training):
     training.answer = code
-    assert main_contrastive.main(["digits", "resnet8_w16", "--epochs", "3"]) == code
+    assert main_contrastive.main(["digits", "resnet6_w16", "--epochs", "3"]) == code
     assert training.config.epochs == 3
 
 
 def test_a_user_error_in_training_is_one_line(training, capsys):
     training.answer = ValueError("--backend dali:\n  install nvidia-dali-cuda130")
-    assert main_contrastive.main(["digits", "resnet8"]) == 2
+    assert main_contrastive.main(["digits", "resnet6"]) == 2
     assert capsys.readouterr().err == "error: --backend dali: install nvidia-dali-cuda130\n"
 
 
 def test_debug_shows_the_traceback(training):
     training.answer = ValueError("wrong")
     with pytest.raises(ValueError, match="wrong"):
-        main_contrastive.main(["digits", "resnet8", "--debug"])
+        main_contrastive.main(["digits", "resnet6", "--debug"])
     with pytest.raises(ValueError, match="--epochs: given 0"):
-        main_contrastive.main(["digits", "resnet8", "--debug", "--epochs", "0"])
+        main_contrastive.main(["digits", "resnet6", "--debug", "--epochs", "0"])
 
 
 def test_other_errors_keep_their_traceback(training):
     training.answer = RuntimeError("a slip of ours")
     with pytest.raises(RuntimeError):
-        main_contrastive.main(["digits", "resnet8"])
+        main_contrastive.main(["digits", "resnet6"])
 
 
 @pytest.mark.parametrize(
@@ -400,7 +400,7 @@ def test_help_has_every_flag_and_loads_nothing(program, of):
 
 
 @pytest.mark.parametrize(
-    ("line", "code"), [(["--help"], 0), (["digits", "resnet8", "--temprature", "1"], 2)]
+    ("line", "code"), [(["--help"], 0), (["digits", "resnet6", "--temprature", "1"], 2)]
 )
 def test_help_and_typos_are_answered_at_once(line, code):
     def spent() -> float:  # processor time, which a busy machine does not stretch

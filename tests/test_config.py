@@ -30,8 +30,8 @@ LOSSES = {
     "barlow_twins": "*, lamb: float = 5e-3",
     "_engine": "*, hidden: float = 1.0",
 }
-DIGITS = ["digits", "resnet8_w16"]
-POINTED = ["digits", "resnet8_w16", "--pretrained_feature_extractor", "trained_models/x"]
+DIGITS = ["digits", "resnet6_w16"]
+POINTED = ["digits", "resnet6_w16", "--pretrained_feature_extractor", "trained_models/x"]
 
 
 @pytest.fixture
@@ -209,7 +209,7 @@ def test_a_line_says_what_json_says(seed, tmp_path):
     ],
 )
 def test_json_that_is_refused(change, message, made_losses):
-    good = json.loads(to_json(Pretrain(dataset="digits", encoder="resnet8")))
+    good = json.loads(to_json(Pretrain(dataset="digits", encoder="resnet6")))
     with pytest.raises(ConfigError) as error:
         from_json(json.dumps(good | change))
     assert message in str(error.value)
@@ -222,7 +222,7 @@ def test_text_that_is_no_configuration(text):
 
 
 def test_all_faults_of_a_file_at_once():
-    good = json.loads(to_json(Pretrain(dataset="digits", encoder="resnet8")))
+    good = json.loads(to_json(Pretrain(dataset="digits", encoder="resnet6")))
     with pytest.raises(ConfigError) as error:
         from_json(json.dumps(good | {"lr": -1, "epochs": 0, "what": 1}))
     assert len(error.value.args) == 3
@@ -368,7 +368,7 @@ def test_a_saved_setting_of_another_loss_is_left_out(made_losses, saved, capsys)
 def test_a_list_of_numbers_ends_where_the_numbers_end():
     config = parse_pretrain(["--gpus", "0", "1", *DIGITS, "--crop_scale", "0.2", "1"])
     assert (config.gpus, config.crop_scale) == ((0, 1), (0.2, 1.0))
-    assert parse_pretrain(["--name", "x", *DIGITS]).encoder == "resnet8_w16"
+    assert parse_pretrain(["--name", "x", *DIGITS]).encoder == "resnet6_w16"
     assert parse_pretrain([*DIGITS, "--epochs=3", "--epochs", "4"]).epochs == 4
     assert parse_pretrain([*DIGITS, "--name=--lr"]).name == "--lr"
 
@@ -442,7 +442,7 @@ def test_the_size_of_images(dataset, size):
 
 
 def test_every_field_is_in_json():
-    config = Pretrain(dataset="digits", encoder="resnet8")
+    config = Pretrain(dataset="digits", encoder="resnet6")
     there = json.loads(to_json(config)).keys() - {"version", "program"}
     assert there == {f.name for f in fields(Pretrain)} == asdict(config).keys()
     assert values_from_json(to_json(config))[0] is Pretrain

@@ -26,7 +26,7 @@ class Data:
         metavar="DATASET",
     )
     encoder: str = flag(
-        "any timm model (resnet18, resnet50, vit_tiny_patch16_224, ...), or resnet8 and resnet8_wN "
+        "any timm model (resnet18, resnet50, vit_tiny_patch16_224, ...), or resnet6 and resnet6_wN "
         "(width N) for small images",
         positional=True,
     )

@@ -10,8 +10,8 @@ from cl.config.rules import condition, spell
 from cl.config.setting import Setting, settings_of
 
 EXAMPLES = {
-    Pretrain: "main_contrastive.py digits resnet8_w16 --epochs 20",
-    Linear: "main_linear.py digits resnet8_w16 --pretrained_feature_extractor trained_models/ID",
+    Pretrain: "main_contrastive.py digits resnet6_w16 --epochs 20",
+    Linear: "main_linear.py digits resnet6_w16 --pretrained_feature_extractor trained_models/ID",
 }
 
 

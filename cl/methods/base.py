@@ -38,7 +38,8 @@ class Method(pl.LightningModule, ABC):
         super().__init__()
         layout = torch.channels_last if channels_last else torch.contiguous_format
         self.encoder = encoder.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
-        self.probe = Probe(int(encoder.num_features), classes)  # pyright: ignore[reportArgumentType]
+        width = int(encoder.num_features)  # pyright: ignore[reportArgumentType]
+        self.probe = Probe(width, classes, standardize=True)
         self.optimization = optimization or Optimization()
         self.layout = layout
         self.counts: dict[str, Tensor] = {}

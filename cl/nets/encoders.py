@@ -1,4 +1,4 @@
-"""Encoders by name: every image backbone of timm, and `resnet8` of any width for small images."""
+"""Encoders by name: every image backbone of timm, and `resnet6` of any width for small images."""
 
 import re
 from difflib import get_close_matches
@@ -8,17 +8,17 @@ import timm
 from timm.models.resnet import ResNet
 from torch import nn
 
-from cl.nets.resnet8 import ResNet8
+from cl.nets.resnet6 import ResNet6
 
 SMALL = 64  # px: up to here a stem that divides the side by four would throw the image away
-RESNET8 = re.compile(r"resnet8(?:_w(\d+))?")
+RESNET6 = re.compile(r"resnet6(?:_w(\d+))?")
 
 
 def create(name: str, image_size: int, *, zero_init_residual: bool = False) -> nn.Module:
     """The encoder of that name: `(n 3 h w)` images to `(n d)` features, d = `.num_features`.
 
     Args:
-        name: a timm model, or `resnet8_wN` (width N; `resnet8` is width 32).
+        name: a timm model, or `resnet6_wN` (width N; `resnet6` is width 32).
         image_size: side of the images in pixels; up to 64 the stem keeps the side (`small_stem`).
         zero_init_residual: the last norm of every residual branch starts at zero, so that each
             block starts as the identity (Goyal et al. 2017, https://arxiv.org/abs/1706.02677, 5.1).
@@ -26,12 +26,12 @@ def create(name: str, image_size: int, *, zero_init_residual: bool = False) -> n
     Raises:
         ValueError: an unknown name, or `zero_init_residual` for an encoder without that option.
     """
-    if ours := RESNET8.fullmatch(name):
+    if ours := RESNET6.fullmatch(name):
         if zero_init_residual:
             raise ValueError(f"--zero_init_residual needs a timm ResNet, not {name}")
-        return ResNet8(int(ours[1] or 32))
+        return ResNet6(int(ours[1] or 32))
     if not timm.is_model(name):
-        near = ", ".join(get_close_matches(name, [*timm.list_models(), "resnet8_w16"], n=3))
+        near = ", ".join(get_close_matches(name, [*timm.list_models(), "resnet6_w16"], n=3))
         raise ValueError(f"ENCODER {name}: no such model; did you mean {near or 'resnet18'}?")
     family = timm.model_entrypoint(name).__module__.rpartition(".")[2]
     options: dict[str, Any] = {}

@@ -1,20 +1,63 @@
 """The online probe: a linear classifier that learns from the features and never changes them."""
 
+import torch
 import torch.nn.functional as F
-from einops import rearrange, repeat
+from einops import rearrange, reduce, repeat
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from cl.distributed import total
+
 
 class Probe(nn.Module):
-    """Trained along with the encoder; what it is given is cut from the graph by its caller."""
+    """Trained along with the encoder; what it is given is cut from the graph by its caller.
 
-    def __init__(self, dim: int, classes: int) -> None:
+    Args:
+        dim: of the features.
+        classes: how many.
+        standardize: first give every feature mean 0 and deviation 1, so that one learning rate
+            suits features of any scale; as a batch norm without parameters before the linear
+            probe of MAE (He et al. 2022, appendix A.1, https://arxiv.org/abs/2111.06377).
+    """
+
+    def __init__(self, dim: int, classes: int, *, standardize: bool = False) -> None:
         super().__init__()
+        self.standardize = Standardize(dim) if standardize else nn.Identity()
         self.linear = nn.Linear(dim, classes)
 
     def forward(self, h: Float[Tensor, "v n d"]) -> Float[Tensor, "v n c"]:
-        return self.linear(h)
+        return self.linear(self.standardize(h))
+
+
+class Standardize(nn.Module):
+    """Less the mean and over the deviation of the global batch; in evaluation, running ones.
+
+    Unlike BatchNorm it is the same on any number of processes, on any device.
+    """
+
+    momentum, epsilon = 0.1, 1e-5  # torch's BatchNorm
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(dim))
+        self.register_buffer("variance", torch.ones(dim))
+        self.mean: Tensor
+        self.variance: Tensor
+
+    def forward(self, h: Float[Tensor, "v n d"]) -> Float[Tensor, "v n d"]:
+        mean, variance = self.mean, self.variance
+        if self.training:
+            mean, variance = moments(h.detach().float())
+            self.mean.lerp_(mean, self.momentum)
+            self.variance.lerp_(variance, self.momentum)
+        return (h - mean) * torch.rsqrt(variance + self.epsilon)
+
+
+def moments(h: Float[Tensor, "v n d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
+    """Mean and variance of each feature over the samples of all processes."""
+    n = total(h.new_tensor(h.shape[0] * h.shape[1]))
+    mean = total(reduce(h, "v n d -> d", "sum")) / n
+    return mean, total(reduce((h - mean).square(), "v n d -> d", "sum")) / n
 
 
 def cross_entropy(logits: Float[Tensor, "v n c"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:

@@ -51,7 +51,7 @@ def linear(tmp_path: Path) -> Callable[..., Path]:
 
 
 DIGITS = (
-    "digits resnet8_w8 --epochs 2 --batch_size 128 --num_workers 1 --hidden_mlp 64 "
+    "digits resnet6_w8 --epochs 2 --batch_size 128 --num_workers 1 --hidden_mlp 64 "
     "--encoding_size 32 --precision 32 --warmup_epochs 1"
 ).split()
 

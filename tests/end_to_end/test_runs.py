@@ -48,13 +48,13 @@ def test_a_run_leaves_what_it_promises_and_linear_evaluation_takes_it(
     result = json.loads((run / "result.json").read_text())
     assert result.keys() == {"untrained", "trained"}
     assert str(run) in said
-    assert "main_linear.py digits resnet8_w8 --pretrained_feature_extractor" in said
+    assert "main_linear.py digits resnet6_w8 --pretrained_feature_extractor" in said
     for when in ("untrained", "trained"):
         assert f"{100 * result[when]['linear_top1']:.1f}" in said
 
     before = (run / "encoder.safetensors").read_bytes()
     words = (
-        "digits resnet8_w8 --epochs 5 --lr_decay_steps 3 --batch_size 128 "
+        "digits resnet6_w8 --epochs 5 --lr_decay_steps 3 --batch_size 128 "
         f"--precision 32 --pretrained_feature_extractor {run}"
     ).split()
     evaluated = linear(*words)
@@ -148,8 +148,8 @@ def test_mismatches_are_refused_in_words(
 ) -> None:
     run = pretrain(*digits, "--max_steps", 1, "--no-baseline")
     capsys.readouterr()
-    linear(*"digits resnet8_w16 --epochs 1 --pretrained_feature_extractor".split(), run, expect=2)
-    assert "resnet8_w8" in capsys.readouterr().err
+    linear(*"digits resnet6_w16 --epochs 1 --pretrained_feature_extractor".split(), run, expect=2)
+    assert "resnet6_w8" in capsys.readouterr().err
     import main_contrastive
 
     words = ["--config", run / "config.json", "--resume_training_from", run, "--batch_size", 64]

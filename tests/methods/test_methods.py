@@ -26,7 +26,7 @@ MAKE: dict[str, Callable[[nn.Module], Method]] = {
 @pytest.fixture(params=MAKE)
 def method(request: pytest.FixtureRequest) -> Method:
     torch.manual_seed(0)
-    return MAKE[request.param](create("resnet8_w8", 16))
+    return MAKE[request.param](create("resnet6_w8", 16))
 
 
 def batch(n: int = 8, sizes: tuple[int, ...] = (16,)) -> Batch:
@@ -58,9 +58,9 @@ def test_the_probe_ignores_unlabelled_samples(method: Method) -> None:
     some = batch()
     out = method.training_step(some, 0)
     kept = some.labels >= 0
-    h = out["h"][:, kept]
+    logits = method.probe(out["h"])[:, kept]
     expected = nn.functional.cross_entropy(
-        method.probe(h).flatten(0, 1), some.labels[kept].repeat(len(h))
+        logits.flatten(0, 1), some.labels[kept].repeat(len(logits))
     )
     torch.testing.assert_close(out["log"]["train/probe_loss"], expected.detach())
     none = some._replace(labels=torch.full_like(some.labels, -1))
@@ -85,7 +85,7 @@ def test_views_of_one_size_are_one_forward(method: Method) -> None:
 
 
 def test_multicrop_probe_learns_from_whole_views_only() -> None:
-    method = MAKE["simclr"](create("resnet8_w8", 16))
+    method = MAKE["simclr"](create("resnet6_w8", 16))
     seen: list[tuple[int, ...]] = []
     method.probe.register_forward_hook(lambda _, x, __: seen.append(tuple(x[0].shape)))
     method.training_step(batch(sizes=(16, 8)), 0)
@@ -101,7 +101,7 @@ def test_class_ids_keep_unlabelled_samples_apart() -> None:
 def test_supervised_pulls_classes_together() -> None:
     """With all labels different SupCon is SimCLR; with equal ones it is not."""
     torch.manual_seed(0)
-    method = MAKE["supcon"](create("resnet8_w8", 16)).eval()
+    method = MAKE["supcon"](create("resnet6_w8", 16)).eval()
     h = torch.randn(2, 6, 32)
     apart = method.objective(h, torch.arange(6))
     z = method.projector(h.flatten(0, 1)).unflatten(0, (2, 6))
@@ -112,7 +112,7 @@ def test_supervised_pulls_classes_together() -> None:
 def test_simsiams_target_stands_still() -> None:
     """The gradient is that of a loop in which the other view's embedding is a constant."""
     torch.manual_seed(0)
-    method = MAKE["simsiam"](create("resnet8_w8", 16)).double()
+    method = MAKE["simsiam"](create("resnet6_w8", 16)).double()
     h = torch.randn(2, 6, 32, dtype=torch.float64)
     method.objective(h, torch.zeros(6, dtype=torch.long)).backward()
     ours = method.projector[0].weight.grad.clone()

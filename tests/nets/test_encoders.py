@@ -11,8 +11,8 @@ from cl.nets.heads import each_view, mlp
 @pytest.mark.parametrize(
     ("name", "size"),
     [
-        ("resnet8_w8", 16),
-        ("resnet8_w8", 32),
+        ("resnet6_w8", 16),
+        ("resnet6_w8", 32),
         ("resnet18", 32),
         ("resnet10t", 32),
         ("resnet18", 96),
@@ -43,7 +43,7 @@ def test_unknown_names_are_answered_with_a_near_one() -> None:
     with pytest.raises(ValueError, match=r"resnet188.*resnet18"):
         create("resnet188", 32)
     with pytest.raises(ValueError, match="--zero_init_residual"):
-        create("resnet8_w8", 32, zero_init_residual=True)
+        create("resnet6_w8", 32, zero_init_residual=True)
     with pytest.raises(ValueError, match="--zero_init_residual"):
         create("vit_tiny_patch16_224", 224, zero_init_residual=True)
 
