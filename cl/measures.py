@@ -1,9 +1,13 @@
 """Geometry of embeddings: do positives agree, do the rest spread, how many dimensions are used."""
 
+import math
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+from cl.precision import precise
 
 
 def embedding_std(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
@@ -15,7 +19,7 @@ def embedding_std(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     >>> round(embedding_std(torch.eye(4)).item(), 3)
     1.0
     """
-    z = F.normalize(z.float(), dim=-1)
+    z = F.normalize(precise(z), dim=-1)
     return z.std(dim=0).mean() * z.shape[-1] ** 0.5
 
 
@@ -28,10 +32,44 @@ def effective_rank(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     >>> round(effective_rank(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])).item(), 3)
     1.0
     """
-    z = z.float()
+    z = precise(z)
     values = torch.linalg.svdvals(z - z.mean(dim=0))
     p = values / values.sum().clamp(min=1e-12)
     return torch.special.entr(p).sum().exp()
+
+
+def rankme(z: Float[Tensor, "n d"], *, eps: float = 1e-7) -> Float[Tensor, ""]:
+    r"""$\exp(-\sum_k p_k \log p_k)$, p the share of each singular value plus an epsilon.
+
+    Not centred, unlike `effective_rank` (Garrido et al. 2023, https://arxiv.org/abs/2210.02885,
+    eq. 1 and 2).
+
+    >>> round(rankme(torch.eye(4)).item(), 3)
+    4.0
+    """
+    values = torch.linalg.svdvals(precise(z))
+    p = values / values.sum().clamp(min=1e-12) + eps
+    return torch.special.entr(p).sum().exp()
+
+
+def wasserstein_uniformity(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+    r"""Distance of the normalised embeddings' normal distribution from the uniform one's.
+
+    $\sqrt{\lVert \mu \rVert^2 + 1 + \mathrm{tr}\,\Sigma - 2 d^{-1/2}\,\mathrm{tr}\,\Sigma^{1/2}}$
+    with the biased covariance and d the embeddings' dimension (Fang et al. 2024,
+    https://arxiv.org/abs/2403.00642, eq. 7). 0 is uniform, more is less so; unlike `uniformity` it
+    sees dimensions that have collapsed.
+
+    One point: mu has length 1 and the covariance is zero, so the root of 2.
+
+    >>> round(wasserstein_uniformity(torch.ones(3, 2)).item(), 4)
+    1.4142
+    """
+    z = F.normalize(precise(z), dim=-1)
+    mean = z.mean(dim=0)
+    deviations = torch.linalg.svdvals(z - mean) / len(z) ** 0.5  # of the covariance's directions
+    squared = mean.square().sum() + 1 + deviations.square().sum()
+    return (squared - 2 * deviations.sum() / z.shape[1] ** 0.5).clamp(min=0).sqrt()
 
 
 def alignment(z: Float[Tensor, "v n d"], *, alpha: float = 2.0) -> Float[Tensor, ""]:
@@ -42,7 +80,7 @@ def alignment(z: Float[Tensor, "v n d"], *, alpha: float = 2.0) -> Float[Tensor,
     >>> alignment(torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])).item()
     2.0
     """
-    z = F.normalize(z.float(), dim=-1)
+    z = F.normalize(precise(z), dim=-1)
     return (z[0] - z[1]).square().sum(dim=-1).pow(alpha / 2).mean()
 
 
@@ -54,7 +92,6 @@ def uniformity(z: Float[Tensor, "n d"], *, t: float = 2.0) -> Float[Tensor, ""]:
     >>> uniformity(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])).item()
     -8.0
     """
-    z = F.normalize(z.float(), dim=-1)
-    return torch.pdist(z).square().mul(-t).logsumexp(dim=0) - torch.log(
-        torch.tensor(len(z) * (len(z) - 1) / 2, device=z.device)
-    )
+    z = F.normalize(precise(z), dim=-1)
+    pairs = len(z) * (len(z) - 1) / 2
+    return torch.pdist(z).square().mul(-t).logsumexp(dim=0) - math.log(pairs)

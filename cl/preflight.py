@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from torch import Tensor, nn
 
@@ -19,19 +20,19 @@ def activations(encoder: nn.Module, sizes: list[int]) -> int:
         sizes: side of the images in pixels, one for each view of a sample.
     """
     twin = copy.deepcopy(encoder).to("meta")
-    weights = {id(t) for t in (*twin.parameters(), *twin.buffers())}
-    kept = 0
+    kept: dict[int, int] = {}  # bytes by storage: two layers may keep one tensor, or a view of it
 
     def pack(t: Tensor) -> Tensor:
-        nonlocal kept
-        if id(t) not in weights:
-            kept += t.numel() * t.element_size()
+        storage = t.untyped_storage()
+        kept[storage._cdata] = storage.nbytes()
         return t
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        for size in sizes:
-            twin(torch.empty(2, 3, size, size, device="meta"))
-    return kept // 2
+        graphs = [twin(torch.empty(2, 3, size, size, device="meta")) for size in sizes]
+    for weight in (*twin.parameters(), *twin.buffers()):
+        kept.pop(weight.untyped_storage()._cdata, None)
+    del graphs  # until here, so that no storage's address was another's before
+    return sum(kept.values()) // 2
 
 
 def memory(
@@ -52,23 +53,36 @@ def memory(
 
 def show(title: str, rows: Mapping[str, object], console: Console) -> None:
     """Print the table."""
-    table = Table(title=title, show_header=False, title_justify="left", title_style="bold")
+    table = Table(title=escape(title), show_header=False, title_justify="left", title_style="bold")
     table.add_column()
     table.add_column(overflow="fold")
     for name, value in rows.items():
-        table.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
+        table.add_row(name, f"{value:,}" if isinstance(value, int) else escape(str(value)))
     console.print(table)
+
+
+# Which embeddings of other samples are pushed: those of the anchor's view, of the others, or all.
+OF_OWN_VIEW = ("dhel", "kcl", "mv_dhel")
+OF_OTHER_VIEWS = ("clip", "info_nce", "info_nce_angle", "mnrl", "relic", "sigmoid")
+OF_ALL_VIEWS = (
+    "nt_xent",
+    "supcon",
+    "dcl",
+    "dcl_symmetric",
+    "dclw",
+    "hcl",
+    "debiased",
+    "mv_infonce",
+)
 
 
 def negatives(loss: str, batch: int, views: int) -> str:
     """How many embeddings a loss pushes an anchor away from."""
-    known = {
-        "nt_xent": views * (batch - 1),
-        "info_nce": (views - 1) * (batch - 1),
-        "dcl": views * (batch - 1),
-        "dcl_symmetric": views * (batch - 1),
-        "dhel": batch - 1,
+    each = {
+        **dict.fromkeys(OF_OWN_VIEW, 1),
+        **dict.fromkeys(OF_OTHER_VIEWS, views - 1),
+        **dict.fromkeys(OF_ALL_VIEWS, views),
     }
-    return (
-        f"{known[loss]:,} of other samples" if loss in known else "none: this loss pushes no pairs"
-    )
+    if loss not in each:
+        return "none: this loss pushes no pairs"
+    return f"{each[loss] * (batch - 1):,} of other samples"

@@ -11,7 +11,6 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 from cl import checkpoints
 
 CONFIG, METRICS, RESULT = "config.json", "metrics.csv", "result.json"
-LAUNCHED = ("TORCHELASTIC_RUN_ID", "SLURM_PROCID")  # processes that Lightning did not start itself
 
 
 def new_id(given: str | None) -> str:
@@ -24,11 +23,21 @@ def new_id(given: str | None) -> str:
     """
     if given:
         return given
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and any(name in os.environ for name in LAUNCHED):
+    if "CL_RUN_ID" not in os.environ and launched() > 1:
         raise ValueError("--run_id: needed under torchrun and SLURM, so that all write one run")
     letters = string.ascii_lowercase + string.digits
     made = "".join(secrets.choice(letters) for _ in range(8))
     return os.environ.setdefault("CL_RUN_ID", made)
+
+
+def launched() -> int:
+    """How many processes of this run torchrun or SLURM started."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return int(os.environ.get("WORLD_SIZE", "1"))
+    interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")  # Lightning's rule
+    if "SLURM_PROCID" in os.environ and not interactive:
+        return int(os.environ.get("SLURM_NTASKS", "1"))
+    return 1
 
 
 def other_rank() -> bool:

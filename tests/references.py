@@ -1,22 +1,45 @@
 """Oracles: the formulas as loops over anchors, in float64, without any of the engine's ideas."""
 
+import math
+from collections.abc import Callable
+from itertools import combinations, permutations
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 PUSHED = {  # of anchor (view v, sample i, id a) and candidate (view w, sample j, id b)
     "nt_xent": lambda v, i, a, w, j, b: (v, i) != (w, j),
+    "supcon": lambda v, i, a, w, j, b: (v, i) != (w, j),
     "info_nce": lambda v, i, a, w, j, b: v != w,
+    "clip": lambda v, i, a, w, j, b: v != w,
     "dcl": lambda v, i, a, w, j, b: a != b,
     "dcl_symmetric": lambda v, i, a, w, j, b: a != b,
     "dhel": lambda v, i, a, w, j, b: v == w and a != b,
 }
 
 
+def unit(z: Tensor) -> Tensor:
+    return z / z.norm(dim=-1, keepdim=True).clamp(min=1e-12)
+
+
+def names_of(z: Tensor, ids: Tensor | None) -> list[int]:
+    return list(range(z.shape[1])) if ids is None else ids.tolist()
+
+
+def lse(terms: list[Tensor]) -> Tensor:
+    return torch.stack(terms).logsumexp(0)
+
+
+def mean(terms: list[Tensor]) -> Tensor:
+    return torch.stack(terms).mean()
+
+
 def pairwise(name: str, z: Tensor, ids: Tensor | None, temperature: Tensor) -> Tensor:
     """Mean over anchors of -mean positive similarity + log-sum-exp of the pushed ones."""
     views, n, _ = z.shape
-    z = z / z.norm(dim=-1, keepdim=True).clamp(min=1e-12)
-    names = list(range(n)) if ids is None else ids.tolist()
+    z, names = unit(z), names_of(z, ids)
     losses = []
     for v in range(1 if name == "dcl" else views):
         for i in range(n):
@@ -30,13 +53,168 @@ def pairwise(name: str, z: Tensor, ids: Tensor | None, temperature: Tensor) -> T
                         push.append(s)
             loss = 0 * z.sum()
             if pull:
-                loss = loss - torch.stack(pull).mean()
-                loss = loss + (torch.stack(push).logsumexp(0) if push else 0)
+                loss = loss - mean(pull)
+                loss = loss + (lse(push) if push else 0)
             losses.append(loss)
-    return torch.stack(losses).mean()
+    return mean(losses)
 
 
-def barlow_twins(z: Tensor, lamb: float) -> Tensor:
+def dclw(z: Tensor, ids: Tensor | None, t: Tensor) -> Tensor:
+    """The first view's anchors, their positives weighted by how far the batch's agree."""
+    z, names, n = unit(z), names_of(z, ids), z.shape[1]
+    agree, pushes = [], []
+    for i in range(n):
+        same = [(w, j) for w in range(len(z)) for j in range(n) if names[i] == names[j]]
+        alike = [(z[0, i] * z[w, j]).sum() for w, j in same if (w, j) != (0, i)]
+        agree.append(mean(alike) if alike else 0 * z.sum())
+        push = [(z[0, i] * x).sum() / t for v in z for j, x in enumerate(v) if names[i] != names[j]]
+        pushes.append((lse(push) if push else 0 * z.sum(), bool(alike)))
+    share = torch.stack(agree).detach().div(0.5).exp()
+    weights = 2 - share / share.mean()
+    each = [p - w * a / t for (p, _), w, a in zip(pushes, weights, agree, strict=True)]
+    return mean([x if some else 0 * x for x, (_, some) in zip(each, pushes, strict=True)])
+
+
+def mv_infonce(z: Tensor, _: Tensor | None, t: Tensor) -> Tensor:
+    z, each = unit(z), []
+    for i in range(z.shape[1]):
+        around = [
+            (z[k, i] * z[w, j]).sum() / t
+            for k in range(len(z))
+            for w in range(len(z))
+            for j in range(z.shape[1])
+            if (w, j) != (k, i)
+        ]
+        own = [(z[k, i] * z[w, i]).sum() / t for k, w in permutations(range(len(z)), 2)]
+        each.append(lse(around) - lse(own))
+    return mean(each)
+
+
+def mv_dhel(z: Tensor, ids: Tensor | None, t: Tensor) -> Tensor:
+    z, names, each = unit(z), names_of(z, ids), []
+    for i in range(z.shape[1]):
+        loss = -lse([(z[k, i] * z[w, i]).sum() / t for k, w in combinations(range(len(z)), 2)])
+        for v in z:
+            push = [(v[i] * x).sum() / t for j, x in enumerate(v) if names[i] != names[j]]
+            loss = loss + (lse(push) if push else 0)
+        each.append(loss)
+    return mean(each)
+
+
+def info_nce_angle(z: Tensor, ids: Tensor | None, t: Tensor) -> Tensor:
+    z, names, each = unit(z), names_of(z, ids), []
+    for i in range(z.shape[1]):
+        push = [
+            (z[0, i] * x).sum() / t for v in z[1:] for j, x in enumerate(v) if names[i] != names[j]
+        ]
+        for v in z[1:]:
+            angle = (z[0, i] * v[i]).sum().acos()
+            positive = (angle + math.radians(10)).cos() / t
+            each.append(lse([positive, *push]) - positive)
+    return mean(each)
+
+
+def hcl(z: Tensor, ids: Tensor | None, t: Tensor, beta: float = 1.0) -> Tensor:
+    """As the paper writes it, exponentials and all, over each pair of views."""
+    z, names, each = unit(z), names_of(z, ids), []
+    for pair in combinations(z, 2):
+        for v, other in permutations(pair):
+            for i in range(len(v)):
+                p = ((v[i] * other[i]).sum() / t).exp()
+                negatives = [
+                    ((v[i] * x).sum() / t).exp()
+                    for w in pair
+                    for j, x in enumerate(w)
+                    if names[i] != names[j]
+                ]
+                if not negatives:
+                    each.append(0 * p)
+                    continue
+                x, k = torch.stack(negatives), len(negatives)
+                hard = k * (x ** (1 + beta)).sum() / (x**beta).sum()
+                ng = torch.maximum((hard - 0.1 * k * p) / 0.9, k * (-1 / t).exp())
+                each.append(-(p / (p + ng)).log())
+    return mean(each)
+
+
+def debiased(z: Tensor, ids: Tensor | None, t: Tensor) -> Tensor:
+    return hcl(z, ids, t, beta=0.0)
+
+
+def kcl(z: Tensor, ids: Tensor | None, _: Tensor) -> Tensor:
+    z, names = unit(z), names_of(z, ids)
+    near = [(-2 * (u - v).square().sum(-1)).exp() for u, v in combinations(z, 2)]
+    far = [
+        (-2 * (v[i] - v[j]).square().sum()).exp()
+        for v in z
+        for i, j in permutations(range(len(v)), 2)
+        if names[i] != names[j]
+    ]
+    return 2 * (16 * (mean(far) if far else 0) - mean(near))
+
+
+def mnrl(z: Tensor, ids: Tensor | None, t: Tensor) -> Tensor:
+    z, names, each = unit(z), names_of(z, ids), []
+    for i in range(z.shape[1]):
+        push = [
+            (z[0, i] * x).sum() / t
+            for v in z[1:]
+            for j, x in enumerate(v)
+            if i == j or names[i] != names[j]
+        ]
+        each.append(lse(push) - (z[0, i] * z[1, i]).sum() / t)
+    return mean(each)
+
+
+def invariance(logits: Tensor) -> Tensor:
+    """Mean over i of KL between the softmax of column i and of row i."""
+    return mean(
+        [
+            F.kl_div(row.log_softmax(0), column.log_softmax(0), reduction="sum", log_target=True)
+            for row, column in zip(logits, logits.T, strict=True)
+        ]
+    )
+
+
+def relic(z: Tensor, ids: Tensor | None, t: Tensor, alpha: float = 0.5) -> Tensor:
+    z, names, losses = unit(z), names_of(z, ids), []
+    for u, v in permutations(z, 2):
+        logits = u @ v.T / t
+        each = []
+        for i in range(len(u)):
+            pull = [logits[i, j] for j in range(len(v)) if names[i] == names[j]]
+            each.append(logits[i].logsumexp(0) - mean(pull))
+        losses.append(mean(each) + alpha * invariance(logits))
+    return mean(losses)
+
+
+def sigmoid(
+    z: Tensor, ids: Tensor | None, t: Tensor, alpha: float = 0.0, gamma: float = 0
+) -> Tensor:
+    z, names, losses = unit(z), names_of(z, ids), []
+    for u, v in permutations(z, 2):
+        logits, total = u @ v.T / t - 10, 0 * z.sum()
+        for i in range(len(u)):
+            for j in range(len(v)):
+                p = (logits[i, j] * (1 if names[i] == names[j] else -1)).sigmoid()
+                total = total - (1 - p) ** gamma * p.log()
+        losses.append(total / len(u) + alpha * invariance(logits))
+    return mean(losses)
+
+
+def vicreg(z: Tensor, _: Tensor | None, __: Any) -> Tensor:
+    losses, n, d = [], z.shape[1], z.shape[2]
+    for pair in combinations(z, 2):
+        loss = 25 * (pair[0] - pair[1]).square().mean()
+        for x in pair:
+            c = torch.cov(x.T).reshape(d, d) if n > 1 else 0 * torch.eye(d, dtype=x.dtype)
+            loss = loss + 12.5 * F.relu(1 - (c.diagonal() + 1e-4).sqrt()).mean()
+            loss = loss + (c.square().sum() - c.diagonal().square().sum()) / d
+        losses.append(loss)
+    return mean(losses)
+
+
+def barlow_twins(z: Tensor, _: Tensor | None, __: Any, lamb: float = 5e-3) -> Tensor:
     """The double sum over dimensions of the cross-correlation of standardised views."""
     u, v = ((x - x.mean(0)) / (x.var(0, unbiased=False) + 1e-5).sqrt() for x in z)
     loss = 0 * z.sum()
@@ -45,3 +223,16 @@ def barlow_twins(z: Tensor, lamb: float) -> Tensor:
             c = (u[:, i] * v[:, j]).mean()
             loss = loss + ((1 - c) ** 2 if i == j else lamb * c**2)
     return loss
+
+
+def of_pushed(name: str) -> Callable[[Tensor, Tensor | None, Tensor], Tensor]:
+    return lambda z, ids, t: pairwise(name, z, ids, t)
+
+
+ORACLES: dict[str, Callable[[Tensor, Tensor | None, Tensor], Tensor]] = {
+    **{name: of_pushed(name) for name in PUSHED},
+    **{
+        f.__name__: f for f in (dclw, mv_infonce, mv_dhel, info_nce_angle, hcl, debiased, kcl, mnrl)
+    },
+    **{f.__name__: f for f in (relic, sigmoid, vicreg, barlow_twins)},
+}

@@ -113,7 +113,14 @@ PRETRAIN_FLAGS = """
     --no-no_lr_scheduler_for_pred_head --classifier_lr
     --on_collapse --baseline --no-baseline
 """
-LOSS_FLAGS = "--temperature --lamb"
+LOSS_FLAGS = """
+    --temperature --lamb --scale_loss --unbiased --no-unbiased --sigma --symmetric
+    --no-symmetric --through_weights --no-through_weights --tau_plus --both_energies
+    --no-both_energies --beta --margin --kernel --t --gamma --log_energy_factor
+    --joint --no-joint --global_views --alpha --bias --threshold
+    --positives --base_temperature --skip_empty --no-skip_empty --invariance --variance
+    --covariance --variance_sum --no-variance_sum
+"""
 LINEAR_FLAGS = "--pretrained_feature_extractor"
 
 

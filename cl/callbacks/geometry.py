@@ -15,6 +15,8 @@ from cl.knn import knn
 from cl.logs import MONITORS
 from cl.nets.heads import each_view
 
+ENOUGH = 16  # embeddings, fewer of which have no rank to speak of
+
 
 class Geometry(Callback):
     """Each epoch: kNN on the validation set, and whether the embeddings still fill their space.
@@ -38,11 +40,12 @@ class Geometry(Callback):
         self.warned = False
 
     def state_dict(self) -> dict[str, Any]:
-        """The bank of this process, so that a resumed epoch finds the same neighbours."""
-        return {"known": self.known}
+        """The banks of all processes, so that a resumed epoch finds the same neighbours."""
+        return {"known": distributed.gather_objects(self.known)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.known = [(h, labels) for h, labels in state_dict["known"]]
+        banks = state_dict["known"]
+        self.known = [tuple(pair) for pair in banks[distributed.rank() % len(banks)]]
 
     def on_train_batch_end(
         self,
@@ -53,7 +56,7 @@ class Geometry(Callback):
         batch_idx: int,
     ) -> None:
         self.last = outputs["h"]
-        self.known.append((outputs["h"][0], batch.labels))
+        self.known.append((outputs["h"][0].clone(), batch.labels))
         share = -(-self.bank // distributed.world_size())
         while sum(len(y) for _, y in self.known[1:]) >= share:
             self.known.pop(0)
@@ -94,6 +97,8 @@ class Geometry(Callback):
         z = each_view(pl_module.projector, self.last).float()  # pyright: ignore[reportArgumentType]
         pl_module.train()
         z, _ = distributed.gather(z)
+        if not z.isfinite().all():
+            raise Stop(f"step {trainer.global_step}: embeddings are not finite; a lower --lr?", 4)
         values = (
             measures.embedding_std(z[0]),
             measures.effective_rank(z[0]),
@@ -103,7 +108,7 @@ class Geometry(Callback):
         for name, value in zip(MONITORS, values, strict=True):
             pl_module.log(name, value, logger=False)
         std, rank = float(values[0]), float(values[1])
-        if std >= 0.05 and rank >= 1.5:
+        if (std >= 0.05 and rank >= 1.5) or len(z[0]) < ENOUGH:
             return
         what = (
             f"COLLAPSED at step {trainer.global_step}: embedding std {std:.4f} (1 fills the "

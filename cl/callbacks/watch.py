@@ -31,10 +31,13 @@ class Watch(Callback):
     def state_dict(self) -> dict[str, Any]:
         """The sums of the epoch so far: a resumed epoch's row is the uninterrupted one's."""
         both = {"sums": self.sums, "epoch_sums": self.epoch_sums}
-        return {name: {k: torch.as_tensor(v) for k, v in s.items()} for name, s in both.items()}
+        own = {name: {k: torch.as_tensor(v) for k, v in s.items()} for name, s in both.items()}
+        return {"ranks": distributed.gather_objects(own)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.sums, self.epoch_sums = (dict(state_dict[k]) for k in ("sums", "epoch_sums"))
+        ranks = state_dict["ranks"]
+        own = ranks[distributed.rank() % len(ranks)]
+        self.sums, self.epoch_sums = (dict(own[k]) for k in ("sums", "epoch_sums"))
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.since = time.perf_counter()

@@ -14,7 +14,6 @@ TYPES: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str}
 KNOWN: dict[str, dict[str, Any]] = {  # of parameters by name, whatever the loss says of them
     "temperature": {"help": "what similarities are divided by", "above": 0},
     "lamb": {"help": "weight of the correlations between dimensions", "low": 0},
-    "eps": {"low": 0},
 }
 OF_METHOD = {"barlow_twins": "barlow_twins", "simsiam": "cosine"}  # the others have --loss
 
@@ -24,7 +23,7 @@ class Loss:
     """What the source of a loss says of it.
 
     Args:
-        pairwise: it is called with `(z, ids, rows)`, as `--loss` needs it.
+        pairwise: it can be called with `(z, ids, rows)`, as `--loss` needs it.
         settings: its keyword-only parameters by name.
     """
 
@@ -40,7 +39,7 @@ def losses() -> dict[str, Loss]:
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.FunctionDef) and node.name == file.stem:
                 arguments = [a.arg for a in (*node.args.posonlyargs, *node.args.args)]
-                found[file.stem] = Loss(arguments == ["z", "ids", "rows"], parameters(node))
+                found[file.stem] = Loss(arguments[:3] == ["z", "ids", "rows"], parameters(node))
     return found
 
 
@@ -98,9 +97,9 @@ def pairwise() -> list[str]:
 
 
 def all_settings() -> dict[str, dict[str, Setting]]:
-    """For each name of a loss's setting, the losses that have it."""
+    """For each name of a loss's setting, the losses that have it and that a run can have."""
     by_name: dict[str, dict[str, Setting]] = {}
-    for loss, about in losses().items():
-        for name, setting in about.settings.items():
+    for loss in sorted({*pairwise(), *OF_METHOD.values()}):
+        for name, setting in losses()[loss].settings.items():
             by_name.setdefault(name, {})[loss] = setting
     return by_name

@@ -79,9 +79,13 @@ def stored(file: Path) -> Features | None:
     labels = file.with_suffix(".labels.npy")
     if not (file.exists() and labels.exists()):
         return None
+    try:
+        h, known = np.load(file, mmap_mode="r"), np.load(labels)
+    except (OSError, ValueError, EOFError):  # cut short by a full disk or a crash
+        return None
     with warnings.catch_warnings():  # that the map is not writable is the point of it
         warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(np.load(file, mmap_mode="r")), torch.from_numpy(np.load(labels))
+        return torch.from_numpy(h), torch.from_numpy(known)
 
 
 def store(file: Path, features: Features) -> None:

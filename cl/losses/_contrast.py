@@ -1,158 +1,225 @@
-r"""What NT-Xent, InfoNCE, DCL, DHEL and SupCon share: pull positives, push a chosen set of pairs.
+r"""What the softmax losses share: pull positives, push a chosen set of pairs.
 
 The similarities are computed a block at a time, reduced to one log-sum-exp an anchor, thrown away,
 and computed again in the backward: memory is $O(B d)$ and one block, never $B^2$. Where anchors and
 candidates are the same embeddings, a block above the diagonal serves its rows and its columns.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, reduce
+from einops import einsum, rearrange, reduce
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-BLOCK = 1024  # anchors and candidates of a block: 4 MB in float32, which caches keep
-Rows = slice  # the samples that are this process's anchors
-ALL: Rows = slice(None)
+from cl.losses._pairs import ALL, Plan, Rows, Rule, groups
+from cl.precision import precise
 
-
-@dataclass(frozen=True)
-class Group:
-    """Rows of the embeddings in which anchors or candidates of a block lie, and what they are."""
-
-    place: Int[Tensor, " m"]  # of the embedding among all
-    view: Int[Tensor, " m"]
-    id: Int[Tensor, " m"]  # of the sample, or its class
-    views: tuple[int, int]  # first and last view in it
-    samples: tuple[int, int]  # first and last sample in it
-    unique: bool  # whether every sample has an id of its own
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """What the anchors and the candidates of a block are to each other; evaluated when asked.
-
-    Where the whole block has one answer, it is a tensor without axes and costs nothing.
-    """
-
-    a: Group
-    c: Group
-
-    def whole(self, answer: bool) -> Bool[Tensor, ""]:
-        return torch.tensor(answer)
-
-    @cached_property
-    def itself(self) -> Bool[Tensor, "..."]:
-        """The very same embedding."""
-        if self.disjoint or self.a.views[1] < self.c.views[0] or self.c.views[1] < self.a.views[0]:
-            return self.whole(False)
-        return rearrange(self.a.place, "a -> a 1") == self.c.place
-
-    @cached_property
-    def same_view(self) -> Bool[Tensor, "..."]:
-        """Both from the same view, or tower."""
-        if self.a.views[0] == self.a.views[1] and self.c.views[0] == self.c.views[1]:
-            return self.whole(self.a.views == self.c.views)
-        return rearrange(self.a.view, "a -> a 1") == self.c.view
-
-    @cached_property
-    def same_id(self) -> Bool[Tensor, "..."]:
-        """Both from the same sample, or of the same class."""
-        if self.a.unique and self.disjoint:
-            return self.whole(False)
-        return rearrange(self.a.id, "a -> a 1") == self.c.id
-
-    @property
-    def disjoint(self) -> bool:
-        """No sample is in both."""
-        return self.a.samples[1] < self.c.samples[0] or self.c.samples[1] < self.a.samples[0]
-
-
-Rule = Callable[[Pairs], Bool[Tensor, "..."]]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Which blocks there are: groups of anchors, groups of candidates, and whether they mirror."""
-
-    anchors: list[tuple[slice, Group]]
-    candidates: list[tuple[slice, Group]]
-    pushed: Rule
-    mirrored: bool
-
-    def blocks(self) -> Iterator[tuple[slice, slice, Bool[Tensor, "..."], bool]]:
-        """Anchors, candidates, the pushed pairs, and whether the mirror image counts as well."""
-        for i, (a, own) in enumerate(self.anchors):
-            for j, (c, other) in enumerate(self.candidates):
-                if self.mirrored and j < i:
-                    continue
-                pushed = self.pushed(Pairs(own, other))
-                if pushed.ndim or bool(pushed):
-                    yield a, c, pushed, self.mirrored and j > i
+CPU_BLOCK, GPU_BLOCK = 1024, 4096  # anchors and candidates of a block: 4 MB, which caches keep
+STEEP = 40.0  # up to this scale exp(similarity) and its sums stay well inside float32
 
 
 class LogSumExp(torch.autograd.Function):
-    """Row log-sum-exp of `scale * q @ k.T` over the pushed pairs; -inf for a row without any."""
+    """Row log-sum-exp of `scale * q @ k.T` over the chosen pairs; -inf for a row without any.
+
+    With unit vectors and a scale that is not `steep` no exponential overflows and no sum vanishes,
+    so no maximum is taken. A problem of one block keeps it for the backward.
+    """
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, scale: Tensor, plan: Plan) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, scale: Tensor, plan: Plan, steep: bool) -> Tensor:
+        sum_ = q.new_zeros(len(q))
         top = q.new_full((len(q),), -torch.inf)  # the running maximum, and the sum relative to it
-        sum_ = torch.zeros_like(top)
+        scaled, x = q * scale, None
 
-        def take(rows: slice, x: Tensor, dim: int) -> None:
-            higher = torch.maximum(top[rows], x.amax(dim))
+        def take(at: slice, x: Tensor, dim: int) -> None:
+            higher = torch.maximum(top[at], x.amax(dim))
             safe = higher.masked_fill(higher == -torch.inf, 0.0)
             fresh = (x - safe.unsqueeze(dim)).exp_().sum(dim)
-            sum_[rows] = sum_[rows] * (top[rows] - safe).exp() + fresh
-            top[rows] = higher
+            sum_[at] = sum_[at] * (top[at] - safe).exp() + fresh
+            top[at] = higher
 
-        with torch.autocast(q.device.type, enabled=False):
-            scaled = q * scale
-            for a, c, pushed, mirror in plan.blocks():
-                x = similarities(scaled[a], k[c], pushed)
+        for pairs, chosen, mirror in plan.blocks():
+            a, c = pairs.a.at, pairs.c.at
+            x = similarities(scaled[a], k[c], chosen)
+            if steep:
                 take(a, x, 1)
                 if mirror:
                     take(c, x, 0)
-        lse = top + sum_.log()
-        ctx.save_for_backward(q, k, scale, lse)
-        ctx.plan = plan
+                continue
+            x.exp_()
+            sum_[a] += x.sum(1)
+            if mirror:
+                sum_[c] += x.sum(0)
+        lse = sum_.log() + top if steep else sum_.log()
+        only = None if steep or len(plan.anchors) * len(plan.candidates) > 1 else x
+        ctx.save_for_backward(q, k, scale, lse, only)
+        ctx.plan, ctx.steep = plan, steep
         return lse
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        (g,) = grad_outputs
-        q, k, scale, lse = ctx.saved_tensors
-        dq, dk = torch.zeros_like(q), torch.zeros_like(k)
+        q, k, scale, lse, only = ctx.saved_tensors
+        g = grad_outputs[0].masked_fill(lse == -torch.inf, 0.0)
         lse = lse.masked_fill(lse == -torch.inf, 0.0)
-        with torch.autocast(q.device.type, enabled=False):
-            scaled = q * scale
-            for a, c, pushed, mirror in ctx.plan.blocks():
-                x = similarities(scaled[a], k[c], pushed)
-                own = rearrange(lse[a], "a -> a 1"), rearrange(g[a], "a -> a 1")
-                if (
-                    mirror
-                ):  # x_ij = x_ji: the candidate is an anchor too, and the anchor its candidate
-                    weight = (x - lse[c]).exp_().mul_(g[c])
-                    weight += x.sub_(own[0]).exp_().mul_(own[1])
-                else:
-                    weight = x.sub_(own[0]).exp_().mul_(own[1])
-                dq[a].addmm_(weight, k[c])
-                dk[c].addmm_(weight.T, q[a])
+        share = g if ctx.steep else g * (-lse).exp()
+        dq, dk, scaled = torch.zeros_like(q), torch.zeros_like(k), q * scale
+        for pairs, chosen, mirror in ctx.plan.blocks():
+            a, c = pairs.a.at, pairs.c.at
+            x = similarities(scaled[a], k[c], chosen) if only is None else only
+            if ctx.steep:
+                weight = (x - lse[a].unsqueeze(1)).exp_().mul_(share[a].unsqueeze(1))
+                if mirror:  # x_ij = x_ji: the candidate is an anchor too, the anchor its candidate
+                    weight += x.sub_(lse[c]).exp_().mul_(share[c])
+            else:
+                row = share[a].unsqueeze(1)
+                weight = (x if only is not None else x.exp_()) * (row + share[c] if mirror else row)
+            dq[a].addmm_(weight, k[c])
+            dk[c].addmm_(weight.T, q[a])
         # The mirror image's shares stand where the block's own do: q and k are the same rows there.
         dscale = (dq * q).sum() if ctx.needs_input_grad[2] else None
-        return dq * scale, dk * scale, dscale, None
+        return dq * scale, dk * scale, dscale, None, None
 
 
 def similarities(
-    q: Float[Tensor, "a d"], k: Float[Tensor, "c d"], pushed: Bool[Tensor, "..."]
+    q: Float[Tensor, "a d"], k: Float[Tensor, "c d"], chosen: Bool[Tensor, "..."]
 ) -> Float[Tensor, "a c"]:
     x = q @ k.T
-    return x.masked_fill_(~pushed, -torch.inf) if pushed.ndim else x
+    return x.masked_fill_(~chosen, -torch.inf) if chosen.ndim else x
+
+
+@dataclass(frozen=True)
+class Scene:
+    """The normalised embeddings of a loss: which are anchors, which candidates, which belong.
+
+    Everything that it gives back has a number for each anchor, `(v r)`.
+    """
+
+    z: Float[Tensor, "v n d"]
+    scale: Float[Tensor, ""]
+    classes: Int[Tensor, " n"]
+    unique: bool  # whether every sample is a class of its own
+    anchors: tuple[range, range]  # their views and samples
+    candidates: tuple[range, range]
+    block: int
+
+    @property
+    def q(self) -> Float[Tensor, "a d"]:
+        return rearrange(part(self.z, self.anchors), "v r d -> (v r) d")
+
+    @property
+    def k(self) -> Float[Tensor, "c d"]:
+        return rearrange(part(self.z, self.candidates), "v n d -> (v n) d")
+
+    def plan(self, chosen: Rule, *, mirrored: bool = True) -> Plan:
+        """The blocks of pairs that a rule, symmetric in its two, chooses."""
+        mirrored = mirrored and self.anchors == self.candidates
+        both = [
+            groups(views, samples, self.classes, self.unique, self.block)
+            for views, samples in (self.anchors, self.candidates)[: 1 if mirrored else 2]
+        ]
+        return Plan(both[0], both[-1], chosen, mirrored)
+
+    def log_sum_exp(self, chosen: Rule, power: float = 1.0) -> Float[Tensor, "v r"]:
+        r"""$\log \sum_j e^{power \cdot s_{ij}}$ over the chosen j; -inf where there are none."""
+        scale = self.scale * power
+        steep = bool(scale.detach().abs() > STEEP)
+        lse = LogSumExp.apply(self.q, self.k, scale, self.plan(chosen), steep)
+        assert isinstance(lse, Tensor)
+        return rearrange(lse, "(v r) -> v r", v=len(self.anchors[0]))
+
+    def positives(self) -> tuple[Float[Tensor, "v r"], Int[Tensor, "v r"]]:
+        """Mean similarity of each anchor to its positives, and how many they are.
+
+        The mean needs no pairs: it is the similarity to the positives' mean.
+        """
+        views, samples = self.anchors
+        own = self.classes[samples.start : samples.stop]
+        seen = self.candidates[0]
+        sums = reduce(self.z[seen.start : seen.stop], "v n d -> n d", "sum")
+        group = torch.zeros_like(sums).index_add(0, self.classes, sums)[own]
+        is_one = torch.tensor([view in seen for view in views], device=own.device)
+        is_one = rearrange(is_one, "v -> v 1")
+        number = len(seen) * self.sizes()[own] - is_one.long()
+        anchors = part(self.z, self.anchors)
+        others = group - anchors * is_one.unsqueeze(-1)
+        mean = (anchors * others).sum(dim=-1) * self.scale / number.clamp(min=1)
+        return mean, number
+
+    def sizes(self) -> Int[Tensor, " n"]:
+        """How many samples each class has."""
+        return torch.bincount(self.classes, minlength=self.z.shape[1])
+
+    def swapped(self) -> "Scene":
+        """Of two views, the second's samples as anchors and the first's as candidates."""
+        return replace(
+            self,
+            anchors=(self.candidates[0], self.anchors[1]),
+            candidates=(self.anchors[0], self.candidates[1]),
+        )
+
+    def everyone(self) -> "Scene":
+        """The same with all samples as anchors, not only this process's."""
+        return replace(self, anchors=(self.anchors[0], range(self.z.shape[1])))
+
+    def between_views(self) -> Float[Tensor, "v w r"]:
+        """Cosines of each anchor with the candidates of its own sample."""
+        own = part(self.z, (self.candidates[0], self.anchors[1]))
+        return einsum(part(self.z, self.anchors), own, "v r d, w r d -> v w r")
+
+    def own_positives(self) -> Float[Tensor, "v w r"]:
+        """Similarities of each anchor to its sample's other views; -inf to itself."""
+        if len(self.anchors[0]) < 2:
+            raise ValueError("this loss needs two views of each sample, or more; got one")
+        return (self.between_views() * self.scale).masked_fill(~self.other_views(), -torch.inf)
+
+    def other_views(self) -> Bool[Tensor, "v w 1"]:
+        """Which of `between_views` are of two embeddings."""
+        anchors, candidates = self.anchors[0], self.candidates[0]
+        different = [[v != w for w in candidates] for v in anchors]
+        return rearrange(torch.tensor(different, device=self.z.device), "v w -> v w 1")
+
+
+def part(z: Float[Tensor, "v n d"], of: tuple[range, range]) -> Float[Tensor, "w r d"]:
+    views, samples = of
+    return z[views.start : views.stop, samples.start : samples.stop]
+
+
+def scene(
+    z: Float[Tensor, "v n d"],
+    ids: Int[Tensor, " n"] | None,
+    rows: Rows,
+    temperature: float | Float[Tensor, ""],
+    *,
+    anchor_views: slice = ALL,
+    candidate_views: slice = ALL,
+    block: int | None = None,
+) -> Scene:
+    """Normalise embeddings, in float32 at least, and say who is compared with whom.
+
+    Args:
+        z: embeddings of every view of every sample, of any length.
+        ids: samples with equal ids are positives; by default each sample is its own.
+        rows: the samples that are this process's anchors; all of `z` are candidates.
+        temperature: a number, or a tensor that learns.
+        anchor_views: the views that are anchors, consecutive; all by default.
+        candidate_views: the views that are candidates, consecutive; all by default.
+        block: anchors and candidates computed with at once; what caches keep, by default.
+    """
+    v, n, _ = z.shape
+    z = F.normalize(precise(z), dim=-1)
+    sample = torch.arange(n, device=z.device)
+    return Scene(
+        z,
+        1 / torch.as_tensor(temperature, dtype=z.dtype, device=z.device),
+        sample if ids is None else ids.unique(return_inverse=True)[1],
+        ids is None,
+        (range(v)[anchor_views], range(n)[rows]),
+        (range(v)[candidate_views], range(n)),
+        block or (GPU_BLOCK if z.is_cuda else CPU_BLOCK),
+    )
 
 
 def contrast(
@@ -161,67 +228,31 @@ def contrast(
     rows: Rows,
     temperature: float | Float[Tensor, ""],
     pushed: Rule,
-    *,
-    anchor_views: slice = slice(None),
-    block: int = BLOCK,
+    **views_and_block: Any,
 ) -> Float[Tensor, ""]:
     r"""Mean over anchors of $\log \sum_{j \in N_i} e^{s_{ij}} - \mathrm{mean}_{j \in P_i} s_{ij}$.
 
     $s_{ij}$ is the cosine over the temperature. An anchor without positives counts as zero, one
     with an empty $N_i$ has no first term. Statistics are in float32, also under autocast; float64
-    stays.
+    stays. `scene` says what the other arguments are.
 
     Args:
-        z: embeddings of every view of every sample, of any length.
-        ids: samples with equal ids are positives; by default each sample is its own.
-        rows: the samples that are this process's anchors; all of `z` are candidates.
-        temperature: a number, or a tensor that learns.
+        z: see `scene`.
+        ids: see `scene`.
+        rows: see `scene`.
+        temperature: see `scene`.
         pushed: the pairs in the denominator, $N_i$; symmetric in anchor and candidate.
-        anchor_views: the views that are anchors; all by default.
-        block: anchors and candidates computed with at once.
+        views_and_block: `anchor_views`, `candidate_views`, `block`.
     """
-    v, n, _ = z.shape
     with torch.autocast(z.device.type, enabled=False):
-        z = F.normalize(z if z.dtype == torch.float64 else z.float(), dim=-1)
-        scale = 1 / torch.as_tensor(temperature, dtype=z.dtype, device=z.device)
-        sample = torch.arange(n, device=z.device)
-        classes = sample if ids is None else ids.unique(return_inverse=True)[1]
-        of = range(v)[anchor_views], range(n)[rows]
-        everyone = range(v), range(n)
-        anchors, candidates = (
-            groups(views, samples, n, classes, ids is None, block)
-            for views, samples in (of, everyone)
-        )
-        q = rearrange(z[anchor_views, rows], "v r d -> (v r) d")
-        k = rearrange(z, "v n d -> (v n) d")
-        mirrored = of == everyone
-        lse = LogSumExp.apply(q, k, scale, Plan(anchors, candidates, pushed, mirrored))
-        assert isinstance(lse, Tensor)
-
-        # The mean similarity to the positives needs no pairs: it is that to their mean.
-        group = torch.zeros_like(z[0]).index_add(0, classes, reduce(z, "v n d -> n d", "sum"))
-        own = torch.cat([classes[rows]] * len(of[0]))
-        positives = v * torch.bincount(classes, minlength=n)[own] - 1
-        pull = (q * (group[own] - q)).sum(dim=1) * scale / positives.clamp(min=1)
-        push = lse.masked_fill(lse == -torch.inf, 0.0)
-        return ((push - pull) * (positives > 0)).mean()
+        s = scene(z, ids, rows, temperature, **views_and_block)
+        pull, positives = s.positives()
+        return mean_of(s.log_sum_exp(pushed), pull, positives)
 
 
-def groups(
-    views: range, samples: range, n: int, classes: Int[Tensor, " n"], unique: bool, block: int
-) -> list[tuple[slice, Group]]:
-    """The rows of some views and samples in pieces: all at once if few, else within one view."""
-    if len(views) * len(samples) <= block:
-        cuts = [(views, samples)]
-    else:
-        parts = [samples[i : i + block] for i in range(0, len(samples), block)]
-        cuts = [(range(v, v + 1), part) for v in views for part in parts]
-    found, start = [], 0
-    for vs, part in cuts:
-        at = torch.arange(part.start, part.stop, device=classes.device)
-        place = torch.cat([v * n + at for v in vs])
-        span = (part.start, part.stop - 1)
-        group = Group(place, place // n, classes[place % n], (vs[0], vs[-1]), span, unique)
-        found.append((slice(start, start + len(place)), group))
-        start += len(place)
-    return found
+def mean_of(
+    push: Float[Tensor, "v r"], pull: Float[Tensor, "v r"], positives: Int[Tensor, "v r"]
+) -> Float[Tensor, ""]:
+    """Mean of push less pull; zero for an anchor without positives, no push where it is -inf."""
+    push = push.masked_fill(push == -torch.inf, 0.0)
+    return ((push - pull) * (positives > 0)).mean()

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._contrast import ALL, Rows
+from cl.losses._pairs import ALL, Rows
+from cl.precision import precise
 
 EPS = 1e-5  # of the BatchNorm in the authors' code, added to the variances
 
@@ -15,6 +16,8 @@ def barlow_twins(
     rows: Rows = ALL,
     *,
     lamb: float = 5e-3,  # the paper's section 3.1; 0.0051 in its code
+    scale_loss: float = 1.0,
+    unbiased: bool = False,
 ) -> Float[Tensor, ""]:
     r"""$\sum_i (1 - C_{ii})^2 + \lambda \sum_{i \ne j} C_{ij}^2$, C the views' cross-correlation.
 
@@ -27,6 +30,8 @@ def barlow_twins(
         ids: no part in this loss.
         rows: no part in this loss.
         lamb: $\lambda$.
+        scale_loss: the loss is times this (0.024 in the authors' code, for LARS).
+        unbiased: divide by the unbiased deviation plus the epsilon, as in the paper's listing.
 
     One dimension, two samples at -1 and 1 in both views: C = 1 but for the epsilon, the loss is 0.
 
@@ -34,10 +39,10 @@ def barlow_twins(
     0.0
     """
     with torch.autocast(z.device.type, enabled=False):
-        z = z if z.dtype == torch.float64 else z.float()
-        variance, mean = torch.var_mean(z, dim=1, keepdim=True, correction=0)
-        u, v = (z - mean) / (variance + EPS).sqrt()
+        z = precise(z)
+        variance, mean = torch.var_mean(z, dim=1, keepdim=True, correction=int(unbiased))
+        u, v = (z - mean) / (variance.sqrt() + EPS if unbiased else (variance + EPS).sqrt())
         c = u.T @ v / len(u)
         diagonal = c.diagonal()
         off = c.square().sum() - diagonal.square().sum()
-        return (1 - diagonal).square().sum() + lamb * off
+        return scale_loss * ((1 - diagonal).square().sum() + lamb * off)

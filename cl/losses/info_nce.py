@@ -11,11 +11,19 @@ def info_nce(
     ids: Int[Tensor, " n"] | None = None,
     rows: Rows = ALL,
     *,
-    temperature: float | Float[Tensor, ""] = 0.1,  # common in vision; the paper has none
+    temperature: float | Float[Tensor, ""] = 0.1,  # MoCo v1's 0.07 to SimCLR's 0.5
+    symmetric: bool = True,
 ) -> Float[Tensor, ""]:
-    r"""Mean of $-s_{ip} + \log \sum_j e^{s_{ij}}$ over the other views' j, the positive included.
+    r"""Mean of $-s_{ip} + \log \sum_j e^{s_{ij}}$, j in another view, the positive included.
 
     See `contrast` for the arguments and what happens without positives.
+
+    Args:
+        z: see `contrast`.
+        ids: see `contrast`.
+        rows: see `contrast`.
+        temperature: what similarities are divided by.
+        symmetric: every view has anchors; else only the first, as in the paper.
 
     Two samples at right angles whose two views agree, temperature 1: log(e + 1) - 1.
 
@@ -23,4 +31,5 @@ def info_nce(
     >>> round(info_nce(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
     0.3133
     """
-    return contrast(z, ids, rows, temperature, pushed=lambda p: ~p.same_view)
+    first = {} if symmetric else {"anchor_views": slice(0, 1), "candidate_views": slice(1, None)}
+    return contrast(z, ids, rows, temperature, lambda p: ~p.same_view, **first)

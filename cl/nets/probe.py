@@ -47,7 +47,7 @@ class Standardize(nn.Module):
     def forward(self, h: Float[Tensor, "v n d"]) -> Float[Tensor, "v n d"]:
         mean, variance = self.mean, self.variance
         if self.training:
-            mean, variance = moments(h.detach().float())
+            mean, variance = moments(h.detach().to(self.mean.dtype))
             self.mean.lerp_(mean, self.momentum)
             self.variance.lerp_(variance, self.momentum)
         return (h - mean) * torch.rsqrt(variance + self.epsilon)

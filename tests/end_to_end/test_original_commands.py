@@ -26,7 +26,7 @@ VARIANTS = {
     "--zero_init_residual --no_lr_scheduler_for_pred_head",
 }
 # The same command on this machine's scale; argparse takes the last of two.
-SMALL = "--batch_size 8 --num_workers 1 --image_size 48 --max_steps 5 --precision 32".split()
+SMALL = "--batch_size 8 --num_workers 1 --image_size 72 --max_steps 5 --precision 32".split()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,140 @@
+"""A collapse is said loudly, kNN is the votes of the newest features, and looking moves nothing."""
+
+import io
+from unittest.mock import Mock
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from cl import measures
+from cl.callbacks.geometry import Geometry
+from cl.callbacks.stop import Stop
+from cl.data.batch import Batch
+from cl.knn import knn
+from cl.logs import MONITORS
+from cl.nets.heads import mlp
+
+NOISE = torch.randn(2, 64, 8, generator=torch.Generator().manual_seed(0))
+COLLAPSED = {
+    "a point": (torch.ones(2, 64, 8), r"std 0\.0000 .* rank 1\.0 of 8"),
+    "about a point": (NOISE + 1000, r"std 0\.00\d\d .* rank [5-8]\.\d of 8"),
+    "a line": (NOISE[..., :1] * torch.ones(8), r"std (0\.9|1\.0)\d* .* rank 1\.0 of 8"),
+}
+ASKED = torch.ones(4, 8), torch.zeros(4, dtype=torch.long)
+
+
+class Method(pl.LightningModule):
+    """A method as a callback sees it; remembers what is logged."""
+
+    def __init__(self, projector: nn.Module) -> None:
+        super().__init__()
+        self.projector, self.said = projector, {}
+
+    def log(self, name: str, value: Tensor, **_: object) -> None:
+        self.said[name] = float(value)
+
+
+def train(callback: Geometry, h: Tensor, labels: Tensor) -> Geometry:
+    batch, method = Batch([], labels, torch.arange(len(labels))), Method(nn.Identity())
+    callback.on_train_batch_end(Mock(spec=pl.Trainer), method, {"h": h}, batch, 0)
+    return callback
+
+
+def validate(
+    callback: Geometry,
+    h: Tensor,
+    labels: Tensor,
+    projector: nn.Module | None = None,
+    sanity: bool = False,
+) -> dict[str, float]:
+    """What a validation in batches of four logs."""
+    method, data = Method(projector or nn.Identity()), Mock(source=Mock(val=range(len(h))))
+    t = Mock(spec=pl.Trainer, datamodule=data, sanity_checking=sanity, global_step=7)
+    callback.on_validation_epoch_start(t, method)
+    for i in torch.arange(len(h)).split(4):
+        callback.on_validation_batch_end(t, method, {"h": h[i]}, Batch([], labels[i], i), 0)
+    callback.on_validation_epoch_end(t, method)
+    return method.said
+
+
+def after(z: Tensor, on_collapse: str) -> Geometry:
+    return train(Geometry(on_collapse), z, torch.zeros(z.shape[1], dtype=torch.long))
+
+
+@pytest.mark.parametrize("kind", COLLAPSED)
+def test_a_collapse_is_said_once_or_ends_the_run(kind: str) -> None:
+    z, words = COLLAPSED[kind]
+    with pytest.raises(Stop, match=f"step 7: .*{words}; ended by --on_collapse stop") as stop:
+        validate(after(z, "stop"), *ASKED)
+    assert stop.value.code == 3
+    callback = after(z, "warn")
+    with pytest.warns(UserWarning, match=f"COLLAPSED at step 7: .*{words}") as said:
+        validate(callback, *ASKED)
+    assert len(said) == 1
+    validate(callback, *ASKED)  # a second warning would be an error here
+
+
+@pytest.mark.parametrize("on_collapse", ["warn", "stop"])
+def test_healthy_embeddings_are_measured_in_silence(on_collapse: str) -> None:
+    """Through the projector in evaluation mode, whose BatchNorm is not moved by it."""
+    projector = mlp(8, 16, 6)
+    before = {k: v.clone() for k, v in projector.state_dict().items()}
+    said = validate(after(NOISE, on_collapse), *ASKED, projector)
+    assert all(torch.equal(v, before[k]) for k, v in projector.state_dict().items())
+    assert all(m.training for m in projector.modules())
+    with torch.no_grad():
+        z = projector.eval()(NOISE.flatten(0, 1)).unflatten(0, (2, 64))
+    values = measures.embedding_std(z[0]), measures.effective_rank(z[0])
+    values += measures.alignment(z), measures.uniformity(z[0])
+    assert [said[name] for name in MONITORS] == pytest.approx([float(v) for v in values], rel=1e-4)
+
+
+def test_nothing_is_measured_before_training() -> None:
+    assert validate(Geometry("stop"), *ASKED) == {}
+    assert validate(after(NOISE * 0, "stop"), *ASKED, sanity=True) == {}
+
+
+@pytest.mark.parametrize(("bank", "kept"), [(1, 4), (8, 8), (10, 12), (100, 24)])
+def test_the_bank_keeps_the_newest(bank: int, kept: int) -> None:
+    callback = Geometry("warn", bank)
+    for number in torch.arange(24).split(4):
+        train(callback, torch.stack([number, -number])[..., None].float(), number)
+    newest = list(range(24 - kept, 24))
+    assert [i for h, _ in callback.known for i in h[:, 0].tolist()] == newest
+    assert [i for _, labels in callback.known for i in labels.tolist()] == newest
+
+
+def stored(callback: Geometry) -> io.BytesIO:
+    file = io.BytesIO()
+    torch.save(callback.state_dict(), file)
+    file.seek(0)
+    return file
+
+
+def test_a_checkpoint_holds_the_bank_and_no_other_view() -> None:
+    callback = train(Geometry("warn"), torch.randn(8, 100, 100), torch.zeros(100).long())
+    assert len(stored(callback).getvalue()) < 1.1 * 100 * 100 * 4
+
+
+@pytest.mark.parametrize(("unlabelled", "asked"), [(0.0, 77), (0.0, 20), (0.5, 50), (1.0, 50)])
+def test_knn_is_the_votes_of_the_labelled(unlabelled: float, asked: int) -> None:
+    """Unlabelled samples are no neighbours and no queries; a resumed bank votes the same."""
+    torch.manual_seed(0)
+    h, queries = torch.randn(2, 90, 8), torch.randn(77, 8)
+    labels = h[0, :, :3].argmax(1).masked_fill(torch.rand(90) < unlabelled, -1)
+    truth = queries[:, :3].argmax(1).masked_fill(torch.rand(77) < unlabelled / 2, -1)
+    chosen, known = [i for i in range(0, 77, -(-77 // asked)) if truth[i] >= 0], labels >= 0
+    expected = knn(h[0, known], labels[known], queries[chosen]) == truth[chosen]
+    whole = train(Geometry("warn", queries=asked), h[:, :40], labels[:40])
+    resumed = Geometry("warn", queries=asked)
+    resumed.load_state_dict(torch.load(stored(whole), weights_only=True))
+    for callback in (whole, resumed):
+        train(callback, h[:, 40:], labels[40:])
+        found = validate(callback, queries, truth)["val/knn_top1"]
+        assert found == pytest.approx(float(expected.float().mean()))
+
+
+def test_without_labels_knn_is_zero() -> None:
+    assert validate(after(NOISE, "stop"), ASKED[0], ASKED[1] - 1)["val/knn_top1"] == 0

@@ -1,0 +1,129 @@
+"""Rows are means over the steps since the last one; an epoch that lost steps is an error."""
+
+import io
+from types import SimpleNamespace
+from unittest.mock import Mock
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from cl.callbacks import watch as module_of_watch
+from cl.callbacks.watch import Watch
+from cl.data.batch import Batch
+
+LOSSES = [float(2**i) for i in range(14)]  # two epochs of seven steps; no two means are alike
+BATCH = Batch([], torch.zeros(8, dtype=torch.long), torch.arange(8))
+
+
+class Rows(list):
+    def log_metrics(self, row: dict[str, float], step: int) -> None:
+        self.append((step, row))
+
+
+class Module(pl.LightningModule):
+    def log(self, name: str, value: float, **_: object) -> None:
+        self.said = {name: value}
+
+
+def trainer(**known: object) -> Mock:
+    default = {
+        "global_step": 0,
+        "current_epoch": 0,
+        "num_training_batches": 7,
+        "max_steps": -1,
+        "callback_metrics": {},
+        "loggers": [Rows()],
+        "optimizers": [SimpleNamespace(param_groups=[{"lr": 0.3}])],
+    }
+    return Mock(spec=pl.Trainer, **default | known)
+
+
+def step(watch: Watch, t: Mock) -> None:
+    loss, at = torch.tensor(LOSSES[t.global_step]), t.global_step % 7
+    t.global_step += 1
+    t.is_last_batch = at == 6
+    watch.on_train_batch_end(t, Module(), {"log": {"train/loss": loss}}, BATCH, at)
+
+
+def epoch(watch: Watch, t: Mock, steps: int = 7) -> None:
+    watch.on_train_epoch_start(t, Module())
+    for _ in range(steps):
+        step(watch, t)
+    watch.on_train_epoch_end(t, Module())
+    t.current_epoch += 1
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 7, 10, 100])
+def test_rows_are_means(every: int) -> None:
+    """Also of the shorter interval that an epoch's end or start cuts off."""
+    watch, t, expected = Watch(every), trainer(), []
+    for first in (0, 7):
+        since = first
+        for done in range(first + 1, first + 7):
+            if done % every == 0:
+                expected.append((done, first // 7, sum(LOSSES[since:done]) / (done - since)))
+                since = done
+        expected.append((first + 7, first // 7, sum(LOSSES[first : first + 7]) / 7))
+        epoch(watch, t)
+    found = [(at, row["epoch"], row["train/loss"]) for at, row in t.loggers[0]]
+    assert [f[:2] for f in found] == [e[:2] for e in expected]
+    assert [f[2] for f in found] == pytest.approx([e[2] for e in expected])
+    assert watch.shown["train/loss"] == found[-1][2]
+
+
+def test_an_epochs_row_has_what_validation_found() -> None:
+    watch, t = Watch(100), trainer(loggers=[Rows(), Rows()])
+    t.callback_metrics = {"val/knn_top1": torch.tensor(0.5), "monitor/alignment": 2, "epoch": 9}
+    epoch(watch, t)
+    assert t.loggers[0] == t.loggers[1]
+    ((at, row),) = t.loggers[0]
+    assert (at, row.pop("epoch"), row.pop("lr")) == (7, 0, 0.3)
+    assert row.keys() == {"train/loss", "images_per_s", "val/knn_top1", "monitor/alignment"}
+    assert (row["val/knn_top1"], row["monitor/alignment"]) == (0.5, 2)
+
+
+@pytest.mark.parametrize("steps", [1, 6])
+def test_an_epoch_that_lost_steps_is_an_error(steps: int) -> None:
+    with pytest.raises(RuntimeError, match=f"epoch 0 ended after {steps} of 7 steps"):
+        epoch(Watch(3), trainer(), steps)
+    epoch(Watch(3), trainer(max_steps=steps), steps)  # as long as was asked for
+
+
+@pytest.mark.parametrize("steps", range(7))
+def test_a_resumed_epochs_rows_are_the_uninterrupted_ones(steps: int) -> None:
+    whole, t = Watch(3), trainer()
+    epoch(whole, t)
+    part, resumed, u, file = Watch(3), Watch(3), trainer(), io.BytesIO()
+    part.on_train_epoch_start(u, Module())
+    for _ in range(steps):
+        step(part, u)
+    torch.save(part.state_dict(), file)
+    file.seek(0)
+    resumed.load_state_dict(torch.load(file, weights_only=True))
+    for _ in range(steps, 7):
+        step(resumed, u)
+    resumed.on_train_epoch_end(u, Module())
+    a, b = ([(at, row["train/loss"]) for at, row in x.loggers[0]] for x in (t, u))
+    assert a == b
+
+
+def test_validation_gets_the_mean_and_takes_no_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=0.0, perf_counter=lambda: clock.now)
+    monkeypatch.setattr(module_of_watch, "time", clock)
+    watch, t, module = Watch(100), trainer(), Module()
+    watch.on_train_start(t, module)
+    for _ in range(7):
+        step(watch, t)
+    clock.now = 2.0
+    watch.on_validation_start(t, module)
+    clock.now = 60.0
+    watch.on_validation_epoch_end(t, module)
+    watch.on_train_epoch_end(t, module)
+    ((_, row),) = t.loggers[0]
+    assert row["images_per_s"] == 7 * 8 / 2
+    assert module.said == {"train/loss": row["train/loss"]}
+    t.current_epoch, clock.now = 1, 64.0
+    step(watch, t)
+    watch.clock()
+    assert watch.rate == 8 / 4

@@ -1,0 +1,104 @@
+"""A run's name is one for all its processes, its folder is never another run's."""
+
+import re
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from cl import runs
+
+MANY = {"WORLD_SIZE": "2"}
+
+
+@pytest.fixture
+def environ(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """An environment of the test's own."""
+    environ: dict[str, str] = {}
+    monkeypatch.setattr(runs, "os", SimpleNamespace(environ=environ))
+    return environ
+
+
+def test_a_made_id_is_new_and_inherited(environ: dict[str, str]) -> None:
+    made = runs.new_id(None)
+    assert re.fullmatch("[a-z0-9]{8}", made)
+    assert runs.new_id(None) == environ["CL_RUN_ID"] == made
+    environ.clear()
+    assert runs.new_id(None) != made
+
+
+@pytest.mark.parametrize("more", [{}, MANY, {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "1"}])
+def test_processes_of_one_run_inherit_its_id(more: dict[str, str], environ: dict[str, str]) -> None:
+    environ |= more | {"CL_RUN_ID": "abcd1234"}
+    assert runs.new_id(None) == "abcd1234"
+    assert runs.new_id("given") == "given"
+
+
+@pytest.mark.parametrize(
+    "launcher",
+    [
+        MANY | {"TORCHELASTIC_RUN_ID": "none"},
+        {"SLURM_NTASKS": "2", "SLURM_PROCID": "1"},
+    ],
+)
+def test_a_launchers_processes_need_a_given_id(
+    launcher: dict[str, str], environ: dict[str, str]
+) -> None:
+    environ |= launcher
+    with pytest.raises(ValueError, match="--run_id: needed under torchrun and SLURM"):
+        runs.new_id(None)
+    assert "CL_RUN_ID" not in environ
+    assert runs.new_id("given") == "given"
+
+
+def test_a_run_starts_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "abc"
+    runs.start(folder, '{"lr": 1}')
+    assert [p.name for p in folder.iterdir()] == ["config.json"]
+    words = rf"--run_id abc: .*; --resume_training_from {re.escape(str(folder))} continues it"
+    with pytest.raises(ValueError, match=words):
+        runs.start(folder, '{"lr": 2}')
+    assert (folder / "config.json").read_text() == '{"lr": 1}'
+    assert [p.name for p in folder.iterdir()] == ["config.json"]
+
+
+def test_a_folder_without_a_run_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    runs.start(tmp_path, "{}")
+    assert {p.name for p in tmp_path.iterdir()} == {"config.json", "notes.txt"}
+
+
+def test_only_the_first_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for rank in (1, 0):
+        monkeypatch.setattr(runs.rank_zero_only, "rank", rank, raising=False)
+        assert runs.other_rank() is (rank == 1)
+        runs.start(tmp_path / "run", str(rank))
+        assert (tmp_path / "run").exists() is (rank == 0)
+
+
+def test_the_run_of_a_checkpoint(tmp_path: Path) -> None:
+    runs.start(tmp_path / "run", "{}")
+    assert runs.folder_of(tmp_path / "run" / "last.ckpt") == tmp_path / "run"
+    stray = tmp_path / "last.ckpt"
+    with pytest.raises(ValueError, match=f"--resume_training_from {stray}: no config.json"):
+        runs.folder_of(stray)
+
+
+@pytest.mark.parametrize("word", ["a b", "it's", "$HOME", "*", "(1)", "", "plain-1.2/x"])
+def test_a_command_can_be_pasted(word: str) -> None:
+    line = runs.command("main.py", "--flag", word, 0.3, Path(word))
+    assert shlex.split(line) == ["python", "main.py", "--flag", word, "0.3", str(Path(word))]
+    assert (f"--flag {word} 0.3" in line) is (word == "plain-1.2/x")
+
+
+def test_how_to_go_on(tmp_path: Path) -> None:
+    folder = tmp_path / "my run"
+    runs.start(folder, "{}")
+    assert runs.how_to_go_on("main.py", folder) == f"nothing was saved yet in {folder}"
+    (folder / "last.ckpt").touch()
+    said = runs.how_to_go_on("main.py", folder)
+    assert said == (
+        f"go on with: python main.py --config '{folder / 'config.json'}' "
+        f"--resume_training_from '{folder}'"
+    )
