@@ -78,6 +78,13 @@ def total(x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
     return summed
 
 
+def share(n: Shaped[Tensor, ""]) -> Shaped[Tensor, ""] | float:
+    """This process's part of a count, 1 where all have alike: weighs its mean in DDP's mean."""
+    if world_size() == 1:
+        return 1.0
+    return n.double() * world_size() / total(n).clamp(min=1)
+
+
 def largest(x: Shaped[Tensor, ""]) -> Shaped[Tensor, ""]:
     """The largest over all processes."""
     if world_size() == 1:

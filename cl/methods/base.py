@@ -67,9 +67,11 @@ class Method(pl.LightningModule, ABC):
         logits = self.probe(whole)
         probe_loss = cross_entropy(logits, batch.labels)
         correct = [hits(each, batch.labels, 1) for each in logits.detach()]
-        seen = len(logits) * (batch.labels >= 0).sum()
+        labelled = (batch.labels >= 0).sum()
+        seen = len(logits) * labelled
+        parts = distributed.share(torch.ones_like(batch.labels).sum()), distributed.share(labelled)
         return {
-            "loss": objective + probe_loss,
+            "loss": objective * parts[0] + probe_loss * parts[1],
             "h": h.detach(),
             "log": {
                 "train/loss": objective.detach(),
