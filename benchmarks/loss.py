@@ -86,15 +86,23 @@ def status(field: str) -> float:
     return int(line.split()[1]) / 1024
 
 
-def once(loss: Loss, z: Tensor) -> tuple[float, float]:
-    """Milliseconds and peak megabytes of a forward and backward."""
+def milliseconds(loss: Loss, z: Tensor) -> float:
+    """Of a forward and backward."""
+    z.grad = None
+    start = time.perf_counter()
+    loss(z).backward()
+    return (time.perf_counter() - start) * 1e3
+
+
+def megabytes(loss: Loss, z: Tensor) -> float:
+    """Peak of a forward and backward, beyond what was there."""
+    z.grad = None
     gc.collect()
     ctypes.CDLL("libc.so.6").malloc_trim(0)
-    z.grad = None
     Path("/proc/self/clear_refs").write_text("5")  # the peak starts again
-    before, start = status("VmRSS"), time.perf_counter()
+    before = status("VmRSS")
     loss(z).backward()
-    return (time.perf_counter() - start) * 1e3, status("VmHWM") - before
+    return status("VmHWM") - before
 
 
 def compare(name: str, rows: int) -> None:
@@ -105,21 +113,20 @@ def compare(name: str, rows: int) -> None:
     if rows < ALONE:
         entrants |= {"naive": NAIVE[name], "lightly": lightlys(name)}
     entrants = {k: v for k, v in entrants.items() if v}
-    values = {who: float(loss(z)) for who, loss in entrants.items()}
-    rounds = max(3, min(30, 20_000 // rows)) if rows < ALONE else 1
-    taken: dict[str, list[tuple[float, float]]] = {who: [] for who in entrants}
+    values = {who: loss(z.detach()).item() for who, loss in entrants.items()}
+    peaks = {who: megabytes(loss, z) for who, loss in entrants.items()}
+    rounds = max(3, min(100, 30_000 // rows)) if rows < ALONE else 1
+    taken: dict[str, list[float]] = {who: [] for who in entrants}
     for _ in range(rounds):
         for who, loss in entrants.items():
-            taken[who].append(once(loss, z))
-    medians = {
-        who: [statistics.median(c) for c in zip(*t, strict=True)] for who, t in taken.items()
-    }
-    for who, (ms, mb) in medians.items():
-        times, larger = ms / medians["ours"][0], mb / max(medians["ours"][1], 0.1)
-        ratio = f"  {times:6.2f} x our time, {larger:6.1f} x our memory"
+            taken[who].append(milliseconds(loss, z))
+    times = {who: statistics.median(each) for who, each in taken.items()}
+    for who in entrants:
+        ratio, larger = times[who] / times["ours"], peaks[who] / max(peaks["ours"], 0.1)
         print(
-            f"{name:14} {rows:6} rows  {who:8} {ms:10.2f} ms {mb:8.1f} MB  loss {values[who]:.5f}"
-            f"  n={rounds}" + ("" if who == "ours" else ratio),
+            f"{name:14} {rows:6} rows  {who:8} {times[who]:10.2f} ms {peaks[who]:8.1f} MB  "
+            f"loss {values[who]:.5f}  n={rounds}"
+            + ("" if who == "ours" else f"  {ratio:6.2f} x our time, {larger:5.1f} x our memory"),
             flush=True,
         )
 

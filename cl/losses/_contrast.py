@@ -17,7 +17,8 @@ from torch import Tensor
 from cl.losses._pairs import ALL, Plan, Rows, Rule, groups
 from cl.precision import precise
 
-CPU_BLOCK, GPU_BLOCK = 1024, 4096  # anchors and candidates of a block: 4 MB, which caches keep
+CPU_BLOCK, GPU_BLOCK = 512, 4096  # anchors and candidates of a block: 1 MB, which caches keep
+KEPT = 2**20  # similarities, 4 MB in float32
 STEEP = 40.0  # up to this scale exp(similarity) and its sums stay well inside float32
 
 
@@ -25,14 +26,14 @@ class LogSumExp(torch.autograd.Function):
     """Row log-sum-exp of `scale * q @ k.T` over the chosen pairs; -inf for a row without any.
 
     With unit vectors and a scale that is not `steep` no exponential overflows and no sum vanishes,
-    so no maximum is taken. A problem of one block keeps it for the backward.
+    so no maximum is taken. What fits into `KEPT` similarities is kept for the backward.
     """
 
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, scale: Tensor, plan: Plan, steep: bool) -> Tensor:
         sum_ = q.new_zeros(len(q))
         top = q.new_full((len(q),), -torch.inf)  # the running maximum, and the sum relative to it
-        scaled, x = q * scale, None
+        scaled, kept = q * scale, []
 
         def take(at: slice, x: Tensor, dim: int) -> None:
             higher = torch.maximum(top[at], x.amax(dim))
@@ -41,9 +42,9 @@ class LogSumExp(torch.autograd.Function):
             sum_[at] = sum_[at] * (top[at] - safe).exp() + fresh
             top[at] = higher
 
-        for pairs, chosen, mirror in plan.blocks():
+        for pairs, left_out, mirror in plan.blocks():
             a, c = pairs.a.at, pairs.c.at
-            x = similarities(scaled[a], k[c], chosen)
+            x = similarities(scaled[a], k[c], left_out)
             if steep:
                 take(a, x, 1)
                 if mirror:
@@ -53,41 +54,47 @@ class LogSumExp(torch.autograd.Function):
             sum_[a] += x.sum(1)
             if mirror:
                 sum_[c] += x.sum(0)
+            if len(q) * len(k) <= KEPT:
+                kept.append(x)
         lse = sum_.log() + top if steep else sum_.log()
-        only = None if steep or len(plan.anchors) * len(plan.candidates) > 1 else x
-        ctx.save_for_backward(q, k, scale, lse, only)
+        ctx.save_for_backward(q, k, scale, lse, *kept)
         ctx.plan, ctx.steep = plan, steep
         return lse
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, scale, lse, only = ctx.saved_tensors
+        q, k, scale, lse, *kept = ctx.saved_tensors
         g = grad_outputs[0].masked_fill(lse == -torch.inf, 0.0)
         lse = lse.masked_fill(lse == -torch.inf, 0.0)
         share = g if ctx.steep else g * (-lse).exp()
         dq, dk, scaled = torch.zeros_like(q), torch.zeros_like(k), q * scale
-        for pairs, chosen, mirror in ctx.plan.blocks():
+        for i, (pairs, left_out, mirror) in enumerate(ctx.plan.blocks()):
             a, c = pairs.a.at, pairs.c.at
-            x = similarities(scaled[a], k[c], chosen) if only is None else only
+            x = kept[i] if kept else similarities(scaled[a], k[c], left_out)
+            # x_ij = x_ji: mirrored, the candidate is an anchor too, and the anchor its candidate.
+            diagonal = ctx.plan.mirrored and not mirror
             if ctx.steep:
                 weight = (x - lse[a].unsqueeze(1)).exp_().mul_(share[a].unsqueeze(1))
-                if mirror:  # x_ij = x_ji: the candidate is an anchor too, the anchor its candidate
+                if ctx.plan.mirrored:
                     weight += x.sub_(lse[c]).exp_().mul_(share[c])
             else:
                 row = share[a].unsqueeze(1)
-                weight = (x if only is not None else x.exp_()) * (row + share[c] if mirror else row)
+                x = x if kept else x.exp_()
+                weight = (row + share[c]).mul_(x) if ctx.plan.mirrored else x * row
             dq[a].addmm_(weight, k[c])
-            dk[c].addmm_(weight.T, q[a])
-        # The mirror image's shares stand where the block's own do: q and k are the same rows there.
-        dscale = (dq * q).sum() if ctx.needs_input_grad[2] else None
+            if not diagonal:
+                dk[c].addmm_(weight.T, q[a])
+        dscale = None
+        if ctx.needs_input_grad[2]:  # every pair's share stands at its anchor and its candidate
+            dscale = ((dq * q).sum() + (dk * k).sum()) / 2
         return dq * scale, dk * scale, dscale, None, None
 
 
 def similarities(
-    q: Float[Tensor, "a d"], k: Float[Tensor, "c d"], chosen: Bool[Tensor, "..."]
+    q: Float[Tensor, "a d"], k: Float[Tensor, "c d"], left_out: Bool[Tensor, "a c"] | None
 ) -> Float[Tensor, "a c"]:
     x = q @ k.T
-    return x.masked_fill_(~chosen, -torch.inf) if chosen.ndim else x
+    return x if left_out is None else x.masked_fill_(left_out, -torch.inf)
 
 
 @dataclass(frozen=True)
@@ -139,11 +146,15 @@ class Scene:
         own = self.classes[samples.start : samples.stop]
         seen = self.candidates[0]
         sums = reduce(self.z[seen.start : seen.stop], "v n d -> n d", "sum")
-        group = torch.zeros_like(sums).index_add(0, self.classes, sums)[own]
+        if self.unique:
+            group, sizes = sums[samples.start : samples.stop], 1
+        else:
+            group = torch.zeros_like(sums).index_add(0, self.classes, sums)[own]
+            sizes = self.sizes()[own]
         is_one = torch.tensor([view in seen for view in views], device=own.device)
         is_one = rearrange(is_one, "v -> v 1")
-        number = len(seen) * self.sizes()[own] - is_one.long()
         anchors = part(self.z, self.anchors)
+        number = (len(seen) * sizes - is_one.long()).expand(anchors.shape[:2])
         others = group - anchors * is_one.unsqueeze(-1)
         mean = (anchors * others).sum(dim=-1) * self.scale / number.clamp(min=1)
         return mean, number

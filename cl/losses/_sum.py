@@ -26,14 +26,14 @@ class PairSum(torch.autograd.Function):
     ) -> Tensor:
         total = torch.zeros((), dtype=torch.float64, device=q.device)
         gradients = [torch.zeros_like(t) for t in (q, k, *others)]
-        for pairs, chosen, mirror in plan.blocks():
+        for pairs, left_out, mirror in plan.blocks():
             a, c = pairs.a.at, pairs.c.at
             with torch.enable_grad():
                 cosine = (q[a] @ k[c].T).requires_grad_()
                 leaves = [t if i < scalars else t[a].unsqueeze(1) for i, t in enumerate(others)]
                 leaves = [t.detach().requires_grad_() for t in leaves]
                 value = each(cosine, pairs, *leaves)
-                value = value.masked_fill(~chosen, 0.0) if chosen.ndim else value
+                value = value if left_out is None else value.masked_fill(left_out, 0.0)
                 value = value.sum() * (2 if mirror else 1)
             total += value.detach()
             found = torch.autograd.grad(value, [cosine, *leaves], materialize_grads=True)

@@ -6,11 +6,11 @@ al. 2023, https://arxiv.org/abs/2308.03281, eq. 3).
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.losses._contrast import ALL, Rows, scene
-from cl.losses._pairs import Pairs
+from cl.losses._pairs import Answer, Pairs
 
 
 def mnrl(
@@ -36,12 +36,12 @@ def mnrl(
     0.3133
     """
 
-    def pushed(p: Pairs) -> Bool[Tensor, "..."]:
+    def pushed(p: Pairs) -> Answer:
         allowed = p.same_sample | ~p.same_id
         if not joint:
             return allowed
-        queries = rearrange(p.a.view, "a -> a 1") == 0, p.c.view == 0
-        return allowed & ~((queries[0] == queries[1]) & p.same_sample)
+        one_side = (rearrange(p.a.view, "a -> a 1") == 0) == (p.c.view == 0)
+        return allowed & ~(Answer(one_side) & p.same_sample)
 
     views = (slice(0, 2), ALL) if joint else (slice(0, 1), slice(1, None))
     with torch.autocast(z.device.type, enabled=False):

@@ -49,7 +49,7 @@ def sigmoid(
     """
 
     def each(cosine: Tensor, p: Pairs, scale: Tensor, b: Tensor, power: Tensor) -> Tensor:
-        positive = p.same_id.to(cosine.device)
+        positive = p.same_id.tensor(cosine)
         answer = (cosine * scale + b) * torch.where(positive, 1.0, -1.0).to(cosine.dtype)
         loss = -F.logsigmoid(answer)
         if threshold is None:
