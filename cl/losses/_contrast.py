@@ -17,7 +17,7 @@ from torch import Tensor
 from cl.losses._pairs import ALL, Plan, Rows, Rule, groups
 from cl.precision import precise
 
-CPU_BLOCK, GPU_BLOCK = 512, 4096  # anchors and candidates of a block: 1 MB, which caches keep
+CPU_BLOCK, GPU_BLOCK = 1024, 4096  # anchors and candidates of a block; 4 MB stay in a cache
 KEPT = 2**20  # similarities, 4 MB in float32
 STEEP = 40.0  # up to this scale exp(similarity) and its sums stay well inside float32
 
