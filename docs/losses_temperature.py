@@ -36,8 +36,9 @@ def main() -> None:
             norms.append(gradient.norm().item() * temperature)
         left.plot(temperatures, values, label=name)
         right.plot(temperatures, norms, label=name)
-    left.set(xscale="log", xlabel="temperature", ylabel="loss x T", ylim=(-1.5, 3))
-    right.set(xscale="log", xlabel="temperature", ylabel="norm of the gradient x T", yscale="log")
+    left.set(xscale="log", xlabel="temperature", ylabel="loss x T", ylim=(-1, 4))
+    right.set(xscale="log", xlabel="temperature", ylabel="norm of the gradient x T")
+    right.set(yscale="log", ylim=(1e-3, 3))
     right.legend()
     figure.savefig(Path(__file__).with_suffix(".png"), dpi=80)
 

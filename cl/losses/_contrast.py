@@ -33,7 +33,7 @@ class LogSumExp(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, scale: Tensor, plan: Plan, steep: bool) -> Tensor:
         sum_ = q.new_zeros(len(q))
         top = q.new_full((len(q),), -torch.inf)  # the running maximum, and the sum relative to it
-        scaled, kept = q * scale, []
+        kept: list[Tensor] = []
 
         def take(at: slice, x: Tensor, dim: int) -> None:
             higher = torch.maximum(top[at], x.amax(dim))
@@ -44,7 +44,7 @@ class LogSumExp(torch.autograd.Function):
 
         for pairs, left_out, mirror in plan.blocks():
             a, c = pairs.a.at, pairs.c.at
-            x = similarities(scaled[a], k[c], left_out)
+            x = similarities(q[a] * scale, k[c], left_out)
             if steep:
                 take(a, x, 1)
                 if mirror:
@@ -67,10 +67,11 @@ class LogSumExp(torch.autograd.Function):
         g = grad_outputs[0].masked_fill(lse == -torch.inf, 0.0)
         lse = lse.masked_fill(lse == -torch.inf, 0.0)
         share = g if ctx.steep else g * (-lse).exp()
-        dq, dk, scaled = torch.zeros_like(q), torch.zeros_like(k), q * scale
+        dq = torch.zeros_like(q)
+        dk = dq if ctx.plan.mirrored else torch.zeros_like(k)  # mirrored, q and k are one
         for i, (pairs, left_out, mirror) in enumerate(ctx.plan.blocks()):
             a, c = pairs.a.at, pairs.c.at
-            x = kept[i] if kept else similarities(scaled[a], k[c], left_out)
+            x = kept[i] if kept else similarities(q[a] * scale, k[c], left_out)
             # x_ij = x_ji: mirrored, the candidate is an anchor too, and the anchor its candidate.
             diagonal = ctx.plan.mirrored and not mirror
             if ctx.steep:
@@ -86,8 +87,10 @@ class LogSumExp(torch.autograd.Function):
                 dk[c].addmm_(weight.T, q[a])
         dscale = None
         if ctx.needs_input_grad[2]:  # every pair's share stands at its anchor and its candidate
-            dscale = ((dq * q).sum() + (dk * k).sum()) / 2
-        return dq * scale, dk * scale, dscale, None, None
+            both = (dq * q).sum() if dk is dq else (dq * q).sum() + (dk * k).sum()
+            dscale = both / 2
+        dq *= scale
+        return dq, None if dk is dq else dk.mul_(scale), dscale, None, None
 
 
 def similarities(
