@@ -1,9 +1,4 @@
-r"""What the softmax losses share: pull positives, push a chosen set of pairs.
-
-The similarities are computed a block at a time, reduced to one log-sum-exp an anchor, thrown away,
-and computed again in the backward: memory is $O(B d)$ and one block, never $B^2$. Where anchors and
-candidates are the same embeddings, a block above the diagonal serves its rows and its columns.
-"""
+"""What the softmax losses share: anchors pull their positives and push a chosen set of pairs."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,90 +9,11 @@ from einops import einsum, rearrange, reduce
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from cl.losses._log_sum_exp import log_sum_exp
 from cl.losses._pairs import ALL, Plan, Rows, Rule, groups
 from cl.precision import precise
 
 CPU_BLOCK, GPU_BLOCK = 1024, 4096  # anchors and candidates of a block; 4 MB stay in a cache
-KEPT = 2**20  # similarities, 4 MB in float32
-STEEP = 40.0  # up to this scale exp(similarity) and its sums stay well inside float32
-
-
-class LogSumExp(torch.autograd.Function):
-    """Row log-sum-exp of `scale * q @ k.T` over the chosen pairs; -inf for a row without any.
-
-    With unit vectors and a scale that is not `steep` no exponential overflows and no sum vanishes,
-    so no maximum is taken. What fits into `KEPT` similarities is kept for the backward.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, scale: Tensor, plan: Plan, steep: bool) -> Tensor:
-        sum_ = q.new_zeros(len(q))
-        top = q.new_full((len(q),), -torch.inf)  # the running maximum, and the sum relative to it
-        kept: list[Tensor] = []
-
-        def take(at: slice, x: Tensor, dim: int) -> None:
-            higher = torch.maximum(top[at], x.amax(dim))
-            safe = higher.masked_fill(higher == -torch.inf, 0.0)
-            fresh = (x - safe.unsqueeze(dim)).exp_().sum(dim)
-            sum_[at] = sum_[at] * (top[at] - safe).exp() + fresh
-            top[at] = higher
-
-        for pairs, left_out, mirror in plan.blocks():
-            a, c = pairs.a.at, pairs.c.at
-            x = similarities(q[a] * scale, k[c], left_out)
-            if steep:
-                take(a, x, 1)
-                if mirror:
-                    take(c, x, 0)
-                continue
-            x.exp_()
-            sum_[a] += x.sum(1)
-            if mirror:
-                sum_[c] += x.sum(0)
-            if len(q) * len(k) <= KEPT:
-                kept.append(x)
-        lse = sum_.log() + top if steep else sum_.log()
-        ctx.save_for_backward(q, k, scale, lse, *kept)
-        ctx.plan, ctx.steep = plan, steep
-        return lse
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, scale, lse, *kept = ctx.saved_tensors
-        g = grad_outputs[0].masked_fill(lse == -torch.inf, 0.0)
-        lse = lse.masked_fill(lse == -torch.inf, 0.0)
-        share = g if ctx.steep else g * (-lse).exp()
-        dq = torch.zeros_like(q)
-        dk = dq if ctx.plan.mirrored else torch.zeros_like(k)  # mirrored, q and k are one
-        for i, (pairs, left_out, mirror) in enumerate(ctx.plan.blocks()):
-            a, c = pairs.a.at, pairs.c.at
-            x = kept[i] if kept else similarities(q[a] * scale, k[c], left_out)
-            # x_ij = x_ji: mirrored, the candidate is an anchor too, and the anchor its candidate.
-            diagonal = ctx.plan.mirrored and not mirror
-            if ctx.steep:
-                weight = (x - lse[a].unsqueeze(1)).exp_().mul_(share[a].unsqueeze(1))
-                if ctx.plan.mirrored:
-                    weight += x.sub_(lse[c]).exp_().mul_(share[c])
-            else:
-                row = share[a].unsqueeze(1)
-                x = x if kept else x.exp_()
-                weight = (row + share[c]).mul_(x) if ctx.plan.mirrored else x * row
-            dq[a].addmm_(weight, k[c])
-            if not diagonal:
-                dk[c].addmm_(weight.T, q[a])
-        dscale = None
-        if ctx.needs_input_grad[2]:  # every pair's share stands at its anchor and its candidate
-            both = (dq * q).sum() if dk is dq else (dq * q).sum() + (dk * k).sum()
-            dscale = both / 2
-        dq *= scale
-        return dq, None if dk is dq else dk.mul_(scale), dscale, None, None
-
-
-def similarities(
-    q: Float[Tensor, "a d"], k: Float[Tensor, "c d"], left_out: Bool[Tensor, "a c"] | None
-) -> Float[Tensor, "a c"]:
-    x = q @ k.T
-    return x if left_out is None else x.masked_fill_(left_out, -torch.inf)
 
 
 @dataclass(frozen=True)
@@ -134,10 +50,7 @@ class Scene:
 
     def log_sum_exp(self, chosen: Rule, power: float = 1.0) -> Float[Tensor, "v r"]:
         r"""$\log \sum_j e^{power \cdot s_{ij}}$ over the chosen j; -inf where there are none."""
-        scale = self.scale * power
-        steep = bool(scale.detach().abs() > STEEP)
-        lse = LogSumExp.apply(self.q, self.k, scale, self.plan(chosen), steep)
-        assert isinstance(lse, Tensor)
+        lse = log_sum_exp(self.q, self.k, self.scale * power, self.plan(chosen))
         return rearrange(lse, "(v r) -> v r", v=len(self.anchors[0]))
 
     def positives(self) -> tuple[Float[Tensor, "v r"], Int[Tensor, "v r"]]:
