@@ -13,8 +13,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import main_contrastive
 from cl.callbacks.geometry import Geometry
+from cl.config import Pretrain
+from cl.config import run as from_words
+from cl.train import pretrain
 
 DIGITS = (
     "digits resnet6_w16 --epochs 20 --optimizer adamw --lr 4e-3 --no-lr_scaling --batch_size 64 "
@@ -44,7 +46,7 @@ def main() -> None:
     words = sys.argv[1:] or DIGITS.split()
     with tempfile.TemporaryDirectory() as folder:
         more = ["--output", folder, "--wandb", "off", "--no-baseline"]
-        if main_contrastive.main([*words, *more]):
+        if from_words(Pretrain, [*words, *more], pretrain):
             sys.exit("the run failed")
     whole = begun[1] - begun[0]
     for hook, seconds in spent.items():
