@@ -2,7 +2,7 @@
 SHELL := bash
 with := source bash_files/setup.sh && "$$python"
 .DEFAULT_GOAL := help
-.PHONY: help setup run check format test test-slow bench ci clean
+.PHONY: help setup run check format test test-slow bench exactness ci clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ test-slow: setup ## the tests that take minutes
 
 bench: setup ## ours beside a peer, ratios printed
 	@for script in benchmarks/*.py; do echo "== $$script" && ($(with) "$$script") || exit 1; done
+
+exactness: setup ## docs/exactness.md anew: every loss and method on 1 to 4 processes
+	@$(with) docs/exactness.py
 
 ci: ## what must pass before a change lands: setup, check, test
 	@bash .ci/run

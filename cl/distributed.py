@@ -94,6 +94,12 @@ def largest(x: Shaped[Tensor, ""]) -> Shaped[Tensor, ""]:
     return most
 
 
+def wait() -> None:
+    """For all processes to come here."""
+    if world_size() > 1:
+        dist.barrier()
+
+
 def gather_objects(x: object) -> list[object]:
     """Every process's object, in the order of the ranks."""
     if world_size() == 1:

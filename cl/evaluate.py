@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import nn
 
-from cl import checkpoints, hardware, launch, logs, preflight, runs
+from cl import checkpoints, distributed, hardware, launch, logs, preflight, runs
 from cl.callbacks.saver import Saver
 from cl.config import Linear
 from cl.data import sources
@@ -33,36 +33,51 @@ def evaluate(config: Linear) -> int:
     encoder, recipe = restore(config, file)
     folder, checkpoint = launch.place(config)
     before = checkpoints.fingerprint(encoder)
-    # One device is plenty for a linear layer on cached features, so the others stay free.
-    options = hardware.trainer_options(config.gpus[:1], 1, config.precision)
-    home = file.parent if (file.parent / runs.CONFIG).exists() else folder
-    parts = [
-        taken(config, encoder, images, recipe, home / "features", options)
-        for images in (source.train, source.val)
-    ]
-    data = FeatureData(*parts, batch_size=config.global_batch(), seed=config.seed)
-    o = launch.optimization(config)
-    o = linear_evaluation.for_probe(o)
-    classes = len(source.classes)
-    module = linear_evaluation.Linear(parts[0].h.shape[1], classes, o)
-    preflight.show(
-        f"linear evaluation {folder.name}",
-        {
-            "encoder": f"{config.encoder} of {file}",
-            "data": f"{source.name}: {len(source.train):,} train, {len(source.val):,} val",
-            "features": f"{parts[0].h.shape[1]} dimensions",
-            "batch": config.global_batch(),
-            "learning rate": f"{config.optimizer} {o.lr:g} ({config.scheduler})",
-            "epochs": config.epochs,
-        },
-        launch.console,
+    options = hardware.trainer_options(
+        config.gpus, config.devices_per_node, config.precision, config.nodes
     )
-    options |= {"precision": "32-true"}  # of a layer this small
-    trainer = launch.trainer(config, folder, checkpoint, [Saver(folder)], options)
+    home = file.parent if (file.parent / runs.CONFIG).exists() else folder
+
+    def take() -> tuple[FeatureBatch, FeatureBatch]:
+        train, val = (
+            taken(config, encoder, images, recipe, home / "features", options)
+            for images in (source.train, source.val)
+        )
+        return train, val
+
+    data = FeatureData(take, batch_size=config.global_batch(), seed=config.seed)
+    o = linear_evaluation.for_probe(launch.optimization(config))
+    dim = int(encoder.num_features)  # pyright: ignore[reportArgumentType]
+    module = linear_evaluation.Linear(dim, len(source.classes), o)
+    if not runs.other_rank():
+        rows = table(config, source, file, dim, o.lr, options)
+        preflight.show(f"linear evaluation {folder.name}", rows, launch.console)
+    single = options | {"precision": "32-true"}  # of a layer this small
+    trainer = launch.trainer(config, folder, checkpoint, [Saver(folder)], single)
     code = launch.fit(trainer, module, data, checkpoint, PROGRAM, folder)
-    if not code:
+    if not code and trainer.is_global_zero:
         report(trainer, folder, file, (before, checkpoints.fingerprint(encoder)))
     return code
+
+
+def table(
+    config: Linear,
+    source: sources.Source,
+    file: Path,
+    dim: int,
+    lr: float,
+    options: dict[str, Any],
+) -> dict[str, object]:
+    """What the settings amount to."""
+    return {
+        "encoder": f"{config.encoder} of {file}",
+        "data": f"{source.name}: {len(source.train):,} train, {len(source.val):,} val",
+        "features": f"{dim} dimensions",
+        **preflight.distributed(config.nodes, config.devices_per_node, options["accelerator"]),
+        "batch": config.global_batch(),
+        "learning rate": f"{config.optimizer} {lr:g} ({config.scheduler})",
+        "epochs": config.epochs,
+    }
 
 
 def restore(config: Linear, file: Path) -> tuple[nn.Module, Recipe]:
@@ -77,7 +92,9 @@ def restore(config: Linear, file: Path) -> tuple[nn.Module, Recipe]:
             f"ENCODER {config.encoder}: {file} holds the weights of {about['encoder']}"
         )
     size = config.image_size or about.get("image_size") or config.resolved_image_size
-    encoder = encoders.create(config.encoder, about.get("image_size", size))
+    encoder = encoders.create(
+        config.encoder, about.get("image_size", size), norm=about.get("norm", "batch")
+    )
     checkpoints.load_encoder(encoder, file)
     changes: dict[str, Any] = {"size": size}
     changes |= {k: tuple(about[k]) for k in ("mean", "std") if k in about}
@@ -92,20 +109,24 @@ def taken(
     cache: Path,
     options: dict[str, Any],
 ) -> FeatureBatch:
-    """The features of one part: from the cache, or taken now and kept there."""
+    """The features of one part: from the cache, or taken now, a shard a process, and kept there."""
     transform = f"plain {recipe.size} {recipe.mean} {recipe.std} {options['precision']}"
     file = cache / f"{features.key_of(encoder, images, transform)}.npy"
     found = features.stored(file)
-    say = partial(launch.console.print, markup=False)
-    if found is not None:
-        say(f"features of {len(images):,} images: cached in {file}")
-        return FeatureBatch(*found)
-    say(f"features of {len(images):,} images: one pass of the frozen encoder ...")
-    loader = PlainLoader(images, recipe, max(config.batch_size, 256), config.num_workers)
-    one = {k: options[k] for k in ("accelerator", "devices", "precision")}
-    taken_now = features.extract(encoder, loader, **one)
-    features.store(file, taken_now)
-    return FeatureBatch(*taken_now)
+    known = all(distributed.gather_objects(found is not None))
+    if not runs.other_rank():
+        how = f"cached in {file}" if known else "one pass of the frozen encoder ..."
+        launch.console.print(f"features of {len(images):,} images: {how}", markup=False)
+    if found is None or not known:
+        place = distributed.rank(), distributed.world_size()
+        batch_size = max(config.batch_size, 256)
+        loader = PlainLoader(images, recipe, batch_size, config.num_workers, *place)
+        own = features.extract(encoder, loader, **hardware.own_device(options))
+        features.store(file, own, len(images))
+        found = features.stored(file)
+        if found is None:
+            raise ValueError(f"{file} was written and is not there: is the disk full?")
+    return FeatureBatch(*found)
 
 
 def report(trainer: pl.Trainer, folder: Path, file: Path, fingerprints: tuple[str, str]) -> None:

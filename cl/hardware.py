@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-Precision = Literal["32-true", "bf16-mixed", "16-mixed"]
+Precision = Literal["64-true", "32-true", "bf16-mixed", "16-mixed"]
 
 
 def on_gpu(gpus: Sequence[int]) -> bool:
@@ -36,6 +36,8 @@ def precision(wanted: str, gpu: bool) -> Precision:
     `auto` is bf16 where the hardware computes it and 32 elsewhere. 16 on a CPU is bf16 autocast,
     since float16 has no arithmetic there.
     """
+    if wanted == "64":
+        return "64-true"
     if wanted == "32" or (wanted == "auto" and not bf16_in_hardware(gpu)):
         return "32-true"
     if wanted == "16" and gpu:
@@ -51,23 +53,27 @@ def precision(wanted: str, gpu: bool) -> Precision:
     return "bf16-mixed"
 
 
-def trainer_options(gpus: Sequence[int], devices: int, wanted: str) -> dict[str, Any]:
-    """`accelerator`, `devices`, `precision`, `strategy` and `sync_batchnorm` of a Trainer."""
+def trainer_options(
+    gpus: Sequence[int], devices: int, wanted: str, nodes: int = 1
+) -> dict[str, Any]:
+    """`accelerator`, `devices` and `num_nodes`, `precision` and `strategy` of a Trainer."""
     gpu = on_gpu(gpus)
-    number = len(gpus) or devices
-    if number > 1 and not gpu:
-        warnings.warn(
-            "on CPUs each process has BatchNorm statistics of its own: torch's SyncBatchNorm "
-            "needs GPUs",
-            stacklevel=2,
-        )
     return {
         "accelerator": "gpu" if gpu else "cpu",
         "devices": list(gpus) or devices,
+        "num_nodes": nodes,
         "precision": precision(wanted, gpu),
-        "strategy": "ddp" if number > 1 else "auto",
-        "sync_batchnorm": gpu and number > 1,
+        "strategy": "ddp" if (len(gpus) or devices) * nodes > 1 else "auto",
     }
+
+
+def own_device(options: dict[str, Any]) -> dict[str, Any]:
+    """`accelerator`, `devices` and `precision` of a Trainer on this process's device alone."""
+    device: Any = 1
+    if options["accelerator"] == "gpu":
+        local = int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")))
+        device = [options["devices"][local] if isinstance(options["devices"], list) else local]
+    return {k: options[k] for k in ("accelerator", "precision")} | {"devices": device}
 
 
 def keep_memory() -> None:

@@ -24,7 +24,7 @@ console = Console(highlight=False, soft_wrap=True)
 # Settings that a continued run may change: they move no number of the training.
 FREE = {"name", "project", "output", "wandb", "log_every_n_steps", "num_workers", "on_collapse"}
 FREE |= {"baseline", "gpus", "devices", "data_folder", "batch_size", "debug", "run_id", "config"}
-FREE |= {"resume_training_from"}
+FREE |= {"resume_training_from", "num_nodes"}
 NOISE = (
     "The '.*_dataloader' does not have many workers",
     "Checkpoint directory .* exists",
@@ -111,6 +111,7 @@ def trainer(
     checkpoint: Path | None,
     callbacks: Sequence[Callback],
     options: dict[str, Any],
+    plugins: Sequence[Any] = (),
 ) -> pl.Trainer:
     """A Trainer that logs into the run's folder, and shows a bar where there is a terminal."""
     watch = Watch(config.log_every_n_steps)
@@ -120,7 +121,7 @@ def trainer(
         max_steps=config.max_steps or -1,
         logger=loggers(config, folder, checkpoint),
         callbacks=[watch, bar, *callbacks],
-        plugins=[checkpoints.SafeIO()],
+        plugins=[checkpoints.SafeIO(), *plugins],
         num_sanity_val_steps=0,
         enable_model_summary=False,
         use_distributed_sampler=False,

@@ -51,6 +51,15 @@ def memory(
     return parameters * (2 + states) + activations(encoder, sizes) * batch_size
 
 
+def distributed(nodes: int, per_node: int, accelerator: str) -> dict[str, object]:
+    """The row about processes; none where there is only one."""
+    if nodes * per_node == 1:
+        return {}
+    backend = "nccl" if accelerator == "gpu" else "gloo"
+    where = f"{nodes} node{'s' * (nodes > 1)} x {per_node}"
+    return {"world size": f"{nodes * per_node} processes, {where}, {backend}"}
+
+
 def show(title: str, rows: Mapping[str, object], console: Console) -> None:
     """Print the table."""
     table = Table(title=escape(title), show_header=False, title_justify="left", title_style="bold")

@@ -9,35 +9,29 @@ from pathlib import Path
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from cl import checkpoints
+from cl.config.launcher import started
 
 CONFIG, METRICS, RESULT = "config.json", "metrics.csv", "result.json"
 
 
 def new_id(given: str | None) -> str:
-    """The run's id: as given, or eight letters and digits like wandb's.
+    """The run's id: as given, under SLURM the job's, or eight letters and digits like wandb's.
 
     Processes that Lightning starts inherit the first one's through the environment.
 
     Raises:
-        ValueError: a launcher started several processes, which can only agree on a given id.
+        ValueError: torchrun started several processes, which can only agree on a given id.
     """
     if given:
         return given
-    if "CL_RUN_ID" not in os.environ and launched() > 1:
-        raise ValueError("--run_id: needed under torchrun and SLURM, so that all write one run")
+    launcher = started()
+    if "CL_RUN_ID" not in os.environ and launcher and launcher.nodes * launcher.per_node > 1:
+        if job := os.environ.get("SLURM_JOB_ID"):  # all its processes know it
+            return f"slurm-{job}"
+        raise ValueError(f"--run_id: needed under {launcher.by}, so that all write one run")
     letters = string.ascii_lowercase + string.digits
     made = "".join(secrets.choice(letters) for _ in range(8))
     return os.environ.setdefault("CL_RUN_ID", made)
-
-
-def launched() -> int:
-    """How many processes of this run torchrun or SLURM started."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        return int(os.environ.get("WORLD_SIZE", "1"))
-    interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")  # Lightning's rule
-    if "SLURM_PROCID" in os.environ and not interactive:
-        return int(os.environ.get("SLURM_NTASKS", "1"))
-    return 1
 
 
 def other_rank() -> bool:

@@ -24,6 +24,7 @@ from cl.methods.simclr import SimCLR
 from cl.methods.simsiam import SimSiam
 from cl.methods.supcon import SupCon
 from cl.nets import encoders
+from cl.nets.norm import SyncEverywhere
 
 PROGRAM = "main_contrastive.py"
 FITTED_ON = 10_000  # images of each part that the measurement before and after looks at
@@ -37,7 +38,9 @@ def pretrain(config: Pretrain) -> int:
     )
     views = recipes(config)
     zero = config.zero_init_residual
-    encoder = encoders.create(config.encoder, config.resolved_image_size, zero_init_residual=zero)
+    encoder = encoders.create(
+        config.encoder, config.resolved_image_size, zero_init_residual=zero, norm=config.norm
+    )
     data = ContrastiveData(
         source,
         views,
@@ -49,7 +52,9 @@ def pretrain(config: Pretrain) -> int:
         size=config.resolved_image_size,
     )
     method = build(config, encoder, len(source.classes))
-    options = hardware.trainer_options(config.gpus, config.devices, config.precision)
+    options = hardware.trainer_options(
+        config.gpus, config.devices_per_node, config.precision, config.nodes
+    )
     folder, checkpoint = launch.place(config)
     if not runs.other_rank():
         rows = table(config, method, source, data, options)
@@ -57,7 +62,8 @@ def pretrain(config: Pretrain) -> int:
     callbacks = [Geometry(config.on_collapse), Saver(folder, about(config, views[0]))]
     if config.baseline:
         callbacks.append(Baseline(folder / runs.RESULT, measurement(data, options)))
-    trainer = launch.trainer(config, folder, checkpoint, callbacks, options)
+    plugins = [SyncEverywhere()] if config.sync_batchnorm and config.processes > 1 else []
+    trainer = launch.trainer(config, folder, checkpoint, callbacks, options, plugins)
     code = launch.fit(trainer, method, data, checkpoint, PROGRAM, folder)
     if not code and trainer.is_global_zero:
         report(config, trainer, folder)
@@ -96,6 +102,8 @@ def build(config: Pretrain, encoder: nn.Module, classes: int) -> Method:
     base: dict[str, Any] = {
         "classes": classes,
         "channels_last": config.channels_last,
+        "mini_batch_size": config.mini_batch_size,
+        "mini_batch_norm": config.mini_batch_norm,
         "hidden": config.hidden_mlp,
         "dim": config.embedding_dim,
         "optimization": launch.optimization(
@@ -116,6 +124,7 @@ def about(config: Pretrain, recipe: Recipe) -> dict[str, Any]:
     """What it takes to use the encoder again, written beside its weights."""
     return {
         "encoder": config.encoder,
+        "norm": config.norm,
         "image_size": config.resolved_image_size,
         "mean": list(recipe.mean),
         "std": list(recipe.std),
@@ -126,13 +135,12 @@ def about(config: Pretrain, recipe: Recipe) -> dict[str, Any]:
 
 def measurement(data: ContrastiveData, options: dict[str, Any]) -> Any:
     """Linear and kNN accuracy of an encoder on part of the data, on one device."""
-    first = options["devices"][:1] if isinstance(options["devices"], list) else 1
-    one = {"accelerator": options["accelerator"], "precision": options["precision"]}
+    one = hardware.own_device(options)
 
     def measure(encoder: nn.Module) -> dict[str, float]:
         parts = (spread(data.source.train), spread(data.source.val))
         loaders = (data.plain(parts[0]), data.plain(parts[1]))
-        return frozen(encoder, loaders, len(data.source.classes), devices=first, **one)
+        return frozen(encoder, loaders, len(data.source.classes), **one)
 
     return measure
 
@@ -156,7 +164,8 @@ def table(
     steps = len(Sampler(len(source.train), size, 0, 0, config.processes, config.last_batch_fill))
     sizes = [r.size for r in data.recipes for _ in range(r.views)]
     states = 2 if config.optimizer in ("adam", "adamw") else 1
-    memory = preflight.memory(method, method.encoder, sizes, size, states)
+    chunk = config.mini_batch_size or size
+    memory = preflight.memory(method, method.encoder, sizes, chunk, states)
     loss = " ".join(f"{k} {v}" for k, v in config.loss_settings.items())
     crops = ", ".join(f"{r.views} of {r.size} px" for r in data.recipes)
     return {
@@ -169,7 +178,8 @@ def table(
         f"{sum(p.numel() for p in method.encoder.parameters()):,} parameters",
         "all parameters": sum(p.numel() for p in method.parameters()),
         "devices": f"{config.processes} x {options['accelerator']}, {options['precision']}",
-        "global batch": batch,
+        **preflight.distributed(config.nodes, config.devices_per_node, options["accelerator"]),
+        "global batch": f"{batch:,}, {chunk:,} on a device at a time",
         "negatives per anchor": preflight.negatives(config.loss_name, batch, views),
         "learning rate": f"{config.optimizer} {config.scaled_lr():g} ({config.scheduler}), "
         f"probe {config.resolved_classifier_lr:g}",

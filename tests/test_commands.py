@@ -100,7 +100,7 @@ SHARED_FLAGS = """
     --dali --last_batch_fill --no-last_batch_fill --image_size --download --no-download
     --optimizer --lars --scheduler --lr_decay_steps --lr_decay_rate --epochs --max_steps --lr
     --lr_scaling --no-lr_scaling --weight_decay --momentum --warmup_epochs --warmup_start_lr
-    --gpus --devices --precision --channels_last --no-channels_last
+    --gpus --devices --num_nodes --precision --channels_last --no-channels_last
     --name --project --seed --output --run_id --resume_training_from --config --wandb
     --log_every_n_steps --debug --no-debug
 """
@@ -110,7 +110,8 @@ PRETRAIN_FLAGS = """
     --small_crop_size --small_crop_scale
     --method --loss --supervised --no-supervised --encoding_size --hidden_mlp --pred_hidden_mlp
     --zero_init_residual --no-zero_init_residual --no_lr_scheduler_for_pred_head
-    --no-no_lr_scheduler_for_pred_head --classifier_lr
+    --no-no_lr_scheduler_for_pred_head --classifier_lr --norm
+    --sync_batchnorm --no-sync_batchnorm --mini_batch_size --mini_batch_norm
     --on_collapse --baseline --no-baseline
 """
 LOSS_FLAGS = """
@@ -199,6 +200,14 @@ REFUSED = [
     ("--gpus 0 0", ["--gpus: given 0 0, allowed each number once"]),
     ("--gpus -1", ["--gpus: given -1, allowed whole numbers from 0 on"]),
     ("--gpus 0 1 --devices 2", ["--devices: given 2, allowed only with no --gpus"]),
+    (
+        "--mini_batch_norm frozen",
+        ["--mini_batch_norm: given frozen, allowed only with --mini_batch_size"],
+    ),
+    (
+        "--mini_batch_size 65 --batch_size 64",
+        ["--mini_batch_size: given 65, allowed up to the 64 samples of a device in a step"],
+    ),
     (
         "--gpus 0 1 --global_batch_size 255",
         ["--global_batch_size: given 255, allowed a multiple of the 2 devices"],

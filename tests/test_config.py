@@ -165,6 +165,7 @@ def test_a_line_says_what_json_says(seed, tmp_path):
         "gpus",
         "config",
         "global_batch_size",
+        "mini_batch_size",
         "n_crops",
         "run_id",
         "warmup_epochs",

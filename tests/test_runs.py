@@ -8,15 +8,17 @@ from types import SimpleNamespace
 import pytest
 
 from cl import runs
+from cl.config import launcher
 
-MANY = {"WORLD_SIZE": "2"}
+MANY = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
 
 
 @pytest.fixture
 def environ(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """An environment of the test's own."""
     environ: dict[str, str] = {}
-    monkeypatch.setattr(runs, "os", SimpleNamespace(environ=environ))
+    for module in (runs, launcher):
+        monkeypatch.setattr(module, "os", SimpleNamespace(environ=environ))
     return environ
 
 
@@ -36,20 +38,27 @@ def test_processes_of_one_run_inherit_its_id(more: dict[str, str], environ: dict
 
 
 @pytest.mark.parametrize(
-    "launcher",
+    ("by", "variables"),
     [
-        MANY | {"TORCHELASTIC_RUN_ID": "none"},
-        {"SLURM_NTASKS": "2", "SLURM_PROCID": "1"},
+        ("torchrun", MANY | {"TORCHELASTIC_RUN_ID": "none"}),
+        ("SLURM", {"SLURM_NTASKS": "2", "SLURM_PROCID": "1"}),
     ],
 )
 def test_a_launchers_processes_need_a_given_id(
-    launcher: dict[str, str], environ: dict[str, str]
+    by: str, variables: dict[str, str], environ: dict[str, str]
 ) -> None:
-    environ |= launcher
-    with pytest.raises(ValueError, match="--run_id: needed under torchrun and SLURM"):
+    environ |= variables
+    with pytest.raises(ValueError, match=f"--run_id: needed under {by}"):
         runs.new_id(None)
     assert "CL_RUN_ID" not in environ
     assert runs.new_id("given") == "given"
+
+
+def test_under_slurm_the_job_is_the_run(environ: dict[str, str]) -> None:
+    environ |= {"SLURM_NTASKS": "2", "SLURM_PROCID": "1", "SLURM_JOB_ID": "17"}
+    assert runs.new_id(None) == "slurm-17"
+    environ["SLURM_JOB_NAME"] = "bash"  # an interactive shell, where nobody started a second one
+    assert runs.new_id(None) != "slurm-17"
 
 
 def test_a_run_starts_in_a_folder_of_its_own(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from cl.config.launcher import started
 from cl.config.programs import Linear, Pretrain
 from cl.config.rules import spell
 from cl.config.stored import ConfigError
@@ -18,7 +19,7 @@ def check_environment(config: Pretrain | Linear) -> None:
     Raises:
         ConfigError: with a line for each thing that is not there.
     """
-    wrong = [*absent_paths(config), *absent_gpus(config)]
+    wrong = [*absent_paths(config), *absent_gpus(config), *other_processes(config)]
     if wrong:
         raise ConfigError(*wrong)
 
@@ -51,6 +52,24 @@ def absent_gpus(config: Pretrain | Linear) -> Iterator[str]:
     if max(config.gpus) >= there:
         allowed = f"0 to {there - 1}" if there > 1 else "0" if there else "no --gpus (the CPU)"
         yield f"--gpus: given {spell(config.gpus)}, allowed {allowed}: this machine has {there}"
+
+
+def other_processes(config: Pretrain | Linear) -> Iterator[str]:
+    """Messages where torchrun or SLURM started other processes than the settings want."""
+    launcher = started()
+    if launcher is None:
+        if config.nodes > 1:
+            yield (
+                f"--num_nodes: given {config.nodes}, allowed 1 unless torchrun or SLURM start this "
+                "program on the nodes (bash_files/run_torchrun.sh, bash_files/run_slurm.sh)"
+            )
+        return
+    by, nodes, per_node = launcher
+    if config.nodes != nodes:
+        yield f"--num_nodes: given {config.nodes}, allowed {nodes}, which {by} started"
+    if config.devices_per_node != per_node:
+        flag, given = ("gpus", config.gpus) if config.gpus else ("devices", config.devices)
+        yield f"--{flag}: given {spell(given)}, allowed {per_node}, which {by} started on a node"
 
 
 def gpus_here() -> int:

@@ -142,6 +142,11 @@ class Method:
     hidden_mlp: int = flag("width of the projector", 2048, low=1)
     pred_hidden_mlp: int = flag("width of the predictor", 512, low=1, needs=SIMSIAM)
     zero_init_residual: bool = flag("each residual block starts as the identity", False)
+    norm: Literal["batch", "group"] = flag(
+        "of the encoder: its own (batch, in most), or group norm in place of batch norm, which "
+        "makes a sample's features a function of that sample alone",
+        "batch",
+    )
     no_lr_scheduler_for_pred_head: bool = flag(
         "the predictor's learning rate stands still", False, needs=SIMSIAM
     )
@@ -150,6 +155,29 @@ class Method:
         None,
         above=0,
         shown="0.3, with adam and adamw 0.003",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Large:
+    """How a large batch is computed, on one device and on many."""
+
+    sync_batchnorm: bool = flag(
+        "batch norm over the samples of all devices, not of each by itself", True
+    )
+    mini_batch_size: int | None = flag(
+        "samples per device that are embedded at a time; the loss still compares the whole batch, "
+        "in the memory of this one and at the price of a second forward (gradient caching, "
+        "https://arxiv.org/abs/2101.06983)",
+        None,
+        low=1,
+        shown="all at once",
+    )
+    mini_batch_norm: Literal["chunk", "frozen"] = flag(
+        "what the encoder's batch norm then normalises by: the statistics of each mini-batch, or "
+        "the running ones, which stand still",
+        "chunk",
+        needs=("mini_batch_size", None),
     )
 
 
@@ -205,10 +233,22 @@ class Hardware:
     gpus: tuple[int, ...] = flag(
         "numbers of the GPUs to use", (), low=0, shown="one GPU if there is one, else the CPU"
     )
-    devices: int = flag("processes on the CPU or GPUs", 1, low=1, needs=("gpus", ((),)))
-    precision: Literal["auto", "16", "bf16", "32"] = flag(
+    devices: int | None = flag(
+        "processes on a node, each with a GPU or on the CPU",
+        None,
+        low=1,
+        needs=("gpus", ((),)),
+        shown="1, or what torchrun or SLURM start",
+    )
+    num_nodes: int | None = flag(
+        "machines that train together; torchrun or SLURM start the processes on them",
+        None,
+        low=1,
+        shown="1, or those of torchrun or SLURM",
+    )
+    precision: Literal["auto", "16", "bf16", "32", "64"] = flag(
         "auto is bf16 where the hardware computes it and 32 elsewhere; the original's default, 16, "
-        "needs gradients scaled against underflow, and CPUs do not compute it",
+        "needs gradients scaled against underflow, and CPUs do not compute it; 64 is for proofs",
         "auto",
     )
     channels_last: bool = flag("the layout in memory that convolutions prefer", True)

@@ -11,7 +11,8 @@ def flag(help: str, default: Any = MISSING, **about: Any) -> Any:
         help: of `--help`.
         default: of the flag; it is written behind the help, unless `shown` says more.
         about: `low`, `high` (inclusive) and `above` (exclusive) bound a number; `needs=("method",
-            ("simsiam",))` allows the flag only where that other setting has one of those values;
+            ("simsiam",))` allows the flag only where that other setting has one of those values
+            (None: where it is given);
             `shortcut=("lars", ("sgd",))` makes `--lars` another way to set the value, allowed
             beside these; `positional=True` takes the name away; `once=True` keeps the value out of
             what `--config` hands on; `choices` is called for the words that are

@@ -9,6 +9,7 @@ from cl.config.fields import (
     Data,
     Evaluation,
     Hardware,
+    Large,
     Method,
     Optimization,
     Run,
@@ -17,6 +18,7 @@ from cl.config.fields import (
     Watching,
 )
 from cl.config.flag import again
+from cl.config.launcher import started
 from cl.config.objectives import loss_of, losses
 
 SIZES = {"digits": 16, "cifar10": 32, "cifar100": 32, "stl10": 96}
@@ -28,9 +30,19 @@ class Common(Data, Optimization, Hardware, Run):
     """What both programs share. A `resolved_` property is a setting with its default filled in."""
 
     @property
+    def devices_per_node(self) -> int:
+        launcher = started()
+        return len(self.gpus) or self.devices or (launcher.per_node if launcher else 1)
+
+    @property
+    def nodes(self) -> int:
+        launcher = started()
+        return self.num_nodes or (launcher.nodes if launcher else 1)
+
+    @property
     def processes(self) -> int:
         """How many there will be, one for each device."""
-        return len(self.gpus) or self.devices
+        return self.devices_per_node * self.nodes
 
     def global_batch(self, processes: int | None = None) -> int:
         """Samples of all devices in a step."""
@@ -71,7 +83,7 @@ class Common(Data, Optimization, Hardware, Run):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretrain(Common, Data, Views, Method, Optimization, Hardware, Run, Watching):
+class Pretrain(Common, Data, Views, Method, Large, Optimization, Hardware, Run, Watching):
     """Contrastive pretraining of an encoder.
 
     Attributes:

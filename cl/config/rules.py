@@ -25,18 +25,23 @@ def out_of_place(config: Pretrain | Linear, settings: Mapping[str, Setting]) -> 
     found = {}
     for name, setting in settings.items():
         other, allowed = setting.about.get("needs", ("", ()))
-        if other and getattr(config, other) not in allowed:
+        if other and not holds(getattr(config, other), allowed):
             found[name] = f"only with {condition(other, allowed)}"
     return found
 
 
-def condition(other: str, allowed: tuple[Any, ...]) -> str:
+def holds(value: Any, allowed: tuple[Any, ...] | None) -> bool:
+    """Whether another setting has one of the values that a setting needs, or any (None)."""
+    return value is not None if allowed is None else value in allowed
+
+
+def condition(other: str, allowed: tuple[Any, ...] | None) -> str:
     """What a setting needs, in flags.
 
     >>> condition("scheduler", ("step", "exponential")), condition("multicrop", (True,))
     ('--scheduler step or exponential', '--multicrop')
     """
-    if allowed == (True,):
+    if allowed is None or allowed == (True,):
         return f"--{other}"
     if allowed == ((),):
         return f"no --{other}"
@@ -98,6 +103,12 @@ def pretraining(config: Pretrain) -> Iterator[tuple[str, tuple[str, ...]]]:
         scale = getattr(config, name)
         if scale and scale[0] > scale[1]:
             yield f"--{name}: given {spell(scale)}, allowed the smaller one first", (name,)
+    m, n = config.mini_batch_size, config.batch_size_per_device
+    if m and m > n:
+        yield (
+            f"--mini_batch_size: given {m}, allowed up to the {n} samples of a device in a step",
+            ("mini_batch_size", "batch_size", "global_batch_size"),
+        )
     if config.n_crops > 2 and config.method in OF_METHOD:
         yield (
             f"--n_crops: given {config.n_crops}, allowed 2 with --method {config.method}",

@@ -13,6 +13,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from cl import distributed
 from cl.checkpoints import fingerprint
 from cl.data.batch import Batch
 from cl.data.sources import Images
@@ -88,10 +89,25 @@ def stored(file: Path) -> Features | None:
         return torch.from_numpy(h), torch.from_numpy(known)
 
 
-def store(file: Path, features: Features) -> None:
-    """Keep features; the file appears when it is complete."""
+def store(file: Path, features: Features, samples: int) -> None:
+    """Keep features of which each process has its shard; the file appears when it is complete.
+
+    Args:
+        file: on a file system that all processes see.
+        features: of this process's `shard`.
+        samples: of all processes.
+    """
+    first = samples * distributed.rank() // distributed.world_size()
     file.parent.mkdir(parents=True, exist_ok=True)
     for path, tensor in ((file.with_suffix(".labels.npy"), features[1]), (file, features[0])):
-        new = path.with_suffix(".new.npy")
-        np.save(new, tensor.numpy())
-        new.replace(path)
+        new, own = path.with_suffix(".new.npy"), tensor.numpy()
+        if distributed.rank() == 0:
+            np.lib.format.open_memmap(new, "w+", own.dtype, (samples, *own.shape[1:])).flush()
+        distributed.wait()
+        whole = np.load(new, mmap_mode="r+")
+        whole[first : first + len(own)] = own
+        whole.flush()
+        distributed.wait()
+        if distributed.rank() == 0:
+            new.replace(path)
+    distributed.wait()

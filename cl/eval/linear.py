@@ -4,7 +4,7 @@ The protocol of SimCLR (Chen et al. 2020, B.6) and of the ImageNet-100 recipes, 
 training views, which is what lets the features be taken once.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -28,6 +28,7 @@ class FeatureLoader:
     """Batches of cached features; shuffled by (seed, epoch) when a seed is given.
 
     Whole batches are cut from the tensors, so an epoch over 50,000 samples takes milliseconds.
+    Processes share each batch, so that the run does not depend on how many there are.
     """
 
     def __init__(
@@ -62,19 +63,31 @@ class FeatureLoader:
             order = torch.randperm(len(self.h), generator=generator)
         batches = order.split(self.batch_size)
         self.given %= len(batches)
+        rank, world = distributed.rank(), distributed.world_size()
         for index in batches[self.given :]:
             self.given += 1
+            index = index[len(index) * rank // world : len(index) * (rank + 1) // world]
             yield FeatureBatch(self.h[index], self.labels[index])
 
 
 class FeatureData(pl.LightningDataModule):
-    """Cached features of both parts, for a Trainer."""
+    """Features of both parts, for a Trainer.
+
+    Args:
+        take: gives those to train on and those to validate on; called when the processes know of
+            each other, which can share the work.
+        batch_size: of all processes.
+        seed: of the order.
+    """
 
     def __init__(
-        self, train: FeatureBatch, val: FeatureBatch, *, batch_size: int, seed: int
+        self, take: Callable[[], tuple[FeatureBatch, FeatureBatch]], *, batch_size: int, seed: int
     ) -> None:
         super().__init__()
-        self.train, self.val, self.batch_size, self.seed = train, val, batch_size, seed
+        self.take, self.batch_size, self.seed = take, batch_size, seed
+
+    def setup(self, stage: str) -> None:
+        self.train, self.val = self.take()
 
     def train_dataloader(self) -> FeatureLoader:
         return FeatureLoader(*self.train, self.batch_size, self.seed)
@@ -104,9 +117,10 @@ class Linear(pl.LightningModule):
 
     def training_step(self, batch: FeatureBatch, _: int) -> dict[str, Any]:
         logits = self.probe(rearrange(batch.h, "n d -> 1 n d"))
-        loss = cross_entropy(logits, batch.labels)
-        seen = (batch.labels >= 0).sum().clamp(min=1)
-        top1 = hits(logits[0].detach(), batch.labels, 1) / seen
+        seen = (batch.labels >= 0).sum()
+        share = distributed.share(seen)
+        loss = cross_entropy(logits, batch.labels) * share
+        top1 = hits(logits[0].detach(), batch.labels, 1) / seen.clamp(min=1) * share
         return {"loss": loss, "log": {"train/loss": loss.detach(), "train/probe_top1": top1}}
 
     def on_validation_epoch_start(self) -> None:

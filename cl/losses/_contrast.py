@@ -71,9 +71,10 @@ class Scene:
         is_one = rearrange(is_one, "v -> v 1")
         anchors = part(self.z, self.anchors)
         number = (len(seen) * sizes - is_one.long()).expand(anchors.shape[:2])
-        others = group - anchors * is_one.unsqueeze(-1)
-        mean = (anchors * others).sum(dim=-1) * self.scale / number.clamp(min=1)
-        return mean, number
+        # Without their sum less the anchor, a tensor as large as the embeddings.
+        to_all = (anchors * group).sum(dim=-1)
+        to_itself = anchors.square().sum(dim=-1)
+        return (to_all - to_itself * is_one) * self.scale / number.clamp(min=1), number
 
     def sizes(self) -> Int[Tensor, " n"]:
         """How many samples each class has."""

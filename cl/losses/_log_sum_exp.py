@@ -29,6 +29,8 @@ class LogSumExp(torch.autograd.Function):
         sum_ = q.new_zeros(len(q))
         top = q.new_full((len(q),), -torch.inf)  # the running maximum, and the sum relative to it
         kept: list[Tensor] = []
+        keep = not steep and len(q) * len(k) <= KEPT
+        room = Room(q)
 
         def take(at: slice, x: Tensor, dim: int) -> None:
             higher = torch.maximum(top[at], x.amax(dim))
@@ -39,7 +41,7 @@ class LogSumExp(torch.autograd.Function):
 
         for pairs, left_out, mirror in plan.blocks():
             a, c = pairs.a.at, pairs.c.at
-            x = similarities(q[a] * scale, k[c], left_out)
+            x = similarities(q[a] * scale, k[c], left_out, None if keep else room)
             if steep:
                 take(a, x, 1)
                 if mirror:
@@ -49,7 +51,7 @@ class LogSumExp(torch.autograd.Function):
             sum_[a] += x.sum(1)
             if mirror:
                 sum_[c] += x.sum(0)
-            if len(q) * len(k) <= KEPT:
+            if keep:
                 kept.append(x)
         lse = sum_.log() + top if steep else sum_.log()
         ctx.save_for_backward(q, k, scale, lse, *kept)
@@ -64,19 +66,24 @@ class LogSumExp(torch.autograd.Function):
         share = g if ctx.steep else g * (-lse).exp()
         dq = torch.zeros_like(q)
         dk = dq if ctx.plan.mirrored else torch.zeros_like(k)  # mirrored, q and k are one
+        room, more = Room(q), Room(q)
         for i, (pairs, left_out, mirror) in enumerate(ctx.plan.blocks()):
             a, c = pairs.a.at, pairs.c.at
-            x = kept[i] if kept else similarities(q[a] * scale, k[c], left_out)
+            x = kept[i] if kept else similarities(q[a] * scale, k[c], left_out, room)
+            weight = more.of(x.shape)
             # x_ij = x_ji: mirrored, the candidate is an anchor too, and the anchor its candidate.
             diagonal = ctx.plan.mirrored and not mirror
             if ctx.steep:
-                weight = (x - lse[a].unsqueeze(1)).exp_().mul_(share[a].unsqueeze(1))
+                torch.sub(x, lse[a].unsqueeze(1), out=weight).exp_().mul_(share[a].unsqueeze(1))
                 if ctx.plan.mirrored:
                     weight += x.sub_(lse[c]).exp_().mul_(share[c])
             else:
                 row = share[a].unsqueeze(1)
                 x = x if kept else x.exp_()
-                weight = (row + share[c]).mul_(x) if ctx.plan.mirrored else x * row
+                if ctx.plan.mirrored:
+                    torch.add(row, share[c], out=weight).mul_(x)
+                else:
+                    torch.mul(x, row, out=weight)
             dq[a].addmm_(weight, k[c])
             if not diagonal:
                 dk[c].addmm_(weight.T, q[a])
@@ -88,10 +95,27 @@ class LogSumExp(torch.autograd.Function):
         return dq, None if dk is dq else dk.mul_(scale), dscale, None, None
 
 
+class Room:
+    """Memory for one block after another: what is fresh each time costs its page faults as well."""
+
+    def __init__(self, like: Tensor) -> None:
+        self.memory = like.new_empty(0)
+
+    def of(self, shape: torch.Size) -> Tensor:
+        """A tensor of that shape with anything in it; the one before is lost."""
+        if self.memory.numel() < shape.numel():
+            self.memory = self.memory.new_empty(shape.numel())
+        return self.memory[: shape.numel()].view(shape)
+
+
 def similarities(
-    q: Float[Tensor, "a d"], k: Float[Tensor, "c d"], left_out: Bool[Tensor, "a c"] | None
+    q: Float[Tensor, "a d"],
+    k: Float[Tensor, "c d"],
+    left_out: Bool[Tensor, "a c"] | None,
+    room: Room | None,
 ) -> Float[Tensor, "a c"]:
-    x = q @ k.T
+    out = room.of(torch.Size((len(q), len(k)))) if room else None
+    x = torch.mm(q, k.T, out=out)
     return x if left_out is None else x.masked_fill_(left_out, -torch.inf)
 
 

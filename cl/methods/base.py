@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from cl import distributed
 from cl.data.batch import Batch
+from cl.nets import replay
 from cl.nets.probe import Probe, cross_entropy, hits
 from cl.optim import Optimization, configure, planned
 
@@ -23,6 +24,8 @@ class Method(pl.LightningModule, ABC):
         classes: of the online probe.
         optimization: see there; by default SGD at 0.3 with warm-up and cosine.
         channels_last: lay images out with their channels last, which convolutions prefer.
+        mini_batch_size: samples that are embedded at a time, see `cl.nets.replay`; None is all.
+        mini_batch_norm: what BatchNorm normalises by then.
     """
 
     projector: nn.Module  # every method has one; the monitors look at what it puts out
@@ -34,6 +37,8 @@ class Method(pl.LightningModule, ABC):
         classes: int,
         optimization: Optimization | None = None,
         channels_last: bool = True,
+        mini_batch_size: int | None = None,
+        mini_batch_norm: replay.Norm = "chunk",
     ) -> None:
         super().__init__()
         layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -42,6 +47,8 @@ class Method(pl.LightningModule, ABC):
         self.probe = Probe(width, classes, standardize=True)
         self.optimization = optimization or Optimization()
         self.layout = layout
+        self.mini_batch_size = mini_batch_size
+        self.mini_batch_norm: replay.Norm = mini_batch_norm
         self.counts: dict[str, Tensor] = {}
 
     @abstractmethod
@@ -53,7 +60,11 @@ class Method(pl.LightningModule, ABC):
 
     def embed(self, views: list[Tensor]) -> Float[Tensor, "v n d"]:
         """Features of all views; those of one size go through the encoder in one forward."""
-        return torch.cat([self.features(x) for x in views])
+        m = self.mini_batch_size
+        if m is None:
+            return torch.cat([self.features(x) for x in views])
+        encoder, norm = self.encoder, self.mini_batch_norm
+        return torch.cat([replay.in_chunks(self.features, x, m, encoder, norm) for x in views])
 
     def features(self, x: Float[Tensor, "v n c h w"]) -> Float[Tensor, "v n d"]:
         """Features of views of one size."""
@@ -70,13 +81,14 @@ class Method(pl.LightningModule, ABC):
         labelled = (batch.labels >= 0).sum()
         seen = len(logits) * labelled
         parts = distributed.share(torch.ones_like(batch.labels).sum()), distributed.share(labelled)
+        objective, probe_loss = objective * parts[0], probe_loss * parts[1]
         return {
-            "loss": objective * parts[0] + probe_loss * parts[1],
+            "loss": objective + probe_loss,
             "h": h.detach(),
-            "log": {
+            "log": {  # their means over the processes are those of the whole batch
                 "train/loss": objective.detach(),
                 "train/probe_loss": probe_loss.detach(),
-                "train/probe_top1": torch.stack(correct).sum() / seen.clamp(min=1),
+                "train/probe_top1": torch.stack(correct).sum() / seen.clamp(min=1) * parts[1],
             },
         }
 

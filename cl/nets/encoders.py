@@ -8,13 +8,16 @@ import timm
 from timm.models.resnet import ResNet
 from torch import nn
 
+from cl.nets.norm import group_norm
 from cl.nets.resnet6 import ResNet6
 
 SMALL = 64  # px: up to here a stem that divides the side by four would throw the image away
 RESNET6 = re.compile(r"resnet6(?:_w(\d+))?")
 
 
-def create(name: str, image_size: int, *, zero_init_residual: bool = False) -> nn.Module:
+def create(
+    name: str, image_size: int, *, zero_init_residual: bool = False, norm: str = "batch"
+) -> nn.Module:
     """The encoder of that name: `(n 3 h w)` images to `(n d)` features, d = `.num_features`.
 
     Args:
@@ -22,10 +25,19 @@ def create(name: str, image_size: int, *, zero_init_residual: bool = False) -> n
         image_size: side of the images in pixels; up to 64 the stem keeps the side (`small_stem`).
         zero_init_residual: the last norm of every residual branch starts at zero, so that each
             block starts as the identity (Goyal et al. 2017, https://arxiv.org/abs/1706.02677, 5.1).
+        norm: `group` puts group norm in the place of every batch norm.
 
     Raises:
         ValueError: an unknown name, or `zero_init_residual` for an encoder without that option.
     """
+    model = build(name, image_size, zero_init_residual)
+    if norm == "group":
+        group_norm(model)
+    return model
+
+
+def build(name: str, image_size: int, zero_init_residual: bool) -> nn.Module:
+    """`create` with the encoder's own norm."""
     if ours := RESNET6.fullmatch(name):
         if zero_init_residual:
             raise ValueError(f"--zero_init_residual needs a timm ResNet, not {name}")

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cl.distributed import total
+from cl.precision import precise
 
 
 class Probe(nn.Module):
@@ -63,7 +64,7 @@ def moments(h: Float[Tensor, "v n d"]) -> tuple[Float[Tensor, " d"], Float[Tenso
 def cross_entropy(logits: Float[Tensor, "v n c"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
     """Mean over all views of the labelled samples; zero where a batch has none (labels < 0)."""
     each = F.cross_entropy(
-        rearrange(logits, "v n c -> (v n) c").float(),
+        precise(rearrange(logits, "v n c -> (v n) c")),
         repeat(labels.clamp(min=-1), "n -> (v n)", v=len(logits)),
         ignore_index=-1,
         reduction="sum",

@@ -1,93 +1,58 @@
-"""Every loss has the value and the gradient of one process on two and three, shards uneven too."""
+"""Losses and methods have the value and gradient of one process on two and three, even or not.
 
-import inspect
-import os
-import socket
-from pathlib import Path
-from typing import Any
+`make exactness` writes all the numbers, of four processes as well, into docs/exactness.md.
+"""
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
-from torch import Tensor
 
-from cl import distributed
-from cl.losses import NAMES, get_loss
-from cl.nets.probe import Standardize
+from tests.distributed import exactness
+from tests.distributed.exactness import BOUNDS, BUFFERS, METHOD, REDUCTIONS, SHARDS, Found
 
-LOSSES = [
-    n for n in NAMES if [*inspect.signature(get_loss(n)).parameters][:3] == ["z", "ids", "rows"]
-]
-SHARDS = {"2": [4, 4], "3": [3, 3, 3], "2 uneven": [5, 2], "3 uneven": [1, 4, 2]}
-OPTIONS: dict[str, dict[str, Any]] = {"sigmoid": {"alpha": 0.5}, "supcon": {"positives": "in"}}
+SOME = ["2", "2 uneven", "3", "3 uneven"]
 
 
-def problem(n: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Inputs, the weights of a head, and class ids."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(2, n, 6, generator=generator, dtype=torch.float64)
-    weight = torch.randn(6, 5, generator=generator, dtype=torch.float64)
-    return x, weight, torch.arange(n) % 3
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
+    """One process with the whole batch."""
+    return exactness.computed(SHARDS["1"], tmp_path_factory.mktemp("one") / "found.pt")
 
 
-def of_shard(name: str, sizes: list[int], rank: int, labels: bool) -> tuple[Tensor, Tensor]:
-    """A process's loss, weighted as `Method` does, and its gradient of the head."""
-    x, weight, ids = problem(sum(sizes))
-    first = sum(sizes[:rank])
-    own = x[:, first : first + sizes[rank]]
-    weight.requires_grad_()
-    z, rows = distributed.gather(own @ weight)
-    loss = get_loss(name)(z, ids if labels else None, rows, **OPTIONS.get(name, {}))
-    loss = loss * distributed.share(torch.tensor(sizes[rank]))
-    return loss.detach(), torch.autograd.grad(loss, weight)[0]
-
-
-def work(rank: int, sizes: list[int], port: int, file: Path) -> None:
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", rank=rank, world_size=len(sizes))
-    found = {}
-    for name in LOSSES:
-        for labels in (False, True):
-            means = []
-            for part in of_shard(name, sizes, rank, labels):
-                dist.all_reduce(part)
-                means.append(part / len(sizes))  # what DDP does to gradients
-            found[f"{name} {labels}"] = means
-    standard, (x, *_) = Standardize(6).double(), problem(sum(sizes))
-    first = sum(sizes[:rank])
-    standard(x[:, first : first + sizes[rank]])
-    found["probe"] = [standard.mean, standard.variance]
-    if rank == 0:
-        torch.save(found, file)
-    dist.destroy_process_group()
-
-
-@pytest.fixture(scope="module", params=SHARDS)
-def found(
+@pytest.fixture(scope="module", params=SOME)
+def many(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> tuple[list[int], dict[str, list[Tensor]]]:
-    """What real processes computed, all losses in one group."""
-    sizes, file = SHARDS[request.param], tmp_path_factory.mktemp("gloo") / "found.pt"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(work, (sizes, port, file), nprocs=len(sizes))
-    return sizes, torch.load(file, weights_only=True)
+) -> dict[str, Found]:
+    """What real processes computed, everything in one group of them."""
+    return exactness.computed(SHARDS[request.param], tmp_path_factory.mktemp("gloo") / "found.pt")
 
 
-@pytest.mark.parametrize("labels", [False, True])
-@pytest.mark.parametrize("name", LOSSES)
-def test_loss_and_gradient(name: str, labels: bool, found: Any) -> None:
-    sizes, by_processes = found
-    expected = of_shard(name, [sum(sizes)], 0, labels)
-    for ours, one in zip(by_processes[f"{name} {labels}"], expected, strict=True):
-        assert (ours - one).norm() <= 1e-10 * max(1.0, float(one.norm()))
+@pytest.mark.parametrize("bits", BOUNDS)
+@pytest.mark.parametrize("name", exactness.names())
+def test_value_and_gradient(
+    name: str, bits: str, one: dict[str, Found], many: dict[str, Found]
+) -> None:
+    assert max(exactness.error(many[bits][name], one[bits][name])) <= BOUNDS[bits]
 
 
-def test_the_probes_moments(found: Any) -> None:
-    sizes, by_processes = found
-    standard = Standardize(6).double()
-    standard(problem(sum(sizes))[0])
-    torch.testing.assert_close(by_processes["probe"], [standard.mean, standard.variance])
+@pytest.mark.parametrize("name", [n for n in exactness.names() if n.startswith(METHOD)])
+def test_running_statistics(name: str, one: dict[str, Found], many: dict[str, Found]) -> None:
+    """BatchNorm's and the probe's: those of the whole batch, and moved once a step."""
+    key = f"{name} {BUFFERS}"
+    assert max(exactness.error(many["64"][key], one["64"][key])) <= 1e-10
+
+
+@pytest.mark.parametrize("name", exactness.MAKE)
+def test_mini_batches_cost_no_reduction(name: str, many: dict[str, Found]) -> None:
+    """The gradients of all chunks leave the process in one piece, as without chunks."""
+    whole, chunked = (
+        many["64"][f"{METHOD} {name}, group norm{way} {REDUCTIONS}"][0]
+        for way in ("", ", 5 at a time")
+    )
+    assert whole == chunked == 1
+
+
+def test_the_error_is_seen() -> None:
+    """A gradient that lacks the factor W, the peers' usual fault, is not within any bound."""
+    right = [torch.tensor(2.0), torch.randn(5, generator=torch.Generator().manual_seed(0)) * 3]
+    assert exactness.error(right, right) == (0, 0)
+    assert exactness.error([right[0], right[1] / 2], right)[1] == pytest.approx(0.5)

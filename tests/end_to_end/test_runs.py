@@ -172,27 +172,3 @@ def test_a_collapse_ends_the_run_when_asked(
     monkeypatch.setattr(SimCLR, "__init__", dead)
     pretrain(*digits, "--no-baseline", "--on_collapse", "stop", expect=3)
     assert "COLLAPSED" in capsys.readouterr().err
-
-
-def test_two_processes_train_as_one_run(tmp_path: Path, digits: list[str]) -> None:
-    """DDP over gloo: half the batch each, the same number of steps, one folder, no warnings."""
-    argv = [*digits, "--output", str(tmp_path), "--wandb", "off", "--run_id", "run"]
-    argv[argv.index("--batch_size") + 1] = "64"
-    done = subprocess.run(
-        [sys.executable, str(REPOSITORY / "main_contrastive.py"), *argv, "--devices", "2"],
-        capture_output=True,
-        text=True,
-        timeout=200,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("online probe") == 1
-    assert "22 (11 an epoch)" in done.stdout
-    said = {line for line in done.stderr.splitlines() if "warning" in line}
-    assert said == {
-        "warning: on CPUs each process has BatchNorm statistics of its own: torch's "
-        "SyncBatchNorm needs GPUs"
-    }
-    rows = logs.read(tmp_path / "run" / "metrics.csv")
-    assert [int(r["step"]) for r in rows] == [11, 22]
-    assert float(rows[-1]["train/loss"]) < float(rows[0]["train/loss"])

@@ -105,7 +105,7 @@ def test_the_key_notices_a_changed_file(tmp_path: Path) -> None:
 def test_what_is_stored_comes_back(tmp_path: Path) -> None:
     file, (h, labels) = tmp_path / "features" / "0123.npy", (torch.randn(9, 4), torch.arange(9))
     assert stored(file) is None
-    store(file, (h, labels))
+    store(file, (h, labels), 9)
     assert {p.name for p in file.parent.iterdir()} == {"0123.npy", "0123.labels.npy"}
     found = stored(file)
     assert torch.equal(found[0], h)
@@ -114,7 +114,7 @@ def test_what_is_stored_comes_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["0.npy", "0.labels.npy"])
 def test_one_file_without_the_other_is_not_taken(name: str, tmp_path: Path) -> None:
-    store(tmp_path / "0.npy", (torch.randn(99, 4), torch.arange(99)))
+    store(tmp_path / "0.npy", (torch.randn(99, 4), torch.arange(99)), 99)
     (tmp_path / name).unlink()
     assert stored(tmp_path / "0.npy") is None
 
@@ -122,7 +122,7 @@ def test_one_file_without_the_other_is_not_taken(name: str, tmp_path: Path) -> N
 @pytest.mark.parametrize("name", ["0.npy", "0.labels.npy"])
 @pytest.mark.parametrize("share", [0, 0.2, 0.99])
 def test_half_a_file_is_not_taken(name: str, share: float, tmp_path: Path) -> None:
-    store(tmp_path / "0.npy", (torch.randn(99, 4), torch.arange(99)))
+    store(tmp_path / "0.npy", (torch.randn(99, 4), torch.arange(99)), 99)
     data = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(data[: int(share * len(data))])
     assert stored(tmp_path / "0.npy") is None

@@ -1,0 +1,151 @@
+"""Normalisation: BatchNorm over the samples of all processes, and GroupNorm in its place."""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from pytorch_lightning.plugins.layer_sync import LayerSync
+from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from cl.distributed import total, world_size
+
+
+class Normalize(torch.autograd.Function):
+    """BatchNorm by given statistics, which are functions of every process's `x`."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        mean: Tensor,
+        variance: Tensor,
+        eps: float,
+        n: Tensor,
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight, mean, torch.rsqrt(variance + eps))
+        ctx.n = n
+        return F.batch_norm(x, mean, variance, weight, bias, eps=eps)
+
+    @staticmethod
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, gradient: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        x, weight, mean, inverse = ctx.saved_tensors
+        axes = [0, *range(2, x.ndim)]
+        g = gradient.to(mean.dtype)
+        normal = (x - channels(mean, x)) * channels(inverse, x)
+        own = torch.stack([g.sum(axes), (g * normal).sum(axes)])
+        mean_g, mean_gx = (total(own) / ctx.n).to(own.dtype)
+        scale = inverse if weight is None else inverse * weight
+        g = g - channels(mean_g, x) - normal * channels(mean_gx, x)
+        of_weights = (None, None) if weight is None else (own[1], own[0])
+        return (g * channels(scale, x)).to(x.dtype), *of_weights, None, None, None, None
+
+
+def channels(value: Float[Tensor, " c"], like: Tensor) -> Tensor:
+    """A value a channel, to be broadcast against `(n c ...)`."""
+    return value.view(-1, *(1 for _ in like.shape[2:]))
+
+
+class Synced(_BatchNorm):
+    """BatchNorm in training by the moments of all processes' samples, however many each has.
+
+    Torch's SyncBatchNorm, which computes the same, refuses tensors on a CPU.
+    """
+
+    def forward(self, input: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
+        x = input  # torch's name
+        if not self.training or world_size() == 1:
+            return super().forward(x)
+        self._check_input_dim(x)
+        mean, variance, n = moments(x)
+        if self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            newest = self.momentum
+            newest = 1 / float(self.num_batches_tracked) if newest is None else newest
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), newest)
+            unbiased = variance * (n / (n - 1).clamp(min=1))
+            self.running_var.lerp_(unbiased.to(self.running_var.dtype), newest)
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        y = Normalize.apply(
+            x, self.weight, self.bias, mean.to(dtype), variance.to(dtype), self.eps, n
+        )
+        assert isinstance(y, Tensor)
+        for name in ("drop", "act") if isinstance(self, BatchNormAct2d) else ():
+            y = self.get_submodule(name)(y)
+        return y
+
+
+@torch.no_grad()
+def moments(x: Float[Tensor, "n c *size"]) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean and biased variance of each channel over all processes, and over how many values."""
+    x = x.to(torch.promote_types(x.dtype, torch.float32))
+    axes = [0, *range(2, x.ndim)]
+    variance, mean = (m.double() for m in torch.var_mean(x, axes, correction=0))
+    n = torch.full_like(mean, x.numel() // x.shape[1])
+    # In float64 the difference of squares below loses nothing that float32 could tell.
+    n, sum_, squares = total(torch.stack([n, n * mean, n * (variance + mean.square())]))
+    mean = sum_ / n
+    return mean, (squares / n - mean.square()).clamp(min=0), n
+
+
+class Synced1d(Synced, nn.BatchNorm1d): ...
+
+
+class Synced2d(Synced, nn.BatchNorm2d): ...
+
+
+class SyncedAct2d(Synced, BatchNormAct2d): ...
+
+
+KINDS: dict[type[nn.Module], type[Synced]] = {
+    nn.BatchNorm1d: Synced1d,
+    nn.BatchNorm2d: Synced2d,
+    BatchNormAct2d: SyncedAct2d,
+}
+
+
+class SyncEverywhere(LayerSync):
+    """For a Trainer: BatchNorm over all processes, on GPUs by torch's kernels, on CPUs by `Synced`.
+
+    Lightning's own converter replaces timm's BatchNorm-with-activation (EfficientNet and its kin)
+    by one without; this one keeps what every layer is, and its parameters with it.
+    """
+
+    def apply(self, model: nn.Module) -> nn.Module:
+        if any(p.is_cuda for p in model.parameters()):
+            return convert_sync_batchnorm(model)
+        for module in model.modules():
+            if type(module) in KINDS:
+                module.__class__ = KINDS[type(module)]
+        return model
+
+    def revert(self, model: nn.Module) -> nn.Module:
+        """Nothing: without other processes either computes what BatchNorm does."""
+        return model
+
+
+def group_norm(model: nn.Module) -> None:
+    """Put GroupNorm of 32 groups (Wu and He 2018, https://arxiv.org/abs/1803.08494) for BatchNorm.
+
+    A sample's features then depend on no other sample. A width that 32 does not divide gets the
+    greatest number of groups that divides both. Scales and shifts start as those they replace.
+    """
+    for name, child in list(model.named_children()):
+        if not isinstance(child, nn.BatchNorm2d):
+            group_norm(child)
+            continue
+        c = child.num_features
+        norm = nn.GroupNorm(math.gcd(32, c), c, child.eps).to(child.weight)
+        norm.load_state_dict({"weight": child.weight, "bias": child.bias})
+        act = isinstance(child, BatchNormAct2d)
+        after = [child.get_submodule(inner) for inner in ("drop", "act") if act]
+        setattr(model, name, nn.Sequential(norm, *after) if after else norm)

@@ -1,0 +1,81 @@
+"""Gradient caching: a batch as large as its loss wants, in the memory of a small one.
+
+Gao et al. 2021 (https://arxiv.org/abs/2101.06983). The chunks of a batch are embedded without
+keeping what their backward needs; the loss takes all embeddings at once; in the backward every
+chunk is computed a second time, with the random numbers it had, and its gradient taken. That is one
+backward of the whole batch to everything around it: one gradient all-reduce a step, one optimizer
+step, and accumulation, clipping and mixed precision as without it. It costs one more forward.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from cl.distributed import largest
+
+Norm = Literal["chunk", "frozen"]
+
+
+def in_chunks(
+    encode: Callable[[Tensor], Tensor],
+    x: Float[Tensor, "v n ..."],
+    size: int,
+    encoder: nn.Module,
+    norm: Norm = "chunk",
+) -> Float[Tensor, "v n d"]:
+    """`encode(x)` in chunks of at most `size` samples, whose backward recomputes chunk by chunk.
+
+    All processes take the same number of chunks, so that they meet at each exchange.
+
+    Args:
+        encode: from `(v m ...)` inputs to `(v m d)` features.
+        x: the views of this process's samples.
+        size: samples in a chunk.
+        encoder: whose running statistics move once a chunk, not again when it is recomputed.
+        norm: BatchNorm normalises by the `chunk` (its statistics are those of a batch of that
+            size), or by the running statistics, which then stand still (`frozen`).
+    """
+    number = -(-int(largest(torch.tensor(x.shape[1], device=x.device))) // size)
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        if norm == "frozen":
+            return frozen(encoder), frozen(encoder)
+        return nullcontext(), unmoved(encoder)
+
+    parts = [
+        checkpoint(encode, part, use_reentrant=False, context_fn=contexts)
+        for part in x.tensor_split(number, dim=1)
+    ]
+    return torch.cat(parts, dim=1)  # pyright: ignore[reportArgumentType]
+
+
+@contextmanager
+def frozen(encoder: nn.Module) -> Iterator[None]:
+    """BatchNorm layers as in evaluation."""
+    training = [m for m in encoder.modules() if isinstance(m, _BatchNorm) and m.training]
+    for module in training:
+        module.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.train()
+
+
+@contextmanager
+def unmoved(encoder: nn.Module) -> Iterator[None]:
+    """What happens inside leaves no trace in the encoder's buffers."""
+    held = [(m, k, b) for m in encoder.modules() for k, b in m.named_buffers(recurse=False)]
+    for module, name, buffer in held:
+        setattr(module, name, buffer.clone())
+    try:
+        yield
+    finally:
+        for module, name, buffer in held:
+            setattr(module, name, buffer)

@@ -1,0 +1,90 @@
+"""Writes docs/exactness.md: every loss and method on 1 to 4 processes. `make exactness` runs it."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' machinery is not installed
+
+import torch
+
+from tests.distributed import exactness
+from tests.distributed.exactness import BOUNDS, SHARDS, Found
+
+PAGE = Path(__file__).with_name("exactness.md")
+HEAD = """# Exact on any number of devices
+
+`make exactness` writes this page. Real gloo processes share a batch of {samples} samples, evenly
+and unevenly; each computes its part as a training step does (embeddings gathered, own rows as anchors,
+means weighted by the number of samples), and the gradients are averaged as DDP does. Methods run
+under DDP with a small ResNet, BatchNorm over all processes, some samples without a label, and their
+online probe. A cell has the relative error of the value and that of the gradient of all parameters
+(a learnable temperature's included) against one process that has the whole batch, in the norm of
+the right gradient, or absolute where that norm is below 1. `tests/distributed/test_exact.py` bounds
+the same numbers at every commit for two and three processes: 1e-10 in float64, 1e-5 in float32.
+
+torch {torch}, x86-64, one thread a process. Shards: {shards}.
+"""
+HOW = """
+## How
+
+- `gather` hands every process the embeddings of all; its backward sums what all processes know of a
+  sample's gradient. DDP's mean over processes of the gradients of local means is then the gradient
+  of the global mean, and no loss or method contains the number of processes.
+- Shards of different sizes are gathered padded and cut; a process's mean is weighted by its part of
+  the samples (`distributed.share`), the probe's by its part of the labelled ones.
+- Barlow Twins and VICReg take the gathered batch, so mean, variance and covariance are global.
+- BatchNorm is over the samples of all processes (`cl/nets/norm.py`; on GPUs torch's kernels, which
+  refuse a CPU). With `--no-sync_batchnorm` each device has statistics of its own, and the numbers
+  depend on how many there are.
+- A step's samples, views and learning rate are functions of seed and step, not of the devices:
+  `tests/end_to_end/test_devices.py` trains one run on one and on two processes and compares loss,
+  probe, kNN and weights.
+- `--mini_batch_size` (gradient caching): rows "at a time". Without BatchNorm chunks change nothing.
+  With it they do by nature: by default every chunk is normalised by its own statistics, as a batch
+  of that size would be (over all devices); `--mini_batch_norm frozen` normalises by the running
+  ones; `--norm group` has none. The heads always see the whole batch.
+
+## Peers
+
+Two-view batch of 16 samples, float64, gloo, two CPU cores; gradient on W processes against one:
+cosine and ratio of the norms, 1 and 1 being right. Measured with the releases of autumn 2026.
+
+| | W = 2 | W = 4 |
+|---|---|---|
+| lightly 1.6.0 Barlow Twins | .920, .997 | .571, 1.349 |
+| solo-learn Barlow Twins | .920, .498 | .571, .337 |
+| stable-pretraining Barlow Twins | .878, 1.207 | .255, 4.04 |
+| lightly DCLW | .99999, 1.0001 | .9999, .9997 |
+| GradCache's distributed loss; open_clip with its default flags | 1, .5 | 1, .25 |
+| open_clip --local-loss alone | .953, .637 | .953, .637 |
+| lightly NT-Xent, DCL, VICReg (`gather_distributed=True`; it is off by default) | 1, 1 | 1, 1 |
+| solo-learn SimCLR, SupCon, VICReg, SimSiam | 1, 1 | 1, 1 |
+| every loss of `cl` | 1, 1 | 1, 1 |
+
+On uneven shards lightly's NT-Xent raises an error. Nobody else has DHEL and KCL on several devices.
+"""
+
+
+def page(found: dict[str, dict[str, Found]]) -> str:
+    """The whole text, from what each sharding found."""
+    one, many = found["1"], [k for k in found if k != "1"]
+    shards = "; ".join(f"{k} {SHARDS[k]}" for k in many)
+    text = HEAD.format(samples=exactness.SAMPLES, torch=torch.__version__, shards=shards)
+    for bits, bound in BOUNDS.items():
+        text += f"\n## float{bits}: every error at most {bound:g}\n\n"
+        text += f"| value, gradient | {' | '.join(many)} |\n|---|{'---|' * len(many)}\n"
+        for name in exactness.names():
+            errors = [exactness.error(found[k][bits][name], one[bits][name]) for k in many]
+            cells = (f"{value:.0e}, {gradient:.0e}" for value, gradient in errors)
+            text += f"| {name} | {' | '.join(cells).replace('0e+00', '0')} |\n"
+            if max(max(pair) for pair in errors) > bound:
+                sys.exit(f"{name} in float{bits}: {errors}, more than {bound}")
+    return text + HOW
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        PAGE.write_text(
+            page({k: exactness.computed(s, Path(folder) / f"{k}.pt") for k, s in SHARDS.items()})
+        )

@@ -1,0 +1,73 @@
+"""Who started the processes: the settings follow torchrun and SLURM, or are refused."""
+
+from typing import Any
+
+import pytest
+
+from cl.config import ConfigError, check_environment, parse_pretrain
+from cl.config.launcher import Started, started
+
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "6", "LOCAL_WORLD_SIZE": "3"}
+SLURM = {"SLURM_PROCID": "0", "SLURM_NNODES": "2", "SLURM_NTASKS": "8"}
+WORDS = ["digits", "resnet6_w8"]
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*TORCHRUN, *SLURM, "SLURM_JOB_NAME"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def environment(monkeypatch: pytest.MonkeyPatch, values: dict[str, str]) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize(
+    ("values", "found"),
+    [
+        ({}, None),
+        (TORCHRUN, Started("torchrun", 2, 3)),
+        ({"TORCHELASTIC_RUN_ID": "x"}, Started("torchrun", 1, 1)),
+        (SLURM, Started("SLURM", 2, 4)),
+        (SLURM | {"SLURM_JOB_NAME": "bash"}, None),
+        ({"SLURM_NTASKS": "8"}, None),  # an allocation without srun
+        (TORCHRUN | SLURM, Started("torchrun", 2, 3)),  # torchrun inside of a job
+    ],
+)
+def test_started(
+    values: dict[str, str], found: Started | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment(monkeypatch, values)
+    assert started() == found
+
+
+@pytest.mark.parametrize("values", [TORCHRUN, SLURM])
+def test_the_settings_follow_the_launcher(
+    values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment(monkeypatch, values)
+    config = parse_pretrain([*WORDS, "--batch_size", "10"])
+    _, nodes, per_node = started() or Started("", 0, 0)
+    assert (config.nodes, config.devices_per_node) == (nodes, per_node)
+    assert (config.processes, config.global_batch()) == (nodes * per_node, 10 * nodes * per_node)
+    check_environment(config)
+
+
+@pytest.mark.parametrize(
+    ("line", "values", "message"),
+    [
+        ("--num_nodes 2", {}, "--num_nodes: given 2, allowed 1 unless torchrun or SLURM start"),
+        ("--num_nodes 3", TORCHRUN, "--num_nodes: given 3, allowed 2, which torchrun started"),
+        ("--devices 2", TORCHRUN, "--devices: given 2, allowed 3, which torchrun started on a no"),
+        ("--devices 8", SLURM, "--devices: given 8, allowed 4, which SLURM started on a node"),
+        ("--gpus 0 1", SLURM, "--gpus: given 0 1, allowed 4, which SLURM started on a node"),
+    ],
+)
+def test_other_processes_than_started_are_refused(
+    line: str, values: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment(monkeypatch, values)
+    monkeypatch.setattr("cl.config.environment.gpus_here", lambda: 8)
+    with pytest.raises(ConfigError, match=message):
+        check_environment(parse_pretrain([*WORDS, *line.split()]))
