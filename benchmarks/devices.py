@@ -1,6 +1,6 @@
 """What the exchange between two processes costs a training step.
 
-    python benchmarks/devices.py [--rounds 7] [--batch_size 64] [ENCODER ...]
+    python benchmarks/devices.py [--rounds 7] [--batch_size 32] [ENCODER ...]
 
 Two processes of one thread each train SimCLR on made 32-pixel images: by turns as one run (DDP over
 gloo: gradients averaged, embeddings gathered, batch norm over both) and as two independent ones on
@@ -26,7 +26,7 @@ from cl.methods.simclr import SimCLR
 from cl.nets.encoders import create
 from cl.nets.norm import SyncEverywhere
 
-STEPS = 5  # timed together, once a round
+STEPS = 3  # timed together, once a round
 
 
 class Step(nn.Module):
@@ -84,7 +84,7 @@ def work(rank: int, port: int, encoder: str, batch_size: int, rounds: int) -> No
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("encoders", nargs="*", default=["resnet6_w32", "resnet18"])
-    parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument("--batch_size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=7)
     given = parser.parse_args()
     print(f"torch {torch.__version__}, 2 processes of one thread, float32, gloo")

@@ -32,10 +32,12 @@ def evaluate(config: Linear) -> int:
     )
     encoder, recipe = restore(config, file)
     folder, checkpoint = launch.place(config)
-    before = checkpoints.fingerprint(encoder)
     options = hardware.trainer_options(
         config.gpus, config.devices_per_node, config.precision, config.nodes
     )
+    if options["precision"] == "64-true":
+        encoder.double()  # which Lightning would do, and the weights' sum would differ
+    before = checkpoints.fingerprint(encoder)
     home = file.parent if (file.parent / runs.CONFIG).exists() else folder
 
     def take() -> tuple[FeatureBatch, FeatureBatch]:

@@ -15,13 +15,14 @@ PAGE = Path(__file__).with_name("exactness.md")
 HEAD = """# Exact on any number of devices
 
 `make exactness` writes this page. Real gloo processes share a batch of {samples} samples, evenly
-and unevenly; each computes its part as a training step does (embeddings gathered, own rows as anchors,
-means weighted by the number of samples), and the gradients are averaged as DDP does. Methods run
-under DDP with a small ResNet, BatchNorm over all processes, some samples without a label, and their
-online probe. A cell has the relative error of the value and that of the gradient of all parameters
-(a learnable temperature's included) against one process that has the whole batch, in the norm of
-the right gradient, or absolute where that norm is below 1. `tests/distributed/test_exact.py` bounds
-the same numbers at every commit for two and three processes: 1e-10 in float64, 1e-5 in float32.
+and unevenly; each computes its part as a training step does (embeddings gathered, own rows as
+anchors, means weighted by the number of samples), and gradients are averaged as DDP does. Methods
+run under DDP with a small ResNet, BatchNorm over all processes, some samples without a label, and
+their online probe. A cell has the relative error of the value and that of the gradient of all
+parameters (a learnable temperature's included) against one process that has the whole batch, in the
+norm of the right one, or absolute where that norm is below 1. `tests/distributed/test_exact.py`
+bounds the same numbers at every commit for two and three processes: 1e-10 in float64, 1e-5 in
+float32.
 
 torch {torch}, x86-64, one thread a process. Shards: {shards}.
 """

@@ -28,24 +28,27 @@ class Normalize(torch.autograd.Function):
         eps: float,
         n: Tensor,
     ) -> Tensor:
-        ctx.save_for_backward(x, weight, mean, torch.rsqrt(variance + eps))
-        ctx.n = n
+        ctx.save_for_backward(x, weight, mean, variance)
+        ctx.eps, ctx.n = eps, n
         return F.batch_norm(x, mean, variance, weight, bias, eps=eps)
 
     @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, gradient: Tensor
     ) -> tuple[Tensor | None, ...]:
-        x, weight, mean, inverse = ctx.saved_tensors
-        axes = [0, *range(2, x.ndim)]
-        g = gradient.to(mean.dtype)
-        normal = (x - channels(mean, x)) * channels(inverse, x)
-        own = torch.stack([g.sum(axes), (g * normal).sum(axes)])
-        mean_g, mean_gx = (total(own) / ctx.n).to(own.dtype)
+        x, weight, mean, variance = ctx.saved_tensors
+        # As if mean and variance were constants; what they owe to each value comes behind.
+        dx, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            gradient, x, weight, mean, variance, None, None, False, ctx.eps, [True, True, True]
+        )
+        mean_g, mean_gx = (total(torch.stack([of_bias, of_weight])) / ctx.n).to(mean.dtype)
+        inverse = torch.rsqrt(variance + ctx.eps)
         scale = inverse if weight is None else inverse * weight
-        g = g - channels(mean_g, x) - normal * channels(mean_gx, x)
-        of_weights = (None, None) if weight is None else (own[1], own[0])
-        return (g * channels(scale, x)).to(x.dtype), *of_weights, None, None, None, None
+        slope = scale * inverse * mean_gx
+        dx = torch.addcmul(dx, x, channels(-slope, x))
+        dx -= channels(scale * mean_g - slope * mean, x)
+        of_weights = (None, None) if weight is None else (of_weight, of_bias)
+        return dx.to(x.dtype), *of_weights, None, None, None, None
 
 
 def channels(value: Float[Tensor, " c"], like: Tensor) -> Tensor:
@@ -88,8 +91,8 @@ class Synced(_BatchNorm):
 def moments(x: Float[Tensor, "n c *size"]) -> tuple[Tensor, Tensor, Tensor]:
     """Mean and biased variance of each channel over all processes, and over how many values."""
     x = x.to(torch.promote_types(x.dtype, torch.float32))
-    axes = [0, *range(2, x.ndim)]
-    variance, mean = (m.double() for m in torch.var_mean(x, axes, correction=0))
+    mean, variance = torch.ops.aten.batch_norm_update_stats(x, None, None, 0.0)
+    mean, variance = mean.double(), variance.double()
     n = torch.full_like(mean, x.numel() // x.shape[1])
     # In float64 the difference of squares below loses nothing that float32 could tell.
     n, sum_, squares = total(torch.stack([n, n * mean, n * (variance + mean.square())]))

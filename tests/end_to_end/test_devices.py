@@ -1,11 +1,14 @@
 """A run has the same numbers on one process and on two, whoever starts them."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -85,3 +88,35 @@ def test_without_synchronised_batch_norm_it_is_another_run(
     finished("main_contrastive.py", *words, "--no-sync_batchnorm")
     with pytest.raises(AssertionError):
         same_run(one, tmp_path / "two")
+
+
+def test_linear_evaluation_on_two_processes(
+    pretrain: Callable[..., Path],
+    linear: Callable[..., Path],
+    digits: list[str],
+    tmp_path: Path,
+) -> None:
+    """Each takes its shard of the features and its part of every batch, also of the last, odd one.
+
+    torchrun starts them here; every validation sample is counted once.
+    """
+    run = pretrain(*digits, "--no-baseline", "--max_steps", "5")
+    words = ["digits", "resnet6_w8", "--epochs", "3", "--lr_decay_steps", "2", "--num_workers", "1"]
+    words += ["--precision", "64", "--pretrained_feature_extractor", str(run)]
+    one = linear(*words, "--batch_size", "100", run_id="one")
+    shutil.copytree(run / "features", tmp_path / "features")
+    shutil.rmtree(run / "features")
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517"]
+    more = ["--batch_size", "50", "--run_id", "two", "--output", tmp_path, "--wandb", "off"]
+    said = finished(*torchrun, "main_linear.py", *words, *more)
+    assert said.count("linear evaluation  ") == 1
+    for file in (tmp_path / "features").iterdir():
+        np.testing.assert_allclose(
+            np.load(run / "features" / file.name), np.load(file), rtol=1e-6, atol=1e-6
+        )
+    results = [json.loads((r / "result.json").read_text()) for r in (one, tmp_path / "two")]
+    assert results[0] == results[1]
+    rows = [logs.read(r / "metrics.csv") for r in (one, tmp_path / "two")]
+    for row, of_two in zip(*rows, strict=True):
+        for name in ("train/loss", "train/probe_top1", "val/loss", "val/probe_top1", "lr"):
+            assert float(of_two[name]) == pytest.approx(float(row[name]), rel=2e-5), name
