@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +52,19 @@ def plainly(message: Warning | str, *_: Any, **__: Any) -> None:
         print(f"warning: {message}", file=sys.stderr, flush=True)  # noqa: T201
 
 
-def place(config: Config) -> tuple[Path, Path | None]:
+def place(config: Config, derived: Mapping[str, Any] | None = None) -> tuple[Path, Path | None]:
     """The run's folder, and the checkpoint it continues from if it does.
+
+    Args:
+        config: of a new run, or of the one to continue.
+        derived: what else config.json tells a reader.
 
     Raises:
         ValueError: another run is there, or the settings differ from the run that is continued.
     """
     if config.resume_training_from is None:
         folder = config.runs_folder / runs.new_id(config.run_id)
-        runs.start(folder, to_json(config))
+        runs.start(folder, to_json(config, derived))
         return folder, None
     checkpoint = checkpoints.resumable(config.resume_training_from)
     folder = runs.folder_of(checkpoint)

@@ -1,5 +1,6 @@
 """Pretraining: from a checked configuration to a run."""
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ from cl import hardware, launch, preflight, runs
 from cl.callbacks.geometry import Geometry
 from cl.callbacks.saver import Saver
 from cl.config import Pretrain
-from cl.data import sources
+from cl.data import sheet, sources
 from cl.data.module import ContrastiveData
-from cl.data.recipe import Recipe, preset
+from cl.data.recipe import SMALL_SCALE, SWAV_SMALL, Recipe, full_size
 from cl.data.sampler import Sampler
 from cl.data.sources import Images
 from cl.eval.baseline import Baseline, frozen, read
@@ -51,11 +52,15 @@ def pretrain(config: Pretrain) -> int:
         fill_last=config.last_batch_fill,
         size=config.resolved_image_size,
     )
+    if config.show_views:
+        sheet.write(data, Path(config.show_views))
+        launch.console.print(f"views of {data.describe()}: {config.show_views}", markup=False)
+        return 0
     method = build(config, encoder, len(source.classes))
     options = hardware.trainer_options(
         config.gpus, config.devices_per_node, config.precision, config.nodes
     )
-    folder, checkpoint = launch.place(config)
+    folder, checkpoint = launch.place(config, {"recipes": [asdict(view) for view in views]})
     if not runs.other_rank():
         rows = table(config, method, source, data, options)
         preflight.show(f"run {folder.name}", rows, launch.console)
@@ -71,10 +76,10 @@ def pretrain(config: Pretrain) -> int:
 
 
 def recipes(config: Pretrain) -> list[Recipe]:
-    """The views of a run: the data set's preset with what the command line changes of it."""
+    """The views of a run: a preset with what the command line changes of it."""
     named = {
         "size": config.crop_size or config.resolved_image_size,
-        "views": config.n_crops,
+        "jitter_order": config.jitter_order,
         "brightness": config.brightness,
         "contrast": config.contrast,
         "saturation": config.saturation,
@@ -85,15 +90,17 @@ def recipes(config: Pretrain) -> list[Recipe]:
         "blur": config.blur_prob,
         "solarise": config.solarize_prob,
     }
-    base = preset(config.dataset).changed({k: v for k, v in named.items() if v is not None})
+    given = {k: v for k, v in named.items() if v is not None}
+    full = [r.changed(given) for r in full_size(config.dataset, config.recipe, config.n_crops)]
     if not config.multicrop:
-        return [base]
+        return full
     small = {
         "size": config.resolved_small_crop_size,
         "views": config.n_small_crops,
-        "crop_scale": config.small_crop_scale,
+        "crop_scale": config.small_crop_scale or SMALL_SCALE.get(config.recipe or "", SWAV_SMALL),
+        "solarise": config.solarize_prob or 0.0,  # full-size views alone have it in the papers
     }
-    return [base, base.changed(small)]
+    return [*full, full[0].changed(small)]
 
 
 def build(config: Pretrain, encoder: nn.Module, classes: int) -> Method:

@@ -112,7 +112,7 @@ PRETRAIN_FLAGS = """
     --zero_init_residual --no-zero_init_residual --no_lr_scheduler_for_pred_head
     --no-no_lr_scheduler_for_pred_head --classifier_lr --norm
     --sync_batchnorm --no-sync_batchnorm --mini_batch_size --mini_batch_norm
-    --on_collapse --baseline --no-baseline
+    --on_collapse --baseline --no-baseline --recipe --jitter_order --show_views
 """
 LOSS_FLAGS = """
     --temperature --lamb --scale_loss --unbiased --no-unbiased --sigma --symmetric

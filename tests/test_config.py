@@ -166,6 +166,7 @@ def test_a_line_says_what_json_says(seed, tmp_path):
         "config",
         "global_batch_size",
         "mini_batch_size",
+        "show_views",
         "n_crops",
         "run_id",
         "warmup_epochs",

@@ -11,7 +11,7 @@ PAIRWISE = ("method", ("simclr", "supcon"))
 SIMSIAM = ("method", ("simsiam",))
 WARMUP = ("scheduler", ("warmup_cosine",))
 Scheduler = Literal["reduce", "cosine", "warmup_cosine", "step", "exponential", "none"]
-PRESET = "the data set's preset"
+PRESET = "the preset's"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +41,10 @@ class Data:
         shown="--batch_size times devices",
     )
     num_workers: int = flag("threads or processes per device that load data", 4, low=0)
-    backend: Literal["auto", "memory", "torch", "dali"] = flag(
-        "what loads and augments: memory (data sets that fit), torch (files), dali (files, on the "
-        "GPU where there is one)",
+    backend: Literal["auto", "memory", "torch", "torchvision", "dali"] = flag(
+        "what loads and augments: memory (data sets that fit; on the GPU where there is one), "
+        "torch (files), torchvision (its operations one by one, slow), dali (files, on the GPU where "
+        "there is one)",
         "auto",
         shortcut=("dali", ("auto",)),
     )
@@ -62,19 +63,25 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Views:
-    """How the views of a sample are made; what is not given is the data set's preset."""
+    """How the views of a sample are made; what is not given is the preset's."""
 
-    brightness: float | None = flag(
-        "largest change of the brightness", None, low=0, shown=f"{PRESET}, 0.8"
+    recipe: (
+        Literal["simclr", "byol", "barlow_twins", "vicreg", "simsiam", "swav", "sigmoid"] | None
+    ) = flag(
+        "preset of a paper, of which the data set keeps its size, mean and deviation",
+        None,
+        shown="the data set's",
     )
-    contrast: float | None = flag(
-        "largest change of the contrast", None, low=0, shown=f"{PRESET}, 0.8"
+    jitter_order: Literal["random", "fixed"] | None = flag(
+        "of brightness, contrast, saturation and hue: another one for each view, or this one",
+        None,
+        shown="random",
     )
-    saturation: float | None = flag(
-        "largest change of the saturation", None, low=0, shown=f"{PRESET}, 0.8"
-    )
+    brightness: float | None = flag("largest change of the brightness", None, low=0, shown=PRESET)
+    contrast: float | None = flag("largest change of the contrast", None, low=0, shown=PRESET)
+    saturation: float | None = flag("largest change of the saturation", None, low=0, shown=PRESET)
     hue: float | None = flag(
-        "largest turn of the hue, in circles", None, low=0, high=0.5, shown=f"{PRESET}, 0.2"
+        "largest turn of the hue, in circles", None, low=0, high=0.5, shown=PRESET
     )
     crop_scale: tuple[float, float] | None = flag(
         "share of the image's area that a crop keeps",
@@ -110,12 +117,13 @@ class Views:
         needs=MULTICROP,
         shown="3/7 of the image size, 96 at 224",
     )
-    small_crop_scale: tuple[float, float] = flag(
+    small_crop_scale: tuple[float, float] | None = flag(
         "share of the area that they keep",
-        (0.05, 0.14),  # SwAV's
+        None,
         above=0,
         high=1,
         needs=MULTICROP,
+        shown="0.05 0.14 (SwAV), with --recipe sigmoid 0.05 1",
         metavar=("MIN", "MAX"),
     )
 
@@ -287,6 +295,12 @@ class Watching:
 
     on_collapse: Literal["warn", "stop"] = flag("when all embeddings become alike", "warn")
     baseline: bool = flag("measure the same encoder untrained, before training", True)
+    show_views: str | None = flag(
+        "write a picture (.png) of the first samples and their views there, and end",
+        None,
+        once=True,
+        metavar="PATH",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from cl.config.setting import Setting, closest, did_you_mean, settings_of
 
 C = TypeVar("C", Pretrain, Linear)
 VERSION = 1
+DERIVED = "derived"
 PROGRAMS: dict[str, type[Pretrain] | type[Linear]] = {
     "main_contrastive": Pretrain,
     "main_linear": Linear,
@@ -29,10 +30,16 @@ def program_of(config: Pretrain | Linear) -> str:
     return next(name for name, of in PROGRAMS.items() if of is type(config))
 
 
-def to_json(config: Pretrain | Linear) -> str:
-    """The text of a config.json."""
+def to_json(config: Pretrain | Linear, derived: Mapping[str, Any] | None = None) -> str:
+    """The text of a config.json.
+
+    Args:
+        config: every setting.
+        derived: what follows from the settings, for people to read; it is not read back.
+    """
     head = {"version": VERSION, "program": program_of(config)}
-    return json.dumps(head | asdict(config), indent=2) + "\n"
+    tail = {DERIVED: dict(derived)} if derived else {}
+    return json.dumps(head | asdict(config) | tail, indent=2) + "\n"
 
 
 def from_json(text: str) -> Pretrain | Linear:
@@ -65,6 +72,7 @@ def values_from_json(text: str) -> tuple[type[Pretrain] | type[Linear], dict[str
     if not isinstance(found, dict):
         raise ConfigError("not a JSON object with settings")
     version, program = found.pop("version", None), found.pop("program", None)
+    found.pop(DERIVED, None)
     if version != VERSION:
         raise ConfigError(f"version: given {version}, allowed {VERSION}")
     if not isinstance(program, str) or program not in PROGRAMS:

@@ -5,7 +5,7 @@ Its pipeline has no randomness of its own, so views and resumed runs are as exac
 
 from collections.abc import Iterator, Sequence
 from io import BytesIO
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from PIL import Image
 
 from cl.data.batch import Batch
 from cl.data.draw import COUNT, FACTORS, FLIP, GRAY, JITTER, SIGMA, SOLARISE, draw, key_of
-from cl.data.loaders import Loader, Pixels, firsts
+from cl.data.loaders import Loader, Pixels, by_size
 from cl.data.recipe import Recipe
 from cl.data.sampler import Index, Sampler
 from cl.data.sources import Images
@@ -50,8 +50,8 @@ class DaliLoader(Loader):
             raise ValueError(LOST) from None
         self.workers, self.gpu = max(1, workers), torch.cuda.is_available()
         self.idle: Any = None  # a pipeline between epochs
-        pairs = zip(self.recipes, firsts(self.recipes), strict=True)
-        self.views = [(first + v, r) for r, first in pairs for v in range(r.views)]
+        parts = [part for same in by_size(self.recipes) for part in same]
+        self.views = [(first + v, r) for r, first, _ in parts for v in range(r.views)]
 
     def build(self) -> Any:
         """The graph: images once, then every view of every recipe from its parameters."""
@@ -141,7 +141,7 @@ class DaliLoader(Loader):
             for at in index.tolist():
                 self.images.pixel(at)  # says which file it is
             raise
-        cuts = [*firsts(self.recipes), len(made)]
+        cuts = accumulate((parts[-1][2].stop for parts in by_size(self.recipes)), initial=0)
         views = [torch.stack(made[a:b]) for a, b in pairwise(cuts)]
         if self.gpu:
             torch.cuda.current_stream().synchronize()  # copied before DALI writes there again

@@ -63,7 +63,7 @@ def draw(numbers, key, height, width, p):
     p[JITTER] = uniform(key, 101, 0.0, 1.0) < numbers[5]
     for i in range(4):
         p[ORDER + i] = i
-    for i in range(3):  # Fisher and Yates
+    for i in range(3 if numbers[15] > 0 else 0):  # Fisher and Yates
         j = i + int(uniform(key, 102 + i, 0.0, 4.0 - i))
         p[ORDER + i], p[ORDER + j] = p[ORDER + j], p[ORDER + i]
     for i in range(3):
@@ -74,6 +74,16 @@ def draw(numbers, key, height, width, p):
     blurred = uniform(key, 110, 0.0, 1.0) < numbers[11]
     p[SIGMA] = uniform(key, 111, numbers[12], numbers[13]) if blurred else 0.0
     p[SOLARISE] = uniform(key, 112, 0.0, 1.0) < numbers[14]
+
+
+@njit(nogil=True, cache=True)
+@no_type_check
+def draw_many(numbers, seed, epoch, samples, first, height, width, p):
+    """`draw` for the views `(v n COUNT)` of samples whose images have one size."""
+    for v in range(p.shape[0]):
+        for i in range(p.shape[1]):
+            key = key_of(seed, epoch, samples[i], first + v)
+            draw(numbers, key, height, width, p[v, i])
 
 
 @njit(nogil=True, cache=True)

@@ -1,6 +1,6 @@
 """The torch backend: a DataLoader; a file is decoded once, then the kernel makes all its views."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import cast
 
@@ -9,28 +9,32 @@ from torch.utils.data import DataLoader, Dataset
 
 from cl.data import kernel
 from cl.data.batch import Batch
-from cl.data.loaders import Loader, Pixels, firsts, numbers
+from cl.data.loaders import Loader, Pixels, by_size, empty, numbers
 from cl.data.recipe import Recipe
 from cl.data.sampler import Sampler
 from cl.data.sources import Images
 
 Sample = tuple[list[Pixels], int]
+Make = Callable[..., None]  # takes what `kernel.views` takes
 
 
 class Views(Dataset[Sample]):
     """All views of one sample of one epoch: a function of the two, so any worker may make it."""
 
-    def __init__(self, images: Images, recipes: Sequence[Recipe], seed: int) -> None:
-        self.images, self.recipes, self.seed = images, recipes, seed
+    def __init__(
+        self, images: Images, recipes: Sequence[Recipe], seed: int, make: Make = kernel.views
+    ) -> None:
+        self.images, self.recipes, self.seed, self.make = images, recipes, seed, make
 
     def __getitem__(self, place: tuple[int, int]) -> Sample:
         epoch, index = place
         image = self.images.pixel(index)
         made = []
-        for recipe, first in zip(self.recipes, firsts(self.recipes), strict=True):
-            out = np.empty((recipe.views, 3, recipe.size, recipe.size), np.float32)
-            kernel.views(image, *numbers(recipe), self.seed, epoch, index, first, out)
-            made.append(out)
+        for parts in by_size(self.recipes):
+            made.append(empty(parts, 1)[:, 0])
+            for recipe, first, at in parts:
+                to = made[-1][at]
+                self.make(image, *numbers(recipe), self.seed, epoch, index, first, to)
         return made, index
 
 
@@ -59,14 +63,20 @@ class FileLoader(Loader):
         recipes: of the views, a size each.
         sampler: which samples a step sees.
         workers: processes that decode and augment; with 0 the training process does.
+        make: what makes the views of an image, the kernel or `cl.data.reference`.
     """
 
     def __init__(
-        self, images: Images, recipes: Sequence[Recipe], sampler: Sampler, workers: int
+        self,
+        images: Images,
+        recipes: Sequence[Recipe],
+        sampler: Sampler,
+        workers: int,
+        make: Make = kernel.views,
     ) -> None:
         super().__init__(images, recipes, sampler)
         self.loader = DataLoader(
-            Views(images, recipes, sampler.seed),
+            Views(images, recipes, sampler.seed, make),
             batch_sampler=cast("list[list[int]]", Places(sampler)),
             num_workers=workers,
             collate_fn=stack,

@@ -4,7 +4,7 @@ Compiled for one image and without threads of its own; it releases the interpret
 loaders run it on as many threads as they like. Colours are exact (hue through HSV), the order of
 the jitter is the sample's, shrinking is antialiased; each operation equals torchvision's on floats.
 
-Numba's cache on disk follows this file alone: who changes `cl.data.draw` touches this one too.
+Numba's cache on disk follows this file alone, so who changes `cl.data.draw` touches this one, too.
 """
 
 import math

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +57,28 @@ def numbers(recipe: Recipe) -> tuple[npt.NDArray[np.float64], int, Pixels, Pixel
     return recipe.numbers(), recipe.blur_kernel, mean, std
 
 
-def firsts(recipes: Sequence[Recipe]) -> list[int]:
-    """The number of each recipe's first view; no two views of a sample share one."""
-    return [sum(r.views for r in recipes[:i]) for i in range(len(recipes))]
+Part = tuple[Recipe, int, slice]
+
+
+def by_size(recipes: Sequence[Recipe]) -> list[list[Part]]:
+    """A list for each tensor of a batch, the views of one size.
+
+    A part of it is a recipe, the number of its first view among all (no two views of a sample
+    share one), and where in the tensor its views are.
+    """
+    made: list[list[Part]] = []
+    number = 0
+    for size, same in groupby(recipes, lambda recipe: recipe.size):
+        parts, at = [], 0
+        for recipe in same:
+            assert recipe.size == size
+            parts.append((recipe, number, slice(at, at + recipe.views)))
+            number, at = number + recipe.views, at + recipe.views
+        made.append(parts)
+    return made
+
+
+def empty(parts: Sequence[Part], samples: int) -> Pixels:
+    """Room for the views of so many samples, `(v n 3 size size)`."""
+    size = parts[0][0].size
+    return np.empty((parts[-1][2].stop, samples, 3, size, size), np.float32)

@@ -8,7 +8,7 @@ import numpy as np
 
 from cl.data import kernel
 from cl.data.batch import Batch
-from cl.data.loaders import Loader, Pixels, firsts, numbers
+from cl.data.loaders import Loader, Pixels, by_size, empty, numbers
 from cl.data.recipe import Recipe
 from cl.data.sampler import Index, Sampler
 from cl.data.sources import Images
@@ -46,15 +46,15 @@ class MemoryLoader(Loader):
         """Hand a batch to the threads, in as many pieces."""
         assert self.images.pixels is not None
         views, futures = [], []
-        for recipe, first in zip(self.recipes, firsts(self.recipes), strict=True):
-            shape = (recipe.views, len(index), 3, recipe.size, recipe.size)
-            out = np.empty(shape, np.float32)
+        cuts = np.linspace(0, len(index), self.workers + 1).astype(int)
+        for parts in by_size(self.recipes):
+            out = empty(parts, len(index))
             views.append(out)
-            cuts = np.linspace(0, len(index), self.workers + 1).astype(int)
-            rest = (*numbers(recipe), self.sampler.seed, self.sampler.epoch, first, out)
-            for start, stop in pairwise(cuts):
-                part = (index[start:stop], start, *rest)
-                futures.append(pool.submit(kernel.many, self.images.pixels, *part))
+            for recipe, first, at in parts:
+                rest = (*numbers(recipe), self.sampler.seed, self.sampler.epoch, first, out[at])
+                for start, stop in pairwise(cuts):
+                    part = (index[start:stop], start, *rest)
+                    futures.append(pool.submit(kernel.many, self.images.pixels, *part))
         return index, views, futures
 
     def finish(self, work: Work) -> Batch:

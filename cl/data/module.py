@@ -8,8 +8,9 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from cl.data import kernel
+from cl.data import kernel, reference
 from cl.data.batch import Batch
+from cl.data.device import DeviceLoader
 from cl.data.files import FileLoader
 from cl.data.loaders import Loader, numbers
 from cl.data.memory import MemoryLoader
@@ -17,7 +18,7 @@ from cl.data.recipe import Recipe
 from cl.data.sampler import Index, Sampler, shard
 from cl.data.sources import Images, Source
 
-Backend = Literal["auto", "memory", "torch", "dali"]
+Backend = Literal["auto", "memory", "torch", "torchvision", "dali"]
 UNCROPPED = 64  # px: up to here images are taken whole, larger ones lose an eighth at the borders
 
 
@@ -127,9 +128,13 @@ class ContrastiveData(pl.LightningDataModule):
         images = self.source.train
         sampler = Sampler(len(images), self.batch_size, self.seed, rank, world, self.fill_last)
         if self.backend == "memory":
+            device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+            if device.type != "cpu":
+                return DeviceLoader(images, self.recipes, sampler, device)
             return MemoryLoader(images, self.recipes, sampler, self.workers)
-        if self.backend == "torch":
-            return FileLoader(images, self.recipes, sampler, self.workers)
+        if self.backend in ("torch", "torchvision"):
+            make = kernel.views if self.backend == "torch" else reference.views
+            return FileLoader(images, self.recipes, sampler, self.workers, make)
         from cl.data.dali import DaliLoader  # half a gigabyte that other backends do not need
 
         return DaliLoader(images, self.recipes, sampler, self.workers)
@@ -145,5 +150,5 @@ class ContrastiveData(pl.LightningDataModule):
 
     def describe(self) -> str:
         """The backend and why."""
-        kind = "processes" if self.backend == "torch" else "threads"
+        kind = "processes" if self.backend in ("torch", "torchvision") else "threads"
         return f"{self.backend} ({self.why}), {self.workers} {kind}"

@@ -15,7 +15,7 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 class Recipe:
     """How views of one size are made; the defaults are SimCLR's (Chen et al. 2020, appendix A).
 
-    In this order: a random resized crop, a flip, colour jitter in random order, gray, blur,
+    In this order: a random resized crop, a flip, colour jitter, gray, blur,
     solarisation, normalisation.
 
     Args:
@@ -29,6 +29,7 @@ class Recipe:
         contrast: see `brightness`.
         saturation: see `brightness`.
         hue: turn of the hue, uniform in +- this, in circles.
+        jitter_order: of the four, `random` for each view (torchvision's) or `fixed` as listed.
         grayscale: probability of a gray image.
         blur: probability of a Gaussian blur over a tenth of the side.
         blur_sigma: its deviation in pixels, between these, uniform.
@@ -47,6 +48,7 @@ class Recipe:
     contrast: float = 0.8
     saturation: float = 0.8
     hue: float = 0.2
+    jitter_order: Literal["random", "fixed"] = "random"
     grayscale: float = 0.2
     blur: float = 0.5
     blur_sigma: tuple[float, float] = (0.1, 2.0)
@@ -79,40 +81,79 @@ class Recipe:
                 self.blur,
                 *self.blur_sigma,
                 self.solarise,
+                self.jitter_order == "random",
             ]
         )
 
 
-Known = Literal["digits", "cifar10", "cifar100", "stl10", "imagenet100", "imagenet", "folder"]
+# Colour of BYOL (Grill et al. 2020, https://arxiv.org/abs/2006.07733, appendix B), whose two views
+# differ in blur and solarisation; the official Barlow Twins and VICReg took it over.
+BYOL = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
+ASYMMETRIC = ({**BYOL, "blur": 1.0}, {**BYOL, "blur": 0.1, "solarise": 0.2})
+# What a paper changes of SimCLR's recipe, for the full-size views in turn.
+PAPERS: dict[str, tuple[dict[str, Any], ...]] = {
+    "simclr": ({},),
+    "byol": ASYMMETRIC,
+    "barlow_twins": ASYMMETRIC,
+    "vicreg": ASYMMETRIC,
+    # MoCo v2's (Chen et al. 2020, https://arxiv.org/abs/2003.04297), which SimSiam uses.
+    "simsiam": (
+        {"crop_scale": (0.2, 1.0), "brightness": 0.4, "contrast": 0.4, "saturation": 0.4}
+        | {"hue": 0.1},
+    ),
+    # Caron et al. 2020, https://arxiv.org/abs/2006.09882, and its code; for `--multicrop`.
+    "swav": ({"crop_scale": (0.14, 1.0)},),
+    # The code of the modulated sigmoid loss (Basara, sigmoid-contrastive-loss).
+    "sigmoid": ({"crop_scale": (0.1, 1.0), "blur": 1.0, "solarise": 0.2},),
+}
+SMALL_SCALE = {"sigmoid": (0.05, 1.0)}  # of small crops, where it is not SwAV's
+SWAV_SMALL = (0.05, 0.14)
+# Mean and deviation of the channels, and side, of sets that are no ImageNet.
+CIFAR: dict[str, Any] = {"size": 32, "crop_scale": (0.2, 1.0), "blur": 0.0}
+KNOWN: dict[str, dict[str, Any]] = {
+    "digits": {
+        "size": 16,
+        "crop_scale": (0.5, 1.0),
+        "flip": 0.0,
+        "brightness": 0.4,
+        "contrast": 0.4,
+        "saturation": 0.0,
+        "hue": 0.0,
+        "grayscale": 0.0,
+        "blur": 0.0,
+        "mean": (0.305, 0.305, 0.305),
+        "std": (0.376, 0.376, 0.376),
+    },
+    "cifar10": CIFAR | {"mean": (0.4914, 0.4822, 0.4465), "std": (0.247, 0.2435, 0.2616)},
+    "cifar100": CIFAR | {"mean": (0.5071, 0.4865, 0.4409), "std": (0.2673, 0.2564, 0.2762)},
+    "svhn": CIFAR | {"flip": 0.0, "mean": (0.4377, 0.4438, 0.4728), "std": (0.198, 0.201, 0.197)},
+    "tiny_imagenet": CIFAR
+    | {"size": 64, "mean": (0.4802, 0.4481, 0.3975), "std": (0.277, 0.2691, 0.2821)},
+    "stl10": {"size": 96, "mean": (0.4467, 0.4398, 0.4066), "std": (0.2603, 0.2566, 0.2713)},
+}
 
 
-def preset(dataset: Known) -> Recipe:
-    """The recipe of a data set.
+def preset(dataset: str) -> Recipe:
+    """The recipe of a data set; that of one unknown here is SimCLR's for ImageNet.
 
-    CIFAR has no blur (SimCLR, B.9) and crops from a fifth of the area (solo-learn's recipes);
-    digits have no colour and no mirror image.
+    CIFAR has no blur (SimCLR, B.9) and crops from a fifth of the area (solo-learn's recipes), as
+    the other sets of small images; digits have no colour, and no mirror image, nor has SVHN.
     """
-    if dataset == "digits":
-        return Recipe(
-            size=16,
-            crop_scale=(0.5, 1.0),
-            flip=0.0,
-            brightness=0.4,
-            contrast=0.4,
-            saturation=0.0,
-            hue=0.0,
-            grayscale=0.0,
-            blur=0.0,
-            mean=(0.305, 0.305, 0.305),
-            std=(0.376, 0.376, 0.376),
-        )
-    if dataset == "cifar10":
-        mean, std = (0.4914, 0.4822, 0.4465), (0.247, 0.2435, 0.2616)
-        return Recipe(size=32, crop_scale=(0.2, 1.0), blur=0.0, mean=mean, std=std)
-    if dataset == "cifar100":
-        mean, std = (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)
-        return Recipe(size=32, crop_scale=(0.2, 1.0), blur=0.0, mean=mean, std=std)
-    if dataset == "stl10":
-        mean, std = (0.4467, 0.4398, 0.4066), (0.2603, 0.2566, 0.2713)
-        return Recipe(size=96, mean=mean, std=std)
-    return Recipe(size=224)
+    return Recipe(**{"size": 224, **KNOWN.get(dataset, {})})
+
+
+def full_size(dataset: str, paper: str | None, views: int) -> list[Recipe]:
+    """The recipes of the full-size views, which a paper's recipes share in turn.
+
+    Args:
+        dataset: whose size, mean and deviation are kept, and without a paper everything.
+        paper: a name in `PAPERS`.
+        views: how many of a sample, at least as many as the paper has recipes.
+    """
+    own = preset(dataset)
+    if paper is None:
+        return [own.changed({"views": views})]
+    plain = Recipe(size=own.size, mean=own.mean, std=own.std)
+    changes = PAPERS[paper]
+    shares = [len(range(i, views, len(changes))) for i in range(len(changes))]
+    return [plain.changed(c | {"views": n}) for c, n in zip(changes, shares, strict=True)]

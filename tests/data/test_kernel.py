@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
+from cl.data import reference as by_torchvision
 from cl.data.draw import (
     COUNT,
     FACTORS,
@@ -31,7 +32,6 @@ from tests.data.made import picture
 
 ZEROS, ONES = np.zeros(3, np.float32), np.ones(3, np.float32)
 TOLERANCE = 1e-3 / 255
-OPERATIONS = [F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue]
 
 
 def neutral(height: int, width: int) -> np.ndarray:
@@ -52,24 +52,11 @@ def floats(image: np.ndarray) -> Tensor:
     return torch.from_numpy(image).permute(2, 0, 1).float() / 255
 
 
-def gray(x: Tensor) -> Tensor:
-    return F.rgb_to_grayscale(x, num_output_channels=3)
-
-
 def reference(image: np.ndarray, p: np.ndarray, size: int, width: int) -> Tensor:
     """The view by torchvision."""
-    top, left, down, across = (int(p[i]) for i in (TOP, LEFT, HEIGHT, WIDTH))
-    x = F.resized_crop(floats(image), top, left, down, across, [size, size], antialias=True)
-    if p[FLIP]:
-        x = F.horizontal_flip(x)
-    if p[JITTER]:
-        for what in p[ORDER : ORDER + 4].astype(int):
-            x = OPERATIONS[what](x, float(p[FACTORS + what]))
-    if p[GRAY]:
-        x = gray(x)
-    if p[SIGMA]:
-        x = F.gaussian_blur(x, [width, width], [float(p[SIGMA])] * 2)
-    return F.solarize(x, 0.5) if p[SOLARISE] else x
+    out = np.empty((3, size, size), np.float32)
+    by_torchvision.render(image, p, width, ZEROS, ONES, out)
+    return torch.from_numpy(out)
 
 
 def error(found: Tensor, expected: Tensor) -> float:

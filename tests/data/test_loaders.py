@@ -13,7 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
+from cl.data import reference
 from cl.data.batch import Batch
+from cl.data.device import DeviceLoader
 from cl.data.files import FileLoader
 from cl.data.loaders import Loader
 from cl.data.memory import MemoryLoader
@@ -28,6 +30,8 @@ BACKENDS = [
     "memory",
     "torch",
     "torch with workers",
+    "torchvision",
+    "device",
     pytest.param("dali", marks=pytest.mark.dali),
     pytest.param("dali with files", marks=pytest.mark.dali),
 ]
@@ -39,6 +43,10 @@ def make_loader(
 ) -> Loader:
     if backend == "memory":
         return MemoryLoader(images, recipes, sampler, workers)
+    if backend == "torchvision":
+        return FileLoader(images, recipes, sampler, 0, reference.views)
+    if backend == "device":
+        return DeviceLoader(images, recipes, sampler, torch.device("cpu"))
     if backend.startswith("torch"):
         return FileLoader(images, recipes, sampler, workers if "workers" in backend else 0)
     pytest.importorskip("nvidia.dali")

@@ -1,0 +1,77 @@
+"""The presets of data sets and papers, and how a command line changes them."""
+
+import numpy as np
+import pytest
+
+from cl.config import parse_pretrain
+from cl.data.draw import ORDER, draw, key_of
+from cl.data.loaders import by_size
+from cl.data.recipe import PAPERS, Recipe, full_size, preset
+from cl.train import recipes
+
+
+def made(line: str) -> list[Recipe]:
+    return recipes(parse_pretrain(["cifar10", "resnet18", *line.split()]))
+
+
+def test_without_a_paper_it_is_the_data_sets() -> None:
+    assert made("") == [preset("cifar10")]
+    assert preset("folder") == Recipe(size=224)
+    assert preset("digits").hue == 0
+
+
+@pytest.mark.parametrize("paper", PAPERS)
+def test_a_papers_views_keep_the_data_sets_size_and_mean(paper: str) -> None:
+    found, own = made(f"--recipe {paper}"), preset("cifar10")
+    assert sum(r.views for r in found) == 2
+    assert {(r.size, r.mean, r.std) for r in found} == {(own.size, own.mean, own.std)}
+
+
+def test_byols_two_views_differ() -> None:
+    """Grill et al. 2020, table 6: T and T'."""
+    first, second = made("--recipe byol")
+    assert (first.blur, first.solarise, second.blur, second.solarise) == (1.0, 0.0, 0.1, 0.2)
+    assert first.changed({"blur": 0.1, "solarise": 0.2}) == second
+    assert made("--recipe barlow_twins") == [first, second]
+    assert [r.views for r in made("--recipe byol --n_crops 5")] == [3, 2]
+
+
+def test_the_line_changes_every_view() -> None:
+    assert {r.brightness for r in made("--recipe byol --brightness 0.1")} == {0.1}
+    assert {r.blur for r in made("--recipe byol --blur_prob 0")} == {0.0}
+    assert made("--jitter_order fixed") == [preset("cifar10").changed({"jitter_order": "fixed"})]
+
+
+@pytest.mark.parametrize(
+    ("line", "scale", "solarise"),
+    [
+        ("--multicrop", (0.05, 0.14), 0.0),
+        ("--multicrop --recipe swav", (0.05, 0.14), 0.0),
+        ("--multicrop --recipe sigmoid", (0.05, 1.0), 0.0),
+        ("--multicrop --recipe sigmoid --small_crop_scale 0.1 0.2", (0.1, 0.2), 0.0),
+        ("--multicrop --solarize_prob 0.3", (0.05, 0.14), 0.3),
+    ],
+)
+def test_small_crops(line: str, scale: tuple[float, float], solarise: float) -> None:
+    *_, small = made(line)
+    assert (small.views, small.size) == (6, 14)
+    assert (small.crop_scale, small.solarise) == (scale, solarise)
+
+
+def test_views_of_one_size_share_a_tensor() -> None:
+    parts = by_size([*full_size("cifar10", "byol", 3), Recipe(size=8, views=4)])
+    assert [[(p[1], p[2]) for p in same] for same in parts] == [
+        [(0, slice(0, 2)), (2, slice(2, 3))],
+        [(3, slice(0, 4))],
+    ]
+
+
+def test_a_fixed_order() -> None:
+    orders: dict[str, set[tuple[float, ...]]] = {"random": set(), "fixed": set()}
+    for order, seen in orders.items():
+        recipe, p = Recipe(size=8, jitter_order=order), np.empty(17)
+        for sample in range(200):
+            draw(recipe.numbers(), np.uint64(key_of(0, 0, sample, 0)), 8, 8, p)
+            seen.add(tuple(p[ORDER : ORDER + 4]))
+    assert orders["fixed"] == {(0, 1, 2, 3)}
+    assert len(orders["random"]) == 24
