@@ -43,8 +43,8 @@ class Data:
     num_workers: int = flag("threads or processes per device that load data", 4, low=0)
     backend: Literal["auto", "memory", "torch", "torchvision", "dali"] = flag(
         "what loads and augments: memory (data sets that fit; on the GPU where there is one), "
-        "torch (files), torchvision (its operations one by one, slow), dali (files, on the GPU where "
-        "there is one)",
+        "torch (files), torchvision (its operations one by one, slow), dali (files, on the GPU "
+        "where there is one)",
         "auto",
         shortcut=("dali", ("auto",)),
     )
