@@ -3,7 +3,7 @@
 import csv
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, Literal
@@ -43,14 +43,19 @@ class CSVLog(Logger):
 
     def __init__(self, file: Path, step: int = 0) -> None:
         super().__init__()
-        self.file = file
+        self.file, self.columns = file, COLUMNS
         kept = [row for row in read(file) if int(row["step"]) <= step]
-        new = file.with_suffix(".new")
+        self.rewrite(kept, kept[0] if kept else ())
+
+    def rewrite(self, rows: list[dict[str, str]], columns: Iterable[str]) -> None:
+        """Write the file anew, whole or not at all, with these columns besides the usual ones."""
+        self.columns = tuple(dict.fromkeys((*self.columns, *columns)))
+        new = self.file.with_suffix(".new")
         with new.open("w", newline="") as f:
-            writer = csv.DictWriter(f, COLUMNS)
+            writer = csv.DictWriter(f, self.columns, restval="")
             writer.writeheader()
-            writer.writerows(kept)
-        new.replace(file)
+            writer.writerows(rows)
+        new.replace(self.file)
 
     @property
     def name(self) -> str:
@@ -67,8 +72,10 @@ class CSVLog(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, int | float], step: int | None = None) -> None:
         row = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in metrics.items()}
+        if row.keys() - {*self.columns}:  # a method with numbers of its own
+            self.rewrite(read(self.file), row)
         with self.file.open("a", newline="") as f:
-            csv.DictWriter(f, COLUMNS).writerow({"step": step, **row})
+            csv.DictWriter(f, self.columns).writerow({"step": step, **row})
 
 
 def read(file: Path) -> list[dict[str, str]]:

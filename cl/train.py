@@ -24,8 +24,11 @@ from cl.methods.base import Method
 from cl.methods.simclr import SimCLR
 from cl.methods.simsiam import SimSiam
 from cl.methods.supcon import SupCon
+from cl.methods.target import Target
+from cl.methods.vicreg import VICReg
 from cl.nets import encoders
 from cl.nets.norm import SyncEverywhere
+from cl.schedules import Schedule
 
 PROGRAM = "main_contrastive.py"
 FITTED_ON = 10_000  # images of each part that the measurement before and after looks at
@@ -121,10 +124,43 @@ def build(config: Pretrain, encoder: nn.Module, classes: int) -> Method:
         return BarlowTwins(encoder, **config.loss_options, **base)
     if config.method == "simsiam":
         return SimSiam(encoder, pred_hidden=config.pred_hidden_mlp, **base)
-    loss = partial(get_loss(config.loss), **config.loss_options)
+    options = {k: v for k, v in config.loss_options.items() if k not in config.learned}
+    start = {k: float(config.loss_settings[k]) for k in config.learned}
+    if config.method in ("sigmoid", "relic"):
+        return target(config, encoder, options, start, base)
+    loss = partial(get_loss(config.loss_name), **options)
+    if config.method == "vicreg":
+        return VICReg(encoder, loss, **base)
+    base["learned"] = start
     if config.method == "supcon":
         return SupCon(encoder, loss, **base)
     return SimCLR(encoder, loss, supervised=config.supervised, **base)
+
+
+def target(
+    config: Pretrain,
+    encoder: nn.Module,
+    options: dict[str, Any],
+    start: dict[str, float],
+    base: dict[str, Any],
+) -> Target:
+    """A method with a moving target, and what moves with it."""
+    base["schedules"] = {"ema_beta": Schedule(start=config.ema_beta, end=1.0)}
+    if config.gamma_steps:
+        fall = {"start": options.pop("gamma", 0.0), "end": 0.0, "steps": config.gamma_steps}
+        base["schedules"]["gamma"] = Schedule(**fall)
+    threshold = options.pop("threshold", None)
+    return Target(
+        encoder,
+        partial(get_loss(config.loss_name), **options),
+        learned=start,
+        features=config.features,
+        after=config.ema_after_step,
+        every=config.ema_every_n_steps,
+        threshold=threshold,
+        filter_after=config.threshold_after_step,
+        **base,
+    )
 
 
 def about(config: Pretrain, recipe: Recipe) -> dict[str, Any]:

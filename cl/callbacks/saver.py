@@ -100,7 +100,7 @@ class Saver(Checkpoint):
         try:
             trainer.save_checkpoint(self.folder / checkpoints.LAST)
             if trainer.is_global_zero and self.about is not None:
-                encoder = pl_module.encoder
+                encoder = pl_module.evaluated
                 assert isinstance(encoder, torch.nn.Module)
                 file = self.folder / checkpoints.ENCODER
                 checkpoints.save_encoder(encoder, file, self.about)

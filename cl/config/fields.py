@@ -9,6 +9,7 @@ from cl.config.objectives import pairwise
 MULTICROP = ("multicrop", (True,))
 PAIRWISE = ("method", ("simclr", "supcon"))
 SIMSIAM = ("method", ("simsiam",))
+TARGET = ("method", ("sigmoid", "relic"))
 WARMUP = ("scheduler", ("warmup_cosine",))
 Scheduler = Literal["reduce", "cosine", "warmup_cosine", "step", "exponential", "none"]
 PRESET = "the preset's"
@@ -106,9 +107,7 @@ class Views:
         "how often its bright pixels are inverted", None, low=0, high=1, shown=PRESET
     )
     n_crops: int = flag("views of full size", 2, low=2)
-    multicrop: bool = flag(
-        "small crops besides (SwAV, https://arxiv.org/abs/2006.09882)", False, needs=PAIRWISE
-    )
+    multicrop: bool = flag("small crops besides (SwAV, https://arxiv.org/abs/2006.09882)", False)
     n_small_crops: int = flag("views of small size", 6, low=1, needs=MULTICROP)
     small_crop_size: int | None = flag(
         "their side in pixels",
@@ -132,8 +131,8 @@ class Views:
 class Method:
     """What is learned."""
 
-    method: Literal["simclr", "supcon", "barlow_twins", "simsiam"] = flag(
-        "what compares the views, and with which heads", "simclr"
+    method: Literal["simclr", "supcon", "barlow_twins", "simsiam", "vicreg", "sigmoid", "relic"] = (
+        flag("what compares the views, and with which heads", "simclr")
     )
     loss: str = flag(
         "which pairs are compared how", "nt_xent", choices=pairwise, needs=PAIRWISE, metavar="NAME"
@@ -145,7 +144,7 @@ class Method:
         "dimensions of the embedding",
         None,
         low=1,
-        shown="simclr and supcon 128, barlow_twins and simsiam 2048",
+        shown="simclr and supcon 128, sigmoid and relic 64, else 2048",
     )
     hidden_mlp: int = flag("width of the projector", 2048, low=1)
     pred_hidden_mlp: int = flag("width of the predictor", 512, low=1, needs=SIMSIAM)
@@ -163,6 +162,40 @@ class Method:
         None,
         above=0,
         shown="0.3, with adam and adamw 0.003",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moving:
+    """What moves beside the encoder: a target, a loss's scalars."""
+
+    learn: Literal["auto", "nothing", "temperature", "bias", "both"] = flag(
+        "scalars of the loss that learn, from their given values on; auto is both with sigmoid and "
+        "nothing else",
+        "auto",
+        needs=("method", ("simclr", "supcon", "sigmoid", "relic")),
+    )
+    ema_beta: float = flag(
+        "share of the target that a step keeps; rises to 1 by half a cosine",
+        0.99,
+        low=0,
+        high=1,
+        needs=TARGET,
+    )
+    ema_after_step: int = flag("until then the target is a copy", 0, low=0, needs=TARGET)
+    ema_every_n_steps: int = flag("steps between two moves of it", 1, low=1, needs=TARGET)
+    features: Literal["target", "online"] = flag(
+        "whose features are probed, saved and evaluated", "target", needs=TARGET
+    )
+    gamma_steps: int | None = flag(
+        "steps in which --gamma falls to 0 by half a cosine",
+        None,
+        low=1,
+        needs=("method", ("sigmoid",)),
+        shown="it stands still",
+    )
+    threshold_after_step: int = flag(
+        "the step from which --threshold holds", 5000, low=0, needs=("method", ("sigmoid",))
     )
 
 

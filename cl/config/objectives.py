@@ -15,7 +15,14 @@ KNOWN: dict[str, dict[str, Any]] = {  # of parameters by name, whatever the loss
     "temperature": {"help": "what similarities are divided by", "above": 0},
     "lamb": {"help": "weight of the correlations between dimensions", "low": 0},
 }
-OF_METHOD = {"barlow_twins": "barlow_twins", "simsiam": "cosine"}  # the others have --loss
+OF_METHOD = {  # the others have --loss
+    "barlow_twins": "barlow_twins",
+    "simsiam": "cosine",
+    "vicreg": "vicreg",
+    "sigmoid": "sigmoid",
+    "relic": "relic",
+}
+ONLY_OF_METHOD = ("barlow_twins", "cosine")
 
 
 @dataclass(frozen=True)
@@ -92,8 +99,7 @@ def loss_of(method: str, loss: str) -> str:
 
 def pairwise() -> list[str]:
     """What `--loss` may be."""
-    own = OF_METHOD.values()
-    return [name for name, loss in losses().items() if loss.pairwise and name not in own]
+    return [name for name, loss in losses().items() if loss.pairwise and name not in ONLY_OF_METHOD]
 
 
 def all_settings() -> dict[str, dict[str, Setting]]:

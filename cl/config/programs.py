@@ -11,6 +11,7 @@ from cl.config.fields import (
     Hardware,
     Large,
     Method,
+    Moving,
     Optimization,
     Run,
     Scheduler,
@@ -83,7 +84,7 @@ class Common(Data, Optimization, Hardware, Run):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretrain(Common, Data, Views, Method, Large, Optimization, Hardware, Run, Watching):
+class Pretrain(Common, Data, Views, Method, Moving, Large, Optimization, Hardware, Run, Watching):
     """Contrastive pretraining of an encoder.
 
     Attributes:
@@ -109,7 +110,16 @@ class Pretrain(Common, Data, Views, Method, Large, Optimization, Hardware, Run, 
 
     @property
     def embedding_dim(self) -> int:
-        return self.encoding_size or (2048 if self.method in ("barlow_twins", "simsiam") else 128)
+        default = {"simclr": 128, "supcon": 128, "sigmoid": 64, "relic": 64}
+        return self.encoding_size or default.get(self.method, 2048)
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """The loss's scalars that learn."""
+        choice = self.learn
+        if choice == "auto":
+            choice = "both" if self.method == "sigmoid" else "nothing"
+        return {"nothing": (), "both": ("temperature", "bias")}.get(choice, (choice,))
 
     @property
     def resolved_classifier_lr(self) -> float:

@@ -109,8 +109,8 @@ def pretraining(config: Pretrain) -> Iterator[tuple[str, tuple[str, ...]]]:
             f"--mini_batch_size: given {m}, allowed up to the {n} samples of a device in a step",
             ("mini_batch_size", "batch_size", "global_batch_size"),
         )
-    if config.n_crops > 2 and config.method in OF_METHOD:
-        yield (
-            f"--n_crops: given {config.n_crops}, allowed 2 with --method {config.method}",
-            ("n_crops", "method"),
-        )
+    if config.loss_name == "clip" and (config.n_crops > 2 or config.multicrop):
+        yield "--loss: given clip, allowed two views a sample", ("loss", "n_crops", "multicrop")
+    settings = config.loss_settings
+    for name in (name for name in config.learned if name not in settings):
+        yield f"--learn: given {name}, allowed what {config.loss_name} has", ("learn", "loss")

@@ -59,7 +59,7 @@ class Baseline(Callback):
 
     def note(self, trainer: pl.Trainer, pl_module: pl.LightningModule, when: str) -> None:
         if trainer.is_global_zero:
-            encoder = pl_module.encoder
+            encoder = pl_module.evaluated
             assert isinstance(encoder, nn.Module)
             found = read(self.file) | {when: self.measure(encoder)}
             new = self.file.with_suffix(".new")

@@ -33,6 +33,15 @@ def over_pairs(
     return torch.stack([loss(z[[v, w]], ids, rows) for v, w in pairs]).mean()
 
 
+def across(views: int, targets: int) -> list[tuple[int, int]]:
+    """Pairs of a view and another view that is its target; targets are the first views.
+
+    >>> across(3, 2)
+    [(1, 0), (2, 0), (0, 1), (2, 1)]
+    """
+    return [(v, w) for w in range(targets) for v in range(views) if v != w]
+
+
 def crossed(
     z: Float[Tensor, "v n d"], target: Float[Tensor, "g n d"] | None, *, symmetric: bool
 ) -> list[Float[Tensor, "2 n d"]]:
@@ -46,5 +55,4 @@ def crossed(
     if target is None and symmetric:
         return [z[[v, w]] for v, w in combinations(range(len(z)), 2)]
     of = z if target is None else target
-    pairs = [(v, w) for w in range(len(of)) for v in range(len(z)) if v != w]
-    return [torch.stack([z[v], of[w]]) for v, w in pairs]
+    return [torch.stack([z[v], of[w]]) for v, w in across(len(z), len(of))]

@@ -1,18 +1,22 @@
 """Barlow Twins (Zbontar et al. 2021, https://arxiv.org/abs/2103.03230): decorrelate."""
 
+from functools import partial
 from typing import Any
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cl.distributed import gather
+from cl.losses._views import over_pairs
 from cl.losses.barlow_twins import barlow_twins
 from cl.methods.base import Method
 from cl.nets.heads import each_view, mlp
 
 
 class BarlowTwins(Method):
-    """The two views' embeddings correlate dimension by dimension, and no dimension with another.
+    """Two views' embeddings correlate dimension by dimension, and no dimension with another.
+
+    More views: the mean over all pairs with a full-size one.
 
     Args:
         encoder: see `Method`.
@@ -37,4 +41,5 @@ class BarlowTwins(Method):
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
         z, rows = gather(each_view(self.projector, h))
-        return barlow_twins(z, rows=rows, lamb=self.lamb)
+        loss = partial(barlow_twins, lamb=self.lamb)
+        return over_pairs(loss, z, rows=rows, global_views=self.global_views)

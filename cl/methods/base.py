@@ -1,6 +1,7 @@
 """What every method shares: an encoder, an online probe, views in, one optimizer."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import pytorch_lightning as pl
@@ -14,6 +15,7 @@ from cl.data.batch import Batch
 from cl.nets import replay
 from cl.nets.probe import Probe, cross_entropy, hits
 from cl.optim import Optimization, configure, planned
+from cl.schedules import Schedule
 
 
 class Method(pl.LightningModule, ABC):
@@ -26,6 +28,7 @@ class Method(pl.LightningModule, ABC):
         channels_last: lay images out with their channels last, which convolutions prefer.
         mini_batch_size: samples that are embedded at a time, see `cl.nets.replay`; None is all.
         mini_batch_norm: what BatchNorm normalises by then.
+        schedules: numbers by name that change while training, see `now`; they are logged.
     """
 
     projector: nn.Module  # every method has one; the monitors look at what it puts out
@@ -39,6 +42,7 @@ class Method(pl.LightningModule, ABC):
         channels_last: bool = True,
         mini_batch_size: int | None = None,
         mini_batch_norm: replay.Norm = "chunk",
+        schedules: Mapping[str, Schedule] | None = None,
     ) -> None:
         super().__init__()
         layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -49,6 +53,9 @@ class Method(pl.LightningModule, ABC):
         self.layout = layout
         self.mini_batch_size = mini_batch_size
         self.mini_batch_norm: replay.Norm = mini_batch_norm
+        self.schedules = dict(schedules or {})
+        self.steps = 0  # of the whole run, known when it starts
+        self.global_views = 2  # of full size, the first of h; each batch says how many
         self.counts: dict[str, Tensor] = {}
 
     @abstractmethod
@@ -58,6 +65,26 @@ class Method(pl.LightningModule, ABC):
     def after_step(self) -> None:
         """What moves after the optimizer (an EMA target); nothing here."""
 
+    @property
+    def evaluated(self) -> nn.Module:
+        """The encoder whose features are used in the end: validated, saved and evaluated."""
+        return self.encoder
+
+    def shown_to_probe(self, h: Float[Tensor, "v n d"]) -> Float[Tensor, "g n d"]:
+        """The features that the probe learns from: those of the full-size views."""
+        return h[: self.global_views].detach()
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps that are done; none without a Trainer."""
+        return 0 if self._trainer is None else self.global_step
+
+    def now(self, name: str) -> float:
+        """The value of a schedule at this step."""
+        if not self.steps:
+            self.steps = 1 if self._trainer is None else planned(self.trainer)[0]
+        return self.schedules[name].at(self.step, self.steps)
+
     def embed(self, views: list[Tensor]) -> Float[Tensor, "v n d"]:
         """Features of all views; those of one size go through the encoder in one forward."""
         m = self.mini_batch_size
@@ -66,15 +93,18 @@ class Method(pl.LightningModule, ABC):
         encoder, norm = self.encoder, self.mini_batch_norm
         return torch.cat([replay.in_chunks(self.features, x, m, encoder, norm) for x in views])
 
-    def features(self, x: Float[Tensor, "v n c h w"]) -> Float[Tensor, "v n d"]:
-        """Features of views of one size."""
+    def features(
+        self, x: Float[Tensor, "v n c h w"], encoder: nn.Module | None = None
+    ) -> Float[Tensor, "v n d"]:
+        """Features of views of one size, by `encoder` or by another one."""
         images = rearrange(x, "v n c h w -> (v n) c h w").contiguous(memory_format=self.layout)
-        return rearrange(self.encoder(images), "(v n) d -> v n d", v=len(x))
+        return rearrange((encoder or self.encoder)(images), "(v n) d -> v n d", v=len(x))
 
     def training_step(self, batch: Batch, _: int) -> dict[str, Any]:
+        self.global_views = len(batch.views[0])
         h = self.embed(batch.views)
         objective = self.objective(h, batch.labels)
-        whole = h[: len(batch.views[0])].detach()  # the probe learns from the full-size views
+        whole = self.shown_to_probe(h)
         logits = self.probe(whole)
         probe_loss = cross_entropy(logits, batch.labels)
         correct = [hits(each, batch.labels, 1) for each in logits.detach()]
@@ -84,11 +114,13 @@ class Method(pl.LightningModule, ABC):
         objective, probe_loss = objective * parts[0], probe_loss * parts[1]
         return {
             "loss": objective + probe_loss,
-            "h": h.detach(),
+            "h": whole,
             "log": {  # their means over the processes are those of the whole batch
                 "train/loss": objective.detach(),
                 "train/probe_loss": probe_loss.detach(),
                 "train/probe_top1": torch.stack(correct).sum() / seen.clamp(min=1) * parts[1],
+                **{f"schedule/{name}": self.now(name) for name in self.schedules},
+                **self.scalars(),
             },
         }
 
@@ -99,8 +131,12 @@ class Method(pl.LightningModule, ABC):
         zero = torch.zeros((), dtype=torch.long, device=self.device)
         self.counts = {"top1": zero.clone(), "top5": zero.clone(), "n": zero.clone()}
 
+    def scalars(self) -> dict[str, Tensor]:
+        """What else is logged: numbers that learn."""
+        return {}
+
     def validation_step(self, batch: Batch, _: int) -> dict[str, Tensor]:
-        h = self.features(batch.views[0])
+        h = self.features(batch.views[0], self.evaluated)
         logits = self.probe(h)[0]
         self.counts["top1"] += hits(logits, batch.labels, 1)
         self.counts["top5"] += hits(logits, batch.labels, 5)

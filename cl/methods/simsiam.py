@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from cl.losses._views import across
 from cl.losses.cosine import cosine
 from cl.methods.base import Method
 from cl.nets.heads import each_view, mlp
@@ -12,6 +14,8 @@ from cl.nets.heads import each_view, mlp
 
 class SimSiam(Method):
     """Predict one view's embedding from the other's; the target side stands still.
+
+    More views: every view predicts each other full-size one.
 
     Args:
         encoder: see `Method`.
@@ -36,4 +40,7 @@ class SimSiam(Method):
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
         z = each_view(self.projector, h)
-        return cosine(each_view(self.predictor, z), z.detach().flip(0))
+        p = each_view(self.predictor, z)
+        return torch.stack(
+            [cosine(p[[v]], z.detach()[[w]]) for v, w in across(len(z), self.global_views)]
+        ).mean()
