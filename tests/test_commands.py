@@ -111,6 +111,8 @@ PRETRAIN_FLAGS = """
     --method --loss --supervised --no-supervised --encoding_size --hidden_mlp --pred_hidden_mlp
     --zero_init_residual --no-zero_init_residual --no_lr_scheduler_for_pred_head
     --no-no_lr_scheduler_for_pred_head --classifier_lr --norm
+    --learn --ema_beta --ema_after_step --ema_every_n_steps --features --gamma_steps
+    --threshold_after_step
     --sync_batchnorm --no-sync_batchnorm --mini_batch_size --mini_batch_norm
     --on_collapse --baseline --no-baseline --recipe --jitter_order --show_views
 """
@@ -249,7 +251,9 @@ REFUSED = [
         "--small_crop_size 8",
         ["--small_crop_size: given 8, allowed only with --multicrop"],
     ),
-    ("--method simsiam --n_crops 3", ["--n_crops: given 3, allowed 2 with --method simsiam"]),
+    ("--loss clip --n_crops 3", ["--loss: given clip, allowed two views a sample"]),
+    ("--learn bias", ["--learn: given bias, allowed what nt_xent has"]),
+    ("--ema_beta 0.9", ["--ema_beta: given 0.9, allowed only with --method sigmoid or relic"]),
     (
         "--method simsiam --supervised",
         ["--supervised: allowed only with --method simclr or supcon"],

@@ -23,9 +23,16 @@ def test_rows_survive_a_resume_and_the_redone_future_does_not(tmp_path: Path) ->
     assert rows[-1]["val/probe_top1"] == "0.5"
 
 
-def test_an_unknown_column_is_our_own_slip(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="fields not in fieldnames"):
-        logs.CSVLog(tmp_path / "metrics.csv").log_metrics({"oops": 1.0}, 1)
+def test_a_method_has_columns_of_its_own(tmp_path: Path) -> None:
+    """They appear with their first number; a resumed run keeps them."""
+    file = tmp_path / "metrics.csv"
+    log = logs.CSVLog(file)
+    log.log_metrics({"lr": 0.5}, 1)
+    log.log_metrics({"lr": 0.4, "schedule/gamma": 1.0}, 2)
+    logs.CSVLog(file, step=2).log_metrics({"lr": 0.3, "schedule/gamma": 0.9}, 3)
+    rows = logs.read(file)
+    assert [r["schedule/gamma"] for r in rows] == ["", "1", "0.9"]
+    assert [r["lr"] for r in rows] == ["0.5", "0.4", "0.3"]
 
 
 def test_a_key_is_found_where_wandb_keeps_it(

@@ -26,6 +26,7 @@ class Watch(Callback):
         self.epoch_sums: Sums = {}
         self.rate, self.since, self.images = 0.0, time.perf_counter(), 0
         self.steps_done = 0
+        self.now: dict[str, torch.Tensor | float] = {}  # what is logged as it is, no mean
         self.shown: dict[str, float] = {}
 
     def state_dict(self) -> dict[str, Any]:
@@ -53,7 +54,7 @@ class Watch(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        self.steps_done = batch_idx + 1
+        self.steps_done, self.now = batch_idx + 1, outputs.get("now", {})
         self.images += len(batch.labels) * distributed.world_size()
         for key, value in [*outputs["log"].items(), ("n", 1)]:
             for sums in (self.sums, self.epoch_sums):
@@ -105,6 +106,7 @@ class Watch(Callback):
             self.clock()
         row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
         row["images_per_s"] = round(self.rate, 1)
+        row |= {name: float(value) for name, value in self.now.items()}
         self.shown |= row
         for logger in trainer.loggers:
             logger.log_metrics({"epoch": trainer.current_epoch, **row}, trainer.global_step)

@@ -105,7 +105,7 @@ def pairwise() -> list[str]:
 def all_settings() -> dict[str, dict[str, Setting]]:
     """For each name of a loss's setting, the losses that have it and that a run can have."""
     by_name: dict[str, dict[str, Setting]] = {}
-    for loss in sorted({*pairwise(), *OF_METHOD.values()}):
+    for loss in sorted(losses().keys() & {*pairwise(), *OF_METHOD.values()}):
         for name, setting in losses()[loss].settings.items():
             by_name.setdefault(name, {})[loss] = setting
     return by_name

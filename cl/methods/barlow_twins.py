@@ -10,7 +10,7 @@ from cl.distributed import gather
 from cl.losses._views import over_pairs
 from cl.losses.barlow_twins import barlow_twins
 from cl.methods.base import Method
-from cl.nets.heads import each_view, mlp
+from cl.nets.heads import mlp, view_by_view
 
 
 class BarlowTwins(Method):
@@ -40,6 +40,6 @@ class BarlowTwins(Method):
         self.lamb = lamb
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-        z, rows = gather(each_view(self.projector, h))
+        z, rows = gather(view_by_view(self.projector, h))
         loss = partial(barlow_twins, lamb=self.lamb)
         return over_pairs(loss, z, rows=rows, global_views=self.global_views)

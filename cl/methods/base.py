@@ -119,9 +119,8 @@ class Method(pl.LightningModule, ABC):
                 "train/loss": objective.detach(),
                 "train/probe_loss": probe_loss.detach(),
                 "train/probe_top1": torch.stack(correct).sum() / seen.clamp(min=1) * parts[1],
-                **{f"schedule/{name}": self.now(name) for name in self.schedules},
-                **self.scalars(),
             },
+            "now": {f"schedule/{k}": self.now(k) for k in self.schedules} | self.scalars(),
         }
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -132,7 +131,7 @@ class Method(pl.LightningModule, ABC):
         self.counts = {"top1": zero.clone(), "top5": zero.clone(), "n": zero.clone()}
 
     def scalars(self) -> dict[str, Tensor]:
-        """What else is logged: numbers that learn."""
+        """What else is logged as it is: numbers that learn."""
         return {}
 
     def validation_step(self, batch: Batch, _: int) -> dict[str, Tensor]:

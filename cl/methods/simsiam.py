@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from cl.losses._views import across
 from cl.losses.cosine import cosine
 from cl.methods.base import Method
-from cl.nets.heads import each_view, mlp
+from cl.nets.heads import mlp, view_by_view
 
 
 class SimSiam(Method):
@@ -39,8 +39,8 @@ class SimSiam(Method):
         self.predictor = mlp(dim, pred_hidden, dim)
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-        z = each_view(self.projector, h)
-        p = each_view(self.predictor, z)
+        z = view_by_view(self.projector, h)
+        p = view_by_view(self.predictor, z)
         return torch.stack(
             [cosine(p[[v]], z.detach()[[w]]) for v, w in across(len(z), self.global_views)]
         ).mean()

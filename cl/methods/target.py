@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from cl.distributed import gather
 from cl.methods.base import Method
 from cl.nets.ema import Ema
-from cl.nets.heads import each_view, mlp
+from cl.nets.heads import mlp, view_by_view
 from cl.nets.learned import Learned
 
 
@@ -69,12 +69,12 @@ class Target(Method):
         with torch.no_grad():
             encoder, projector = self.target.module
             h = self.features(views[0], encoder)
-            self.goal = h, each_view(projector, h)
+            self.goal = h, view_by_view(projector, h)
         return super().embed(views)
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
         assert self.goal is not None
-        z, rows = gather(each_view(self.projector, h))
+        z, rows = gather(view_by_view(self.projector, h))
         target, _ = gather(self.goal[1])
         options: dict[str, Any] = dict(self.learned.values())
         if "gamma" in self.schedules:

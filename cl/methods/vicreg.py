@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from cl.distributed import gather
 from cl.losses._views import over_pairs
 from cl.methods.base import Method
-from cl.nets.heads import each_view, mlp
+from cl.nets.heads import mlp, view_by_view
 
 
 class VICReg(Method):
@@ -39,5 +39,5 @@ class VICReg(Method):
         self.loss = loss
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-        z, rows = gather(each_view(self.projector, h))
+        z, rows = gather(view_by_view(self.projector, h))
         return over_pairs(self.loss, z, rows=rows, global_views=self.global_views)

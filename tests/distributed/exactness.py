@@ -7,6 +7,7 @@ import inspect
 import os
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,18 @@ from cl import distributed
 from cl.data.batch import Batch
 from cl.losses import NAMES, get_loss
 from cl.losses.nt_xent import nt_xent
+from cl.losses.sigmoid import sigmoid
+from cl.losses.vicreg import vicreg
 from cl.methods.barlow_twins import BarlowTwins
 from cl.methods.base import Method
 from cl.methods.simclr import SimCLR
 from cl.methods.simsiam import SimSiam
 from cl.methods.supcon import SupCon
+from cl.methods.target import Target
+from cl.methods.vicreg import VICReg
 from cl.nets.encoders import create
 from cl.nets.norm import SyncEverywhere
+from cl.schedules import Schedule
 
 SAMPLES = 24
 SHARDS = {  # of the 24 samples, on 1 to 4 processes
@@ -140,6 +146,16 @@ MAKE: dict[str, Callable[..., Method]] = {
     "supcon": lambda e, **o: SupCon(e, nt_xent, hidden=32, dim=16, **o),
     "barlow_twins": lambda e, **o: BarlowTwins(e, hidden=32, dim=16, **o),
     "simsiam": lambda e, **o: SimSiam(e, hidden=32, dim=16, pred_hidden=8, **o),
+    "vicreg": lambda e, **o: VICReg(e, vicreg, hidden=32, dim=16, **o),
+    "sigmoid": lambda e, **o: Target(
+        e,
+        partial(sigmoid, gamma=0.5),
+        hidden=32,
+        dim=16,
+        learned={"temperature": 0.2, "bias": -5.0},
+        schedules={"ema_beta": Schedule(start=0.9, end=1.0)},
+        **o,
+    ),
 }
 # How the batch is computed: the encoder's norm, samples at a time on W processes and on one.
 WAYS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {

@@ -1,0 +1,105 @@
+"""Data sets that Hugging Face's `datasets` saved to a folder, images left encoded."""
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cl.data.images import Images, Index, Stored
+from cl.data.parts import HELD_OUT, HOLD_OUT, Source, Where, split
+
+VALIDATION = ("validation", "valid", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Rows(Stored):
+    """Rows of a split; its file is mapped and not read into memory.
+
+    Args:
+        data: a `datasets.Dataset` of one column of undecoded images.
+        column: its name.
+        title: of the split, for messages.
+        fingerprint: that the library gave the split.
+        index: the rows, `(n)`.
+    """
+
+    data: Any
+    column: str
+    title: str
+    fingerprint: str
+    index: Index
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def read(self, at: int) -> bytes:
+        found = self.data[int(self.index[at])][self.column]
+        if found is None:
+            raise OSError("the row has none")
+        return found["bytes"] or Path(found["path"]).read_bytes()
+
+    def name(self, at: int) -> str:
+        return f"{self.title}, row {self.index[at]}"
+
+    def key(self, at: int) -> str:
+        return f"{self.fingerprint} {self.index[at]}"
+
+    def subset(self, index: Index) -> "Rows":
+        return Rows(self.data, self.column, self.title, self.fingerprint, self.index[index])
+
+
+def huggingface(name: str, where: Where) -> Source:
+    """The folder that `save_to_disk` wrote; its columns are found by their types.
+
+    Raises:
+        ValueError: `datasets` is not installed; there is no such folder or not the columns.
+    """
+    try:
+        library: Any = importlib.import_module("datasets")
+    except ImportError:
+        raise ValueError(f"DATASET {name}: needs the package datasets; pip install datasets") from (
+            None
+        )
+    place = where.folder / name.partition(":")[2]
+    try:
+        found = library.load_from_disk(str(place))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"DATASET {name}: {place} holds no saved data set ({error})") from None
+    parts = found if isinstance(found, library.DatasetDict) else {"train": found}
+    if "train" not in parts:
+        raise ValueError(f"DATASET {name}: {place} has no split train, but {', '.join(parts)}")
+    classes, train = images_of(library, parts["train"], f"{place} train")
+    second = next((s for s in VALIDATION if s in parts), None)
+    if second is None:
+        train, val = split(train, HOLD_OUT)
+        return Source(name, classes, train, val, f"no validation split: {HELD_OUT}")
+    others, val = images_of(library, parts[second], f"{place} {second}")
+    classes = max(classes, others, key=len)
+    return Source(name, classes, train, val, f"{second} validates")
+
+
+def images_of(library: Any, data: Any, title: str) -> tuple[list[str], Images]:
+    """Class names and images of a split."""
+    features: dict[str, Any] = data.features
+    image = the_only([k for k, f in features.items() if isinstance(f, library.Image)], "Image", title)
+    kinds = {k: f for k, f in features.items() if isinstance(f, library.ClassLabel)}
+    kinds = kinds or {k: f for k, f in features.items() if f.dtype in ("int32", "int64")}
+    label = the_only([*kinds], "ClassLabel (or of whole numbers)", title)
+    labels = np.array([-1 if c is None else c for c in data[label][:]], np.int64)
+    names = getattr(kinds[label], "names", None)
+    classes = names or [str(c) for c in range(labels.max(initial=-1) + 1)]
+    encoded = data.select_columns([image]).cast_column(image, library.Image(decode=False))
+    rows = np.arange(len(labels))
+    return list(classes), Images(labels, files=Rows(encoded, image, title, data._fingerprint, rows))
+
+
+def the_only(columns: list[str], kind: str, title: str) -> str:
+    """The one column of a type."""
+    if len(columns) != 1:
+        raise ValueError(
+            f"{title}: needs one column of type {kind}, has {len(columns)} "
+            f"({', '.join(columns) or 'none'}); remove_columns and cast_column make it so"
+        )
+    return columns[0]

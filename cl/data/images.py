@@ -1,0 +1,115 @@
+"""Images with labels: pixels in memory, or encoded somewhere and decoded when they are asked for."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from cl.data.decode import Pixels, Unreadable, decode
+
+Index = npt.NDArray[np.int64]
+
+
+class Stored(ABC):
+    """Encoded images that lie somewhere; worker processes get a copy of this, not of the images."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def read(self, at: int) -> bytes:
+        """One of them, as an image file."""
+
+    @abstractmethod
+    def name(self, at: int) -> str:
+        """How messages call it."""
+
+    @abstractmethod
+    def key(self, at: int) -> str:
+        """Where it is and in which state: another text for another image."""
+
+    @abstractmethod
+    def subset(self, index: Index) -> Self:
+        """Some of them, in that order."""
+
+    def pixels(self, at: int) -> Pixels:
+        """One of them decoded, `(h w 3)`.
+
+        Raises:
+            Unreadable: it cannot be.
+        """
+        try:
+            content = self.read(at)
+        except OSError as error:
+            raise Unreadable(self.name(at), error) from None
+        return decode(content, self.name(at))
+
+
+@dataclass(frozen=True, eq=False)
+class Paths(Stored):
+    """A file each."""
+
+    paths: list[Path]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, at: int) -> bytes:
+        return self.paths[at].read_bytes()
+
+    def name(self, at: int) -> str:
+        return str(self.paths[at])
+
+    def key(self, at: int) -> str:
+        stat = self.paths[at].stat()
+        return f"{self.paths[at]} {stat.st_size} {stat.st_mtime_ns}"
+
+    def subset(self, index: Index) -> "Paths":
+        return Paths([self.paths[i] for i in index])
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Images with labels: their pixels, or where they lie.
+
+    Args:
+        labels: below 0 where there is none.
+        pixels: `(n h w 3)`, if they are in memory.
+        files: if they are not.
+    """
+
+    labels: Index
+    pixels: Pixels | None = None
+    files: Stored | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def pixel(self, index: int) -> Pixels:
+        """One image, `(h w 3)`.
+
+        Raises:
+            Unreadable: it cannot be decoded.
+        """
+        if self.pixels is not None:
+            return self.pixels[index]
+        assert self.files is not None
+        return self.files.pixels(index)
+
+    def subset(self, index: Index) -> "Images":
+        """Some of them, in that order."""
+        return Images(
+            self.labels[index],
+            None if self.pixels is None else self.pixels[index],
+            None if self.files is None else self.files.subset(index),
+        )
+
+
+def in_files(paths: Sequence[Path], labels: Sequence[int] | None = None) -> Images:
+    """Images of a file each; without labels all are of class 0."""
+    given = np.zeros(len(paths), np.int64) if labels is None else np.array(labels, np.int64)
+    return Images(given, files=Paths(list(paths)))

@@ -1,0 +1,140 @@
+"""Tar shards in WebDataset's layout: KEY.jpg beside KEY.cls or KEY.json, read by their offsets.
+
+Nothing is unpacked, so a member's name leads nowhere.
+"""
+
+import json
+import re
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cl.data.decode import SUFFIXES
+from cl.data.images import Images, Index, Stored
+from cl.data.parts import HELD_OUT, HOLD_OUT, Source, Where, split
+
+RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+LABELS = ("cls", "json")
+
+
+@dataclass(frozen=True, eq=False)
+class Members(Stored):
+    """Members of tar files.
+
+    Args:
+        shards: the files.
+        place: of each image its shard, offset and size, `(n 3)`.
+        names: of each image.
+    """
+
+    shards: list[Path]
+    place: Index
+    names: list[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def read(self, at: int) -> bytes:
+        shard, offset, size = self.place[at].tolist()
+        with self.shards[shard].open("rb") as file:
+            file.seek(offset)
+            return file.read(size)
+
+    def name(self, at: int) -> str:
+        return f"{self.shards[self.place[at, 0]]}: {self.names[at]}"
+
+    def key(self, at: int) -> str:
+        stat = self.shards[self.place[at, 0]].stat()
+        return f"{self.name(at)} {self.place[at].tolist()} {stat.st_size} {stat.st_mtime_ns}"
+
+    def subset(self, index: Index) -> "Members":
+        return Members(self.shards, self.place[index], [self.names[i] for i in index])
+
+
+def webdataset(name: str, where: Where) -> Source:
+    """The shards of a pattern, and those of `--val_dir` for validation."""
+    pattern = name.partition(":")[2]
+    train, note = of_pattern(where.folder, pattern, f"DATASET {name}"), ""
+    if where.val_dir is None:
+        train, val = split(train, HOLD_OUT)
+        note = f"no --val_dir: {HELD_OUT}"
+    else:
+        val = of_pattern(where.folder, where.val_dir, f"--val_dir {where.val_dir}")
+    classes = 1 + max(images.labels.max(initial=-1) for images in (train, val))
+    return Source(name, [str(c) for c in range(classes)], train, val, note)
+
+
+def expanded(pattern: str) -> Iterator[str]:
+    """The words of a pattern.
+
+    >>> list(expanded("{a,b}-{08..10}.tar"))
+    ['{a,b}-08.tar', '{a,b}-09.tar', '{a,b}-10.tar']
+    """
+    found = RANGE.search(pattern)
+    if not found:
+        yield pattern
+        return
+    first, last = found.groups()
+    for number in range(int(first), int(last) + 1):
+        middle = f"{number:0{len(first)}}"
+        yield from expanded(f"{pattern[: found.start()]}{middle}{pattern[found.end() :]}")
+
+
+def of_pattern(folder: Path, pattern: str, flag: str) -> Images:
+    """All images of some shards, in the order of their members.
+
+    Raises:
+        ValueError: a shard is missing, compressed or damaged, or holds an image without a label.
+    """
+    shards, place, names, labels = [], [], [], []
+    for number, word in enumerate(expanded(pattern)):
+        shards.append(folder / word)
+        if not shards[-1].is_file():
+            raise ValueError(f"{flag}: no shard {shards[-1]}")
+        for member, label in of_shard(shards[-1]):
+            place.append((number, member.offset_data, member.size))
+            names.append(member.name)
+            labels.append(label)
+    if not names:
+        raise ValueError(f"{flag}: no images in {len(shards)} shards")
+    files = Members(shards, np.array(place, np.int64), names)
+    return Images(np.array(labels, np.int64), files=files)
+
+
+def of_shard(shard: Path) -> Iterator[tuple[tarfile.TarInfo, int]]:
+    """The images of a shard with their labels."""
+    images: dict[str, tarfile.TarInfo] = {}
+    labels: dict[str, int] = {}
+    try:
+        with tarfile.open(shard, "r:") as tar:
+            for member in (m for m in tar if m.isreg()):
+                folder, slash, file = member.name.rpartition("/")
+                stem, _, suffix = file.partition(".")
+                key, kind = f"{folder}{slash}{stem}", suffix.lower()
+                if f".{kind.rpartition('.')[2]}" in SUFFIXES:
+                    if key in images:
+                        raise ValueError(f"{shard}: {key} has two images, {suffix} and another")
+                    images[key] = member
+                elif kind in LABELS and (content := tar.extractfile(member)):
+                    labels[key] = label_in(content.read(), kind, f"{shard}: {member.name}")
+    except tarfile.TarError as error:
+        raise ValueError(f"{shard} is no whole uncompressed tar file: {error}") from None
+    for key, member in images.items():
+        if key not in labels:
+            raise ValueError(f"{shard}: {member.name} has neither {key}.cls nor {key}.json")
+        yield member, labels[key]
+
+
+def label_in(content: bytes, kind: str, name: str) -> int:
+    """The label in the text of a .cls, or under "label" in that of a .json."""
+    try:
+        found = json.loads(content)
+        label = found["label"] if kind == "json" else found
+        if type(label) is not int:
+            raise TypeError("it is no whole number")
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{name} holds no label: {error}") from None
+    return label

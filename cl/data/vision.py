@@ -1,0 +1,182 @@
+"""torchvision's classification data sets by the name of their class."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange, repeat
+from PIL import Image
+
+from cl.data.decode import WRONG, Pixels, Unreadable, rgb
+from cl.data.images import Images, Index, Stored
+from cl.data.parts import HELD_OUT, HOLD_OUT, Source, Where, split
+
+NAMED = {"stl10": "STL10", "svhn": "SVHN", "food101": "Food101"}
+TRAIN = {"STL10": "train+unlabeled", "LFWPeople": "train"}  # where `split` has another default
+VALIDATION = ("test", "val", "valid")
+
+
+@dataclass(frozen=True, eq=False)
+class Items(Stored):
+    """Images that torchvision decodes one at a time.
+
+    Args:
+        data: the data set.
+        title: for messages.
+        index: which of its items, `(n)`.
+    """
+
+    data: Any
+    title: str
+    index: Index
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def pixels(self, at: int) -> Pixels:
+        try:
+            image = self.data[int(self.index[at])][0]
+        except WRONG as error:
+            raise Unreadable(self.name(at), error) from None
+        if not isinstance(image, Image.Image):
+            raise Unreadable(self.name(at), f"it is a {type(image).__name__}")
+        return rgb(image)
+
+    def read(self, at: int) -> bytes:
+        """As a PPM file, which is the pixels behind a line."""
+        pixels = self.pixels(at)
+        return b"P6 %d %d 255\n" % (pixels.shape[1], pixels.shape[0]) + pixels.tobytes()
+
+    def name(self, at: int) -> str:
+        return f"{self.title}, number {self.index[at]}"
+
+    def key(self, at: int) -> str:
+        return f"{self.data.__class__.__name__} {self.data.__dict__.get('root')} {self.name(at)}"
+
+    def subset(self, index: Index) -> "Items":
+        return Items(self.data, self.title, self.index[index])
+
+
+def torchvision_set(name: str, where: Where) -> Source:
+    """A data set of torchvision, by its name here or as torchvision:CLASS.
+
+    Its `train` or `split` says what is trained on and what validates: the test part, or the
+    validation part where it has no other; of one that is not divided a tenth is held out.
+
+    Raises:
+        ValueError: torchvision has no such data set, it is not there, or it has no classes.
+    """
+    called = NAMED.get(name) or name.partition(":")[2]
+    of = class_of(name, called)
+    accepted = parameters(of)
+    base: dict[str, Any] = {"root": str(where.folder)} if "root" in accepted else {}
+    if where.download:
+        if "download" not in accepted:
+            raise ValueError(f"--download: torchvision cannot fetch {called}")
+        base["download"] = True
+
+    def part(**which: Any) -> Any:
+        try:
+            return of(**base, **which)
+        except (OSError, RuntimeError) as error:
+            flag = "--download" if where.download else f"--data_folder {where.folder}"
+            fetch = "" if where.download or "download" not in accepted else "; --download fetches it"
+            raise ValueError(f"{flag}: no whole {called} of torchvision ({error}){fetch}") from None
+
+    train, val = parts(called, accepted, part)
+    first = images_of(train, f"{name} train")
+    second = images_of(val, f"{name} validation") if val is not None else None
+    note = "" if second else f"it has no validation part: {HELD_OUT}"
+    both = (first, second) if second else split(first, HOLD_OUT)
+    return Source(name, class_names(train, max(x.labels.max(initial=-1) for x in both)), *both, note)
+
+
+def class_of(name: str, called: str) -> Callable[..., Any]:
+    """torchvision's class of that name."""
+    from torchvision import datasets
+
+    if called not in datasets.__all__ or not inspect.isclass(getattr(datasets, called)):
+        near = get_close_matches(called, datasets.__all__, n=1)
+        meant = f"; did you mean torchvision:{near[0]}?" if near else ""
+        raise ValueError(f"DATASET {name}: torchvision has no data set {called}{meant}")
+    return getattr(datasets, called)
+
+
+def parameters(of: Callable[..., Any]) -> dict[str, Any]:
+    """What a data set's class takes, with the defaults.
+
+    Raises:
+        ValueError: it needs more than a folder.
+    """
+    found = {p.name: p for p in inspect.signature(of).parameters.values()}
+    free = {n for n, p in found.items() if p.kind is p.VAR_KEYWORD}
+    empty = inspect.Parameter.empty
+    needed = [n for n, p in found.items() if p.default is empty and n not in {"root", *free}]
+    if needed:
+        called = getattr(of, "__name__", "")
+        raise ValueError(f"DATASET torchvision:{called}: needs {', '.join(needed)}, not given here")
+    accepted = {n: p.default for n, p in found.items()}
+    return accepted | ({"download": False} if free else {})
+
+
+def parts(called: str, accepted: dict[str, Any], part: Callable[..., Any]) -> tuple[Any, Any]:
+    """What is trained on, and what validates or None."""
+    if "train" in accepted:
+        return part(train=True), part(train=False)
+    if "split" not in accepted:
+        return part(), None
+    train = part(split=TRAIN.get(called, accepted["split"]))
+    for name in VALIDATION:
+        try:
+            return train, part(split=name)
+        except ValueError as error:  # torchvision's own, before it looks for files
+            if not str(error).startswith("Unknown value"):
+                raise
+    return train, None
+
+
+def images_of(data: Any, title: str) -> Images:
+    """A part: in memory where torchvision holds its pixels, else decoded one at a time."""
+    labels = labels_of(data, title)
+    pixels = held(getattr(data, "data", None))
+    if pixels is not None:
+        return Images(labels, pixels)
+    return Images(labels, files=Items(data, title, np.arange(len(labels))))
+
+
+def held(data: Any) -> Pixels | None:
+    """Pixels as `(n h w 3)` if that is what a data set's `data` is: gray, channels first or last."""
+    x = data.numpy() if isinstance(data, torch.Tensor) else data
+    if not isinstance(x, np.ndarray) or x.dtype != np.uint8:
+        return None
+    if x.ndim == 3:
+        return np.ascontiguousarray(repeat(x, "n h w -> n h w c", c=3))
+    if x.ndim == 4 and x.shape[1] == 3:
+        return np.ascontiguousarray(rearrange(x, "n c h w -> n h w c"))
+    return np.ascontiguousarray(x) if x.ndim == 4 and x.shape[3] == 3 else None
+
+
+def labels_of(data: Any, title: str) -> Index:
+    """The labels: torchvision has no one name for them; where none is found each item is read."""
+    pairs = getattr(data, "_samples", getattr(data, "samples", None))
+    candidates = [getattr(data, n, None) for n in ("targets", "labels", "_labels", "y")]
+    candidates.append([c for _, c in pairs] if pairs else None)
+    for found in candidates:
+        if found is not None and len(found) == len(data):
+            labels = np.asarray(found)
+            if labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer):
+                return labels.astype(np.int64)
+    each = [data[i][1] for i in range(len(data))]
+    if not all(isinstance(c, int | np.integer) for c in each):
+        raise ValueError(f"DATASET {title}: its targets are no classes")
+    return np.array(each, np.int64)
+
+
+def class_names(data: Any, last: int) -> list[str]:
+    """The names of classes up to a number, which stands for a name where there is none."""
+    names = [str(c) for c in getattr(data, "classes", [])]
+    return names if len(names) > last else [str(c) for c in range(last + 1)]

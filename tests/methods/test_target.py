@@ -1,0 +1,119 @@
+"""What moves beside the encoder: the target, the schedules, the scalars that learn."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from cl.data.batch import Batch
+from cl.losses.sigmoid import sigmoid
+from cl.methods.target import Target
+from cl.nets.ema import Ema
+from cl.nets.encoders import create
+from cl.nets.learned import COLDEST, Learned
+from cl.schedules import Schedule
+
+
+def made(**changes: object) -> Target:
+    torch.manual_seed(0)
+    schedules = {"ema_beta": Schedule(start=0.9, end=1.0)}
+    options = {"hidden": 16, "dim": 8, "classes": 3, "schedules": schedules} | changes
+    return Target(create("resnet6_w8", 16), sigmoid, **options)
+
+
+def batch() -> Batch:
+    torch.manual_seed(1)
+    views = [torch.randn(2, 8, 3, 16, 16), torch.randn(1, 8, 3, 8, 8)]
+    return Batch(views, torch.arange(8) % 3, torch.arange(8))
+
+
+def test_the_target_follows() -> None:
+    online = create("resnet6_w8", 16)
+    ema = Ema(online)
+    before = copy.deepcopy(ema.state_dict())
+    for p in online.parameters():
+        p.data += 1
+    online(torch.randn(4, 3, 16, 16))
+    ema.follow(0.75, online)
+    for name, new in online.state_dict().items():
+        old = before[f"module.0.{name}"]
+        found = ema.state_dict()[f"module.0.{name}"]
+        expected = old + 0.25 * (new - old) if old.is_floating_point() else new
+        torch.testing.assert_close(found, expected)
+    assert not [p for p in ema.parameters() if p.requires_grad]
+    ema.follow(0.0, online)
+    assert torch.equal(ema.module[0].stem.conv.weight, online.stem.conv.weight)
+
+
+@pytest.mark.parametrize(
+    ("step", "moves"), [(1, 0.0), (3, 0.0), (4, 1 - 0.95), (5, None), (6, 1 - 0.95)]
+)
+def test_when_it_follows(step: int, moves: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy up to step 3, then every second step by a tenth of the difference, or less."""
+    method = made(after=3, every=2 if step > 3 else 1)
+    monkeypatch.setattr(Target, "step", step)
+    monkeypatch.setattr(method, "now", lambda name: {"ema_beta": 0.95}[name])
+    weight = method.encoder.stem.conv.weight
+    old = weight.detach().clone()
+    weight.data += 1
+    method.after_step()
+    found = (method.target.module[0].stem.conv.weight - old).mean().detach()
+    expected = {None: 0.0, 0.0: 1.0}.get(moves, moves)
+    assert float(found) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_target_gets_no_gradient_and_its_features_are_used() -> None:
+    method, some = made(), batch()
+    out = method.training_step(some, 0)
+    out["loss"].backward()
+    assert not [p for p in method.target.parameters() if p.grad is not None]
+    assert method.evaluated is method.target.module[0]
+    assert out["h"].shape == (2, 8, 32)
+    online = made(features="online")
+    assert online.evaluated is online.encoder
+
+
+def test_all_views_meet_the_full_size_targets() -> None:
+    """Four pairs: the other full-size view and the small one for each of the two targets."""
+    method = made().eval()
+    h, goal = torch.randn(3, 8, 32), torch.randn(2, 8, 8)
+    method.goal = torch.randn(2, 8, 32), goal
+    z, t = (torch.nn.functional.normalize(x, dim=2) for x in (each(method, h), goal))
+    signs = 2 * torch.eye(8) - 1
+    pairs = [z[v] @ t[w].T / 0.1 - 10 for v, w in [(1, 0), (2, 0), (0, 1), (2, 1)]]
+    right = [-torch.nn.functional.logsigmoid(signs * s).sum() / 8 for s in pairs]
+    torch.testing.assert_close(method.objective(h, torch.arange(8)), torch.stack(right).mean())
+
+
+def each(method: Target, h: Tensor) -> Tensor:
+    return torch.stack([method.projector(x) for x in h])
+
+
+def test_learned_scalars_learn_and_stay_in_bounds() -> None:
+    """At its own start the temperature has a gradient, where a clamp at the start had none."""
+    learned = Learned(temperature=0.2, bias=-5.0)
+    values = learned.values()
+    assert values["temperature"].item() == pytest.approx(0.2)
+    z = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(0))
+    sigmoid(z, **values).backward()
+    assert learned.log_temperature.grad.abs() > 1e-3
+    assert learned.bias.grad.abs() > 1e-3
+    learned.log_temperature.data.fill_(-100.0)
+    learned.bound()
+    assert learned.values()["temperature"].item() == pytest.approx(COLDEST)
+    with pytest.raises(ValueError, match="gamma"):
+        Learned(gamma=1.0)
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_schedule(every: int) -> None:
+    s = Schedule(start=2.0, end=0.5, begin=10, steps=20, every=every)
+    assert s.at(0, 100) == s.at(10 // every * every, 100) == 2.0
+    assert s.at(30, 100) == s.at(99, 100) == 0.5
+    at = 18 if every == 3 else 20
+    half = 0.5 + 1.5 * (1 + math.cos(math.pi * (at - 10) / 20)) / 2
+    assert s.at(20, 100) == pytest.approx(half)
+    assert Schedule(start=0.99, end=1.0).at(100, 100) == 1.0
+    assert Schedule(start=0.99).at(70, 100) == 0.99
