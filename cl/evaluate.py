@@ -28,7 +28,16 @@ def evaluate(config: Linear) -> int:
     launch.prepare(config)
     file = checkpoints.encoder_file(config.pretrained_feature_extractor)
     source = sources.load(
-        config.dataset, config.data_folder, config.train_dir, config.val_dir, config.download
+        config.dataset,
+        config.data_folder,
+        config.train_dir,
+        config.val_dir,
+        config.download,
+        class_list=config.class_list,
+        data_fraction=config.data_fraction,
+        skip_corrupt=config.skip_corrupt,
+        workers=config.num_workers,
+        console=None if runs.other_rank() else launch.console,
     )
     encoder, recipe = restore(config, file)
     folder, checkpoint = launch.place(config)

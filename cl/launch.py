@@ -130,6 +130,7 @@ def trainer(
         enable_model_summary=False,
         use_distributed_sampler=False,
         log_every_n_steps=1,
+        gradient_clip_val=config.clip_grad_norm,
         enable_progress_bar=console.is_terminal,
         **options,
     )

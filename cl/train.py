@@ -1,5 +1,6 @@
 """Pretraining: from a checked configuration to a run."""
 
+import sys
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import nn
 
-from cl import hardware, launch, preflight, runs
+from cl import hardware, launch, preflight, runs, sketch
 from cl.callbacks.geometry import Geometry
 from cl.callbacks.saver import Saver
 from cl.config import Pretrain
@@ -28,6 +29,7 @@ from cl.methods.target import Target
 from cl.methods.vicreg import VICReg
 from cl.nets import encoders
 from cl.nets.norm import SyncEverywhere
+from cl.optim import factor
 from cl.schedules import Schedule
 
 PROGRAM = "main_contrastive.py"
@@ -38,7 +40,16 @@ def pretrain(config: Pretrain) -> int:
     """Pretrain as configured; the process's exit code back (0, or why it ended early)."""
     launch.prepare(config)
     source = sources.load(
-        config.dataset, config.data_folder, config.train_dir, config.val_dir, config.download
+        config.dataset,
+        config.data_folder,
+        config.train_dir,
+        config.val_dir,
+        config.download,
+        class_list=config.class_list,
+        data_fraction=config.data_fraction,
+        skip_corrupt=config.skip_corrupt,
+        workers=config.num_workers,
+        console=None if runs.other_rank() else launch.console,
     )
     views = recipes(config)
     zero = config.zero_init_residual
@@ -63,6 +74,9 @@ def pretrain(config: Pretrain) -> int:
     options = hardware.trainer_options(
         config.gpus, config.devices_per_node, config.precision, config.nodes
     )
+    if config.dry_run:
+        show(config, method, source, data, options)
+        return 0
     folder, checkpoint = launch.place(config, {"recipes": [asdict(view) for view in views]})
     if not runs.other_rank():
         rows = table(config, method, source, data, options)
@@ -229,6 +243,29 @@ def table(
         "steps": f"{config.max_steps or steps * config.epochs:,} ({steps} an epoch)",
         "memory": f"about {memory / 2**30:.2f} GB a device",
     }
+
+
+def show(
+    config: Pretrain,
+    method: Method,
+    source: sources.Source,
+    data: ContrastiveData,
+    options: dict[str, Any],
+) -> None:
+    """The table of a run that is not made, and what would move in it."""
+    rows = table(config, method, source, data, options)
+    preflight.show("dry run", rows, launch.console)
+    per_epoch = len(data.train_dataloader())
+    steps = min(per_epoch * config.epochs, config.max_steps or sys.maxsize)
+    o = method.optimization
+    curves = {"lr": [o.lr * factor(o, step, steps, per_epoch) for step in range(steps)]}
+    if o.scheduler == "reduce":
+        curves.clear()  # it follows the loss, which nobody knows yet
+    for name, schedule in method.schedules.items():
+        curves[name] = [schedule.at(step, steps) for step in range(steps)]
+    if curves:
+        launch.console.print(sketch.lines(curves), markup=False)
+        sketch.write(curves, Path(config.dry_run or ""))
 
 
 def report(config: Pretrain, trainer: pl.Trainer, folder: Path) -> None:

@@ -98,8 +98,10 @@ LINEAR_MEANS = {
 SHARED_FLAGS = """
     --data_folder --train_dir --val_dir --batch_size --global_batch_size --num_workers --backend
     --dali --last_batch_fill --no-last_batch_fill --image_size --download --no-download
+    --class_list --data_fraction --skip_corrupt --no-skip_corrupt
     --optimizer --lars --scheduler --lr_decay_steps --lr_decay_rate --epochs --max_steps --lr
     --lr_scaling --no-lr_scaling --weight_decay --momentum --warmup_epochs --warmup_start_lr
+    --clip_grad_norm
     --gpus --devices --num_nodes --precision --channels_last --no-channels_last
     --name --project --seed --output --run_id --resume_training_from --config --wandb
     --log_every_n_steps --debug --no-debug
@@ -112,7 +114,7 @@ PRETRAIN_FLAGS = """
     --zero_init_residual --no-zero_init_residual --no_lr_scheduler_for_pred_head
     --no-no_lr_scheduler_for_pred_head --classifier_lr --norm
     --learn --ema_beta --ema_after_step --ema_every_n_steps --features --gamma_steps
-    --threshold_after_step
+    --threshold_after_step --dry_run
     --sync_batchnorm --no-sync_batchnorm --mini_batch_size --mini_batch_norm
     --on_collapse --baseline --no-baseline --recipe --jitter_order --show_views
 """
@@ -262,7 +264,22 @@ REFUSED = [
         "--method simsiam --loss dcl",
         ["--loss: given dcl, allowed only with --method simclr or supcon"],
     ),
-    ("--download", ["--download: allowed only with DATASET cifar10 or cifar100 or stl10"]),
+    (
+        "--download",
+        [
+            "--download: allowed only with DATASET cifar10 or cifar100 or stl10 or svhn or food101 "
+            "or torchvision:NAME"
+        ],
+    ),
+    (
+        "--class_list x",
+        ["--class_list: given x, allowed only with DATASET imagenet100 or imagenet or folder"],
+    ),
+    ("--data_fraction 0", ["--data_fraction: given 0, allowed a number above 0"]),
+    (
+        "--data_fraction 2.5",
+        ["--data_fraction: given 2.5, allowed a share above 0 up to 1, or a whole number"],
+    ),
     (
         "--epochs 0 --lr nan --methdo simsiam --n_small_crops 3 extra",
         [
@@ -299,9 +316,31 @@ def test_what_is_missing(program, capsys):
     assert ("--pretrained_feature_extractor: missing" in said) == (program is main_linear)
 
 
-def test_a_misspelt_data_set(capsys):
-    assert main_contrastive.main(["cifar1O", "resnet18"]) == 2
-    assert capsys.readouterr().err.endswith("did you mean cifar10?\n")
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("cifar1O", "cifar10"),
+        ("torchvison:MNIST", "torchvision:NAME"),
+        ("torchvision:", "torchvision:NAME"),
+        ("huggingface", "huggingface:FOLDER"),
+    ],
+)
+def test_a_misspelt_data_set(given, meant, capsys):
+    assert main_contrastive.main([given, "resnet18"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: DATASET: given {given}, allowed digits, cifar10, ")
+    assert said.endswith(f"webdataset:PATTERN; did you mean {meant}?\n")
+
+
+@pytest.mark.parametrize("name", ["torchvision:MNIST", "huggingface:a/b", "webdataset:{0..9}.tar"])
+def test_data_sets_that_say_more_behind_their_name(name):
+    assert parse_pretrain([name, "resnet18"]).dataset == name
+
+
+def test_what_can_be_downloaded(capsys):
+    assert parse_pretrain(["torchvision:MNIST", "resnet18", "--download"]).download
+    assert main_contrastive.main(["webdataset:a.tar", "resnet18", "--download"]) == 2
+    assert "--download: allowed only with DATASET cifar10" in capsys.readouterr().err
 
 
 def test_pretraining_flags_are_unknown_to_linear_evaluation(capsys):
@@ -325,6 +364,11 @@ def test_paths_that_are_not_there(tmp_path, capsys):
         f"error: --data_folder: given {tmp_path}/none, allowed a folder that exists "
         "(--download makes and fills it)",
     ]
+    line = f"--data_folder {tmp_path} --class_list {tmp_path}/list"
+    assert main_contrastive.main(["imagenet100", "resnet18", *words(line)]) == 2
+    assert capsys.readouterr().err == (
+        f"error: --class_list: given {tmp_path}/list, allowed a file that exists\n"
+    )
     line = f"--pretrained_feature_extractor {tmp_path}/run"
     assert main_linear.main(["digits", "resnet6", *words(line)]) == 2
     assert "--pretrained_feature_extractor: given" in capsys.readouterr().err

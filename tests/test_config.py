@@ -113,7 +113,7 @@ def test_every_setting_has_a_help_a_group_and_an_allowed_default(of):
         assert setting.about["help"], name
         assert hasattr(cl.config.fields, setting.group)
         known = {"help", "low", "high", "above", "needs", "shortcut", "positional", "once"}
-        assert setting.about.keys() <= known | {"metavar", "shown", "choices"}
+        assert setting.about.keys() <= known | {"metavar", "shown", "choices", "open"}
         if setting.default not in (MISSING, ()):
             assert setting.from_json(json.loads(json.dumps(setting.default))) == setting.default
         if setting.default is None:
@@ -166,7 +166,9 @@ def test_a_line_says_what_json_says(seed, tmp_path):
         "config",
         "global_batch_size",
         "mini_batch_size",
+        "data_fraction",
         "show_views",
+        "dry_run",
         "n_crops",
         "run_id",
         "warmup_epochs",
@@ -437,7 +439,19 @@ def test_what_follows_from_the_settings(line, name, value):
 
 @pytest.mark.parametrize(
     ("dataset", "size"),
-    [("digits", 16), ("cifar100", 32), ("stl10", 96), ("imagenet", 224), ("folder", 224)],
+    [
+        ("digits", 16),
+        ("cifar100", 32),
+        ("svhn", 32),
+        ("tiny_imagenet", 64),
+        ("stl10", 96),
+        ("food101", 224),
+        ("imagenet", 224),
+        ("folder", 224),
+        ("torchvision:FashionMNIST", 28),
+        ("torchvision:DTD", 224),
+        ("webdataset:a.tar", 224),
+    ],
 )
 def test_the_size_of_images(dataset, size):
     assert parse_pretrain([dataset, "resnet18"]).resolved_image_size == size

@@ -5,12 +5,11 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from cl.config.fields import FETCHED, OF_FOLDERS
 from cl.config.launcher import started
 from cl.config.programs import Linear, Pretrain
-from cl.config.rules import spell
+from cl.config.rules import holds, spell
 from cl.config.stored import ConfigError
-
-OF_FOLDERS = ("imagenet100", "imagenet", "folder")
 
 
 def check_environment(config: Pretrain | Linear) -> None:
@@ -30,11 +29,13 @@ def absent_paths(config: Pretrain | Linear) -> Iterator[str]:
         given = getattr(config, name, None)
         if given and not Path(given).exists():
             yield f"--{name}: given {given}, allowed a run's folder or a file that exists"
+    if config.class_list and not Path(config.class_list).is_file():
+        yield f"--class_list: given {config.class_list}, allowed a file that exists"
     if config.dataset == "digits" or config.download:
         return
     root = Path(config.data_folder)
     if not root.is_dir():
-        fetch = "" if config.dataset in OF_FOLDERS else " (--download makes and fills it)"
+        fetch = " (--download makes and fills it)" if holds(config.dataset, FETCHED) else ""
         yield f"--data_folder: given {root}, allowed a folder that exists{fetch}"
         return
     for name in ("train_dir", "val_dir"):

@@ -13,16 +13,22 @@ TARGET = ("method", ("sigmoid", "relic"))
 WARMUP = ("scheduler", ("warmup_cosine",))
 Scheduler = Literal["reduce", "cosine", "warmup_cosine", "step", "exponential", "none"]
 PRESET = "the preset's"
+OF_FOLDERS = ("imagenet100", "imagenet", "folder")
+FETCHED = ("cifar10", "cifar100", "stl10", "svhn", "food101", "torchvision:NAME")
+OPEN = ("torchvision:NAME", "huggingface:FOLDER", "webdataset:PATTERN")
+DATASETS = ("digits", *FETCHED[:-1], "tiny_imagenet", *OF_FOLDERS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
     """What is trained on, and how it is read."""
 
-    dataset: Literal[
-        "digits", "cifar10", "cifar100", "stl10", "imagenet100", "imagenet", "folder"
-    ] = flag(
-        "data set; digits comes with the program, folder is any set with a folder for each class",
+    dataset: str = flag(
+        "data set; digits comes with the program, folder is any set with a folder for each class, "
+        "torchvision:NAME a class of torchvision.datasets, huggingface:FOLDER what save_to_disk "
+        "wrote, webdataset:PATTERN tar shards as in train-{000..009}.tar",
+        choices=lambda: DATASETS,
+        open=OPEN,
         positional=True,
         metavar="DATASET",
     )
@@ -33,7 +39,29 @@ class Data:
     )
     data_folder: str = flag("where data sets are", "data", metavar="PATH")
     train_dir: str | None = flag("training images, inside --data_folder", None, metavar="PATH")
-    val_dir: str | None = flag("validation images, inside --data_folder", None, metavar="PATH")
+    val_dir: str | None = flag(
+        "validation images (of webdataset: a pattern of shards), inside --data_folder",
+        None,
+        metavar="PATH",
+    )
+    class_list: str | None = flag(
+        "file with the class folders to take, one a line; imagenet100 knows its own",
+        None,
+        metavar="PATH",
+        needs=("dataset", OF_FOLDERS),
+    )
+    data_fraction: float = flag(
+        "share of the training images, of every class alike, or how many of them; always the same "
+        "ones, and a smaller part lies inside of a larger one",
+        1.0,
+        above=0,
+        shown="1, all of them",
+    )
+    skip_corrupt: bool = flag(
+        "decode every image before training and leave out those that cannot be, instead of ending "
+        "at the first one",
+        False,
+    )
     batch_size: int = flag("samples per device in a step", 128, low=1)
     global_batch_size: int | None = flag(
         "samples of all devices in a step; overrides --batch_size",
@@ -53,12 +81,15 @@ class Data:
         "fill up an epoch's last batch from its beginning instead of leaving it out", False
     )
     image_size: int | None = flag(
-        "side of the images in pixels", None, low=8, shown="digits 16, cifar 32, stl10 96, else 224"
+        "side of the images in pixels",
+        None,
+        low=8,
+        shown="digits 16, cifar and svhn 32, tiny_imagenet 64, stl10 96, else 224",
     )
     download: bool = flag(
         "fetch the data set if it is not in --data_folder",
         False,
-        needs=("dataset", ("cifar10", "cifar100", "stl10")),
+        needs=("dataset", FETCHED),
     )
 
 
@@ -257,6 +288,9 @@ class Optimization:
     momentum: float = flag(
         "of sgd and lars", 0.9, low=0, high=1, needs=("optimizer", ("sgd", "lars"))
     )
+    clip_grad_norm: float | None = flag(
+        "a gradient longer than this is scaled down to it", None, above=0, shown="none is"
+    )
     warmup_epochs: float | None = flag(
         "epochs in which the learning rate rises",
         None,
@@ -328,6 +362,12 @@ class Watching:
 
     on_collapse: Literal["warn", "stop"] = flag("when all embeddings become alike", "warn")
     baseline: bool = flag("measure the same encoder untrained, before training", True)
+    dry_run: str | None = flag(
+        "print the table, draw the learning rate and all schedules there (.png), and end",
+        None,
+        once=True,
+        metavar="PATH",
+    )
     show_views: str | None = flag(
         "write a picture (.png) of the first samples and their views there, and end",
         None,

@@ -16,7 +16,8 @@ def flag(help: str, default: Any = MISSING, **about: Any) -> Any:
             `shortcut=("lars", ("sgd",))` makes `--lars` another way to set the value, allowed
             beside these; `positional=True` takes the name away; `once=True` keeps the value out of
             what `--config` hands on; `choices` is called for the words that are
-            allowed; `metavar` and `shown` are for `--help`.
+            allowed, and `open` has those that go on behind their colon as the user likes;
+            `metavar` and `shown` are for `--help`.
     """
     if default is MISSING:
         return field(metadata={"help": help, **about})

@@ -79,7 +79,7 @@ def described(setting: Setting) -> str:
     """What a flag does, what it needs, its default."""
     text, default = setting.about["help"], setting.default
     if setting.choices and metavar(setting) == setting.about.get("metavar"):
-        text = f"{text}: {', '.join(setting.choices)}"
+        text = f"{text}: {setting.allowed}"
     if setting.about.get("positional"):
         return text
     if needs := setting.about.get("needs"):

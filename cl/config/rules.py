@@ -7,7 +7,7 @@ from typing import Any
 from cl.config.fields import PAIRWISE
 from cl.config.objectives import OF_METHOD, all_settings, losses, pairwise
 from cl.config.programs import Linear, Pretrain
-from cl.config.setting import Setting
+from cl.config.setting import Setting, fits
 
 # The original programs read these whatever the method was: its own SimSiam and Barlow Twins
 # commands are the SimCLR command, --temperature 0.2 included, with some more words at the end. They
@@ -32,7 +32,9 @@ def out_of_place(config: Pretrain | Linear, settings: Mapping[str, Setting]) -> 
 
 def holds(value: Any, allowed: tuple[Any, ...] | None) -> bool:
     """Whether another setting has one of the values that a setting needs, or any (None)."""
-    return value is not None if allowed is None else value in allowed
+    if allowed is None:
+        return value is not None
+    return any(value == a or (isinstance(a, str) and fits(value, a)) for a in allowed)
 
 
 def condition(other: str, allowed: tuple[Any, ...] | None) -> str:
@@ -90,6 +92,12 @@ def contradictions(config: Pretrain | Linear) -> Iterator[tuple[str, tuple[str, 
             f"--warmup_epochs: given {config.warmup_epochs:g}, allowed less than the "
             f"{config.epochs} of --epochs",
             ("warmup_epochs", "epochs"),
+        )
+    share = config.data_fraction
+    if share > 1 and share != int(share):
+        yield (
+            f"--data_fraction: given {share:g}, allowed a share above 0 up to 1, or a whole number",
+            ("data_fraction",),
         )
     if config.run_id and not re.fullmatch(r"\w[\w.-]*", config.run_id):
         yield f"--run_id: given {config.run_id}, allowed letters, digits, _, - and .", ("run_id",)

@@ -17,6 +17,16 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     return near[0] if near else None
 
 
+def fits(word: str, form: str) -> bool:
+    """Whether a word is one that is allowed, which may go on behind a colon.
+
+    >>> fits("torchvision:MNIST", "torchvision:NAME"), fits("torchvision:", "torchvision:NAME")
+    (True, False)
+    """
+    head, colon, _ = form.partition(":")
+    return word.startswith(head + colon) and word != head + colon if colon else word == form
+
+
 def did_you_mean(word: str | None) -> str:
     """The tail of an error message.
 
@@ -67,6 +77,11 @@ class Setting:
             return tuple(self.about["choices"]())
         return get_args(self.plain) if get_origin(self.plain) is Literal else ()
 
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """The words that are allowed, with those that go on behind a colon."""
+        return (*self.choices, *self.about.get("open", ()))
+
     @cached_property
     def many(self) -> int | None:
         """How many values: 1, another number, or None for any number of them."""
@@ -84,7 +99,7 @@ class Setting:
     def allowed(self) -> str:
         """What may be given, in words."""
         if self.choices:
-            return ", ".join(self.choices)
+            return ", ".join(self.forms)
         if self.of is str:
             return "a path" if self.about.get("metavar") == "PATH" else "a name"
         if self.of is bool:
@@ -100,7 +115,7 @@ class Setting:
 
     def refusal(self, given: object) -> ValueError:
         """The error that says what was given and what is allowed."""
-        near = did_you_mean(closest(str(given), self.choices))
+        near = did_you_mean(closest(str(given), self.forms))
         return ValueError(f"{self.label}: given {given}, allowed {self.allowed}{near}")
 
     def value_of(self, words: list[str] | bool) -> Any:
@@ -153,7 +168,8 @@ class Setting:
         if isinstance(value, tuple) is (self.many == 1):
             raise self.refusal(given)
         for each in value if isinstance(value, tuple) else (value,):
-            if (self.choices and each not in self.choices) or not self.in_range(each):
+            known = not self.choices or any(fits(each, form) for form in self.forms)
+            if not known or not self.in_range(each):
                 raise self.refusal(given)
         return value
 

@@ -109,14 +109,14 @@ class DaliLoader(Loader):
         self.idle = pipeline
 
     def read(self, at: int) -> tuple[Any, tuple[int, ...]]:
-        """A file's bytes, or pixels; and the image's height and width."""
+        """An image file's bytes, or pixels; and the image's height and width."""
         if self.images.pixels is not None:
             return self.images.pixels[at], self.images.pixels[at].shape[:2]
-        assert self.images.paths is not None
-        content = np.fromfile(self.images.paths[at], np.uint8)
+        assert self.images.files is not None
         try:
-            with Image.open(BytesIO(content.tobytes())) as image:
-                return content, (image.height, image.width)
+            content = self.images.files.read(at)
+            with Image.open(BytesIO(content)) as image:
+                return np.frombuffer(content, np.uint8), (image.height, image.width)
         except (OSError, SyntaxError, Image.DecompressionBombError):
             self.images.pixel(at)  # says which file it is
             raise

@@ -97,8 +97,8 @@ def tiny_imagenet(name: str, where: Where) -> Source:
     for needed in (place / "train", table):
         if not needed.exists():
             raise ValueError(
-                f"--data_folder {where.folder}: no {needed.relative_to(where.folder)} in it; unpack "
-                f"{TINY_ADDRESS} there"
+                f"--data_folder {where.folder}: no {needed.relative_to(where.folder)} in it; "
+                f"unpack {TINY_ADDRESS} there"
             )
     classes, train = class_folder(place / "train", "--data_folder")
     label_of = {c: label for label, c in enumerate(classes)}

@@ -83,7 +83,9 @@ def huggingface(name: str, where: Where) -> Source:
 def images_of(library: Any, data: Any, title: str) -> tuple[list[str], Images]:
     """Class names and images of a split."""
     features: dict[str, Any] = data.features
-    image = the_only([k for k, f in features.items() if isinstance(f, library.Image)], "Image", title)
+    image = the_only(
+        [k for k, f in features.items() if isinstance(f, library.Image)], "Image", title
+    )
     kinds = {k: f for k, f in features.items() if isinstance(f, library.ClassLabel)}
     kinds = kinds or {k: f for k, f in features.items() if f.dtype in ("int32", "int64")}
     label = the_only([*kinds], "ClassLabel (or of whole numbers)", title)

@@ -1,15 +1,14 @@
-"""Images with labels: pixels in memory, or encoded somewhere and decoded when they are asked for."""
+"""Images with labels: pixels in memory, or encoded somewhere and decoded when asked for."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
-from cl.data.decode import Pixels, Unreadable, decode
+from cl.data.decode import Pixels, UnreadableError, decode
 
 Index = npt.NDArray[np.int64]
 
@@ -33,19 +32,19 @@ class Stored(ABC):
         """Where it is and in which state: another text for another image."""
 
     @abstractmethod
-    def subset(self, index: Index) -> Self:
+    def subset(self, index: Index) -> "Stored":
         """Some of them, in that order."""
 
     def pixels(self, at: int) -> Pixels:
         """One of them decoded, `(h w 3)`.
 
         Raises:
-            Unreadable: it cannot be.
+            UnreadableError: it cannot be.
         """
         try:
             content = self.read(at)
         except OSError as error:
-            raise Unreadable(self.name(at), error) from None
+            raise UnreadableError.of(self.name(at), error) from None
         return decode(content, self.name(at))
 
 
@@ -93,7 +92,7 @@ class Images:
         """One image, `(h w 3)`.
 
         Raises:
-            Unreadable: it cannot be decoded.
+            UnreadableError: it cannot be decoded.
         """
         if self.pixels is not None:
             return self.pixels[index]

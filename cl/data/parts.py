@@ -1,22 +1,14 @@
-"""A data set's parts: held out for validation, a share of the training images, what is readable."""
+"""A data set's parts: what is held out for validation, a share of the training images."""
 
-import warnings
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
-from cl.data.decode import Unreadable
-from cl.data.images import Images, Index
+from cl.data.images import Images
 
 HOLD_OUT = 0.1  # of every class, where a data set has no validation part
 HELD_OUT = "a tenth of every class is held out"
-PIECE = 256  # images that a thread decodes at a time
-NAMED = 5  # of the unreadable ones, in the warning
 
 
 @dataclass(frozen=True)
@@ -91,60 +83,3 @@ def fraction(images: Images, share: float) -> Images:
         place[rng.permutation(of)] = np.arange(len(of)) / len(of)
     order = np.lexsort((rng.permutation(total), place))
     return images.subset(np.sort(order[:number]))
-
-
-def readable(source: Source, workers: int, console: Console | None = None) -> Source:
-    """The data set without the images that cannot be read, after a pass that decodes them all.
-
-    Args:
-        source: of which each image is decoded, unless it is in memory.
-        workers: threads; at least one.
-        console: for the progress, on one process.
-
-    Raises:
-        ValueError: nothing is left of a part.
-    """
-    kept, skipped, total = {}, list[str](), 0
-    for part, what in (("train", "training"), ("val", "validation")):
-        images: Images = getattr(source, part)
-        if images.files is None:
-            continue
-        bad = np.fromiter(unreadable(images, workers, f"{what} images", console), np.int64)
-        if len(bad) == len(images):
-            raise ValueError(
-                f"--skip_corrupt: none of the {len(images)} {what} images can be read, "
-                f"{images.files.name(0)} for one"
-            )
-        skipped += [images.files.name(at) for at in bad]
-        total += len(images)
-        kept[part] = images.subset(np.setdiff1d(np.arange(len(images)), bad))
-    if skipped:
-        warnings.warn(
-            f"{len(skipped)} of {total} images cannot be read and are left out: "
-            f"{', '.join(skipped[:NAMED])}; all of them are in the run's skipped.txt",
-            stacklevel=2,
-        )
-    return replace(source, **kept, skipped=tuple(skipped))
-
-
-def unreadable(
-    images: Images, workers: int, what: str, console: Console | None = None
-) -> Iterator[int]:
-    """Which ones cannot be decoded, in their order."""
-
-    def fails(at: int) -> bool:
-        try:
-            images.pixel(at)
-        except Unreadable:
-            return True
-        return False
-
-    def of_piece(piece: Index) -> list[int]:
-        return [at for at in piece.tolist() if fails(at)]
-
-    pieces = np.array_split(np.arange(len(images)), -(-len(images) // PIECE))
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        done = pool.map(of_piece, pieces)
-        silent = console is None
-        for found in track(done, f"reading {what}", len(pieces), console=console, disable=silent):
-            yield from found

@@ -13,7 +13,8 @@ from cl.data import cifar
 from cl.data.folders import folders, tiny_imagenet
 from cl.data.hub import huggingface
 from cl.data.images import Images, Paths, Stored, in_files
-from cl.data.parts import Source, Where, fraction, readable, split
+from cl.data.parts import Source, Where, fraction, split
+from cl.data.readable import readable
 from cl.data.shards import webdataset
 from cl.data.vision import torchvision_set
 

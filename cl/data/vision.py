@@ -1,4 +1,4 @@
-"""torchvision's classification data sets by the name of their class."""
+"""Classification data sets of torchvision by the name of their class."""
 
 import inspect
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import torch
 from einops import rearrange, repeat
 from PIL import Image
 
-from cl.data.decode import WRONG, Pixels, Unreadable, rgb
+from cl.data.decode import WRONG, Pixels, UnreadableError, rgb
 from cl.data.images import Images, Index, Stored
 from cl.data.parts import HELD_OUT, HOLD_OUT, Source, Where, split
 
@@ -41,9 +41,9 @@ class Items(Stored):
         try:
             image = self.data[int(self.index[at])][0]
         except WRONG as error:
-            raise Unreadable(self.name(at), error) from None
+            raise UnreadableError.of(self.name(at), error) from None
         if not isinstance(image, Image.Image):
-            raise Unreadable(self.name(at), f"it is a {type(image).__name__}")
+            raise UnreadableError.of(self.name(at), f"it is a {type(image).__name__}")
         return rgb(image)
 
     def read(self, at: int) -> bytes:
@@ -73,34 +73,45 @@ def torchvision_set(name: str, where: Where) -> Source:
     called = NAMED.get(name) or name.partition(":")[2]
     of = class_of(name, called)
     accepted = parameters(of)
+    train, val = parts(called, accepted, opener(called, of, accepted, where))
+    first = images_of(train, f"{name} train")
+    if val is None:
+        both, note = split(first, HOLD_OUT), f"it has no validation part: {HELD_OUT}"
+    else:
+        both, note = (first, images_of(val, f"{name} validation")), ""
+    last = max(int(images.labels.max(initial=-1)) for images in both)
+    return Source(name, class_names(train, last), *both, note)
+
+
+def opener(
+    called: str, of: Callable[..., Any], accepted: dict[str, Any], where: Where
+) -> Callable[..., Any]:
+    """What makes a part of a data set from the arguments that choose it."""
     base: dict[str, Any] = {"root": str(where.folder)} if "root" in accepted else {}
+    flag, fetch = f"--data_folder {where.folder}", ""
     if where.download:
         if "download" not in accepted:
             raise ValueError(f"--download: torchvision cannot fetch {called}")
-        base["download"] = True
+        base["download"], flag = True, "--download"
+    elif "download" in accepted:
+        fetch = "; --download fetches it"
 
     def part(**which: Any) -> Any:
         try:
             return of(**base, **which)
         except (OSError, RuntimeError) as error:
-            flag = "--download" if where.download else f"--data_folder {where.folder}"
-            fetch = "" if where.download or "download" not in accepted else "; --download fetches it"
             raise ValueError(f"{flag}: no whole {called} of torchvision ({error}){fetch}") from None
 
-    train, val = parts(called, accepted, part)
-    first = images_of(train, f"{name} train")
-    second = images_of(val, f"{name} validation") if val is not None else None
-    note = "" if second else f"it has no validation part: {HELD_OUT}"
-    both = (first, second) if second else split(first, HOLD_OUT)
-    return Source(name, class_names(train, max(x.labels.max(initial=-1) for x in both)), *both, note)
+    return part
 
 
 def class_of(name: str, called: str) -> Callable[..., Any]:
-    """torchvision's class of that name."""
+    """The class of that name."""
     from torchvision import datasets
 
-    if called not in datasets.__all__ or not inspect.isclass(getattr(datasets, called)):
-        near = get_close_matches(called, datasets.__all__, n=1)
+    known = [n for n in datasets.__all__ if n != "VisionDataset"]  # the others' base
+    if called not in known:
+        near = get_close_matches(called, known, n=1)
         meant = f"; did you mean torchvision:{near[0]}?" if near else ""
         raise ValueError(f"DATASET {name}: torchvision has no data set {called}{meant}")
     return getattr(datasets, called)
@@ -149,7 +160,7 @@ def images_of(data: Any, title: str) -> Images:
 
 
 def held(data: Any) -> Pixels | None:
-    """Pixels as `(n h w 3)` if that is what a data set's `data` is: gray, channels first or last."""
+    """Pixels as `(n h w 3)`, if a data set's `data` is that: gray, channels first or last."""
     x = data.numpy() if isinstance(data, torch.Tensor) else data
     if not isinstance(x, np.ndarray) or x.dtype != np.uint8:
         return None

@@ -69,9 +69,9 @@ def key_of(encoder: nn.Module, images: Images, transform: str) -> str:
     digest.update(np.ascontiguousarray(images.labels).data)
     if images.pixels is not None:
         digest.update(np.ascontiguousarray(images.pixels).data)
-    for path in images.paths or ():
-        stat = path.stat()
-        digest.update(f"{path} {stat.st_size} {stat.st_mtime_ns}".encode())
+    if images.files is not None:
+        for at in range(len(images.files)):
+            digest.update(images.files.key(at).encode())
     return digest.hexdigest()[:16]
 
 

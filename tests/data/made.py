@@ -7,6 +7,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from cl.data.sources import Images
+from cl.data.sources import in_files as in_files_of
 
 
 def picture(height: int, width: int, seed: int = 0) -> npt.NDArray[np.uint8]:
@@ -27,4 +28,4 @@ def in_files(folder: Path, images: Images) -> Images:
     paths = [folder / f"{i}.png" for i in range(len(images))]
     for path, pixels in zip(paths, images.pixels, strict=True):
         Image.fromarray(pixels).save(path)
-    return Images(images.labels, paths=paths)
+    return in_files_of(paths, images.labels.tolist())

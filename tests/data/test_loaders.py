@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from cl.data import reference
+from cl.data import reference, sources
 from cl.data.batch import Batch
 from cl.data.device import DeviceLoader
 from cl.data.files import FileLoader
@@ -21,7 +20,7 @@ from cl.data.loaders import Loader
 from cl.data.memory import MemoryLoader
 from cl.data.recipe import Recipe
 from cl.data.sampler import Sampler
-from cl.data.sources import Images
+from cl.data.sources import Images, Paths
 from tests.data.made import in_files, in_memory, picture
 
 RECIPES = [Recipe(size=16, solarise=0.2), Recipe(size=8, views=3)]
@@ -206,7 +205,7 @@ def test_dali_reads_jpegs_of_any_size(tmp_path: Path) -> None:
     paths = [tmp_path / f"{i}.jpg" for i in range(8)]
     for i, path in enumerate(paths):
         Image.fromarray(picture(40 + 9 * i, 90 - 7 * i, i)).save(path, quality=90)
-    images = Images(np.zeros(8, np.int64), paths=paths)
+    images = sources.in_files(paths)
     assert difference(images) < 3
     exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side: no backend turns it
@@ -218,11 +217,11 @@ def test_dali_reads_jpegs_of_any_size(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"no image", None])
 def test_a_bad_file_is_named(tmp_path: Path, backend: str, content: bytes | None) -> None:
     images = in_files(tmp_path, in_memory())
-    assert images.paths is not None
+    assert isinstance(images.files, Paths)
     bad = tmp_path / "bad.jpg"
     Image.fromarray(picture(64, 64)).save(bad)
     bad.write_bytes(content or bad.read_bytes()[:1000])
-    images.paths[7] = bad
+    images.files.paths[7] = bad
     loader = make_loader(backend, images, RECIPES, Sampler(12, 4, 5), 1)
     with pytest.raises(ValueError, match=r"bad\.jpg cannot be read as an image"):
         list(loader)

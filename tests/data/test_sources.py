@@ -1,7 +1,9 @@
 """Data sets as they lie on disk, and the errors of those that do not."""
 
 import pickle
+import zipfile
 from collections.abc import Callable
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cl.data.decode import decode
-from cl.data.sources import load
+from cl.data.folders import IMAGENET100
+from cl.data.sources import Paths, load
 from tests.data.made import picture
 
 
@@ -102,7 +104,7 @@ def test_cifar_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "cifar-10-batches-py" / "data_batch_2").unlink()
     with pytest.raises(ValueError, match="data_batch_2 is missing"):
         load("cifar10", str(tmp_path))
-    with pytest.raises(ValueError, match=r"--data_folder .*STL-10"):
+    with pytest.raises(ValueError, match=r"--data_folder .*STL10.*--download fetches it"):
         load("stl10", str(tmp_path))
 
 
@@ -117,14 +119,13 @@ def write_folders(place: Path, classes: str = "ab", number: int = 20) -> None:
 def test_folders_hold_a_tenth_out(tmp_path: Path) -> None:
     write_folders(tmp_path / "train")
     source = load("folder", str(tmp_path))
-    assert source.train.paths is not None
-    assert source.val.paths is not None
+    assert isinstance(source.train.files, Paths)
+    assert isinstance(source.val.files, Paths)
+    train, val = source.train.files.paths, source.val.files.paths
     assert source.classes == ["a", "b"]
     assert np.bincount(source.val.labels).tolist() == [2, 2]
-    assert len({*source.train.paths, *source.val.paths}) == 40
-    assert all(
-        p.parent.name == "ab"[c] for p, c in zip(source.val.paths, source.val.labels, strict=True)
-    )
+    assert len({*train, *val}) == 40
+    assert all(p.parent.name == "ab"[c] for p, c in zip(val, source.val.labels, strict=True))
     assert "--val_dir" in source.note
     assert source.train.pixel(0).shape == (8, 8, 3)
 
@@ -157,42 +158,88 @@ def test_folders_that_are_wrong(tmp_path: Path) -> None:
         load("folder", str(tmp_path), "train", "nowhere")
 
 
-def test_modes_become_rgb(tmp_path: Path) -> None:
-    rgb = picture(20, 30)
-    image = Image.fromarray(rgb)
-    gray = np.array(image.convert("L"))
-    cases = {
-        "rgb.png": (image, rgb),
-        "gray.png": (Image.fromarray(gray), np.repeat(gray[..., None], 3, 2)),
-        "rgba.png": (image.convert("RGBA"), rgb),
-        "palette.png": (image.quantize(16), np.array(image.quantize(16).convert("RGB"))),
-        "deep.png": (
-            Image.fromarray(gray.astype(np.uint16) * 256 + 7),
-            np.repeat(gray[..., None], 3, 2),
-        ),
-        "print.tif": (image.convert("CMYK"), np.array(image.convert("CMYK").convert("RGB"))),
-        "small.bmp": (image, rgb),
-    }
-    for name, (made, expected) in cases.items():
-        made.save(tmp_path / name)
-        found = decode(tmp_path / name)
-        assert found.dtype == np.uint8
-        assert found.flags.c_contiguous
-        assert np.array_equal(found, expected), name
-    image.convert("CMYK").save(tmp_path / "print.jpg", quality=95)
-    assert np.abs(decode(tmp_path / "print.jpg").astype(int) - rgb).mean() < 12
+def test_a_list_of_classes(tmp_path: Path) -> None:
+    write_folders(tmp_path / "train", "abc")
+    write_folders(tmp_path / "val", "abcd", 2)
+    (tmp_path / "some").write_text("c\na\n")
+    source = load("folder", str(tmp_path), class_list=str(tmp_path / "some"))
+    assert source.classes == ["a", "c"]
+    assert (len(source.train), len(source.val)) == (40, 4)
+    assert source.note == f"2 classes of {tmp_path}/some"
+    (tmp_path / "some").write_text("a z")
+    with pytest.raises(ValueError, match=r"--train_dir .*1 of the 2 wanted classes .* \(z\)"):
+        load("folder", str(tmp_path), class_list=str(tmp_path / "some"))
+    (tmp_path / "some").write_text("")
+    with pytest.raises(ValueError, match=r"--class_list .*some: no class in it"):
+        load("folder", str(tmp_path), class_list=str(tmp_path / "some"))
 
 
-def test_palette_with_transparency_is_decoded_without_a_warning(tmp_path: Path) -> None:
-    image = Image.fromarray(picture(20, 30)).quantize(16)
-    image.save(tmp_path / "a.png", transparency=bytes(range(16)))
-    assert decode(tmp_path / "a.png").shape == (20, 30, 3)
+def test_the_classes_of_imagenet100(tmp_path: Path) -> None:
+    names = IMAGENET100.read_text().split()
+    assert len({*names}) == 100
+    assert all(len(name) == 9 and name[0] == "n" and name[1:].isdigit() for name in names)
+    for name in names:
+        (tmp_path / "train" / name).mkdir(parents=True)
+        for i in range(2):
+            (tmp_path / "train" / name / f"{i}.jpg").touch()
+    assert "100 classes" not in load("imagenet100", str(tmp_path)).note
+    (tmp_path / "train" / "n00000000").mkdir()
+    (tmp_path / "train" / "n00000000" / "0.jpg").touch()
+    source = load("imagenet100", str(tmp_path))
+    assert source.classes == sorted(names)
+    assert source.note.startswith("the 100 classes of CMC")
+    assert len(load("imagenet", str(tmp_path)).classes) == 101
 
 
-def test_no_image_is_an_error_with_its_name(tmp_path: Path) -> None:
-    file = tmp_path / "a.jpg"
-    Image.fromarray(picture(64, 64)).save(file)
-    for content in (file.read_bytes()[:900], b"text", b""):
-        file.write_bytes(content)
-        with pytest.raises(ValueError, match=r"a\.jpg cannot be read as an image"):
-            decode(file)
+def write_tiny(folder: Path) -> None:
+    for wnid in ("n02", "n01"):
+        (folder / "train" / wnid / "images").mkdir(parents=True)
+        for i in range(3):
+            file = folder / "train" / wnid / "images" / f"{wnid}_{i}.JPEG"
+            Image.fromarray(picture(64, 64, i)).save(file)
+    (folder / "val" / "images").mkdir(parents=True)
+    for i in range(2):
+        Image.fromarray(picture(64, 64, 9 + i)).save(folder / "val" / "images" / f"val_{i}.JPEG")
+    lines = ["val_1.JPEG\tn02\t0\t32\t44\t62", "val_0.JPEG\tn01\t0\t0\t63\t63"]
+    (folder / "val" / "val_annotations.txt").write_text("\n".join(lines) + "\n")
+
+
+def test_tiny_imagenet(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no tiny-imagenet-200/train in it; unpack http"):
+        load("tiny_imagenet", str(tmp_path))
+    folder = tmp_path / "tiny-imagenet-200"
+    write_tiny(folder)
+    source = load("tiny_imagenet", str(tmp_path))
+    assert source.classes == ["n01", "n02"]
+    assert source.train.labels.tolist() == [0] * 3 + [1] * 3
+    assert source.val.labels.tolist() == [1, 0]
+    assert source.val.files is not None
+    assert source.val.files.name(0).endswith("val_1.JPEG")
+    assert source.val.pixel(0).shape == (64, 64, 3)
+    (folder / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn03\n")
+    with pytest.raises(ValueError, match=r"val_annotations.txt: val_0.JPEG n03 names no class"):
+        load("tiny_imagenet", str(tmp_path))
+
+
+def test_an_unknown_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="DATASET: given imagenette, allowed digits, cifar10"):
+        load("imagenette", str(tmp_path))
+
+
+def test_an_empty_validation_part(tmp_path: Path) -> None:
+    write_folders(tmp_path / "train", number=1)
+    with pytest.raises(ValueError, match="--val_dir: no validation images"):
+        load("folder", str(tmp_path))
+
+
+def test_real_folders(shared: Path, tmp_path: Path) -> None:
+    packed = shared / "data" / "imagenette224.zip"
+    if not packed.is_file():
+        pytest.skip(f"no {packed}")
+    with zipfile.ZipFile(packed) as file:
+        of_class = groupby(sorted(file.namelist()), lambda name: name.rpartition("/")[0])
+        file.extractall(tmp_path, [name for _, names in of_class for name in islice(names, 6)])
+    source = load("folder", str(tmp_path / "imagenette224"), skip_corrupt=True, workers=2)
+    assert (len(source.classes), len(source.train), len(source.val)) == (10, 60, 60)
+    assert not source.skipped
+    assert {source.train.pixel(i).shape for i in range(60)} == {(224, 224, 3)}

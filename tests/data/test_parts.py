@@ -1,0 +1,129 @@
+"""What is held out, a share of the training images, and what cannot be read."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from cl.data.images import Images
+from cl.data.parts import fraction, split
+from cl.data.sources import Paths, load
+from tests.data.made import picture
+
+
+def numbered(labels: list[int]) -> Images:
+    """Images that hold their own number."""
+    pixels = np.arange(len(labels), dtype=np.uint16).view(np.uint8).reshape(-1, 1, 2, 1)
+    return Images(np.array(labels, np.int64), np.repeat(pixels, 3, axis=3))
+
+
+def numbers(images: Images) -> list[int]:
+    assert images.pixels is not None
+    return images.pixels[..., 0].copy().view(np.uint16).ravel().tolist()
+
+
+UNEVEN = [0] * 200 + [1] * 53 + [2] * 7 + [3] + [-1] * 300
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.5])
+def test_no_image_is_in_two_parts(share: float) -> None:
+    images = numbered(UNEVEN)
+    train, val = split(images, share)
+    assert sorted(numbers(train) + numbers(val)) == list(range(len(UNEVEN)))
+    assert numbers(split(images, share)[1]) == numbers(val)
+    counts = np.bincount(val.labels, minlength=4)
+    assert counts.tolist() == [round(200 * share), round(53 * share), max(1, round(7 * share)), 0]
+    assert val.labels.min() == 0
+
+
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.37, 0.9, 1, 30, 560])
+def test_a_fraction_has_every_class_in_proportion(share: float) -> None:
+    part = fraction(numbered(UNEVEN), share)
+    number = round(share * 561) if share <= 1 else share
+    assert len(part) == number
+    assert numbers(part) == sorted({*numbers(part)})  # in the data set's order
+    for c, size in ((0, 200), (1, 53), (2, 7), (3, 1), (-1, 300)):
+        # Rounded up where all classes are; one off, since so many are taken in all.
+        assert abs((part.labels == c).sum() - number / 561 * size) < 2
+
+
+def test_equal_classes_have_equal_fractions() -> None:
+    part = fraction(numbered(list(range(10)) * 100), 0.1)
+    assert np.bincount(part.labels).tolist() == [10] * 10
+    assert len({n % 100 for n in numbers(part)}) > 10  # and not their first images
+
+
+def test_a_fraction_lies_inside_of_a_larger_one() -> None:
+    images = numbered(UNEVEN)
+    parts = [{*numbers(fraction(images, share))} for share in (0.01, 0.1, 100, 0.5, 1)]
+    assert all(small < large for small, large in pairwise(parts))
+
+
+def test_a_fraction_of_a_data_set() -> None:
+    whole, part = load("digits", ""), load("digits", "", data_fraction=0.1)
+    assert len(part.train) == round(0.1 * len(whole.train))
+    assert len(part.val) == len(whole.val)
+    assert part.note == f"a fifth validates; {len(part.train)} of 1,438 training images"
+    with pytest.raises(ValueError, match="--data_fraction 5000: there are 1438 training images"):
+        load("digits", "", data_fraction=5000)
+
+
+def write(folder: Path, number: int = 6) -> None:
+    for part in ("train", "val"):
+        for c in "ab":
+            (folder / part / c).mkdir(parents=True)
+            for i in range(number):
+                Image.fromarray(picture(32, 32, i)).save(folder / part / c / f"{i}.jpg")
+
+
+def test_unreadable_images_are_left_out_and_said(tmp_path: Path) -> None:
+    write(tmp_path)
+    bad = [tmp_path / "train" / "a" / "1.jpg", tmp_path / "train" / "b" / "5.jpg"]
+    bad.append(tmp_path / "val" / "b" / "0.jpg")
+    bad[0].write_bytes(bad[0].read_bytes()[:500])
+    bad[1].write_text("no image")
+    bad[2].unlink()
+    bad[2].mkdir()
+    with pytest.raises(ValueError, match=r"a/1\.jpg cannot be read as an image"):
+        load("folder", str(tmp_path)).train.pixel(1)
+    with pytest.warns(
+        UserWarning, match="^3 of 24 images cannot be read and are left out: "
+    ) as said:
+        source = load("folder", str(tmp_path), skip_corrupt=True, workers=3)
+    assert len(said) == 1
+    assert all(str(path) in str(said[0].message) for path in bad)
+    assert source.skipped == tuple(map(str, bad))
+    assert isinstance(source.train.files, Paths)
+    assert isinstance(source.val.files, Paths)
+    assert not {*source.train.files.paths, *source.val.files.paths} & {*bad}
+    assert source.train.labels.tolist() == [0] * 5 + [1] * 5
+    assert source.val.labels.tolist() == [0] * 6 + [1] * 5
+
+
+def test_the_warning_names_five(tmp_path: Path) -> None:
+    write(tmp_path)
+    for i in range(6):
+        (tmp_path / "train" / "a" / f"{i}.jpg").write_text("")
+    with pytest.warns(UserWarning, match=r"4\.jpg; all of them are in the run's skipped\.txt$"):
+        assert len(load("folder", str(tmp_path), skip_corrupt=True).skipped) == 6
+
+
+def test_nothing_is_said_of_whole_images(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    write(tmp_path)
+    assert load("folder", str(tmp_path), skip_corrupt=True).skipped == ()
+    assert load("digits", "", skip_corrupt=True).skipped == ()
+    assert not capsys.readouterr().out
+    load("folder", str(tmp_path), skip_corrupt=True, console=Console())
+    assert "reading training images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("part", "what"), [("train", "training"), ("val", "validation")])
+def test_nothing_left_is_an_error(tmp_path: Path, part: str, what: str) -> None:
+    write(tmp_path, 2)
+    for file in (tmp_path / part).rglob("*.jpg"):
+        file.write_text("no image")
+    with pytest.raises(ValueError, match=f"--skip_corrupt: none of the 4 {what} images"):
+        load("folder", str(tmp_path), skip_corrupt=True)

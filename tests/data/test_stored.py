@@ -1,0 +1,350 @@
+"""Images that are not files of their own: tar shards, Hugging Face's rows, torchvision's sets."""
+
+import gzip
+import io
+import json
+import pickle
+import struct
+import sys
+import tarfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.io
+import torchvision.datasets
+from PIL import Image
+
+from cl.data.decode import UnreadableError, decode
+from cl.data.files import FileLoader
+from cl.data.images import Images, Stored
+from cl.data.recipe import Recipe
+from cl.data.sampler import Sampler
+from cl.data.sources import Source, load
+from tests.data.made import picture
+
+ALL = torchvision.datasets.__all__
+
+
+def encoded(seed: int, kind: str = "PNG") -> bytes:
+    made = io.BytesIO()
+    Image.fromarray(picture(12, 16, seed)).save(made, kind)
+    return made.getvalue()
+
+
+def promises(source: Source) -> None:
+    """What every kind of storage promises."""
+    seen = set()
+    for images in (source.train, source.val):
+        files = images.files
+        assert isinstance(files, Stored)
+        assert len(files) == len(images)
+        keys = [files.key(i) for i in range(len(files))]
+        assert len({*keys}) == len(files)
+        assert keys == [files.key(i) for i in range(len(files))]
+        assert not seen & {*keys}
+        seen |= {*keys}
+        assert len({files.name(i) for i in range(len(files))}) == len(files)
+        some = images.subset(np.array([len(images) - 1, 0]))
+        copy: Images = pickle.loads(pickle.dumps(some))
+        assert copy.files is not None
+        for part in (some, copy):
+            assert part.labels.tolist() == [images.labels[-1], images.labels[0]]
+            for at, original in ((0, len(images) - 1), (1, 0)):
+                assert np.array_equal(part.pixel(at), images.pixel(original))
+        assert copy.files.key(0) == keys[-1]
+        assert np.array_equal(decode(files.read(0), ""), images.pixel(0))
+    loader = FileLoader(source.train, [Recipe(size=8)], Sampler(len(source.train), 2, 0), 1)
+    labels = {int(i): int(c) for b in loader for i, c in zip(b.index, b.labels, strict=True)}
+    assert labels == {i: int(source.train.labels[i]) for i in labels}
+
+
+def write_shard(path: Path, members: Mapping[str, bytes], mode: str = "w:") -> None:
+    with tarfile.open(path, mode) as tar:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+
+
+def write_shards(folder: Path) -> None:
+    """Two for training, of 10 images each, and one for validation with labels in JSON."""
+    for shard in range(2):
+        made: dict[str, bytes] = {}
+        for i in range(10):
+            made[f"dir/{i:03}.a.txt"] = b"a caption"
+            made[f"dir/{i:03}.cls"] = b"%d\n" % (i % 2)
+            made[f"dir/{i:03}.png"] = encoded(10 * shard + i)
+        write_shard(folder / f"train-{shard:02}.tar", made)
+    write_shard(
+        folder / "val.tar",
+        {"a.left.png": encoded(50), "a.json": json.dumps({"label": 2, "x": 1}).encode()}
+        | {"b.JPEG": encoded(51, "JPEG"), "b.json": b'{"label": 0}'},
+    )
+
+
+def test_webdataset(tmp_path: Path) -> None:
+    write_shards(tmp_path)
+    source = load("webdataset:train-{00..01}.tar", str(tmp_path), None, "val.tar")
+    assert source.classes == ["0", "1", "2"]
+    assert (source.train.labels.tolist(), source.val.labels.tolist()) == ([0, 1] * 10, [2, 0])
+    for i in range(20):
+        assert np.array_equal(source.train.pixel(i), picture(12, 16, i))
+    assert source.train.files is not None
+    assert source.train.files.name(13) == f"{tmp_path}/train-01.tar: dir/003.png"
+    promises(source)
+    held = load("webdataset:train-{00..01}.tar", str(tmp_path))
+    assert (len(held.train), len(held.val)) == (18, 2)
+    assert "--val_dir" in held.note
+    promises(held)
+
+
+WRONG_SHARDS = {
+    "a.png has neither a.cls nor a.json": {"a.png": encoded(0)},
+    "a.cls holds no label": {"a.png": encoded(0), "a.cls": b"cat"},
+    "a.json holds no label: 'label'": {"a.png": encoded(0), "a.json": b"{}"},
+    "a has two images": {"a.png": encoded(0), "a.jpg": encoded(0), "a.cls": b"1"},
+    "no images in 1 shards": {"a.cls": b"1"},
+}
+
+
+@pytest.mark.parametrize("message", WRONG_SHARDS)
+def test_wrong_shards_are_named(tmp_path: Path, message: str) -> None:
+    write_shard(tmp_path / "a.tar", WRONG_SHARDS[message])
+    with pytest.raises(ValueError, match=message):
+        load("webdataset:a.tar", str(tmp_path))
+
+
+def test_shards_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"DATASET webdataset:a.tar: no shard .*a\.tar"):
+        load("webdataset:a.tar", str(tmp_path))
+    write_shards(tmp_path)
+    with pytest.raises(ValueError, match=r"--val_dir v\.tar: no shard"):
+        load("webdataset:train-00.tar", str(tmp_path), None, "v.tar")
+    whole = (tmp_path / "train-00.tar").read_bytes()
+    for content in (whole[:9000], gzip.compress(whole), b"text", b""):
+        (tmp_path / "train-00.tar").write_bytes(content)
+        with pytest.raises(ValueError, match=r"train-00.tar is no whole uncompressed tar file"):
+            load("webdataset:train-00.tar", str(tmp_path))
+
+
+def test_a_damaged_member_is_named_and_can_be_skipped(tmp_path: Path) -> None:
+    write_shard(
+        tmp_path / "a.tar",
+        {f"{i}.png": encoded(i)[: 60 if i == 3 else None] for i in range(20)}
+        | {f"{i}.cls": b"0" for i in range(20)},
+    )
+    with pytest.raises(UnreadableError, match=r"a\.tar: 3\.png cannot be read as an image"):
+        load("webdataset:a.tar", str(tmp_path), None, "a.tar").train.pixel(3)
+    with pytest.warns(UserWarning, match="^1 of 20 images"):
+        source = load("webdataset:a.tar", str(tmp_path), skip_corrupt=True)
+    assert source.skipped == (f"{tmp_path}/a.tar: 3.png",)
+
+
+def test_huggingface_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(ValueError, match="huggingface:a: needs the package datasets; pip install"):
+        load("huggingface:a", "")
+
+
+def write_rows(folder: Path, named: bool) -> None:
+    """Three splits as `both`, one alone as `one`, and one without labels as `no`."""
+    library = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed")
+    label = library.ClassLabel(names=["cat", "dog"]) if named else library.Value("int64")
+    features = library.Features({"y": label, "x": library.Image()})
+
+    def part(first: int, number: int) -> Any:
+        numbers = range(first, first + number)
+        column = [{"bytes": encoded(i), "path": None} for i in numbers]
+        return library.Dataset.from_dict({"y": [i % 2 for i in numbers], "x": column}, features)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # making one, the library pickles more than it can
+        made = {"train": part(0, 10), "test": part(20, 3), "validation": part(30, 4)}
+        library.DatasetDict(made).save_to_disk(str(folder / "both"))
+        made["train"].save_to_disk(str(folder / "one"))
+        made["train"].remove_columns("y").save_to_disk(str(folder / "no"))
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_huggingface(tmp_path: Path, named: bool) -> None:
+    write_rows(tmp_path, named)
+    source = load("huggingface:both", str(tmp_path))
+    assert source.classes == (["cat", "dog"] if named else ["0", "1"])
+    assert (len(source.train), len(source.val)) == (10, 4)
+    assert source.note == "validation validates"
+    assert all(np.array_equal(source.train.pixel(i), picture(12, 16, i)) for i in range(10))
+    promises(source)
+    held = load("huggingface:one", str(tmp_path))
+    assert (len(held.train), len(held.val)) == (8, 2)
+    promises(held)
+    with pytest.raises(ValueError, match=r"one column of type ClassLabel .*, has 0 \(none\)"):
+        load("huggingface:no", str(tmp_path))
+    with pytest.raises(ValueError, match=r"huggingface:nowhere: .* holds no saved data set"):
+        load("huggingface:nowhere", str(tmp_path))
+
+
+def write_mnist(folder: Path) -> np.ndarray:
+    """torchvision's raw layout of 8 and 4 images."""
+    made = np.random.default_rng(0).integers(0, 256, (12, 28, 28)).astype(np.uint8)
+    folder.mkdir(parents=True)
+    for name, x in (("train", made[:8]), ("t10k", made[8:])):
+        y = np.arange(len(x), dtype=np.uint8) % 10
+        head = struct.pack(">4I", 2051, len(x), 28, 28)
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(head + x.tobytes())
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(
+            struct.pack(">2I", 2049, len(y)) + y.tobytes()
+        )
+    return made
+
+
+def test_a_gray_set_of_torchvision_is_held_in_memory(tmp_path: Path) -> None:
+    made = write_mnist(tmp_path / "FashionMNIST" / "raw")
+    source = load("torchvision:FashionMNIST", str(tmp_path))
+    assert source.train.pixels is not None
+    assert source.val.pixels is not None
+    assert source.train.pixels.shape == (8, 28, 28, 3)
+    assert np.array_equal(source.train.pixels, np.repeat(made[:8, ..., None], 3, 3))
+    assert np.array_equal(source.val.pixels[..., 1], made[8:])
+    assert source.train.labels.tolist() == list(range(8))
+    assert source.classes[-1] == "Ankle boot"
+
+
+def test_svhn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, made = np.random.default_rng(0), {}
+    for part in ("train", "test"):
+        made[part] = rng.integers(0, 256, (32, 32, 3, 4)).astype(np.uint8)
+        labels = np.array([[1], [10], [3], [1]], np.uint8)  # 10 is the digit 0
+        scipy.io.savemat(tmp_path / f"{part}_32x32.mat", {"X": made[part], "y": labels})
+    with pytest.raises(ValueError, match=r"--data_folder .*: no whole SVHN .*--download fetches"):
+        load("svhn", str(tmp_path))  # the files' sums are not the official ones
+    monkeypatch.setattr(torchvision.datasets.SVHN, "_check_integrity", lambda _: True)
+    source = load("svhn", str(tmp_path))
+    assert source.train.pixels is not None
+    assert np.array_equal(source.train.pixels, made["train"].transpose(3, 0, 1, 2))
+    assert source.train.pixels.flags.c_contiguous
+    assert source.val.labels.tolist() == [1, 0, 3, 1]
+    assert source.classes == ["0", "1", "2", "3"]
+
+
+def test_stl10_keeps_its_unlabelled_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, rng = tmp_path / "stl10_binary", np.random.default_rng(0)
+    place.mkdir()
+    (place / "class_names.txt").write_text("\n".join("abcdefghij"))
+    made = {}
+    for part, number in (("train", 3), ("test", 2), ("unlabeled", 5)):
+        made[part] = rng.integers(0, 256, (number, 3, 96, 96)).astype(np.uint8)
+        (place / f"{part}_X.bin").write_bytes(made[part].tobytes())
+        if part != "unlabeled":
+            (place / f"{part}_y.bin").write_bytes(bytes(range(1, number + 1)))
+    monkeypatch.setattr(torchvision.datasets.STL10, "_check_integrity", lambda _: True)
+    source = load("stl10", str(tmp_path))
+    assert source.train.labels.tolist() == [0, 1, 2, -1, -1, -1, -1, -1]
+    assert source.val.labels.tolist() == [0, 1]
+    assert source.train.pixels is not None
+    # The file has the columns first.
+    expected = np.concatenate([made["train"], made["unlabeled"]]).transpose(0, 3, 2, 1)
+    assert np.array_equal(source.train.pixels, expected)
+    assert source.classes == list("abcdefghij")
+
+
+def write_food(folder: Path) -> None:
+    for part, number in (("train", 4), ("test", 2)):
+        names = {c: [f"{c}/{part}{i}" for i in range(number)] for c in ("apple_pie", "sushi")}
+        (folder / "meta").mkdir(parents=True, exist_ok=True)
+        (folder / "meta" / f"{part}.json").write_text(json.dumps(names))
+        for name in (name for of in names.values() for name in of):
+            file = folder / "images" / f"{name}.jpg"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(encoded(len(name) + ord(name[-1]), "JPEG"))
+
+
+@pytest.mark.parametrize("name", ["food101", "torchvision:Food101"])
+def test_food101_is_read_lazily(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "food-101"
+    write_food(folder)
+    source = load(name, str(tmp_path))
+    assert source.classes == ["apple_pie", "sushi"]
+    assert source.train.labels.tolist() == [0] * 4 + [1] * 4
+    assert source.val.labels.tolist() == [0, 0, 1, 1]
+    promises(source)
+    file = folder / "images" / "apple_pie" / "train2.jpg"
+    file.write_bytes(file.read_bytes()[:400])
+    with pytest.raises(UnreadableError, match=f"^{name} train, number 2 cannot be read"):
+        source.train.pixel(2)
+    with pytest.warns(UserWarning, match=f"1 of 12 images .*: {name} train, number 2;"):
+        assert len(load(name, str(tmp_path), skip_corrupt=True).train) == 7
+
+
+class Plain:
+    """As torchvision's data sets that have no parts, and labels only item by item."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+
+    def __len__(self) -> int:
+        return 30
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return Image.fromarray(picture(8, 8, index)), index % 3
+
+
+def test_a_set_without_parts_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torchvision.datasets, "EuroSAT", Plain)
+    source = load("torchvision:EuroSAT", "")
+    assert source.classes == ["0", "1", "2"]
+    assert np.bincount(source.val.labels).tolist() == [1, 1, 1]
+    assert source.note == "it has no validation part: a tenth of every class is held out"
+    promises(source)
+
+
+class Pairs(Plain):
+    def __getitem__(self, index: int) -> tuple[Image.Image, list[int]]:
+        return super().__getitem__(index)[0], [1, 2]
+
+
+class Asked:
+    """Records what a data set is asked for."""
+
+    asked: list[str]
+
+    def __init__(self, root: str, split: str = "trainval") -> None:
+        if split == "test":
+            raise ValueError("Unknown value 'test' for argument split. Valid values are ...")
+        self.asked.append(split)
+        self.targets = [0, 1]
+
+    def __len__(self) -> int:
+        return 2
+
+
+def test_the_parts_of_a_set_with_splits(monkeypatch: pytest.MonkeyPatch) -> None:
+    Asked.asked = []
+    monkeypatch.setattr(torchvision.datasets, "DTD", Asked)
+    load("torchvision:DTD", "")
+    assert Asked.asked == ["trainval", "val"]
+
+
+@pytest.mark.parametrize(
+    ("name", "download", "message"),
+    [
+        ("FashonMNIST", False, "no data set FashonMNIST; did you mean torchvision:FashionMNIST?"),
+        ("VisionDataset", False, "torchvision has no data set VisionDataset"),
+        ("Pairs", False, "DATASET torchvision:Pairs train: its targets are no classes"),
+        ("CocoDetection", False, "torchvision:CocoDetection: needs annFile, not given here"),
+        ("EMNIST", False, "torchvision:EMNIST: needs split, not given here"),
+        ("FashionMNIST", False, "--data_folder .*: no whole FashionMNIST .*--download fetches it"),
+        ("Plain", True, "--download: torchvision cannot fetch Plain"),
+    ],
+)
+def test_what_torchvision_does_not_have(
+    tmp_path: Path, name: str, download: bool, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torchvision.datasets, "__all__", [*ALL, "Plain", "Pairs"])
+    monkeypatch.setattr(torchvision.datasets, "Plain", Plain, raising=False)
+    monkeypatch.setattr(torchvision.datasets, "Pairs", Pairs, raising=False)
+    with pytest.raises(ValueError, match=message.replace("?", r"\?")):
+        load(f"torchvision:{name}", str(tmp_path), download=download)
