@@ -41,6 +41,7 @@ def evaluate(config: Linear) -> int:
     )
     encoder, recipe = restore(config, file)
     folder, checkpoint = launch.place(config)
+    runs.keep_skipped(folder, source.skipped)
     options = hardware.trainer_options(
         config.gpus, config.devices_per_node, config.precision, config.nodes
     )

@@ -4,6 +4,7 @@ import os
 import secrets
 import shlex
 import string
+from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_fabric.utilities.rank_zero import rank_zero_only
@@ -12,6 +13,7 @@ from cl import checkpoints
 from cl.config.launcher import started
 
 CONFIG, METRICS, RESULT = "config.json", "metrics.csv", "result.json"
+SKIPPED = "skipped.txt"
 
 
 def new_id(given: str | None) -> str:
@@ -55,6 +57,12 @@ def start(folder: Path, config: str) -> None:
     new = folder / f"{CONFIG}.new"
     new.write_text(config)
     new.replace(folder / CONFIG)
+
+
+def keep_skipped(folder: Path, names: Sequence[str]) -> None:
+    """List the images that were left out as unreadable, on the first process only."""
+    if names and not other_rank():
+        (folder / SKIPPED).write_text("\n".join(names) + "\n")
 
 
 def folder_of(checkpoint: Path) -> Path:

@@ -78,6 +78,7 @@ def pretrain(config: Pretrain) -> int:
         show(config, method, source, data, options)
         return 0
     folder, checkpoint = launch.place(config, {"recipes": [asdict(view) for view in views]})
+    runs.keep_skipped(folder, source.skipped)
     if not runs.other_rank():
         rows = table(config, method, source, data, options)
         preflight.show(f"run {folder.name}", rows, launch.console)
@@ -282,8 +283,9 @@ def report(config: Pretrain, trainer: pl.Trainer, folder: Path) -> None:
             before, after = (100 * found[when][key] for when in ("untrained", "trained"))
             say(f"{name}   {after:.1f} % top-1, the same encoder untrained {before:.1f} %")
     words = [config.dataset, config.encoder, "--pretrained_feature_extractor", folder]
-    for flag in ("data_folder", "train_dir", "val_dir", "image_size"):
+    for flag in ("data_folder", "train_dir", "val_dir", "class_list", "image_size"):
         if getattr(config, flag) != getattr(Pretrain, flag, None):
             words += [f"--{flag}", getattr(config, flag)]
+    words += ["--skip_corrupt"] if config.skip_corrupt else []
     say(f"run               {folder}")
     say(f"next              {runs.command('main_linear.py', *words)}")

@@ -31,7 +31,7 @@ class DaliLoader(Loader):
     contrast around one half instead of the image's mean, and is clamped once, after all of it.
 
     Args:
-        images: with `paths` or `pixels`.
+        images: with `files` or `pixels`.
         recipes: of the views, a size each.
         sampler: which samples a step sees.
         workers: threads; at least one.

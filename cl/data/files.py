@@ -59,7 +59,7 @@ class FileLoader(Loader):
     """Views of images in files (or in memory, for comparison).
 
     Args:
-        images: with `paths` or `pixels`.
+        images: with `files` or `pixels`.
         recipes: of the views, a size each.
         sampler: which samples a step sees.
         workers: processes that decode and augment; with 0 the training process does.

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cl.config.fields import DATASETS, OPEN
 from cl.data.folders import IMAGENET100
-from cl.data.sources import Paths, load
+from cl.data.sources import READERS, Paths, load
 from tests.data.made import picture
 
 
@@ -219,6 +220,10 @@ def test_tiny_imagenet(tmp_path: Path) -> None:
     (folder / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn03\n")
     with pytest.raises(ValueError, match=r"val_annotations.txt: val_0.JPEG n03 names no class"):
         load("tiny_imagenet", str(tmp_path))
+
+
+def test_every_name_of_the_command_line_has_a_reader() -> None:
+    assert {*READERS} == {*DATASETS, *(form.partition(":")[0] for form in OPEN)}
 
 
 def test_an_unknown_name(tmp_path: Path) -> None:
