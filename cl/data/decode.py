@@ -6,7 +6,7 @@ from io import BytesIO
 import numpy as np
 import numpy.typing as npt
 from einops import repeat
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from simplejpeg import decode_jpeg
 
 Pixels = npt.NDArray[np.uint8]
@@ -45,6 +45,8 @@ def decode(content: bytes, name: str) -> Pixels:
                 with suppress(ValueError):  # PIL has the last word on damaged ones
                     return decode_jpeg(content)
             return rgb(image)
+    except UnidentifiedImageError:  # whose own words are about a stream in memory
+        raise UnreadableError.of(name, "no kind of image that is known here") from None
     except WRONG as error:
         raise UnreadableError.of(name, error) from None
 

@@ -5,6 +5,8 @@ from itertools import islice
 from typing import cast
 
 import numpy as np
+import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from cl.data import kernel
@@ -49,10 +51,11 @@ class Places:
             yield [(self.sampler.epoch, int(i)) for i in index]
 
 
-def stack(samples: list[Sample]) -> tuple[list[Pixels], list[int]]:
-    """Samples as arrays `(v n 3 h w)`, one a size."""
+def stack(samples: list[Sample]) -> tuple[list[Tensor], list[int]]:
+    """Samples as `(v n 3 h w)`, one a size; tensors leave a worker in shared memory, not copied."""
     views, index = zip(*samples, strict=True)
-    return [np.stack(parts, axis=1) for parts in zip(*views, strict=True)], list(index)
+    made = [torch.from_numpy(np.stack(parts, axis=1)) for parts in zip(*views, strict=True)]
+    return made, list(index)
 
 
 class FileLoader(Loader):
@@ -86,4 +89,4 @@ class FileLoader(Loader):
     def batches(self) -> Iterator[Batch]:
         rest = len(self.sampler) - self.sampler.given % len(self.sampler)
         for views, index in islice(self.loader, rest):
-            yield self.batch(views, np.array(index, np.int64))
+            yield self.batch([], np.array(index, np.int64))._replace(views=views)
