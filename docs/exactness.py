@@ -46,6 +46,18 @@ HOW = """
   of that size would be (over all devices); `--mini_batch_norm frozen` normalises by the running
   ones; `--norm group` has none. The heads always see the whole batch.
 
+## What it costs
+
+`python benchmarks/devices.py`: two gloo processes of one thread each, float32, 2 cores of an EPYC
+(Zen 3), torch 2.14, medians. ResNet-18 with 16 samples of two 32-pixel views a process (n = 5 x 3
+steps): a step of 1.97 s by itself takes 1.03 x that as one run with each process's own BatchNorm,
+and 1.22 x with BatchNorm over both, which exchanges twice for each of 20 layers. ResNet-6 of width
+32 with 64 samples (n = 7 x 5 steps), 0.14 s by itself: 1.3 x and 1.6 x.
+
+`python benchmarks/gradient_caching.py`: one step of 4,096 samples, ResNet-18 with its ImageNet
+stem, 32-pixel views, float32, the same machine, n = 1: whole 4.06 GB and 31 s, 1,024 at a time
+1.47 GB and 37 s, 256 at a time 0.60 GB and 35 s.
+
 ## Peers
 
 Two-view batch of 16 samples, float64, gloo, two CPU cores; gradient on W processes against one:
