@@ -9,7 +9,7 @@ import torch
 from tests.distributed import exactness
 from tests.distributed.exactness import BOUNDS, BUFFERS, METHOD, REDUCTIONS, SHARDS, Found
 
-SOME = ["2", "2 uneven", "3", "3 uneven"]
+SOME = ["2", "2 uneven", pytest.param("3", marks=pytest.mark.slow), "3 uneven"]
 
 
 @pytest.fixture(scope="module")

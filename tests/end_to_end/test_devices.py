@@ -54,7 +54,11 @@ def finished(*command: object) -> str:
 
 @pytest.mark.parametrize(
     "norm",
-    ["--norm batch", "--norm group --mini_batch_size 20", "--norm batch --optimizer lars"],
+    [
+        "--norm batch",
+        "--norm group --mini_batch_size 20",
+        pytest.param("--norm batch --optimizer lars", marks=pytest.mark.slow),
+    ],
 )
 def test_one_run_on_two_processes(
     norm: str, pretrain: Callable[..., Path], digits: list[str], tmp_path: Path
@@ -77,6 +81,7 @@ def test_one_run_on_two_processes(
     same_run(one, tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_without_synchronised_batch_norm_it_is_another_run(
     pretrain: Callable[..., Path], digits: list[str], tmp_path: Path
 ) -> None:
