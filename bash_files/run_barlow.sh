@@ -1,18 +1,8 @@
 #!/usr/bin/env bash
 # Barlow Twins (https://arxiv.org/abs/2103.03230), ResNet-18 on ImageNet-100, 100 epochs.
 #
-#   bash bash_files/run_barlow.sh DATA_FOLDER [FLAG ...]
-#   DATA_FOLDER=/datasets bash bash_files/run_barlow.sh [FLAG ...]
+#   bash bash_files/run_barlow.sh DATA_FOLDER [FLAG ...]     (folders and devices: imagenet100.sh)
 #
-# DATA_FOLDER holds imagenet-100/train and imagenet-100/test, a folder of images for each class.
-# Written for two GPUs, batch 2 x 128; on one: --gpus 0 --batch_size 256.
 # The recipe's first implementation reached 70.72 % online, 71.22 % offline; not measured yet here.
-set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/data_folder.sh"
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
-
-exec "$python" main_contrastive.py imagenet100 resnet18 --data_folder "$DATA_FOLDER" \
-    --train_dir imagenet-100/train --val_dir imagenet-100/test \
-    --epochs 100 --optimizer sgd --scheduler warmup_cosine --lr 0.3 --weight_decay 1e-4 \
-    --batch_size 128 --gpus 0 1 --num_workers 8 --hidden_mlp 2048 --project contrastive_learning \
-    --method barlow_twins --encoding_size 2048 --lamb 5e-3 --name barlow_twins "$@"
+source "$(dirname "${BASH_SOURCE[0]}")/imagenet100.sh"
+train --method barlow_twins --encoding_size 2048 --lamb 5e-3 --name barlow_twins "$@"

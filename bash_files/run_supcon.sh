@@ -1,20 +1,10 @@
 #!/usr/bin/env bash
 # SupCon (https://arxiv.org/abs/2004.11362) with 2 + 6 crops, ResNet-18 on ImageNet-100, 100 epochs.
 #
-#   bash bash_files/run_supcon.sh DATA_FOLDER [FLAG ...]
-#   DATA_FOLDER=/datasets bash bash_files/run_supcon.sh [FLAG ...]
+#   bash bash_files/run_supcon.sh DATA_FOLDER [FLAG ...]     (folders and devices: imagenet100.sh)
 #
-# DATA_FOLDER holds imagenet-100/train and imagenet-100/test, a folder of images for each class.
-# Written for two GPUs, batch 2 x 128; on one: --gpus 0 --batch_size 256.
-# Augments on the GPU: needs nvidia-dali (requirements.txt).
+# Augments by DALI: needs nvidia-dali (requirements.txt).
 # The recipe's first implementation reached 85.56 % online, 86.16 % offline; not measured yet here.
-set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/data_folder.sh"
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
-
-exec "$python" main_contrastive.py imagenet100 resnet18 --data_folder "$DATA_FOLDER" \
-    --train_dir imagenet-100/train --val_dir imagenet-100/test \
-    --epochs 100 --optimizer sgd --scheduler warmup_cosine --lr 0.3 --weight_decay 1e-4 \
-    --batch_size 128 --gpus 0 1 --num_workers 8 --hidden_mlp 2048 --project contrastive_learning \
-    --supervised --temperature 0.1 --multicrop --n_crops 2 --n_small_crops 6 --dali \
+source "$(dirname "${BASH_SOURCE[0]}")/imagenet100.sh"
+train --supervised --temperature 0.1 --multicrop --n_crops 2 --n_small_crops 6 --dali \
     --name supcon "$@"

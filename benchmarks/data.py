@@ -162,7 +162,7 @@ def small() -> dict[str, Run]:
 
 def large(folder: Path, workers: int) -> dict[str, Run]:
     """Of JPEGs."""
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg")) * 4
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg")) * 8
     images = sources.in_files(paths)
     batch = 20
 

@@ -22,6 +22,7 @@ from cl.eval.baseline import Baseline, frozen, read
 from cl.losses import get_loss
 from cl.methods.barlow_twins import BarlowTwins
 from cl.methods.base import Method
+from cl.methods.looc import LooC
 from cl.methods.simclr import SimCLR
 from cl.methods.simsiam import SimSiam
 from cl.methods.supcon import SupCon
@@ -110,6 +111,8 @@ def recipes(config: Pretrain) -> list[Recipe]:
     }
     given = {k: v for k, v in named.items() if v is not None}
     full = [r.changed(given) for r in full_size(config.dataset, config.recipe, config.n_crops)]
+    if config.method == "looc":
+        full += [full[0].changed({"views": 1, "shared": (group,)}) for group in config.left_out]
     if not config.multicrop:
         return full
     small = {
@@ -129,6 +132,7 @@ def build(config: Pretrain, encoder: nn.Module, classes: int) -> Method:
         "channels_last": config.channels_last,
         "mini_batch_size": config.mini_batch_size,
         "mini_batch_norm": config.mini_batch_norm,
+        "average": config.ema_encoder,
         "hidden": config.hidden_mlp,
         "dim": config.embedding_dim,
         "optimization": launch.optimization(
@@ -146,10 +150,12 @@ def build(config: Pretrain, encoder: nn.Module, classes: int) -> Method:
     loss = partial(get_loss(config.loss_name), **options)
     if config.method == "vicreg":
         return VICReg(encoder, loss, **base)
-    base["learned"] = start
-    if config.method == "supcon":
-        return SupCon(encoder, loss, **base)
-    return SimCLR(encoder, loss, supervised=config.supervised, **base)
+    if config.method == "looc":
+        return LooC(encoder, loss, left_out=len(config.left_out), **base)
+    if config.method == "simclr":
+        base["supervised"] = config.supervised
+    kind = SimCLR if config.method == "simclr" else SupCon
+    return kind(encoder, loss, learned=start, **base)
 
 
 def target(

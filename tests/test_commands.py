@@ -114,7 +114,7 @@ PRETRAIN_FLAGS = """
     --zero_init_residual --no-zero_init_residual --no_lr_scheduler_for_pred_head
     --no-no_lr_scheduler_for_pred_head --classifier_lr --norm
     --learn --ema_beta --ema_after_step --ema_every_n_steps --features --gamma_steps
-    --threshold_after_step --dry_run
+    --threshold_after_step --dry_run --left_out --ema_encoder
     --sync_batchnorm --no-sync_batchnorm --mini_batch_size --mini_batch_norm
     --on_collapse --baseline --no-baseline --recipe --jitter_order --show_views
 """

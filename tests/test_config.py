@@ -80,7 +80,8 @@ def line_of(config, but=()):
 def drawn(setting: Setting, rng: random.Random):
     """A random allowed value of a setting."""
     if setting.choices:
-        return rng.choice(setting.choices)
+        one_of = rng.choice(setting.choices)
+        return one_of if setting.many == 1 else (one_of,)
     if setting.of is bool:
         return rng.random() < 0.5
     if setting.of is str:

@@ -13,6 +13,8 @@ from pytorch_lightning.callbacks import Checkpoint
 from cl import checkpoints, distributed
 from cl.callbacks.stop import Stop
 
+EXCHANGED = 8  # steps between two questions on several GPUs whether one of them got a signal
+
 
 class Saver(Checkpoint):
     """`last.ckpt` and `encoder.safetensors` every epoch and on a signal, at a step's end.
@@ -88,7 +90,12 @@ class Saver(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, saved: bool = False
     ) -> None:
         """Every process hears of a signal to one of them, and all save the same step."""
-        number = int(distributed.largest(torch.tensor(self.signal, device=pl_module.device)))
+        number = self.signal
+        if distributed.world_size() > 1:
+            waits = pl_module.device.type != "cpu"  # to ask is to wait for all work on the GPU
+            if waits and not saved and trainer.global_step % EXCHANGED:
+                return
+            number = int(distributed.largest(torch.tensor(number, device=pl_module.device)))
         if not number:
             return
         if not saved:

@@ -10,6 +10,8 @@ MULTICROP = ("multicrop", (True,))
 PAIRWISE = ("method", ("simclr", "supcon"))
 SIMSIAM = ("method", ("simsiam",))
 TARGET = ("method", ("sigmoid", "relic"))
+NO_TARGET = ("method", ("simclr", "supcon", "barlow_twins", "simsiam", "vicreg", "looc"))
+LOOC = ("method", ("looc",))
 WARMUP = ("scheduler", ("warmup_cosine",))
 Scheduler = Literal["reduce", "cosine", "warmup_cosine", "step", "exponential", "none"]
 PRESET = "the preset's"
@@ -162,9 +164,9 @@ class Views:
 class Method:
     """What is learned."""
 
-    method: Literal["simclr", "supcon", "barlow_twins", "simsiam", "vicreg", "sigmoid", "relic"] = (
-        flag("what compares the views, and with which heads", "simclr")
-    )
+    method: Literal[
+        "simclr", "supcon", "barlow_twins", "simsiam", "vicreg", "sigmoid", "relic", "looc"
+    ] = flag("what compares the views, and with which heads", "simclr")
     loss: str = flag(
         "which pairs are compared how", "nt_xent", choices=pairwise, needs=PAIRWISE, metavar="NAME"
     )
@@ -175,10 +177,15 @@ class Method:
         "dimensions of the embedding",
         None,
         low=1,
-        shown="simclr and supcon 128, sigmoid and relic 64, else 2048",
+        shown="simclr, supcon and looc 128, sigmoid and relic 64, else 2048",
     )
     hidden_mlp: int = flag("width of the projector", 2048, low=1)
     pred_hidden_mlp: int = flag("width of the predictor", 512, low=1, needs=SIMSIAM)
+    left_out: tuple[Literal["crop", "flip", "color", "blur", "solarize"], ...] = flag(
+        "changes that have an embedding space in which they are kept, and a view each",
+        ("crop", "color"),
+        needs=LOOC,
+    )
     zero_init_residual: bool = flag("each residual block starts as the identity", False)
     norm: Literal["batch", "group"] = flag(
         "of the encoder: its own (batch, in most), or group norm in place of batch norm, which "
@@ -205,6 +212,16 @@ class Moving:
         "nothing else",
         "auto",
         needs=("method", ("simclr", "supcon", "sigmoid", "relic")),
+    )
+    ema_encoder: float | None = flag(
+        "save and evaluate an average of the encoders of all steps, of which a step keeps this "
+        "share (at step t at most (1 + t) / (10 + t)); the online probe watches the one that "
+        "trains, as without it",
+        None,
+        low=0,
+        high=1,
+        needs=NO_TARGET,
+        shown="the encoder itself",
     )
     ema_beta: float = flag(
         "share of the target that a step keeps; rises to 1 by half a cosine",

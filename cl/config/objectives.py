@@ -21,6 +21,7 @@ OF_METHOD = {  # the others have --loss
     "vicreg": "vicreg",
     "sigmoid": "sigmoid",
     "relic": "relic",
+    "looc": "looc",
 }
 ONLY_OF_METHOD = ("barlow_twins", "cosine")
 

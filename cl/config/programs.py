@@ -114,7 +114,7 @@ class Pretrain(Common, Data, Views, Method, Moving, Large, Optimization, Hardwar
 
     @property
     def embedding_dim(self) -> int:
-        default = {"simclr": 128, "supcon": 128, "sigmoid": 64, "relic": 64}
+        default = {"simclr": 128, "supcon": 128, "looc": 128, "sigmoid": 64, "relic": 64}
         return self.encoding_size or default.get(self.method, 2048)
 
     @property

@@ -119,6 +119,11 @@ def pretraining(config: Pretrain) -> Iterator[tuple[str, tuple[str, ...]]]:
         )
     if config.loss_name == "clip" and (config.n_crops > 2 or config.multicrop):
         yield "--loss: given clip, allowed two views a sample", ("loss", "n_crops", "multicrop")
+    if config.method == "looc" and config.n_crops > 2:
+        given = config.n_crops
+        yield f"--n_crops: given {given}, allowed 2; --left_out adds views", ("n_crops", "method")
+    if len(set(config.left_out)) < len(config.left_out):
+        yield f"--left_out: given {spell(config.left_out)}, allowed each one once", ("left_out",)
     settings = config.loss_settings
     for name in (name for name in config.learned if name not in settings):
         yield f"--learn: given {name}, allowed what {config.loss_name} has", ("learn", "loss")

@@ -75,7 +75,8 @@ class Setting:
     def choices(self) -> tuple[str, ...]:
         if "choices" in self.about:
             return tuple(self.about["choices"]())
-        return get_args(self.plain) if get_origin(self.plain) is Literal else ()
+        inner = get_args(self.plain)[0] if get_origin(self.plain) is tuple else self.plain
+        return get_args(inner) if get_origin(inner) is Literal else ()
 
     @property
     def forms(self) -> tuple[str, ...]:

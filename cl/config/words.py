@@ -1,7 +1,7 @@
 """The words of a command line, sorted to the flags they belong to.
 
 argparse gives up at the first fault and lets `--gpus 0 1` swallow the data set behind it; here
-all faults are collected and a list of numbers ends where the numbers do.
+all faults are collected and a list ends where its numbers or choices do.
 """
 
 import re
@@ -22,13 +22,20 @@ class Flag:
 
     Args:
         name: the setting's.
-        many: the most words behind it; None is as many numbers as there are.
+        many: the most words behind it; None is as many numbers, or words of the choices, as there
+            are.
         means: the value of a flag that takes none.
+        choices: the words that it may be.
     """
 
     name: str
     many: int | None
     means: bool | str | None = None
+    choices: tuple[str, ...] = ()
+
+    def goes_on(self, word: str) -> bool:
+        """Whether a list that has begun goes on with a word."""
+        return bool(NUMBER.match(word)) or word in self.choices
 
 
 @dataclass
@@ -57,7 +64,7 @@ def flags_of(of: type[Pretrain | Linear]) -> dict[str, Flag]:
         settings += [next(iter(by_loss.values())) for by_loss in all_settings().values()]
     found = {}
     for s in settings:
-        found[s.label] = Flag(s.name, s.many)
+        found[s.label] = Flag(s.name, s.many, choices=s.choices)
         if s.of is bool:
             found[s.label] = Flag(s.name, 0, means=True)
             found[f"--no-{s.name}"] = Flag(s.name, 0, means=False)
@@ -105,7 +112,7 @@ def take(flag: Flag, words: list[str], found: Sorted, behind: bool) -> None:
     """
     taken = [words.pop(0)] if behind else []
     while words and not is_flag(words[0]) and len(taken) < (flag.many or len(taken) + 1):
-        if flag.many == 0 or (flag.many is None and taken and not NUMBER.match(words[0])):
+        if flag.many == 0 or (flag.many is None and taken and not flag.goes_on(words[0])):
             break
         taken.append(words.pop(0))
     if flag.means is None:

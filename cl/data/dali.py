@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from cl.data.batch import Batch
-from cl.data.draw import COUNT, FACTORS, FLIP, GRAY, JITTER, SIGMA, SOLARISE, draw, key_of
+from cl.data.draw import COUNT, FACTORS, FLIP, GRAY, JITTER, SIGMA, SOLARISE, draw
 from cl.data.loaders import Loader, Pixels, by_size
 from cl.data.recipe import Recipe
 from cl.data.sampler import Index, Sampler
@@ -125,8 +125,8 @@ class DaliLoader(Loader):
         """The parameters of a view of each sample, as the graph takes them."""
         p, numbers = np.empty((len(index), COUNT)), recipe.numbers()
         for row, sample, size in zip(p, index, sizes, strict=True):
-            key = key_of(self.sampler.seed, self.sampler.epoch, sample, number)
-            draw(numbers, np.uint64(key), size[0], size[1], row)
+            place = self.sampler.seed, self.sampler.epoch, sample, number
+            draw(numbers, *place, size[0], size[1], row)
         colour = np.where(p[:, [JITTER]] > 0, p[:, FACTORS : FACTORS + 4], [1, 1, 1, 0])
         colour = colour * [1, 1, 1, 360]
         colour[:, 2] *= 1 - p[:, GRAY]

@@ -15,6 +15,8 @@ from numba import njit
 # Places of the parameters of a view.
 TOP, LEFT, HEIGHT, WIDTH, FLIP, JITTER = 0, 1, 2, 3, 4, 5
 ORDER, FACTORS, GRAY, SIGMA, SOLARISE, COUNT = 6, 10, 14, 15, 16, 17
+# Groups of them that a view can share with the first view of its sample; see `Recipe.shared`.
+GROUPS = ("crop", "flip", "color", "blur", "solarize")
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 TRIES = 10  # as torchvision's RandomResizedCrop
 
@@ -48,18 +50,24 @@ def uniform(key, place, low, high):
 
 @njit(nogil=True, cache=True)
 @no_type_check
-def draw(numbers, key, height, width, p):
+def draw(numbers, seed, epoch, sample, view, height, width, p):
     """Fill `p` with the parameters of a view of a `height` x `width` image.
 
     Args:
         numbers: of `Recipe.numbers`.
-        key: of `key_of`.
+        seed: of the run.
+        epoch: of the run.
+        sample: its number in the data set.
+        view: its number among the views of the sample.
         height: of the image in pixels.
         width: of the image in pixels.
         p: `COUNT` numbers, in the places named above; no blur is SIGMA 0.
     """
-    crop(numbers, key, height, width, p)
-    p[FLIP] = uniform(key, 100, 0.0, 1.0) < numbers[4]
+    own, shared = key_of(seed, epoch, sample, view), int(numbers[16])
+    first = key_of(seed, epoch, sample, 0) if shared else own
+    crop(numbers, first if shared & 1 else own, height, width, p)
+    p[FLIP] = uniform(first if shared & 2 else own, 100, 0.0, 1.0) < numbers[4]
+    key = first if shared & 4 else own
     p[JITTER] = uniform(key, 101, 0.0, 1.0) < numbers[5]
     for i in range(4):
         p[ORDER + i] = i
@@ -71,9 +79,10 @@ def draw(numbers, key, height, width, p):
         p[FACTORS + i] = uniform(key, 105 + i, low, 1.0 + numbers[6 + i])
     p[FACTORS + 3] = uniform(key, 108, -numbers[9], numbers[9])
     p[GRAY] = uniform(key, 109, 0.0, 1.0) < numbers[10]
+    key = first if shared & 8 else own
     blurred = uniform(key, 110, 0.0, 1.0) < numbers[11]
     p[SIGMA] = uniform(key, 111, numbers[12], numbers[13]) if blurred else 0.0
-    p[SOLARISE] = uniform(key, 112, 0.0, 1.0) < numbers[14]
+    p[SOLARISE] = uniform(first if shared & 16 else own, 112, 0.0, 1.0) < numbers[14]
 
 
 @njit(nogil=True, cache=True)
@@ -82,8 +91,7 @@ def draw_many(numbers, seed, epoch, samples, first, height, width, p):
     """`draw` for the views `(v n COUNT)` of samples whose images have one size."""
     for v in range(p.shape[0]):
         for i in range(p.shape[1]):
-            key = key_of(seed, epoch, samples[i], first + v)
-            draw(numbers, key, height, width, p[v, i])
+            draw(numbers, seed, epoch, samples[i], first + v, height, width, p[v, i])
 
 
 @njit(nogil=True, cache=True)

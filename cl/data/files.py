@@ -1,43 +1,61 @@
 """The torch backend: a DataLoader; a file is decoded once, then the kernel makes all its views."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from cl.data import kernel
 from cl.data.batch import Batch
-from cl.data.loaders import Loader, Pixels, by_size, empty, numbers
+from cl.data.loaders import Loader, Part, by_size, numbers, shape
 from cl.data.recipe import Recipe
 from cl.data.sampler import Sampler
 from cl.data.sources import Images
 
-Sample = tuple[list[Pixels], int]
+Made = tuple[list[Tensor], list[int]]
 Make = Callable[..., None]  # takes what `kernel.views` takes
 
 
-class Views(Dataset[Sample]):
-    """All views of one sample of one epoch: a function of the two, so any worker may make it."""
+class Views(Dataset[Made]):
+    """All views of some samples: a function of epoch and sample, so any worker may make them."""
 
     def __init__(
         self, images: Images, recipes: Sequence[Recipe], seed: int, make: Make = kernel.views
     ) -> None:
-        self.images, self.recipes, self.seed, self.make = images, recipes, seed, make
+        self.images, self.parts, self.seed, self.make = images, by_size(recipes), seed, make
 
-    def __getitem__(self, place: tuple[int, int]) -> Sample:
-        epoch, index = place
-        image = self.images.pixel(index)
-        made = []
-        for parts in by_size(self.recipes):
-            made.append(empty(parts, 1)[:, 0])
-            for recipe, first, at in parts:
-                to = made[-1][at]
-                self.make(image, *numbers(recipe), self.seed, epoch, index, first, to)
-        return made, index
+    def __getitems__(self, places: list[tuple[int, int]]) -> Made:
+        """A batch, a tensor `(v n 3 h w)` for each size, and the samples' numbers."""
+        made = [room(parts, len(places)) for parts in self.parts]
+        for i, (epoch, sample) in enumerate(places):
+            image = self.images.pixel(sample)
+            for out, parts in zip(made, self.parts, strict=True):
+                for recipe, first, at in parts:
+                    to = out[at].numpy()
+                    self.make(image, *numbers(recipe), self.seed, epoch, sample, first, to, i)
+        return made, [sample for _, sample in places]
+
+
+def room(parts: Sequence[Part], samples: int) -> Tensor:
+    """Room for the views of so many samples; a worker's is memory that the trainer sees, too.
+
+    So views are written once, where torch's way is an array a sample, a batch and a copy of it.
+    """
+    size = shape(parts, samples)
+    if get_worker_info() is None:
+        return torch.empty(size)
+    shared = torch.UntypedStorage._new_shared(4 * math.prod(size))  # as torch's default_collate
+    return torch.empty(0).set_(shared).view(size)
+
+
+def as_it_is(made: Any) -> Any:
+    """A batch that is one already."""
+    return made
 
 
 class Places:
@@ -49,13 +67,6 @@ class Places:
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         for index in self.sampler.remaining():
             yield [(self.sampler.epoch, int(i)) for i in index]
-
-
-def stack(samples: list[Sample]) -> tuple[list[Tensor], list[int]]:
-    """Samples as `(v n 3 h w)`, one a size; tensors leave a worker in shared memory, not copied."""
-    views, index = zip(*samples, strict=True)
-    made = [torch.from_numpy(np.stack(parts, axis=1)) for parts in zip(*views, strict=True)]
-    return made, list(index)
 
 
 class FileLoader(Loader):
@@ -82,7 +93,7 @@ class FileLoader(Loader):
             Views(images, recipes, sampler.seed, make),
             batch_sampler=cast("list[list[int]]", Places(sampler)),
             num_workers=workers,
-            collate_fn=stack,
+            collate_fn=as_it_is,
             persistent_workers=workers > 0,
         )
 

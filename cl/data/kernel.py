@@ -26,7 +26,6 @@ from cl.data.draw import (
     TOP,
     WIDTH,
     draw,
-    key_of,
 )
 
 RED, GREEN, BLUE = np.float32(0.2989), np.float32(0.587), np.float32(0.114)  # ITU-R 601, as PIL
@@ -64,33 +63,41 @@ def taps(length, size, first, count, weight):
 @fast
 @no_type_check
 def resize(image, top, left, height, width, flip, planes):
-    """The crop of a `(h w 3)` uint8 image as three planes `(size, size)` of floats in 0 to 1."""
+    """The crop of a `(h w 3)` uint8 image as three planes `(size, size)` of floats in 0 to 1.
+
+    Down first: a row of the crop is one piece of memory, which the processor takes many pixels at a
+    time, and few rows are left to be resized across. Places are unsigned, since Numba would count
+    negative ones from the end.
+    """
     size = planes.shape[1]
     most = int(2 * max(height, width) / size) + 4
-    first, count = np.empty(size, np.int64), np.empty(size, np.int64)
-    weight = np.empty((size, most), np.float32)
-    taps(width, size, first, count, weight)
-    rows = np.empty((height, 3, size), np.float32)
-    for y in range(height):
+    first, count = np.empty((2, size), np.int64), np.empty((2, size), np.int64)
+    weight = np.empty((2, size, most), np.float32)
+    taps(height, size, first[0], count[0], weight[0])
+    taps(width, size, first[1], count[1], weight[1])
+    pixels, scale = image.reshape(image.shape[0], -1), np.float32(1 / 255)
+    row = np.empty(3 * width, np.float32)
+    for y in range(size):
+        for k in range(count[0, y]):
+            w = weight[0, y, k] * scale
+            piece = pixels[top + first[0, y] + k, 3 * left : 3 * (left + width)]
+            if k == 0:
+                for i in range(3 * width):
+                    row[i] = w * piece[i]
+            else:
+                for i in range(3 * width):
+                    row[i] += w * piece[i]
         for x in range(size):
             r, g, b = ZERO, ZERO, ZERO
-            for k in range(count[x]):
-                w, at = weight[x, k], left + first[x] + k
-                r += w * image[top + y, at, 0]
-                g += w * image[top + y, at, 1]
-                b += w * image[top + y, at, 2]
+            at = np.uint64(3 * first[1, x])
+            for k in range(np.uint64(count[1, x])):
+                w = weight[1, x, k]
+                r += w * row[at]
+                g += w * row[at + np.uint64(1)]
+                b += w * row[at + np.uint64(2)]
+                at += np.uint64(3)
             to = size - 1 - x if flip else x
-            rows[y, 0, to], rows[y, 1, to], rows[y, 2, to] = r, g, b
-    taps(height, size, first, count, weight)
-    scale = np.float32(1 / 255)
-    for y in range(size):
-        for c in range(3):
-            for x in range(size):
-                planes[c, y, x] = ZERO
-            for k in range(count[y]):
-                w = weight[y, k] * scale
-                for x in range(size):
-                    planes[c, y, x] += w * rows[first[y] + k, c, x]
+            planes[0, y, to], planes[1, y, to], planes[2, y, to] = r, g, b
 
 
 @fast
@@ -231,26 +238,24 @@ def render(image, p, blur_width, mean, std, out):
 
 @fast
 @no_type_check
-def views(image, numbers, blur_width, mean, std, seed, epoch, sample, first, out):
-    """All views of a recipe of one sample into `out` `(v 3 size size)`, numbered from `first`."""
+def views(image, numbers, blur_width, mean, std, seed, epoch, sample, first, out, at):
+    """All views of a recipe of one sample, numbered from `first`, into `out[:, at]`.
+
+    `out` is `(v n 3 size size)`.
+    """
     p = np.empty(17)
     for v in range(out.shape[0]):
-        key = key_of(seed, epoch, sample, first + v)
-        draw(numbers, key, image.shape[0], image.shape[1], p)
-        render(image, p, blur_width, mean, std, out[v])
+        draw(numbers, seed, epoch, sample, first + v, image.shape[0], image.shape[1], p)
+        render(image, p, blur_width, mean, std, out[v, at])
 
 
 @fast
 @no_type_check
-def many(pixels, samples, at, numbers, blur_width, mean, std, seed, epoch, first, out):
-    """`views` of samples of `(n h w 3)` pixels into `out` `(v n 3 size size)`, the first `at`."""
-    p = np.empty(17)
+def many(pixels, samples, numbers, blur_width, mean, std, seed, epoch, first, out, at):
+    """`views` of samples of `(n h w 3)` pixels, the first of them `at`."""
     for i in range(len(samples)):
-        image = pixels[samples[i]]
-        for v in range(out.shape[0]):
-            key = key_of(seed, epoch, samples[i], first + v)
-            draw(numbers, key, image.shape[0], image.shape[1], p)
-            render(image, p, blur_width, mean, std, out[v, at + i])
+        image, sample = pixels[samples[i]], samples[i]
+        views(image, numbers, blur_width, mean, std, seed, epoch, sample, first, out, at + i)
 
 
 @fast

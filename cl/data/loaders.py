@@ -78,7 +78,7 @@ def by_size(recipes: Sequence[Recipe]) -> list[list[Part]]:
     return made
 
 
-def empty(parts: Sequence[Part], samples: int) -> Pixels:
-    """Room for the views of so many samples, `(v n 3 size size)`."""
+def shape(parts: Sequence[Part], samples: int) -> tuple[int, ...]:
+    """Of the views of so many samples, `(v n 3 size size)`."""
     size = parts[0][0].size
-    return np.empty((parts[-1][2].stop, samples, 3, size, size), np.float32)
+    return parts[-1][2].stop, samples, 3, size, size

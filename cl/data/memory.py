@@ -8,7 +8,7 @@ import numpy as np
 
 from cl.data import kernel
 from cl.data.batch import Batch
-from cl.data.loaders import Loader, Pixels, by_size, empty, numbers
+from cl.data.loaders import Loader, Pixels, by_size, numbers, shape
 from cl.data.recipe import Recipe
 from cl.data.sampler import Index, Sampler
 from cl.data.sources import Images
@@ -48,13 +48,13 @@ class MemoryLoader(Loader):
         views, futures = [], []
         cuts = np.linspace(0, len(index), self.workers + 1).astype(int)
         for parts in by_size(self.recipes):
-            out = empty(parts, len(index))
+            out = np.empty(shape(parts, len(index)), np.float32)
             views.append(out)
             for recipe, first, at in parts:
                 rest = (*numbers(recipe), self.sampler.seed, self.sampler.epoch, first, out[at])
                 for start, stop in pairwise(cuts):
-                    part = (index[start:stop], start, *rest)
-                    futures.append(pool.submit(kernel.many, self.images.pixels, *part))
+                    part = (self.images.pixels, index[start:stop], *rest, start)
+                    futures.append(pool.submit(kernel.many, *part))
         return index, views, futures
 
     def finish(self, work: Work) -> Batch:

@@ -12,7 +12,7 @@ from cl.data import kernel, reference
 from cl.data.batch import Batch
 from cl.data.device import DeviceLoader
 from cl.data.files import FileLoader
-from cl.data.loaders import Loader, numbers
+from cl.data.loaders import Loader, Pixels, numbers
 from cl.data.memory import MemoryLoader
 from cl.data.recipe import Recipe
 from cl.data.sampler import Index, Sampler, shard
@@ -56,21 +56,22 @@ class PlainLoader:
         share = 1.0 if size <= UNCROPPED else 0.875
         _, _, mean, std = numbers(self.recipe)
 
-        def make(at: int) -> torch.Tensor:
-            out = np.empty((3, size, size), np.float32)
+        def make(at: int, out: Pixels) -> None:
             kernel.plain(self.images.pixel(at), share, mean, std, out)
-            return torch.from_numpy(out)
 
-        def begin(index: Index) -> Iterator[torch.Tensor]:
-            return pool.map(make, index.tolist())
+        def begin(index: Index) -> tuple[Pixels, Iterator[None]]:
+            out = np.empty((len(index), 3, size, size), np.float32)
+            return out, pool.map(make, index.tolist(), out)
 
         with ThreadPoolExecutor(self.workers) as pool:
             ahead = [begin(index) for index in self.index[:1]]
             for i, index in enumerate(self.index):
                 ahead += [begin(later) for later in self.index[i + 1 : i + 2]]
-                views = torch.stack(list(ahead.pop(0)))[None]
+                out, done = ahead.pop(0)
+                for _ in done:  # what a thread raised is raised here
+                    pass
                 labels = torch.from_numpy(self.images.labels[index])
-                yield Batch([views], labels, torch.from_numpy(index))
+                yield Batch([torch.from_numpy(out)[None]], labels, torch.from_numpy(index))
 
 
 def choose(backend: Backend, images: Images) -> tuple[Backend, str]:

@@ -7,6 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from cl.data.draw import GROUPS
+
 Triple = tuple[float, float, float]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -36,6 +38,8 @@ class Recipe:
         solarise: probability of inverting what is brighter than one half.
         mean: of the channels, subtracted.
         std: of the channels, divided by.
+        shared: groups of parameters (`cl.data.draw.GROUPS`) that these views have as the first view
+            of their sample has them; its recipe is the same in these.
     """
 
     size: int
@@ -55,6 +59,7 @@ class Recipe:
     solarise: float = 0.0
     mean: Triple = IMAGENET_MEAN
     std: Triple = IMAGENET_STD
+    shared: tuple[str, ...] = ()
 
     @property
     def blur_kernel(self) -> int:
@@ -82,6 +87,7 @@ class Recipe:
                 *self.blur_sigma,
                 self.solarise,
                 self.jitter_order == "random",
+                sum(1 << GROUPS.index(group) for group in self.shared),
             ]
         )
 

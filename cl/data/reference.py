@@ -22,7 +22,6 @@ from cl.data.draw import (
     TOP,
     WIDTH,
     draw,
-    key_of,
 )
 
 Floats = npt.NDArray[np.float32]
@@ -68,10 +67,10 @@ def views(
     sample: int,
     first: int,
     out: Floats,
+    at: int,
 ) -> None:
-    """`cl.data.kernel.views` by torchvision: the same numbers drawn, `(v 3 size size)` filled."""
+    """`cl.data.kernel.views` by torchvision: the same numbers drawn, `out[:, at]` filled."""
     p = np.empty(COUNT)
     for v in range(len(out)):
-        key = np.uint64(key_of(seed, epoch, sample, first + v))
-        draw(numbers, key, image.shape[0], image.shape[1], p)
-        render(image, p, blur_width, mean, std, out[v])
+        draw(numbers, seed, epoch, sample, first + v, image.shape[0], image.shape[1], p)
+        render(image, p, blur_width, mean, std, out[v, at])

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from cl import distributed
 from cl.data.batch import Batch
 from cl.nets import replay
+from cl.nets.ema import Ema
 from cl.nets.probe import Probe, cross_entropy, hits
 from cl.optim import Optimization, configure, planned
 from cl.schedules import Schedule
@@ -28,6 +29,8 @@ class Method(pl.LightningModule, ABC):
         channels_last: lay images out with their channels last, which convolutions prefer.
         mini_batch_size: samples that are embedded at a time, see `cl.nets.replay`; None is all.
         mini_batch_norm: what BatchNorm normalises by then.
+        average: the encoder that is evaluated in the end is a moving average, of which a step keeps
+            this share, less in the first ones; None is the encoder itself.
         schedules: numbers by name that change while training, see `now`; they are logged.
     """
 
@@ -42,6 +45,7 @@ class Method(pl.LightningModule, ABC):
         channels_last: bool = True,
         mini_batch_size: int | None = None,
         mini_batch_norm: replay.Norm = "chunk",
+        average: float | None = None,
         schedules: Mapping[str, Schedule] | None = None,
     ) -> None:
         super().__init__()
@@ -53,6 +57,8 @@ class Method(pl.LightningModule, ABC):
         self.layout = layout
         self.mini_batch_size = mini_batch_size
         self.mini_batch_norm: replay.Norm = mini_batch_norm
+        self.keep = average
+        self.average = None if average is None else Ema(self.encoder)
         self.schedules = dict(schedules or {})
         self.steps = 0  # of the whole run, known when it starts
         self.global_views = 2  # of full size, the first of h; each batch says how many
@@ -62,13 +68,18 @@ class Method(pl.LightningModule, ABC):
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
         """The loss of this process's features; what a method is."""
 
-    def after_step(self) -> None:
-        """What moves after the optimizer (an EMA target); nothing here."""
+    def after_step(self, step: int) -> None:
+        """What moves after the optimizer's step of that number, from 1 on; nothing here."""
+
+    @property
+    def watched(self) -> nn.Module:
+        """The encoder whose features the probe and the monitors see."""
+        return self.encoder
 
     @property
     def evaluated(self) -> nn.Module:
-        """The encoder whose features are used in the end: validated, saved and evaluated."""
-        return self.encoder
+        """The encoder whose features are used in the end: saved and evaluated."""
+        return self.watched if self.average is None else self.average.module[0]
 
     def shown_to_probe(self, h: Float[Tensor, "v n d"]) -> Float[Tensor, "g n d"]:
         """The features that the probe learns from: those of the full-size views."""
@@ -123,8 +134,13 @@ class Method(pl.LightningModule, ABC):
             "now": {f"schedule/{k}": self.now(k) for k in self.schedules} | self.scalars(),
         }
 
-    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.after_step()
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """A step and all that moves with it, before any callback can save the run."""
+        super().optimizer_step(*args, **kwargs)
+        step = self.step + 1
+        self.after_step(step)
+        if self.average is not None and self.keep is not None:
+            self.average.follow(min(self.keep, (1 + step) / (10 + step)), self.encoder)
 
     def on_validation_epoch_start(self) -> None:
         zero = torch.zeros((), dtype=torch.long, device=self.device)
@@ -135,7 +151,7 @@ class Method(pl.LightningModule, ABC):
         return {}
 
     def validation_step(self, batch: Batch, _: int) -> dict[str, Tensor]:
-        h = self.features(batch.views[0], self.evaluated)
+        h = self.features(batch.views[0], self.watched)
         logits = self.probe(h)[0]
         self.counts["top1"] += hits(logits, batch.labels, 1)
         self.counts["top5"] += hits(logits, batch.labels, 5)

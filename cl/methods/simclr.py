@@ -52,7 +52,7 @@ class SimCLR(Method):
         ids = class_ids(labels) if self.supervised else None
         return self.loss(z, ids, rows, **self.learned.values())
 
-    def after_step(self) -> None:
+    def after_step(self, step: int) -> None:
         self.learned.bound()
 
     def scalars(self) -> dict[str, Tensor]:

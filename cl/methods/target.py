@@ -56,11 +56,8 @@ class Target(Method):
         super().__init__(encoder, **base)
         self.projector = mlp(self.probe.linear.in_features, hidden, dim, last_bias=False)
         self.target = Ema(self.encoder, self.projector)
-        self.learned, self.loss, self.of_target = (
-            Learned(**learned or {}),
-            loss,
-            features == "target",
-        )
+        self.learned, self.loss = Learned(**learned or {}), loss
+        self.of_target = features == "target"
         self.after, self.every = after, every
         self.threshold, self.filter_after = threshold, filter_after
         self.goal: tuple[Tensor, Tensor] | None = None  # the target's features and embeddings
@@ -87,14 +84,14 @@ class Target(Method):
         assert self.goal is not None
         return self.goal[0] if self.of_target else super().shown_to_probe(h)
 
-    def after_step(self) -> None:
+    def after_step(self, step: int) -> None:
         self.learned.bound()
-        if self.step % self.every == 0:
-            beta = self.now("ema_beta") if self.step > self.after else 0.0
+        if step % self.every == 0:
+            beta = self.now("ema_beta") if step > self.after else 0.0
             self.target.follow(beta, self.encoder, self.projector)
 
     @property
-    def evaluated(self) -> nn.Module:
+    def watched(self) -> nn.Module:
         return self.target.module[0] if self.of_target else self.encoder
 
     def scalars(self) -> dict[str, Tensor]:

@@ -26,8 +26,12 @@ class Ema(nn.Module):
             *online: the modules it was made of.
         """
         theirs = nn.Sequential(*online).state_dict()
+        moving, towards = [], []
         for name, own in self.module.state_dict().items():
             if own.is_floating_point():
-                own.lerp_(theirs[name], 1 - beta)
+                moving.append(own)
+                towards.append(theirs[name])
             else:  # a count
                 own.copy_(theirs[name])
+        # On a GPU a few kernels and not one for each tensor.
+        torch._foreach_lerp_(moving, towards, 1 - beta)  # pyright: ignore[reportPrivateImportUsage]

@@ -22,7 +22,6 @@ from cl.data.draw import (
     TOP,
     WIDTH,
     draw,
-    key_of,
 )
 from cl.data.recipe import Recipe
 
@@ -32,7 +31,7 @@ RECIPE = Recipe(size=32, solarise=0.2)
 
 def drawn(seed: int, epoch: int, sample: int, view: int, size: tuple[int, int] = (90, 120)):
     p = np.full(COUNT, np.nan)
-    draw(RECIPE.numbers(), np.uint64(key_of(seed, epoch, sample, view)), *size, p)
+    draw(RECIPE.numbers(), seed, epoch, sample, view, *size, p)
     return p
 
 
@@ -110,6 +109,27 @@ def test_a_function_of_seed_epoch_sample_and_view() -> None:
     assert np.array_equal(drawn(1, 2, 3, 4), drawn(1, 2, 3, 4))
     places = list(itertools.product(range(4), repeat=4))
     assert len({drawn(a, b, c, d).tobytes() for a, b, c, d in places}) == len(places)
+
+
+@pytest.mark.parametrize(
+    ("group", "places"),
+    [
+        ("crop", (TOP, LEFT, HEIGHT, WIDTH)),
+        ("flip", (FLIP,)),
+        ("color", (JITTER, *range(ORDER, GRAY + 1))),
+        ("blur", (SIGMA,)),
+        ("solarize", (SOLARISE,)),
+    ],
+)
+def test_what_a_view_shares_with_the_first(group: str, places: tuple[int, ...]) -> None:
+    """That group of parameters always, and every other as a view that shares nothing."""
+    numbers = RECIPE.changed({"shared": (group,)}).numbers()
+    others = [i for i in range(COUNT) if i not in places]
+    p = np.empty(COUNT)
+    for sample in range(50):
+        draw(numbers, 1, 2, sample, 3, 90, 120, p)
+        assert np.array_equal(p[[*places]], drawn(1, 2, sample, 0)[[*places]])
+        assert np.array_equal(p[others], drawn(1, 2, sample, 3)[others])
 
 
 def test_views_of_a_sample_are_unrelated() -> None:

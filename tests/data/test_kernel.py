@@ -24,7 +24,6 @@ from cl.data.draw import (
     TOP,
     WIDTH,
     draw,
-    key_of,
 )
 from cl.data.kernel import render
 from cl.data.recipe import Recipe
@@ -134,7 +133,7 @@ def test_a_whole_recipe() -> None:
     recipe = Recipe(size=64, solarise=0.3)
     image, p, errors = picture(120, 90), np.empty(COUNT), []
     for sample in range(50):
-        draw(recipe.numbers(), np.uint64(key_of(0, 1, sample, 0)), 120, 90, p)
+        draw(recipe.numbers(), 0, 1, sample, 0, 120, 90, p)
         found = rendered(image, p, 64, recipe.blur_kernel)
         errors.append(error(found, reference(image, p, 64, recipe.blur_kernel)))
     # Where a pixel stands at one half itself, rounding decides whether it is inverted.

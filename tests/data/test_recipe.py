@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cl.config import parse_pretrain
-from cl.data.draw import ORDER, draw, key_of
+from cl.data.draw import GROUPS, ORDER, draw
 from cl.data.loaders import by_size
 from cl.data.recipe import PAPERS, Recipe, full_size, preset
 from cl.train import recipes
@@ -58,6 +58,15 @@ def test_small_crops(line: str, scale: tuple[float, float], solarise: float) -> 
     assert (small.crop_scale, small.solarise) == (scale, solarise)
 
 
+def test_leave_one_out_adds_a_view_for_each_change() -> None:
+    own = preset("cifar10")
+    shared = [own.changed({"views": 1, "shared": (g,)}) for g in GROUPS]
+    assert made(f"--method looc --left_out {' '.join(GROUPS)}") == [own, *shared]
+    first, second, *rest = made("--method looc --recipe byol --left_out blur --multicrop")
+    assert rest[0] == first.changed({"shared": ("blur",)})
+    assert (second.shared, rest[1].shared, rest[1].size) == ((), (), 14)
+
+
 def test_views_of_one_size_share_a_tensor() -> None:
     parts = by_size([*full_size("cifar10", "byol", 3), Recipe(size=8, views=4)])
     assert [[(p[1], p[2]) for p in same] for same in parts] == [
@@ -71,7 +80,7 @@ def test_a_fixed_order() -> None:
     for order, seen in orders.items():
         recipe, p = Recipe(size=8, jitter_order=order), np.empty(17)
         for sample in range(200):
-            draw(recipe.numbers(), np.uint64(key_of(0, 0, sample, 0)), 8, 8, p)
+            draw(recipe.numbers(), 0, 0, sample, 0, 8, 8, p)
             seen.add(tuple(p[ORDER : ORDER + 4]))
     assert orders["fixed"] == {(0, 1, 2, 3)}
     assert len(orders["random"]) == 24

@@ -21,11 +21,13 @@ from torch.nn.parallel import DistributedDataParallel
 from cl import distributed
 from cl.data.batch import Batch
 from cl.losses import NAMES, get_loss
+from cl.losses.looc import looc
 from cl.losses.nt_xent import nt_xent
 from cl.losses.sigmoid import sigmoid
 from cl.losses.vicreg import vicreg
 from cl.methods.barlow_twins import BarlowTwins
 from cl.methods.base import Method
+from cl.methods.looc import LooC
 from cl.methods.simclr import SimCLR
 from cl.methods.simsiam import SimSiam
 from cl.methods.supcon import SupCon
@@ -106,6 +108,11 @@ class Problem:
         }
         return get_loss(name)(*inputs[name])
 
+    def of_spaces(self) -> Tensor:
+        """Leave-one-out contrast in two spaces, of three views each."""
+        z, rows = distributed.gather(torch.cat([self.z, self.z.flip(0)]))
+        return get_loss("looc")(z.unflatten(0, (2, 3)), rows)
+
     def of_ranks(self, name: str) -> Tensor:
         """A loss of scored pairs, compared with those of all processes."""
         scores = self.ids[self.own].to(self.z.dtype)
@@ -121,6 +128,8 @@ def losses() -> Iterator[tuple[str, Callable[[Problem], Tensor]]]:
             yield name, lambda p, name=name: p.batched(name, False)
             if name not in ("barlow_twins", "vicreg"):
                 yield f"{name}, ids", lambda p, name=name: p.batched(name, True)
+        elif name == "looc":
+            yield name, lambda p: p.of_spaces()
         elif "scores" in signature:
             yield name, lambda p, name=name: p.of_ranks(name)
         else:
@@ -147,6 +156,7 @@ MAKE: dict[str, Callable[..., Method]] = {
     "barlow_twins": lambda e, **o: BarlowTwins(e, hidden=32, dim=16, **o),
     "simsiam": lambda e, **o: SimSiam(e, hidden=32, dim=16, pred_hidden=8, **o),
     "vicreg": lambda e, **o: VICReg(e, vicreg, hidden=32, dim=16, **o),
+    "looc": lambda e, **o: LooC(e, looc, left_out=1, hidden=32, dim=16, **o),
     "sigmoid": lambda e, **o: Target(
         e,
         partial(sigmoid, gamma=0.5),
@@ -185,7 +195,7 @@ def of_methods(sizes: list[int], rank: int, dtype: torch.dtype) -> Found:
     """Every method's loss and gradients after one step, by DDP where there are processes."""
     many = distributed.world_size() > 1
     g = torch.Generator().manual_seed(0)
-    whole = torch.randn(2, sum(sizes), 3, 16, 16, generator=g, dtype=torch.float64).to(dtype)
+    whole = torch.randn(3, sum(sizes), 3, 16, 16, generator=g, dtype=torch.float64).to(dtype)
     own = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
     labels = torch.arange(sum(sizes)) % 4 - 1
     found: Found = {}

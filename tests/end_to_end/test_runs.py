@@ -68,11 +68,20 @@ def test_a_run_leaves_what_it_promises_and_linear_evaluation_takes_it(
     assert again["top1"] == found["top1"]
 
 
-@pytest.mark.parametrize("steps", [5, 11, 16])
+@pytest.mark.parametrize(
+    ("steps", "more"),
+    [
+        (5, []),
+        (11, []),
+        (16, ["--ema_encoder", "0.9"]),
+        (5, ["--method", "sigmoid", "--temperature", "0.2", "--bias", "-5"]),
+    ],
+)
 def test_resumed_is_uninterrupted_bit_for_bit(
-    pretrain: Run, digits: list[str], steps: int, monkeypatch: pytest.MonkeyPatch
+    pretrain: Run, digits: list[str], steps: int, more: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Interrupted inside an epoch, at its end, and inside the second one."""
+    digits += more
     whole = pretrain(*digits, "--no-baseline", run_id="whole")
     from cl.callbacks.saver import Saver
 

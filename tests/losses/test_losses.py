@@ -210,6 +210,31 @@ def test_ranks_are_the_double_sum(name: str) -> None:
     same_value_and_gradients(get_loss(name)(z, scores, scale=3.0), references.lse(terms), (z,))
 
 
+def test_looc_is_the_double_sum() -> None:
+    """A query's own key against every key of every sample, and in the first space a plain one."""
+    z = made(8, 3).unflatten(0, (2, 4)).detach().requires_grad_()
+    t = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+
+    def space(s: int, query: int, keys: list[int]) -> Tensor:
+        """The first of the keys is the positive."""
+        u, scores = references.unit(z), []
+        for i in range(3):
+            against = [(u[s, query, i] * u[s, k, j]).sum() / t for k in keys for j in range(3)]
+            own = (u[s, query, i] * u[s, keys[0], i]).sum() / t
+            scores.append(references.lse(against) - own)
+        return references.mean(scores)
+
+    def expected() -> Tensor:
+        first = (space(0, 0, [1]) + space(0, 3, [1])) / 2
+        return (first + space(1, 0, [2, 1])) / 2
+
+    same_value_and_gradients(get_loss("looc")(z, temperature=t), expected(), (z, t))
+    parts = [get_loss("looc")(z, slice(i, i + 1), temperature=t) for i in range(3)]
+    same_value_and_gradients(torch.stack(parts).mean(), expected(), (z, t))
+    with pytest.raises(ValueError, match="2 spaces need 3 views, not 2"):
+        get_loss("looc")(z[:, :2])
+
+
 @pytest.mark.parametrize("memory", ["NTXentLoss", "DCLLoss"])
 def test_lightlys_losses_agree(memory: str) -> None:
     losses = pytest.importorskip("lightly.loss", reason="lightly is not installed")

@@ -7,12 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from cl.data.batch import Batch
+from cl.losses.looc import looc
 from cl.losses.nt_xent import nt_xent
 from cl.losses.relic import relic
 from cl.losses.sigmoid import sigmoid
 from cl.losses.vicreg import vicreg
 from cl.methods.barlow_twins import BarlowTwins
 from cl.methods.base import Method
+from cl.methods.looc import LooC
 from cl.methods.simclr import SimCLR, class_ids
 from cl.methods.simsiam import SimSiam
 from cl.methods.supcon import SupCon
@@ -37,6 +39,7 @@ MAKE: dict[str, Callable[[nn.Module], Method]] = {
         learned={"temperature": 0.2, "bias": -5.0},
         schedules=BETA,
     ),
+    "looc": lambda e: LooC(e, looc, left_out=1, hidden=32, dim=16, classes=3),
     "relic": lambda e: Target(e, relic, hidden=32, dim=16, classes=3, schedules=BETA),
 }
 
@@ -49,7 +52,7 @@ def method(request: pytest.FixtureRequest) -> Method:
 
 def batch(n: int = 8, sizes: tuple[int, ...] = (16,)) -> Batch:
     torch.manual_seed(1)
-    views = [torch.randn(2, n, 3, size, size) for size in sizes]
+    views = [torch.randn(3, n, 3, size, size) for size in sizes]
     return Batch(views, torch.arange(n) % 4 - 1, torch.arange(n))
 
 
@@ -108,7 +111,7 @@ def test_multicrop_probe_learns_from_whole_views_only() -> None:
     seen: list[tuple[int, ...]] = []
     method.probe.register_forward_hook(lambda _, x, __: seen.append(tuple(x[0].shape)))
     method.training_step(batch(sizes=(16, 8)), 0)
-    assert seen == [(2, 8, 32)]
+    assert seen == [(3, 8, 32)]
 
 
 def test_class_ids_keep_unlabelled_samples_apart() -> None:

@@ -53,12 +53,11 @@ def test_the_target_follows() -> None:
 def test_when_it_follows(step: int, moves: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy up to step 3, then every second step by a tenth of the difference, or less."""
     method = made(after=3, every=2 if step > 3 else 1)
-    monkeypatch.setattr(Target, "step", step)
     monkeypatch.setattr(method, "now", lambda name: {"ema_beta": 0.95}[name])
     weight = method.encoder.stem.conv.weight
     old = weight.detach().clone()
     weight.data += 1
-    method.after_step()
+    method.after_step(step)
     found = (method.target.module[0].stem.conv.weight - old).mean().detach()
     expected = {None: 0.0, 0.0: 1.0}.get(moves, moves)
     assert float(found) == pytest.approx(expected, abs=1e-6)
@@ -69,7 +68,7 @@ def test_the_target_gets_no_gradient_and_its_features_are_used() -> None:
     out = method.training_step(some, 0)
     out["loss"].backward()
     assert not [p for p in method.target.parameters() if p.grad is not None]
-    assert method.evaluated is method.target.module[0]
+    assert method.watched is method.evaluated is method.target.module[0]
     assert out["h"].shape == (2, 8, 32)
     online = made(features="online")
     assert online.evaluated is online.encoder

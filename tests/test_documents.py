@@ -1,0 +1,95 @@
+"""Every command of the documents and every script says what the programs take."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cl.config import Linear, Pretrain, parse_linear, parse_pretrain
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+SCRIPTS = sorted(ROOT.glob("bash_files/run_*.sh"))
+PARSE = {"main_contrastive.py": parse_pretrain, "main_linear.py": parse_linear}
+GIVEN = {"PATH": "/", "/datasets": "/"}  # what stands for a folder of the reader's
+# No GPUs here; what goes on with any flag, or with those of a run that is not there.
+LEFT_OUT = re.compile(r"--gpus( \d+)+|\.\.\.|# .*|--config \S+")
+
+
+def parsed(words: list[str]) -> Pretrain | Linear:
+    """The configuration of a command line, from the program's name on."""
+    program, *rest = [GIVEN.get(word, word) for word in words if not re.fullmatch(r"\[.*", word)]
+    return PARSE[program](rest)
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words from a program's name on, of every command that is written out."""
+    text = re.sub(r"\\\n\s*", " ", text)
+    found = re.findall(r"python3? (main_\w+\.py [a-z].*?)(?:`|\n|$)", text)
+    return [shlex.split(LEFT_OUT.sub("", line)) for line in found]
+
+
+CASES = [
+    pytest.param(line, id=f"{file.name} {number}")
+    for file in DOCUMENTS
+    for number, line in enumerate(commands(file.read_text(encoding="utf-8")))
+]
+
+
+@pytest.mark.parametrize("line", CASES)
+@pytest.mark.filterwarnings("ignore:--")
+def test_a_documents_command_is_taken(line: list[str]) -> None:
+    assert parsed(line).dataset
+
+
+def test_commands_are_found_in_every_document_that_has_some() -> None:
+    names = " ".join(str(case.id) for case in CASES)
+    assert {name for name in ("README.md", "methods.md", "migrating.md") if name in names} == {
+        "README.md",
+        "methods.md",
+        "migrating.md",
+    }
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """The scripts beside an interpreter that only notes what it is given."""
+    for name in ("requirements.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "bash_files", tmp_path / "bash_files")
+    for name in (".venv/bin/python", "bin/srun"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True)
+        file.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {tmp_path}/words\n')
+        file.chmod(0o755)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "script", [s for s in SCRIPTS if s.stem != "run_linear"], ids=lambda s: s.stem
+)
+@pytest.mark.filterwarnings("ignore:--")
+def test_a_scripts_command_is_taken(script: Path, copied: Path) -> None:
+    """Flags behind the script's own come last, so that they win."""
+    first = "run1" if script.stem == "run_torchrun" else "/"
+    first = [] if script.stem == "run_contrastive" else [first]
+    subprocess.run(
+        ["bash", copied / "bash_files" / script.name, *first, "--seed", "7"],
+        env={**os.environ, "PATH": f"{copied}/bin:{os.environ['PATH']}"},
+        cwd=copied,
+        check=True,
+        capture_output=True,
+    )
+    words = (copied / "words").read_text().splitlines()
+    words = words[words.index("main_contrastive.py") :]
+    while "--gpus" in words:
+        at = words.index("--gpus")
+        end = next((i for i in range(at + 1, len(words)) if words[i].startswith("-")), len(words))
+        del words[at:end]
+    config = parsed(words)
+    assert config.seed == 7
+    assert isinstance(config, Pretrain)
