@@ -1,5 +1,7 @@
 """Weighted k-nearest-neighbour classification (Wu et al. 2018, https://arxiv.org/abs/1805.01978)."""
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -29,12 +31,26 @@ def knn(
     """
     if not len(bank):
         return torch.full((len(queries),), -1, device=queries.device)
-    number = int(classes.max()) + 1
+    answers = [
+        votes(near, classes[at], int(classes.max()) + 1, temperature).argmax(dim=1)
+        for near, at in nearest(bank, queries, k, block)
+    ]
+    return torch.cat(answers) if answers else classes[:0]
+
+
+def nearest(
+    bank: Float[Tensor, "m d"], queries: Float[Tensor, "n d"], k: int, block: int = 1024
+) -> Iterator[tuple[Float[Tensor, "b k"], Int[Tensor, "b k"]]]:
+    """Cosines and places of the k nearest of the bank, `block` queries at a time."""
     bank = F.normalize(bank.float(), dim=1)
-    found = []
-    for q in F.normalize(queries.float(), dim=1).split(block):
-        near, at = (q @ bank.T).topk(min(k, len(bank)), dim=1)
-        votes = torch.zeros(len(q), number, device=q.device)
-        votes.scatter_add_(1, classes[at], ((near - 1) / temperature).exp())
-        found.append(votes.argmax(dim=1))
-    return torch.cat(found) if found else classes[:0]
+    for q in queries.split(block):
+        near, at = (F.normalize(q.float(), dim=1) @ bank.T).topk(min(k, len(bank)), dim=1)
+        yield near, at
+
+
+def votes(
+    near: Float[Tensor, "b k"], classes: Int[Tensor, "b k"], number: int, temperature: float
+) -> Float[Tensor, "b c"]:
+    """What the neighbours say for each of so many classes."""
+    said = torch.zeros(len(near), number, device=near.device)
+    return said.scatter_add_(1, classes, ((near - 1) / temperature).exp())

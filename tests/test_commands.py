@@ -126,7 +126,10 @@ LOSS_FLAGS = """
     --positives --base_temperature --skip_empty --no-skip_empty --invariance --variance
     --covariance --variance_sum --no-variance_sum
 """
-LINEAR_FLAGS = "--pretrained_feature_extractor"
+LINEAR_FLAGS = """
+    --pretrained_feature_extractor --eval --augment --no-augment --lr_grid --weight_decay_grid
+    --c --k --knn_temperature --pictures --no-pictures --export --verify
+"""
 
 
 def words(text: str) -> list[str]:

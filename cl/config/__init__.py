@@ -4,12 +4,13 @@
 """
 
 from cl.config.environment import check_environment
-from cl.config.line import parse_linear, parse_pretrain
+from cl.config.line import CARDS, parse_linear, parse_pretrain
 from cl.config.program import run
 from cl.config.programs import Linear, Pretrain
 from cl.config.stored import ConfigError, from_json, to_json
 
 __all__ = [
+    "CARDS",
     "ConfigError",
     "Linear",
     "Pretrain",

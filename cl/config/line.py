@@ -15,6 +15,9 @@ from cl.config.setting import settings_of
 from cl.config.stored import C, ConfigError, draft, values_from_json
 from cl.config.words import HELP, Sorted, sort
 
+CARDS = "cards.json"
+FILES = {"config": "config.json", "verify": CARDS}
+
 
 def parse_pretrain(argv: Sequence[str]) -> Pretrain:
     """The configuration of `main_contrastive.py`.
@@ -82,23 +85,25 @@ def read(of: type[Pretrain | Linear], words: Sorted) -> tuple[dict[str, Any], se
 def inherited(
     of: type[Pretrain | Linear], line: Mapping[str, Any], wrong: list[str]
 ) -> dict[str, Any]:
-    """What the file of `--config` hands on; faults are added to `wrong`."""
-    if "config" not in line:
+    """What the file of `--config`, or of `--verify`, hands on; faults are added to `wrong`."""
+    flag = next((name for name in ("verify", "config") if name in line), None)
+    if flag is None:
         return {}
-    path = Path(line["config"])
+    path = Path(line[flag])
+    path = path / CARDS if path.is_dir() else path
     try:
         theirs, values = values_from_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
-        wrong.append(f"--config: given {path}, allowed a run's config.json ({reason})")
+        wrong.append(f"--{flag}: given {path}, allowed a run's {FILES[flag]} ({reason})")
     except ConfigError as error:
-        wrong += [f"--config {path}: {text}" for text in error.args]
+        wrong += [f"--{flag} {path}: {text}" for text in error.args]
     else:
         if theirs is of:
             settings = settings_of(of)
             once = {name for name, s in settings.items() if s.about.get("once")}
             return {name: value for name, value in values.items() if name not in once}
-        wrong.append(f"--config: given {path} of the other program, allowed one of this program")
+        wrong.append(f"--{flag}: given {path} of the other program, allowed one of this program")
     return {}
 
 

@@ -34,7 +34,11 @@ def holds(value: Any, allowed: tuple[Any, ...] | None) -> bool:
     """Whether another setting has one of the values that a setting needs, or any (None)."""
     if allowed is None:
         return value is not None
-    return any(value == a or (isinstance(a, str) and fits(value, a)) for a in allowed)
+    several = value if isinstance(value, tuple) and value else (value,)
+    pairs = [(v, a) for v in several for a in allowed]
+    return any(
+        v == a or (isinstance(v, str) and isinstance(a, str) and fits(v, a)) for v, a in pairs
+    )
 
 
 def condition(other: str, allowed: tuple[Any, ...] | None) -> str:
@@ -101,8 +105,31 @@ def contradictions(config: Pretrain | Linear) -> Iterator[tuple[str, tuple[str, 
         )
     if config.run_id and not re.fullmatch(r"\w[\w.-]*", config.run_id):
         yield f"--run_id: given {config.run_id}, allowed letters, digits, _, - and .", ("run_id",)
-    if isinstance(config, Pretrain):
-        yield from pretraining(config)
+    yield from pretraining(config) if isinstance(config, Pretrain) else evaluation(config)
+
+
+def evaluation(config: Linear) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The contradictions that only evaluation can have."""
+    given = spell(config.eval)
+    if len(config.eval) > 1 and {"finetune", "supervised", "all"} & {*config.eval}:
+        yield f"--eval: given {given}, allowed finetune, supervised or all alone", ("eval",)
+    if config.augment and config.eval != ("linear",):
+        yield "--augment: given, allowed with --eval linear alone", ("augment", "eval")
+    if config.augment and (config.lr_grid or config.weight_decay_grid):
+        yield "--augment: given, allowed without --lr_grid and --weight_decay_grid", ("augment",)
+    if config.augment and config.pictures:
+        yield "--pictures: given, allowed without --augment", ("augment", "pictures")
+    if {"finetune", "supervised"} & {*config.eval} and config.pictures:
+        yield f"--pictures: given, allowed without --eval {given}", ("eval", "pictures")
+    if config.pretrained_feature_extractor is None and config.eval != ("supervised",):
+        allowed = "a run's folder or a file of weights"
+        yield f"--pretrained_feature_extractor: missing, allowed {allowed}", ("eval",)
+    if config.pretrained_feature_extractor is not None and config.eval == ("supervised",):
+        path = config.pretrained_feature_extractor
+        yield (
+            f"--pretrained_feature_extractor: given {path}, allowed without --eval supervised",
+            ("pretrained_feature_extractor", "eval"),
+        )
 
 
 def pretraining(config: Pretrain) -> Iterator[tuple[str, tuple[str, ...]]]:

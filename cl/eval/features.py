@@ -75,6 +75,14 @@ def key_of(encoder: nn.Module, images: Images, transform: str) -> str:
     return digest.hexdigest()[:16]
 
 
+def sum_of(images: Images) -> str:
+    """sha256 of the labels and, of images in memory, of the pixels: wherever the files are."""
+    digest = hashlib.sha256(np.ascontiguousarray(images.labels).data)
+    if images.pixels is not None:
+        digest.update(np.ascontiguousarray(images.pixels).data)
+    return digest.hexdigest()
+
+
 def stored(file: Path) -> Features | None:
     """Features kept earlier, mapped and not read into memory; None if they are not whole."""
     labels = file.with_suffix(".labels.npy")

@@ -5,7 +5,6 @@ training views, which is what lets the features be taken once.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -29,6 +28,13 @@ class FeatureLoader:
 
     Whole batches are cut from the tensors, so an epoch over 50,000 samples takes milliseconds.
     Processes share each batch, so that the run does not depend on how many there are.
+
+    Args:
+        h: features.
+        labels: theirs.
+        batch_size: of all processes.
+        seed: of the order; None keeps that of the features.
+        whole: each process gets all of a batch, because each does the same.
     """
 
     def __init__(
@@ -37,8 +43,11 @@ class FeatureLoader:
         labels: Int[Tensor, " n"],
         batch_size: int,
         seed: int | None = None,
+        *,
+        whole: bool = False,
     ) -> None:
         self.h, self.labels, self.batch_size, self.seed = h, labels, batch_size, seed
+        self.whole = whole
         self.epoch, self.given = 0, 0
         if seed is not None:
             self.sampler = self  # Lightning tells a sampler which epoch it is
@@ -63,7 +72,7 @@ class FeatureLoader:
             order = torch.randperm(len(self.h), generator=generator)
         batches = order.split(self.batch_size)
         self.given %= len(batches)
-        rank, world = distributed.rank(), distributed.world_size()
+        rank, world = (0, 1) if self.whole else (distributed.rank(), distributed.world_size())
         for index in batches[self.given :]:
             self.given += 1
             index = index[len(index) * rank // world : len(index) * (rank + 1) // world]
@@ -96,27 +105,24 @@ class FeatureData(pl.LightningDataModule):
         return FeatureLoader(*self.val, self.batch_size)
 
 
-def for_probe(o: Optimization) -> Optimization:
-    """The classifier is a probe to the optimizer, but here it has the main rate and may decay."""
-    return replace(o, classifier_lr=o.lr)
-
-
 class Linear(pl.LightningModule):
     """A linear classifier of features; its best and last top-1 and top-5 are the result.
 
     Args:
         dim: of the features.
         classes: how many there are.
-        optimization: how it is trained (the ImageNet-100 recipe: SGD, steps at 60 and 80 of 100).
+        plan: how it is trained (the ImageNet-100 recipe: SGD, steps at 60 and 80 of 100); called
+            when the features are there, on which it may depend.
     """
 
-    def __init__(self, dim: int, classes: int, optimization: Optimization) -> None:
+    def __init__(self, dim: int, classes: int, plan: Callable[[], Optimization]) -> None:
         super().__init__()
-        self.probe, self.optimization = Probe(dim, classes), optimization
+        # No `probe` to the optimizer: it has the main learning rate, and it decays.
+        self.classifier, self.plan = Probe(dim, classes), plan
         self.sums: dict[str, Tensor] = {}
 
     def training_step(self, batch: FeatureBatch, _: int) -> dict[str, Any]:
-        logits = self.probe(rearrange(batch.h, "n d -> 1 n d"))
+        logits = self.classifier(rearrange(batch.h, "n d -> 1 n d"))
         seen = (batch.labels >= 0).sum()
         share = distributed.share(seen)
         loss = cross_entropy(logits, batch.labels) * share
@@ -127,7 +133,7 @@ class Linear(pl.LightningModule):
         self.sums = {k: torch.zeros(2, device=self.device) for k in ("loss", "top1", "top5")}
 
     def validation_step(self, batch: FeatureBatch, _: int) -> None:
-        logits = self.probe(rearrange(batch.h, "n d -> 1 n d"))
+        logits = self.classifier(rearrange(batch.h, "n d -> 1 n d"))
         seen = (batch.labels >= 0).sum()
         values = {
             "loss": cross_entropy(logits, batch.labels) * seen,
@@ -144,4 +150,10 @@ class Linear(pl.LightningModule):
             self.log(column, total / n.clamp(min=1), logger=False)
 
     def configure_optimizers(self) -> Any:
-        return configure(self, self.optimization, *planned(self.trainer), "val/loss")
+        return configure(self, self.plan(), *planned(self.trainer), "val/loss")
+
+
+class Nothing(pl.LightningModule):
+    """Learns nothing: with it a Trainer takes features, on all processes, and no more."""
+
+    def validation_step(self, batch: FeatureBatch, _: int) -> None: ...

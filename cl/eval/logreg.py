@@ -1,16 +1,20 @@
 """Multinomial logistic regression by L-BFGS: one optimum, whatever the seed."""
 
+from collections.abc import Callable, Iterator, Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from cl.eval.choose import Part, Tested, choose, labelled
+from cl.eval.judge import Found, judged
 from cl.nets.probe import hits
 
 
 def accuracy(
-    train: tuple[Float[Tensor, "n d"], Int[Tensor, " n"]],
-    test: tuple[Float[Tensor, "m d"], Int[Tensor, " m"]],
+    train: Part,
+    test: Tested,
     classes: int,
     *,
     l2: float = 1e-4,
@@ -28,13 +32,50 @@ def accuracy(
         l2: $\lambda$; scikit-learn's C = 1 is 1/n.
         steps: L-BFGS iterations at most.
     """
-    h, labels = train[0][train[1] >= 0].float(), train[1][train[1] >= 0]
+    classifier = fitted(labelled(train), classes, l2=l2, steps=steps)
+    queries, labels = labelled(test)
+    return float(hits(classifier(queries), labels, 1) / len(labels))
+
+
+def logistic(
+    train: Part, test: Tested, classes: int, cs: Sequence[float] = (1.0,), seed: int = 0
+) -> Found:
+    r"""Logistic regression of standardised features, as scikit-learn's with `StandardScaler`.
+
+    Args:
+        train: what the classifier is fitted to.
+        test: what it is measured on.
+        classes: how many there are.
+        cs: scikit-learn's C, so that $\lambda = 1 / (n C)$; of several the best on a held-out part
+            of the training data, with which the classifier is then fitted to all of it.
+        seed: of that part.
+    """
+
+    def scores(part: Part, queries: Tensor) -> Iterator[tuple[float, Tensor]]:
+        for c in cs:
+            yield c, answer(part, queries, c)
+
+    def answer(part: Part, queries: Tensor, c: float) -> Tensor:
+        return fitted(part, classes, l2=1 / (c * len(part[0])))(queries)
+
+    train = labelled(train)
+    best = choose(cs, scores, train, seed)
+    return judged(
+        answer(train, test[0], best),
+        test[1],
+        chosen={"c": best} if len(cs) > 1 else {},
+        how={"c": best, "normalisation": "standardised by the training part"},
+    )
+
+
+def fitted(
+    part: Part, classes: int, *, l2: float, steps: int = 500
+) -> Callable[[Float[Tensor, "n d"]], Float[Tensor, "n c"]]:
+    """The classifier of a part's standardised features, from features to logits."""
+    h = part[0].float()
     mean, deviation = h.mean(dim=0), h.std(dim=0).clamp(min=1e-6)
-    classifier = fit((h - mean) / deviation, labels, classes, l2=l2, steps=steps)
-    kept = test[1] >= 0
-    with torch.no_grad():
-        logits = classifier((test[0][kept].float() - mean) / deviation)
-    return float(hits(logits, test[1][kept], 1) / kept.sum())
+    classifier = fit((h - mean) / deviation, part[1], classes, l2=l2, steps=steps)
+    return lambda queries: classifier((queries.float() - mean) / deviation)
 
 
 def fit(

@@ -107,14 +107,15 @@ def test_linear_evaluation_on_two_processes(
     """
     run = pretrain(*digits, "--no-baseline", "--max_steps", "5")
     words = ["digits", "resnet6_w8", "--epochs", "3", "--lr_decay_steps", "2", "--num_workers", "1"]
-    words += ["--precision", "64", "--pretrained_feature_extractor", str(run)]
+    words += ["--precision", "64", "--pretrained_feature_extractor", str(run), "--eval"]
+    words += ["linear", "logistic", "knn", "retrieval", "--lr_grid", "0.1", "1"]
     one = linear(*words, "--batch_size", "100", run_id="one")
     shutil.copytree(run / "features", tmp_path / "features")
     shutil.rmtree(run / "features")
     torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517"]
     more = ["--batch_size", "50", "--run_id", "two", "--output", tmp_path, "--wandb", "off"]
     said = finished(*torchrun, "main_linear.py", *words, *more)
-    assert said.count("linear evaluation  ") == 1
+    assert said.count("linear      top1") == said.count("retrieval   map_r") == 1
     for file in (tmp_path / "features").iterdir():
         np.testing.assert_allclose(
             np.load(run / "features" / file.name), np.load(file), rtol=1e-6, atol=1e-6

@@ -5,8 +5,12 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from cl.eval.logreg import accuracy, fit
+from cl.eval.logreg import accuracy, fit, logistic
+
+PARTS = slice(0, 1200), slice(1200, None)
 
 
 def test_the_optimum_is_scikit_learns() -> None:
@@ -30,3 +34,24 @@ def test_unlabelled_samples_take_no_part() -> None:
     h = torch.tensor([[0.0], [1.0], [9.0]])
     labels = torch.tensor([0, 1, -1])
     assert accuracy((h, labels), (h, labels), 2) == 1.0
+
+
+def test_accuracy_is_scikit_learns_with_a_scaler() -> None:
+    x, y = load_digits(return_X_y=True)
+    train, test = ((torch.from_numpy(x[part]), torch.from_numpy(y[part])) for part in PARTS)
+    for c in (0.01, 1.0):
+        found = logistic(train, test, 10, [c])
+        theirs = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=2000, tol=1e-8))
+        theirs.fit(x[PARTS[0]], y[PARTS[0]])
+        assert found.numbers["top1"] == pytest.approx(
+            theirs.score(x[PARTS[1]], y[PARTS[1]]), abs=1e-3
+        )
+        assert found.how["c"] == c
+
+
+def test_of_several_cs_the_best_on_the_held_out_part_is_taken() -> None:
+    x, y = load_digits(return_X_y=True)
+    train, test = ((torch.from_numpy(x[part]), torch.from_numpy(y[part])) for part in PARTS)
+    found = logistic(train, test, 10, [1e-7, 1.0])
+    assert found.chosen == {"c": 1.0}
+    assert found.numbers == logistic(train, test, 10, [1.0]).numbers

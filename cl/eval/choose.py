@@ -1,0 +1,59 @@
+"""Choosing settings without the test set: on a held-out part of the training data."""
+
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from cl.nets.probe import hits
+
+SHARE = 0.1  # of every class
+S = TypeVar("S")
+Part = tuple[Float[Tensor, "n d"], Int[Tensor, " n"]]  # features and labels
+Tested = tuple[Float[Tensor, "m d"], Int[Tensor, " m"]]  # so those that are measured on
+
+
+def labelled(part: Part) -> tuple[Float[Tensor, "k d"], Int[Tensor, " k"]]:
+    """The samples of a part that have a label."""
+    h, labels = part
+    known = labels >= 0
+    return (h, labels) if known.all() else (h[known], labels[known])
+
+
+def held_out(labels: Int[Tensor, " n"], seed: int) -> Bool[Tensor, " n"]:
+    """Which samples are held out: a tenth of every class of two or more, the seed's."""
+    generator = torch.Generator().manual_seed(seed)
+    place = torch.rand(len(labels), generator=generator)
+    held = torch.zeros(len(labels), dtype=torch.bool)
+    for c in labels.unique():
+        (of,) = torch.where(labels == c)
+        number = min(len(of) - 1, max(1, round(SHARE * len(of))))
+        held[of[place[of].argsort()[:number]]] = True
+    return held
+
+
+def choose(
+    settings: Iterable[S],
+    scores: Callable[[Part, Tensor], Iterable[tuple[S, Float[Tensor, "m c"]]]],
+    train: Part,
+    seed: int,
+) -> S:
+    """The setting with the best top-1 on the held-out part; of equals the first one.
+
+    Args:
+        settings: one alone is taken as it is.
+        scores: from a part to fit and features to answer for to each setting's scores.
+        train: labelled samples; the test part is never seen here.
+        seed: of the split.
+    """
+    settings = list(settings)
+    if len(settings) == 1:
+        return settings[0]
+    h, labels = train
+    held = held_out(labels, seed)
+    right = {
+        s: int(hits(x, labels[held], 1)) for s, x in scores((h[~held], labels[~held]), h[held])
+    }
+    return max(settings, key=lambda s: right[s])

@@ -1,0 +1,94 @@
+"""Classifiers that learn from images: fine-tuned, from scratch, or on a frozen encoder."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from einops import rearrange, repeat
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from cl import distributed
+from cl.data.batch import Batch
+from cl.nets.probe import cross_entropy, hits
+from cl.optim import Optimization, configure, planned
+
+
+class Classifier(pl.LightningModule):
+    """An encoder and a linear layer that learn from augmented images with labels.
+
+    Args:
+        encoder: `(n c h w)` images to `(n d)` features; `.num_features` is d.
+        classes: how many there are.
+        optimization: how it is trained.
+        frozen: the encoder stands still, weights and buffers, and only the layer learns.
+        channels_last: the layout in memory.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        classes: int,
+        optimization: Optimization,
+        *,
+        frozen: bool = False,
+        channels_last: bool = True,
+    ) -> None:
+        super().__init__()
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+        self.encoder = encoder.to(memory_format=self.layout)  # pyright: ignore[reportCallIssue]
+        self.encoder.requires_grad_(not frozen).train(not frozen)
+        width = int(encoder.num_features)  # pyright: ignore[reportArgumentType]
+        self.classifier = nn.Linear(width, classes)
+        self.optimization, self.frozen = optimization, frozen
+        self.seen: list[tuple[Tensor, Tensor]] = []
+        self.scores: Tensor | None = None  # of the whole validation part, when it has been seen
+        self.labels: Tensor | None = None
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The encoder, as it is saved."""
+        return self.encoder
+
+    def train(self, mode: bool = True) -> "Classifier":
+        super().train(mode)
+        if self.frozen:
+            self.encoder.eval()
+        return self
+
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
+        images = x.contiguous(memory_format=self.layout)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            h = self.encoder(images)
+        return self.classifier(h)
+
+    def training_step(self, batch: Batch, _: int) -> dict[str, Any]:
+        views = batch.views[0]
+        labels = repeat(batch.labels, "n -> (v n)", v=len(views))
+        logits = self(rearrange(views, "v n c h w -> (v n) c h w"))
+        seen = (labels >= 0).sum()
+        share = distributed.share(seen)
+        loss = cross_entropy(logits[None], labels) * share
+        top1 = hits(logits.detach(), labels, 1) / seen.clamp(min=1) * share
+        return {"loss": loss, "log": {"train/loss": loss.detach(), "train/probe_top1": top1}}
+
+    def on_validation_epoch_start(self) -> None:
+        self.seen = []
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        self.seen.append((self(batch.views[0][0]).float(), batch.labels))
+
+    def on_validation_epoch_end(self) -> None:
+        scores, labels = (torch.cat(part) for part in zip(*self.seen, strict=True))
+        self.scores = distributed.gather(scores, dim=0)[0].cpu()
+        self.labels = distributed.gather(labels, dim=0)[0].cpu()
+        known = self.labels >= 0
+        n = known.sum().clamp(min=1)
+        loss = cross_entropy(self.scores[None], self.labels)
+        self.log("val/loss", loss, logger=False)
+        for k in (1, 5):
+            share = hits(self.scores[known], self.labels[known], k) / n
+            self.log(f"val/probe_top{k}", share, logger=False)
+
+    def configure_optimizers(self) -> Any:
+        return configure(self, self.optimization, *planned(self.trainer), "val/loss")

@@ -1,0 +1,128 @@
+"""What distances of features tell: classes of the nearest, retrieval, clusters."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import product
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from scipy.optimize import linear_sum_assignment
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from torch import Tensor
+
+from cl.eval.choose import Part, Tested, choose, labelled
+from cl.eval.judge import Found, confusion, judged
+from cl.knn import nearest, votes
+
+Setting = tuple[int, float]  # neighbours, temperature
+STARTS = 10  # of k-means, as scikit-learn's n_init was for long
+
+
+def classify(
+    train: Part,
+    test: Tested,
+    classes: int,
+    ks: Sequence[int] = (20,),
+    temperatures: Sequence[float] = (0.07,),
+    seed: int = 0,
+) -> Found:
+    """Weighted k-nearest-neighbour classification, see `cl.knn`.
+
+    Args:
+        train: the bank.
+        test: what is measured on.
+        classes: how many there are.
+        ks: of neighbours; of several the best on a held-out part of the bank.
+        temperatures: so these.
+        seed: of that part.
+    """
+    train, settings = labelled(train), list(product(ks, temperatures))
+
+    def scores(bank: Part, queries: Tensor) -> Iterator[tuple[Setting, Tensor]]:
+        return answers(bank, queries, classes, settings)
+
+    best = choose(settings, scores, train, seed)
+    ((_, found),) = answers(train, test[0], classes, [best])
+    return judged(
+        found,
+        test[1],
+        chosen={"k": best[0], "temperature": best[1]} if len(settings) > 1 else {},
+        how={"k": best[0], "temperature": best[1], "similarity": "cosine"},
+    )
+
+
+def answers(
+    bank: Part, queries: Float[Tensor, "m d"], classes: int, settings: Iterable[Setting]
+) -> Iterator[tuple[Setting, Float[Tensor, "m c"]]]:
+    """Scores of the queries for every setting, from one search."""
+    settings = list(settings)
+    found = list(nearest(bank[0], queries, max(k for k, _ in settings)))
+    for k, t in settings:
+        said = [votes(near[:, :k], bank[1][at[:, :k]], classes, t) for near, at in found]
+        yield (k, t), torch.cat(said)
+
+
+def retrieve(test: Tested, block: int = 1024) -> Found:
+    r"""Every image of a part asks for the others of its class, by cosine.
+
+    Recall@k: a share of the queries has one of its class among the k nearest. mAP@R (Musgrave et
+    al. 2020, https://arxiv.org/abs/2003.08505, 3.2):
+    $\frac{1}{R} \sum_{i \le R} P(i)\,[i\text{-th is of the class}]$, R the others of the class, P
+    the precision of the first i. A class of one image asks nothing.
+
+    Args:
+        test: features and labels; what has no label is left out.
+        block: queries at a time.
+    """
+    h, labels = labelled(test)
+    u = F.normalize(h.float(), dim=1)
+    others = torch.bincount(labels)[labels] - 1
+    most = int(others.max())
+    recalls: dict[int, list[Tensor]] = {k: [] for k in (1, 5, 10) if k < len(u)}
+    precisions = []
+    for index in torch.arange(len(u)).split(block):
+        similar = u[index] @ u.T
+        similar[torch.arange(len(index)), index] = -torch.inf
+        at = similar.topk(min(max(most, *recalls), len(u) - 1), dim=1).indices
+        right = (labels[at] == labels[index, None]).double()
+        asks = others[index] > 0
+        for k, found in recalls.items():
+            found.append(right[asks, :k].amax(dim=1))
+        rank = torch.arange(1, right.shape[1] + 1)
+        counted = right * (rank <= others[index, None])
+        precision = (right.cumsum(dim=1) / rank * counted).sum(dim=1)
+        precisions.append((precision / others[index].clamp(min=1))[asks])
+    numbers = {"map_r": float(torch.cat(precisions).mean())}
+    numbers |= {f"recall{k}": float(torch.cat(found).mean()) for k, found in recalls.items()}
+    return Found(numbers, how={"similarity": "cosine", "queries": "each image of the test part"})
+
+
+def cluster(test: Tested, classes: int, seed: int = 0) -> Found:
+    """K-means of the normalised features into as many clusters as classes, by scikit-learn.
+
+    Normalised mutual information and the adjusted Rand index with the classes, and the accuracy
+    when every cluster is named by the best one-to-one match (Kuhn and Munkres).
+
+    Args:
+        test: features and labels; what has no label is left out.
+        classes: how many there are.
+        seed: of the starts.
+    """
+    h, labels = labelled(test)
+    u = F.normalize(h.float(), dim=1).numpy()
+    starts: Any = STARTS  # annotated as a word
+    made = KMeans(classes, n_init=starts, random_state=seed).fit_predict(u)
+    counts = confusion(torch.from_numpy(made).long(), labels, classes)
+    rows, columns = linear_sum_assignment(counts.numpy(), maximize=True)
+    names: Int[Tensor, " c"] = torch.from_numpy(columns)
+    return Found(
+        {
+            "nmi": float(normalized_mutual_info_score(labels.numpy(), made)),
+            "ari": float(adjusted_rand_score(labels.numpy(), made)),
+            "accuracy": int(counts[rows, names].sum()) / len(labels),
+        },
+        how={"clusters": classes, "starts": STARTS, "normalisation": "unit length"},
+        confusion=counts[:, names],
+    )

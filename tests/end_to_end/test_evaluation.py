@@ -1,0 +1,131 @@
+"""Every evaluation through the program: its numbers, its cards, what it refuses."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cl.checkpoints import read_encoder
+
+Run = Callable[..., Path]
+SHORT = ["--num_workers", "1", "--precision", "32", "--batch_size", "128", "--epochs", "3"]
+SHORT += ["--lr_decay_steps", "2"]
+
+
+@pytest.fixture
+def run(pretrain: Run, digits: list[str]) -> Path:
+    return pretrain(*digits, "--no-baseline", "--max_steps", "11")
+
+
+def result(folder: Path) -> dict:
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_all_from_one_pass(run: Path, linear: Run, capsys: pytest.CaptureFixture) -> None:
+    words = ["digits", "resnet6_w8", "--pretrained_feature_extractor", run, *SHORT]
+    grids = ["--lr_grid", "0.1", "1", "--k", "5", "20", "--c", "0.1", "1"]
+    done = linear(*words, "--eval", "all", *grids)
+    said = capsys.readouterr().out
+    assert said.count("one pass") == 2
+    found = result(done)
+    assert [*found][:5] == ["linear", "logistic", "knn", "retrieval", "cluster"]
+    for name in ("linear", "logistic", "knn"):
+        numbers = found[name]
+        assert 0.5 < numbers["top1"] < numbers["top5"] <= 1
+        assert numbers["top1_95"][0] < numbers["top1"] < numbers["top1_95"][1]
+        counts = np.loadtxt(done / f"confusion-{name}.csv", delimiter=",")
+        assert counts.sum() == 359
+        assert counts.trace() / 359 == pytest.approx(numbers["top1"])
+        assert f"{name:12}top1 {100 * numbers['top1']:.2f} %" in said
+    cards = json.loads((done / "cards.json").read_text())["derived"]["cards"]
+    by_name = {card["evaluation"]: card for card in cards}
+    assert by_name["linear"]["chosen"].keys() == {"lr", "weight_decay"}
+    assert by_name["knn"]["chosen"].keys() == {"k", "temperature"}
+    assert by_name["logistic"]["chosen"]["c"] in (0.1, 1.0)
+    assert by_name["knn"]["numbers"] == found["knn"]
+    assert by_name["knn"]["encoder"]["sha256"] == found["encoder"] == found["encoder_afterwards"]
+    parts = by_name["linear"]["parts"]
+    assert (parts["train"]["images"], parts["test"]["images"]) == (1438, 359)
+
+
+def test_cards_are_verified(run: Path, linear: Run, capsys: pytest.CaptureFixture) -> None:
+    words = ["digits", "resnet6_w8", "--pretrained_feature_extractor", run, *SHORT]
+    done = linear(*words, "--eval", "knn", "linear")
+    capsys.readouterr()
+    linear("--verify", done, run_id="again")
+    said = capsys.readouterr().out
+    assert "knn: the same as then" in said
+    assert "linear: the same as then" in said
+    linear("--verify", done, "--k", "1", run_id="other", expect=1)
+    assert "how.k: 20 then, 1 now" in capsys.readouterr().out
+    file = done / "cards.json"
+    file.write_text(file.read_text().replace('"top5": 0.9', '"top5": 0.8', 1))
+    linear("--verify", done, run_id="changed", expect=2)
+    assert "not as it was written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("batch_size", ["1", "7"])
+def test_features_numbers_do_not_depend_on_the_batch(
+    run: Path, linear: Run, batch_size: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not trained by batches: the same numbers at any batch size of the pass."""
+    words = ["digits", "resnet6_w8", "--pretrained_feature_extractor", run, *SHORT[:4]]
+    words += ["--eval", "knn", "retrieval", "logistic"]
+    monkeypatch.setattr("cl.evaluate.PASS", 512)
+    whole = linear(*words, run_id="whole")
+    shutil.rmtree(run / "features")
+    monkeypatch.setattr("cl.evaluate.PASS", int(batch_size))
+    again = linear(*words, "--batch_size", batch_size, run_id="again")
+    found, expected = (result(folder) for folder in (again, whole))
+    assert found["retrieval"] == pytest.approx(expected["retrieval"], abs=1e-5)  # of rounding
+    assert found["knn"] == expected["knn"]
+    assert found["logistic"] == expected["logistic"]
+
+
+def test_what_learns_from_images(run: Path, linear: Run, capsys: pytest.CaptureFixture) -> None:
+    """Fine-tuning and training from scratch leave another encoder, the augmented probe the same."""
+    given = ["--pretrained_feature_extractor", run]
+    before = read_encoder(run / "encoder.safetensors")
+    for name, words in {
+        "augmented": [*given, "--augment"],
+        "finetune": [*given, "--eval", "finetune"],
+        "supervised": ["--eval", "supervised"],
+    }.items():
+        done = linear("digits", "resnet6_w8", *words, *SHORT, run_id=name)
+        kind = "linear" if name == "augmented" else name
+        assert result(done)[kind]["top1"] > 0.3
+        if name == "augmented":
+            assert not (done / "encoder.safetensors").exists()
+            assert result(done)["encoder"] == result(done)["encoder_afterwards"]
+            continue
+        after = read_encoder(done / "encoder.safetensors")
+        assert before.keys() == after.keys()
+        assert not before["stem.conv.weight"].equal(after["stem.conv.weight"])
+        capsys.readouterr()
+        again = linear(
+            *("digits", "resnet6_w8", "--eval", "knn", "--pretrained_feature_extractor", done),
+            run_id=f"{name}-knn",
+        )
+        assert result(again)["knn"]["top1"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--eval knn", "--pretrained_feature_extractor: missing"),
+        ("--eval supervised --pretrained_feature_extractor /", "allowed without --eval supervised"),
+        ("--eval knn all --pretrained_feature_extractor /", "--eval: given knn all"),
+        ("--eval knn --c 1 --pretrained_feature_extractor /", "--c: given 1.0, allowed only with"),
+        ("--eval knn --augment --pretrained_feature_extractor /", "--augment: allowed only with"),
+        ("--eval knn nearest", "unexpected word nearest"),
+        ("--verify /nowhere", "--verify: given /nowhere, allowed a run's cards.json"),
+    ],
+)
+def test_contradictions_are_refused(
+    words: str, said: str, linear: Run, capsys: pytest.CaptureFixture
+) -> None:
+    linear("digits", "resnet6_w8", *words.split(), expect=2)
+    assert said in capsys.readouterr().err

@@ -1,0 +1,76 @@
+"""Neighbours, retrieval and clusters against scikit-learn and plain loops."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.neighbors import KNeighborsClassifier
+
+from cl.eval import nearest
+
+X, Y = load_digits(return_X_y=True)
+X = torch.from_numpy(X).float()
+Y = torch.from_numpy(Y)
+TRAIN, TEST = (X[:1000], Y[:1000]), (X[1000:], Y[1000:])
+
+
+@pytest.mark.parametrize("k", [1, 7, 30])
+def test_neighbours_are_scikit_learns(k: int) -> None:
+    def weights(distances: np.ndarray) -> np.ndarray:
+        return np.exp(-distances / 0.1)
+
+    theirs = KNeighborsClassifier(k, metric="cosine", weights=weights, algorithm="brute")
+    theirs.fit(TRAIN[0].double().numpy(), TRAIN[1].numpy())
+    found = nearest.classify(TRAIN, TEST, 10, ks=[k], temperatures=[0.1])
+    assert found.numbers["top1"] == pytest.approx(theirs.score(*map(torch.Tensor.numpy, TEST)))
+    assert found.how["k"] == k
+    assert not found.chosen
+
+
+def test_of_several_the_best_on_the_banks_own_part_is_taken() -> None:
+    """With noisy labels one neighbour is worse than thirty."""
+    g = torch.Generator().manual_seed(0)
+    noisy = torch.rand(1000, generator=g) < 0.4
+    labels = torch.where(noisy, torch.randint(0, 10, (1000,), generator=g), TRAIN[1])
+    found = nearest.classify((TRAIN[0], labels), TEST, 10, ks=[1, 30], temperatures=[1.0])
+    assert found.chosen == {"k": 30, "temperature": 1.0}
+
+
+@pytest.mark.parametrize("block", [7, 1024])
+def test_retrieval_is_the_loop(block: int) -> None:
+    h, labels = TEST[0][:60].double(), TEST[1][:60].clone()
+    labels[0] = 10  # alone in its class
+    labels[5] = -1
+    found = nearest.retrieve((h, labels), block).numbers
+    kept = torch.where(labels >= 0)[0].tolist()
+    u = torch.nn.functional.normalize(h, dim=1)
+    precisions, recalls = [], {1: [], 5: [], 10: []}
+    for i in kept:
+        others = sorted((j for j in kept if j != i), key=lambda j: -float(u[i] @ u[j]))
+        right = [int(labels[j] == labels[i]) for j in others]
+        most = sum(right)
+        if not most:
+            continue
+        at = [sum(right[: r + 1]) / (r + 1) for r in range(most) if right[r]]
+        precisions.append(sum(at) / most)
+        for k, hits in recalls.items():
+            hits.append(float(any(right[:k])))
+    assert found["map_r"] == pytest.approx(np.mean(precisions))
+    for k, hits in recalls.items():
+        assert found[f"recall{k}"] == pytest.approx(np.mean(hits))
+
+
+def test_clusters_that_are_the_classes() -> None:
+    corners = torch.eye(4).repeat(10, 1) + 0.01 * torch.randn(40, 4)
+    labels = torch.tensor([2, 0, 3, 1]).repeat(10)
+    found = nearest.cluster((corners, labels), 4)
+    assert found.numbers == pytest.approx({"nmi": 1.0, "ari": 1.0, "accuracy": 1.0})
+    assert torch.equal(found.confusion, 10 * torch.eye(4).long())
+
+
+def test_clusters_of_noise_say_nothing() -> None:
+    g = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 4, (400,), generator=g)
+    found = nearest.cluster((torch.randn(400, 8, generator=g), labels), 4).numbers
+    assert abs(found["ari"]) < 0.05
+    assert found["nmi"] < 0.05
