@@ -31,6 +31,20 @@ class SafeIO(TorchCheckpointIO):
     ) -> None:
         assert storage_options is None
         path = Path(path)
+        try:
+            self.write(checkpoint, path)
+        except OSError as error:
+            # A full disk: the training and the checkpoint before go on. Raised, it would leave the
+            # other processes at the barrier behind this.
+            step = checkpoint.get("global_step")
+            warnings.warn(f"step {step} is NOT saved: {path}: {error}", stacklevel=2)
+
+    def write(self, checkpoint: dict[str, Any], path: Path) -> None:
+        """The checkpoint, complete or not at all.
+
+        Raises:
+            OSError: the disk is full, or gone.
+        """
         new = path.with_suffix(".new")
         with new.open("wb") as file:
             torch.save(checkpoint, file)
@@ -81,7 +95,7 @@ def valid(path: Path) -> bool:
     """Whether a checkpoint is there and equals its sum (one without a sum counts as whole)."""
     if not path.exists():
         return False
-    return not sum_of(path).exists() or sum_of(path).read_text().split()[0] == sha256(path)
+    return not sum_of(path).exists() or sum_of(path).read_text().split()[:1] == [sha256(path)]
 
 
 def intact(path: Path) -> Path:

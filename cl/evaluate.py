@@ -1,6 +1,7 @@
 """Evaluation: from a checked configuration to the numbers of an encoder, and what made them."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,21 @@ OF_IMAGES = ("finetune", "supervised")
 PASS = 256  # images that the frozen encoder sees at a time
 
 
+@dataclass
+class Seen:
+    """What evaluations left behind.
+
+    Args:
+        found: by the evaluations' names.
+        loggers: that are still open.
+        test: features and labels of the test part, where there are any.
+    """
+
+    found: dict[str, Found]
+    loggers: Sequence[Any] = ()
+    test: FeatureBatch | None = None
+
+
 @dataclass(frozen=True)
 class Setting:
     """What is evaluated on what, and where it is written.
@@ -42,6 +58,7 @@ class Setting:
         encoder: with its weights.
         recipe: how its images are prepared.
         file: where the weights come from; of none they are random.
+        about: what is written beside an encoder's weights, to build it again.
         folder: the evaluation's own.
         checkpoint: from which it goes on, if it does.
         options: of Lightning's Trainer, about the hardware.
@@ -52,6 +69,7 @@ class Setting:
     encoder: nn.Module
     recipe: Recipe
     file: Path | None
+    about: dict[str, Any]
     folder: Path
     checkpoint: Path | None
     options: dict[str, Any]
@@ -80,10 +98,13 @@ def evaluate(config: Linear) -> int:
         class_list=config.class_list,
         data_fraction=config.data_fraction,
         skip_corrupt=config.skip_corrupt,
+        labelled=True,
         workers=config.num_workers,
         console=None if runs.other_rank() else launch.console,
     )
-    encoder, recipe, file = restore(config)
+    given = config.pretrained_feature_extractor
+    file = checkpoints.encoder_file(given) if given else None
+    encoder, recipe, about = restore(config, file)
     folder, checkpoint = launch.place(config)
     runs.keep_skipped(folder, source.skipped)
     options = hardware.trainer_options(
@@ -91,21 +112,27 @@ def evaluate(config: Linear) -> int:
     )
     if options["precision"] == "64-true":
         encoder.double()  # which Lightning would do, and the weights' sum would differ
-    at = Setting(config, source, encoder, recipe, file, folder, checkpoint, options)
+    at = Setting(config, source, encoder, recipe, file, about, folder, checkpoint, options)
     if not runs.other_rank():
         preflight.show(f"evaluation {folder.name}", table(at), launch.console)
     frozen = not {*OF_IMAGES} & {*config.eval}
     sums = {"encoder": checkpoints.fingerprint(encoder)}
     work = on_features if frozen and not config.augment else on_images
-    code, found = work(at)
+    code, seen = work(at)
     if code or runs.other_rank():
         return code
+    found = seen.found
     if frozen:
         sums["encoder_afterwards"] = checkpoints.fingerprint(encoder)
         if sums["encoder_afterwards"] != sums["encoder"]:
             raise RuntimeError("the frozen encoder changed while it was evaluated")
     cards = [card.card(name, each, made_by(at, sums["encoder"])) for name, each in found.items()]
     write(at, found, sums, cards)
+    pictures: list[Path] = []
+    if config.pictures and seen.test is not None:
+        pictures = drawn(at, seen.test, found)
+    numbers = {f"{name}/{k}": v for name, f in found.items() for k, v in floats(f).items()}
+    launch.close(seen.loggers, 0, numbers, pictures)
     return compared(before, cards, config) if config.verify else 0
 
 
@@ -128,33 +155,31 @@ def table(at: Setting) -> dict[str, object]:
     return rows
 
 
-def restore(config: Linear) -> tuple[nn.Module, Recipe, Path | None]:
-    """The encoder with its weights, how its images are prepared, and where the weights were.
+def restore(config: Linear, file: Path | None) -> tuple[nn.Module, Recipe, dict[str, Any]]:
+    """The encoder with its weights, how its images are prepared, and what it takes to build it.
 
     Raises:
         ValueError: the weights are another encoder's.
     """
-    about: dict[str, Any] = {}
-    given = config.pretrained_feature_extractor
-    file = checkpoints.encoder_file(given) if given else None
-    if file:
-        about = checkpoints.about_encoder(file)
-        if about and about["encoder"] != config.encoder:
-            raise ValueError(
-                f"ENCODER {config.encoder}: {file} holds the weights of {about['encoder']}"
-            )
+    about = checkpoints.about_encoder(file) if file else {}
+    if about and about["encoder"] != config.encoder:
+        raise ValueError(
+            f"ENCODER {config.encoder}: {file} holds the weights of {about['encoder']}"
+        )
     size = config.image_size or about.get("image_size") or config.resolved_image_size
-    encoder = encoders.create(
-        config.encoder, about.get("image_size", size), norm=about.get("norm", "batch")
-    )
+    built, norm = about.get("image_size", size), about.get("norm", "batch")
+    encoder = encoders.create(config.encoder, built, norm=norm)
     if file:
         checkpoints.load_encoder(encoder, file)
     changes: dict[str, Any] = {"size": size}
     changes |= {k: tuple(about[k]) for k in ("mean", "std") if k in about}
-    return encoder, preset(config.dataset).changed(changes), file
+    recipe = preset(config.dataset).changed(changes)
+    own = {"encoder": config.encoder, "norm": norm, "image_size": built}
+    own |= {"mean": list(recipe.mean), "std": list(recipe.std), "dataset": config.dataset}
+    return encoder, recipe, own
 
 
-def on_features(at: Setting) -> tuple[int, dict[str, Found]]:
+def on_features(at: Setting) -> tuple[int, Seen]:
     """What can be told from features that are taken once: exit code, and what was found."""
     config = at.config
     names = OF_FEATURES if config.eval == ("all",) else config.eval
@@ -173,17 +198,17 @@ def on_features(at: Setting) -> tuple[int, dict[str, Found]]:
         probe = Probe(width(at.encoder), at.classes, lambda: planned(at, data, found))
         saver = Saver(at.folder)
         trainer = launch.trainer(config, at.folder, at.checkpoint, [saver], single)
-        code = launch.fit(trainer, probe, data, at.checkpoint, PROGRAM, at.folder)
+        code = launch.fit(trainer, probe, data, at.checkpoint, PROGRAM, at.folder, more=True)
         if code:
-            return code, {}
+            return code, Seen({})
         with torch.no_grad():
             scores = probe.classifier.cpu()(data.val.h[None])[0]
         seen = judged(scores, data.val.labels)
         found["linear"] = replace(found["linear"], numbers=seen.numbers, confusion=seen.confusion)
     else:
-        quiet = dict.fromkeys(("enable_progress_bar", "enable_model_summary", "logger"), False)
+        quiet = dict.fromkeys(("enable_progress_bar", "enable_model_summary"), False)
         settings: dict[str, Any] = {**quiet, **single, "use_distributed_sampler": False}
-        trainer = pl.Trainer(**settings)
+        trainer = pl.Trainer(logger=launch.loggers(config, at.folder, None), **settings)
         trainer.validate(Nothing(), datamodule=data, verbose=False)
     if trainer.is_global_zero:
         device = trainer.strategy.root_device
@@ -192,7 +217,8 @@ def on_features(at: Setting) -> tuple[int, dict[str, Found]]:
         )
         for name in (name for name in names if name != "linear"):
             found[name] = told(name, train, test, at)
-    return 0, {name: found[name] for name in names if name in found}
+    ordered = {name: found[name] for name in names if name in found}
+    return 0, Seen(ordered, trainer.loggers, data.val)
 
 
 def told(name: str, train: FeatureBatch, test: FeatureBatch, at: Setting) -> Found:
@@ -235,7 +261,7 @@ def planned(at: Setting, data: FeatureData, found: dict[str, Found]) -> Optimiza
     return o
 
 
-def on_images(at: Setting) -> tuple[int, dict[str, Found]]:
+def on_images(at: Setting) -> tuple[int, Seen]:
     """What learns from augmented images: exit code, and what was found."""
     config = at.config
     plain = {"jitter": 0.0, "grayscale": 0.0, "blur": 0.0, "solarise": 0.0, "views": 1}
@@ -253,20 +279,16 @@ def on_images(at: Setting) -> tuple[int, dict[str, Found]]:
     module = Classifier(
         at.encoder, at.classes, o, frozen=config.augment, channels_last=config.channels_last
     )
-    about = {
-        "encoder": config.encoder,
-        "image_size": recipe.size,
-        "mean": list(recipe.mean),
-        "std": list(recipe.std),
-        "dataset": config.dataset,
-        "method": config.eval[0],
-    }
-    saver = Saver(at.folder, None if config.augment else about)
-    plugins = [SyncEverywhere()] if config.processes > 1 else []
+    saver = Saver(at.folder, None if config.augment else at.about | {"method": config.eval[0]})
+    plugins = [SyncEverywhere(at.options["accelerator"] == "gpu")] if config.processes > 1 else []
     trainer = launch.trainer(config, at.folder, at.checkpoint, [saver], at.options, plugins)
-    code = launch.fit(trainer, module, data, at.checkpoint, PROGRAM, at.folder)
-    if code or module.scores is None or module.labels is None:
-        return code, {}
+    code = launch.fit(trainer, module, data, at.checkpoint, PROGRAM, at.folder, more=True)
+    if code:
+        return code, Seen({})
+    if module.scores is None:  # all epochs were done when the run was taken up again
+        trainer.validate(module, datamodule=data, verbose=False)
+    assert module.scores is not None
+    assert module.labels is not None
     how = {
         "views": f"crops of {recipe.crop_scale} of the area, mirrored with {recipe.flip:g}",
         "epochs": config.epochs,
@@ -276,7 +298,8 @@ def on_images(at: Setting) -> tuple[int, dict[str, Found]]:
         "optimizer": o.optimizer,
         "scheduler": o.scheduler,
     }
-    return 0, {config.eval[0]: judged(module.scores, module.labels, how=how)}
+    found = judged(module.scores, module.labels, how=how)
+    return 0, Seen({config.eval[0]: found}, trainer.loggers)
 
 
 def taken(at: Setting, images: Images, cache: Path) -> FeatureBatch:
@@ -320,9 +343,10 @@ def write(
     """Write numbers, cards and confusions, and say what is in them."""
     result: dict[str, Any] = {name: each.numbers for name, each in found.items()} | sums
     result["encoder_file"] = str(at.file) if at.file else None
+    derived = {"global_batch_size": at.config.global_batch(), "cards": cards}
     for name, text in (
         (runs.RESULT, json.dumps(result, indent=2) + "\n"),
-        (CARDS, to_json(at.config, {"cards": cards})),
+        (CARDS, to_json(at.config, derived)),
     ):
         new = at.folder / f"{name}.new"
         new.write_text(text)
@@ -332,13 +356,28 @@ def write(
             np.savetxt(at.folder / f"confusion-{name}.csv", each.confusion, fmt="%d", delimiter=",")
     say("")
     for name, each in found.items():
-        shown = {k: v for k, v in each.numbers.items() if isinstance(v, float)}
-        text = ", ".join(f"{k} {100 * v:.2f} %" for k, v in shown.items())
+        text = ", ".join(f"{k} {100 * v:.2f} %" for k, v in floats(each).items())
         if span := each.numbers.get("top1_95"):
             text += f" (95 % of test sets: {100 * span[0]:.2f} to {100 * span[1]:.2f} %)"
         say(f"{name:12}{text}")
     say(f"{'encoder':12}sha256 {sums['encoder'][:16]}" + " before and after" * (len(sums) > 1))
     say(f"{'run':12}{at.folder}")
+
+
+def floats(found: Found) -> dict[str, float]:
+    """The numbers that are one number each."""
+    return {k: v for k, v in found.numbers.items() if isinstance(v, float)}
+
+
+def drawn(at: Setting, test: FeatureBatch, found: dict[str, Found]) -> list[Path]:
+    """The pictures in the run's folder."""
+    from cl.eval import pictures  # matplotlib, which nothing else here needs
+
+    counts = {name: f.confusion for name, f in found.items() if f.confusion is not None}
+    source = at.source
+    made = pictures.draw(at.folder, test, source.val, source.classes, counts, at.config.seed)
+    say(f"{'pictures':12}{', '.join(path.name for path in made)}")
+    return made
 
 
 def compared(before: list[dict[str, Any]], now: list[dict[str, Any]], config: Linear) -> int:

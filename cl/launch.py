@@ -24,7 +24,7 @@ console = Console(highlight=False, soft_wrap=True)
 # Settings that a continued run may change: they move no number of the training.
 FREE = {"name", "project", "output", "wandb", "log_every_n_steps", "num_workers", "on_collapse"}
 FREE |= {"baseline", "gpus", "devices", "data_folder", "batch_size", "debug", "run_id", "config"}
-FREE |= {"resume_training_from", "num_nodes"}
+FREE |= {"resume_training_from", "num_nodes", "global_batch_size"}  # their product is compared
 NOISE = (
     "The '.*_dataloader' does not have many workers",
     "Checkpoint directory .* exists",
@@ -65,7 +65,8 @@ def place(config: Config, derived: Mapping[str, Any] | None = None) -> tuple[Pat
     """
     if config.resume_training_from is None:
         folder = config.runs_folder / runs.new_id(config.run_id)
-        runs.start(folder, to_json(config, derived))
+        more = {**(derived or {}), "global_batch_size": config.global_batch()}
+        runs.start(folder, to_json(config, more))
         return folder, None
     checkpoint = checkpoints.resumable(config.resume_training_from)
     folder = runs.folder_of(checkpoint)
@@ -161,8 +162,13 @@ def fit(
     checkpoint: Path | None,
     program: str,
     folder: Path,
+    *,
+    more: bool = False,
 ) -> int:
-    """Train; where it ends early say why and how to go on. The process's exit code back."""
+    """Train; where it ends early say why and how to go on. The process's exit code back.
+
+    With `more` wandb is left open where the training came to its end.
+    """
     code, why = 0, ""
     try:
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
@@ -170,9 +176,20 @@ def fit(
         code, why = stop.code, str(stop)
     except SystemExit:  # Lightning's answer to a second Ctrl-C
         code, why = 130, "ended at once, without the step in progress"
-    for logger in trainer.loggers:
-        if isinstance(logger, logs.Wandb):
-            logger.experiment.finish(exit_code=code)
+    if code or not more:
+        close(trainer.loggers, code)
     if code and trainer.is_global_zero:
         print(f"{why}\n{runs.how_to_go_on(program, folder)}", file=sys.stderr)  # noqa: T201
     return code
+
+
+def close(
+    loggers: Sequence[Any],
+    code: int = 0,
+    numbers: Mapping[str, float] | None = None,
+    pictures: Sequence[Path] = (),
+) -> None:
+    """End what is logged to wandb, after its last numbers and pictures."""
+    for logger in loggers:
+        if isinstance(logger, logs.Wandb):
+            logger.close(code, numbers, pictures)

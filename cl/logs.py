@@ -3,7 +3,7 @@
 import csv
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, Literal
@@ -111,6 +111,21 @@ class Wandb(WandbLogger):
         except Exception as error:  # whatever wandb raises, hours of training weigh more
             self.broken = True
             warnings.warn(f"wandb stopped ({error}); metrics.csv goes on", stacklevel=2)
+
+    def close(
+        self, code: int, numbers: Mapping[str, float] | None = None, pictures: Sequence[Path] = ()
+    ) -> None:
+        """End the run, after its last numbers and pictures."""
+        import wandb
+
+        try:
+            if numbers:
+                self.experiment.summary.update(dict(numbers))
+            if pictures:
+                self.experiment.log({path.stem: wandb.Image(str(path)) for path in pictures})
+            self.experiment.finish(exit_code=code)
+        except Exception as error:  # the numbers are in the run's folder
+            warnings.warn(f"wandb stopped ({error}); the run's folder has it all", stacklevel=2)
 
 
 def wandb_log(

@@ -92,6 +92,8 @@ def negatives(loss: str, batch: int, views: int) -> str:
         **dict.fromkeys(OF_OTHER_VIEWS, views - 1),
         **dict.fromkeys(OF_ALL_VIEWS, views),
     }
+    if loss == "looc":
+        return f"{batch - 1:,} of other samples, more in the spaces that keep a change"
     if loss not in each:
         return "none: this loss pushes no pairs"
     return f"{each[loss] * (batch - 1):,} of other samples"

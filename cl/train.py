@@ -85,8 +85,10 @@ def pretrain(config: Pretrain) -> int:
         preflight.show(f"run {folder.name}", rows, launch.console)
     callbacks = [Geometry(config.on_collapse), Saver(folder, about(config, views[0]))]
     if config.baseline:
-        callbacks.append(Baseline(folder / runs.RESULT, measurement(data, options)))
-    plugins = [SyncEverywhere()] if config.sync_batchnorm and config.processes > 1 else []
+        measure, resumed = measurement(data, options), checkpoint is not None
+        callbacks.append(Baseline(folder / runs.RESULT, measure, resumed=resumed))
+    on_gpu = options["accelerator"] == "gpu"
+    plugins = [SyncEverywhere(on_gpu)] if config.sync_batchnorm and config.processes > 1 else []
     trainer = launch.trainer(config, folder, checkpoint, callbacks, options, plugins)
     code = launch.fit(trainer, method, data, checkpoint, PROGRAM, folder)
     if not code and trainer.is_global_zero:
@@ -225,7 +227,7 @@ def table(
     """What the settings amount to."""
     batch, views = config.global_batch(), sum(r.views for r in data.recipes)
     size = config.batch_size_per_device
-    steps = len(Sampler(len(source.train), size, 0, 0, config.processes, config.last_batch_fill))
+    steps = steps_of_epoch(config, source)
     sizes = [r.size for r in data.recipes for _ in range(r.views)]
     states = 2 if config.optimizer in ("adam", "adamw") else 1
     chunk = config.mini_batch_size or size
@@ -252,6 +254,12 @@ def table(
     }
 
 
+def steps_of_epoch(config: Pretrain, source: sources.Source) -> int:
+    """With all processes that there will be."""
+    size, fill = config.batch_size_per_device, config.last_batch_fill
+    return len(Sampler(len(source.train), size, 0, 0, config.processes, fill))
+
+
 def show(
     config: Pretrain,
     method: Method,
@@ -262,7 +270,7 @@ def show(
     """The table of a run that is not made, and what would move in it."""
     rows = table(config, method, source, data, options)
     preflight.show("dry run", rows, launch.console)
-    per_epoch = len(data.train_dataloader())
+    per_epoch = steps_of_epoch(config, source)
     steps = min(per_epoch * config.epochs, config.max_steps or sys.maxsize)
     o = method.optimization
     curves = {"lr": [o.lr * factor(o, step, steps, per_epoch) for step in range(steps)]}
@@ -284,7 +292,7 @@ def report(config: Pretrain, trainer: pl.Trainer, folder: Path) -> None:
     )
     say(f"\nonline probe      {reached}")
     found = read(folder / runs.RESULT)
-    if config.baseline:
+    if {"untrained", "trained"} <= found.keys():
         for key, name in (("linear_top1", "linear, frozen "), ("knn_top1", "kNN, frozen    ")):
             before, after = (100 * found[when][key] for when in ("untrained", "trained"))
             say(f"{name}   {after:.1f} % top-1, the same encoder untrained {before:.1f} %")

@@ -41,11 +41,16 @@ class Geometry(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The banks of all processes, so that a resumed epoch finds the same neighbours."""
-        return {"known": distributed.gather_objects(self.known)}
+        own = [(h.cpu(), labels.cpu()) for h, labels in self.known]
+        return {"known": distributed.gather_objects(own)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         banks = state_dict["known"]
         self.known = [tuple(pair) for pair in banks[distributed.rank() % len(banks)]]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        device = pl_module.device
+        self.known = [(h.to(device), labels.to(device)) for h, labels in self.known]
 
     def on_train_batch_end(
         self,

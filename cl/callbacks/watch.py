@@ -32,7 +32,9 @@ class Watch(Callback):
     def state_dict(self) -> dict[str, Any]:
         """The sums of the epoch so far: a resumed epoch's row is the uninterrupted one's."""
         both = {"sums": self.sums, "epoch_sums": self.epoch_sums}
-        own = {name: {k: torch.as_tensor(v) for k, v in s.items()} for name, s in both.items()}
+        own = {
+            name: {k: torch.as_tensor(v).cpu() for k, v in s.items()} for name, s in both.items()
+        }
         return {"ranks": distributed.gather_objects(own)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

@@ -40,11 +40,17 @@ class Data:
         positional=True,
     )
     data_folder: str = flag("where data sets are", "data", metavar="PATH")
-    train_dir: str | None = flag("training images, inside --data_folder", None, metavar="PATH")
+    train_dir: str | None = flag(
+        "training images, inside --data_folder",
+        None,
+        metavar="PATH",
+        needs=("dataset", OF_FOLDERS),
+    )
     val_dir: str | None = flag(
         "validation images (of webdataset: a pattern of shards), inside --data_folder",
         None,
         metavar="PATH",
+        needs=("dataset", (*OF_FOLDERS, "webdataset:PATTERN")),
     )
     class_list: str | None = flag(
         "file with the class folders to take, one a line; imagenet100 knows its own",
@@ -147,7 +153,7 @@ class Views:
         None,
         low=4,
         needs=MULTICROP,
-        shown="3/7 of the image size, 96 at 224",
+        shown="3/7 of the full-size views, 96 at 224",
     )
     small_crop_scale: tuple[float, float] | None = flag(
         "share of the area that they keep",

@@ -10,7 +10,14 @@ from typing import Any
 from cl.config.helptext import help_of
 from cl.config.objectives import losses
 from cl.config.programs import Linear, Pretrain
-from cl.config.rules import contradictions, foreign_options, forgiven, out_of_place, spell
+from cl.config.rules import (
+    contradictions,
+    foreign_options,
+    forgiven,
+    of_values,
+    out_of_place,
+    spell,
+)
 from cl.config.setting import settings_of
 from cl.config.stored import C, ConfigError, draft, values_from_json
 from cl.config.words import HELP, Sorted, sort
@@ -51,6 +58,7 @@ def parse(of: type[C], argv: Sequence[str]) -> C:
     if isinstance(config, Pretrain) and not failed & {"method", "loss"}:
         config, more = with_options(config, words)
         ignored |= more
+        words.wrong += of_values(config)
     if words.wrong:
         raise ConfigError(*words.wrong)
     if ignored and os.environ.get("LOCAL_RANK", "0") == "0":
@@ -102,6 +110,8 @@ def inherited(
         if theirs is of:
             settings = settings_of(of)
             once = {name for name, s in settings.items() if s.about.get("once")}
+            if "batch_size" in line:  # which the line's own word is on
+                once.add("global_batch_size")
             return {name: value for name, value in values.items() if name not in once}
         wrong.append(f"--{flag}: given {path} of the other program, allowed one of this program")
     return {}

@@ -131,7 +131,7 @@ class Pretrain(Common, Data, Views, Method, Moving, Large, Optimization, Hardwar
 
     @property
     def resolved_small_crop_size(self) -> int:
-        return self.small_crop_size or round(self.resolved_image_size * 3 / 7)
+        return self.small_crop_size or round((self.crop_size or self.resolved_image_size) * 3 / 7)
 
 
 @dataclass(frozen=True, kw_only=True)

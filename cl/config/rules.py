@@ -12,6 +12,7 @@ from cl.config.setting import Setting, fits
 # The original programs read these whatever the method was: its own SimSiam and Barlow Twins
 # commands are the SimCLR command, --temperature 0.2 included, with some more words at the end. They
 # still have to run, so such a flag is ignored with a warning where any other is an error.
+COLDEST = 0.01  # a temperature that learns is kept above it, see cl.nets.learned
 LENIENT = ("temperature", "lamb", "pred_hidden_mlp", "no_lr_scheduler_for_pred_head")
 
 
@@ -138,12 +139,25 @@ def pretraining(config: Pretrain) -> Iterator[tuple[str, tuple[str, ...]]]:
         scale = getattr(config, name)
         if scale and scale[0] > scale[1]:
             yield f"--{name}: given {spell(scale)}, allowed the smaller one first", (name,)
+    small, full = config.resolved_small_crop_size, config.crop_size or config.resolved_image_size
+    if config.multicrop and small >= full:
+        yield (
+            f"--small_crop_size: given {small}, allowed less than the {full} of full-size views",
+            ("small_crop_size", "crop_size", "image_size"),
+        )
+    if config.dry_run and config.show_views:
+        yield "--dry_run: given, allowed without --show_views", ("dry_run", "show_views")
     m, n = config.mini_batch_size, config.batch_size_per_device
     if m and m > n:
         yield (
             f"--mini_batch_size: given {m}, allowed up to the {n} samples of a device in a step",
             ("mini_batch_size", "batch_size", "global_batch_size"),
         )
+    yield from of_the_loss(config)
+
+
+def of_the_loss(config: Pretrain) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Those that only a loss's settings can have."""
     if config.loss_name == "clip" and (config.n_crops > 2 or config.multicrop):
         yield "--loss: given clip, allowed two views a sample", ("loss", "n_crops", "multicrop")
     if config.method == "looc" and config.n_crops > 2:
@@ -154,3 +168,13 @@ def pretraining(config: Pretrain) -> Iterator[tuple[str, tuple[str, ...]]]:
     settings = config.loss_settings
     for name in (name for name in config.learned if name not in settings):
         yield f"--learn: given {name}, allowed what {config.loss_name} has", ("learn", "loss")
+
+
+def of_values(config: Pretrain) -> Iterator[str]:
+    """Messages about the loss's settings, when these are known."""
+    settings = config.loss_settings
+    start = settings.get("temperature")
+    if "temperature" in config.learned and isinstance(start, float) and start < COLDEST:
+        yield f"--temperature: given {start:g}, allowed from {COLDEST:g} on where it learns"
+    if config.gamma_steps and not settings.get("gamma"):
+        yield "--gamma_steps: given, allowed with a --gamma above 0"

@@ -12,6 +12,7 @@ from cl.config.setting import Setting, closest, did_you_mean, settings_of
 C = TypeVar("C", Pretrain, Linear)
 VERSION = 1
 DERIVED = "derived"
+GLOBAL = "global_batch_size"
 PROGRAMS: dict[str, type[Pretrain] | type[Linear]] = {
     "main_contrastive": Pretrain,
     "main_linear": Linear,
@@ -35,7 +36,8 @@ def to_json(config: Pretrain | Linear, derived: Mapping[str, Any] | None = None)
 
     Args:
         config: every setting.
-        derived: what follows from the settings, for people to read; it is not read back.
+        derived: what follows from the settings, for people to read; of it only the global batch is
+            read back, which the number of processes has a part in.
     """
     head = {"version": VERSION, "program": program_of(config)}
     tail = {DERIVED: dict(derived)} if derived else {}
@@ -72,13 +74,15 @@ def values_from_json(text: str) -> tuple[type[Pretrain] | type[Linear], dict[str
     if not isinstance(found, dict):
         raise ConfigError("not a JSON object with settings")
     version, program = found.pop("version", None), found.pop("program", None)
-    found.pop(DERIVED, None)
+    derived = found.pop(DERIVED, None)
     if version != VERSION:
         raise ConfigError(f"version: given {version}, allowed {VERSION}")
     if not isinstance(program, str) or program not in PROGRAMS:
         raise ConfigError(f"program: given {program}, allowed {', '.join(PROGRAMS)}")
     of = PROGRAMS[program]
     options = found.pop("loss_options", {}) if of is Pretrain else {}
+    if isinstance(derived, dict) and found.get(GLOBAL) is None and derived.get(GLOBAL):
+        found[GLOBAL] = derived[GLOBAL]  # of as many processes as there were then
     values = checked(settings_of(of), found)
     if of is Pretrain:
         if not isinstance(options, dict):

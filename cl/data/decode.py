@@ -12,7 +12,8 @@ from simplejpeg import decode_jpeg
 Pixels = npt.NDArray[np.uint8]
 # Those of torchvision's ImageFolder.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-WRONG = (OSError, SyntaxError, Image.DecompressionBombError)  # what PIL says of damaged images
+# What PIL says of damaged images.
+WRONG = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 class UnreadableError(ValueError):

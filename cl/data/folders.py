@@ -25,6 +25,9 @@ def folders(name: str, where: Where) -> Source:
         train, val = split(train, HOLD_OUT)
         note = "; ".join(filter(None, (note, f"no --val_dir: {HELD_OUT}")))
         return Source(name, classes, train, val, note)
+    other = (root / val_dir).resolve()
+    if other.is_relative_to(place.resolve()) or place.resolve().is_relative_to(other):
+        raise ValueError(f"--val_dir {val_dir}: {other} and the training images overlap")
     names, val = class_folder(root / val_dir, "--val_dir", only)
     if names != classes:
         other = sorted(set(names) ^ set(classes))
@@ -38,7 +41,8 @@ def folders(name: str, where: Where) -> Source:
 def wanted(name: str, place: Path, class_list: str | None) -> tuple[list[str] | None, str]:
     """Which classes of a folder are taken, None for all of them; and a word on it."""
     if class_list:
-        only = sorted({*Path(class_list).read_text(encoding="utf-8").split()})
+        lines = Path(class_list).read_text(encoding="utf-8").splitlines()
+        only = sorted({line.strip() for line in lines if line.strip()})
         if not only:
             raise ValueError(f"--class_list {class_list}: no class in it")
         return only, f"{len(only)} classes of {class_list}"

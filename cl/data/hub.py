@@ -10,6 +10,7 @@ import numpy as np
 from cl.data.images import Images, Index, Stored
 from cl.data.parts import HELD_OUT, HOLD_OUT, Source, Where, split
 
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 VALIDATION = ("validation", "valid", "val", "test")
 
 
@@ -36,7 +37,7 @@ class Rows(Stored):
 
     def read(self, at: int) -> bytes:
         found = self.data[int(self.index[at])][self.column]
-        if found is None:
+        if not found or not (found["bytes"] or found["path"]):
             raise OSError("the row has none")
         return found["bytes"] or Path(found["path"]).read_bytes()
 
@@ -70,31 +71,42 @@ def huggingface(name: str, where: Where) -> Source:
     parts = found if isinstance(found, library.DatasetDict) else {"train": found}
     if "train" not in parts:
         raise ValueError(f"DATASET {name}: {place} has no split train, but {', '.join(parts)}")
-    classes, train = images_of(library, parts["train"], f"{place} train")
+    names, train = images_of(library, parts["train"], f"{place} train")
     second = next((s for s in VALIDATION if s in parts), None)
     if second is None:
+        classes = names or numbered(train)
         train, val = split(train, HOLD_OUT)
         return Source(name, classes, train, val, f"no validation split: {HELD_OUT}")
     others, val = images_of(library, parts[second], f"{place} {second}")
-    classes = max(classes, others, key=len)
+    if names != others:
+        raise ValueError(
+            f"DATASET {name}: {second} has other classes, or another order, than train"
+        )
+    classes = names or numbered(train, val)
     return Source(name, classes, train, val, f"{second} validates")
 
 
-def images_of(library: Any, data: Any, title: str) -> tuple[list[str], Images]:
-    """Class names and images of a split."""
+def numbered(*parts: Images) -> list[str]:
+    """Names of classes that have none."""
+    return [str(c) for c in range(1 + max(int(p.labels.max(initial=-1)) for p in parts))]
+
+
+def images_of(library: Any, data: Any, title: str) -> tuple[list[str] | None, Images]:
+    """Class names, of whole numbers none, and images of a split."""
     features: dict[str, Any] = data.features
     image = the_only(
         [k for k, f in features.items() if isinstance(f, library.Image)], "Image", title
     )
     kinds = {k: f for k, f in features.items() if isinstance(f, library.ClassLabel)}
-    kinds = kinds or {k: f for k, f in features.items() if f.dtype in ("int32", "int64")}
+    kinds = kinds or {k: f for k, f in features.items() if getattr(f, "dtype", "") in INTEGERS}
     label = the_only([*kinds], "ClassLabel (or of whole numbers)", title)
     labels = np.array([-1 if c is None else c for c in data[label][:]], np.int64)
     names = getattr(kinds[label], "names", None)
-    classes = names or [str(c) for c in range(labels.max(initial=-1) + 1)]
     encoded = data.select_columns([image]).cast_column(image, library.Image(decode=False))
     rows = np.arange(len(labels))
-    return list(classes), Images(labels, files=Rows(encoded, image, title, data._fingerprint, rows))
+    return list(names) if names else None, Images(
+        labels, files=Rows(encoded, image, title, data._fingerprint, rows)
+    )
 
 
 def the_only(columns: list[str], kind: str, title: str) -> str:

@@ -1,6 +1,8 @@
 """A torchvision data set as images: what it holds in memory, and what it decodes one at a time."""
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,7 +49,22 @@ class Items(Stored):
         return f"{self.title}, number {self.index[at]}"
 
     def key(self, at: int) -> str:
-        return f"{self.data.__class__.__name__} {self.data.__dict__.get('root')} {self.name(at)}"
+        path = self.path(at)
+        if path is None:
+            return f"{self.name(at)} {hashlib.sha256(self.read(at)).hexdigest()}"
+        stat = path.stat()
+        return f"{path} {stat.st_size} {stat.st_mtime_ns}"
+
+    def path(self, at: int) -> Path | None:
+        """The file of an image, where torchvision has a list of them."""
+        for name in ("_image_files", "_images", "samples", "_samples", "imgs"):
+            found = getattr(self.data, name, None)
+            if isinstance(found, list | tuple) and len(found) == len(self.data):
+                entry = found[int(self.index[at])]
+                first = entry[0] if isinstance(entry, tuple) else entry
+                if isinstance(first, str | Path) and Path(first).is_file():
+                    return Path(first)
+        return None
 
     def subset(self, index: Index) -> "Items":
         return Items(self.data, self.title, self.index[index])

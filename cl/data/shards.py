@@ -64,6 +64,8 @@ def webdataset(name: str, where: Where) -> Source:
     else:
         val = of_pattern(where.folder, where.val_dir, f"--val_dir {where.val_dir}")
     classes = 1 + max(int(images.labels.max(initial=-1)) for images in (train, val))
+    if classes > len(train):
+        raise ValueError(f"DATASET {name}: a label of {classes - 1} among {len(train)} images")
     return Source(name, [str(c) for c in range(classes)], train, val, note)
 
 
@@ -107,10 +109,14 @@ def of_pattern(folder: Path, pattern: str, flag: str) -> Images:
 def of_shard(shard: Path) -> Iterator[tuple[tarfile.TarInfo, int]]:
     """The images of a shard with their labels."""
     images: dict[str, tarfile.TarInfo] = {}
-    labels: dict[str, int] = {}
+    labels: dict[tuple[str, str], int | None] = {}
     try:
         with tarfile.open(shard, "r:") as tar, shard.open("rb") as file:
-            for member in (m for m in tar if m.isreg()):
+            for member in tar:
+                if member.islnk() or member.issym():
+                    raise ValueError(f"{shard}: {member.name} is a link to {member.linkname}")
+                if not member.isreg():
+                    continue
                 folder, slash, last = member.name.rpartition("/")
                 stem, _, suffix = last.partition(".")
                 key, kind = f"{folder}{slash}{stem}", suffix.lower()
@@ -121,22 +127,28 @@ def of_shard(shard: Path) -> Iterator[tuple[tarfile.TarInfo, int]]:
                 elif kind in LABELS:
                     # Through `tar.extractfile` the index takes half as long again.
                     file.seek(member.offset_data)
-                    labels[key] = label_in(file.read(member.size), kind, f"{shard}: {member.name}")
+                    content, name = file.read(member.size), f"{shard}: {member.name}"
+                    labels[key, kind] = label_in(content, kind, name)
     except tarfile.TarError as error:
         raise ValueError(f"{shard} is no whole uncompressed tar file: {error}") from None
     for key, member in images.items():
-        if key not in labels:
-            raise ValueError(f"{shard}: {member.name} has neither {key}.cls nor {key}.json")
-        yield member, labels[key]
+        found = [label for kind in LABELS if (label := labels.get((key, kind))) is not None]
+        if not found:
+            raise ValueError(
+                f'{shard}: {member.name} has neither {key}.cls nor {key}.json with "label"'
+            )
+        yield member, found[0]
 
 
-def label_in(content: bytes, kind: str, name: str) -> int:
-    """The label in the text of a .cls, or under "label" in that of a .json."""
+def label_in(content: bytes, kind: str, name: str) -> int | None:
+    """The label in the text of a .cls, or under "label" in that of a .json, which may lack it."""
     try:
         found = json.loads(content)
+        if kind == "json" and isinstance(found, dict) and "label" not in found:
+            return None
         label = found["label"] if kind == "json" else found
-        if type(label) is not int:
-            raise TypeError("it is no whole number")
+        if type(label) is not int or abs(label) >= 2**31:
+            raise TypeError("it is no whole number of 32 bits")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{name} holds no label: {error}") from None
     return label

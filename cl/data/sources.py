@@ -31,6 +31,7 @@ def load(
     class_list: str | None = None,
     data_fraction: float = 1.0,
     skip_corrupt: bool = False,
+    labelled: bool = False,
     workers: int = 0,
     console: Console | None = None,
 ) -> Source:
@@ -46,7 +47,8 @@ def load(
         class_list: a file with the class folders to take.
         data_fraction: of the training images: a share up to 1, or a number of them.
         skip_corrupt: decode every image now, and leave out those that cannot be.
-        workers: threads for that.
+        labelled: leave the images without a label out.
+        workers: threads that decode.
         console: for its progress.
 
     Raises:
@@ -63,11 +65,21 @@ def load(
             "--val_dir: no validation images; without it a tenth of every class is held out, but "
             "for classes of one image"
         )
+    if labelled:
+        source = replace(source, train=with_labels(source.train), val=with_labels(source.val))
+        if not (len(source.train) and len(source.val)):
+            raise ValueError(f"DATASET {name}: no labelled images in one of its parts")
     if data_fraction != 1:
         part = fraction(source.train, data_fraction)
         said = f"{len(part):,} of {len(source.train):,} training images"
         source = replace(source, train=part, note="; ".join(filter(None, (source.note, said))))
     return readable(source, workers, console) if skip_corrupt else source
+
+
+def with_labels(images: Images) -> Images:
+    """Those that have one; the very same where all have."""
+    known = images.labels >= 0
+    return images if known.all() else images.subset(np.flatnonzero(known))
 
 
 def of_cifar(name: str, where: Where) -> Source:

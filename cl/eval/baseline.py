@@ -45,13 +45,16 @@ class Baseline(Callback):
     Args:
         file: where.
         measure: the encoder's accuracies.
+        resumed: what was untrained once was measured then.
     """
 
-    def __init__(self, file: Path, measure: Callable[[nn.Module], dict[str, float]]) -> None:
-        self.file, self.measure = file, measure
+    def __init__(
+        self, file: Path, measure: Callable[[nn.Module], dict[str, float]], *, resumed: bool = False
+    ) -> None:
+        self.file, self.measure, self.resumed = file, measure, resumed
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.global_step == 0:  # a resumed run has measured it
+        if not self.resumed:  # Lightning has restored the weights by now, and not yet the step
             self.note(trainer, pl_module, "untrained")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 
 from cl.eval.judge import Found
 
-FILE = "cards.json"
 LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "timm", "numpy", "scikit-learn", "numba")
 NEAR = 1e-3  # a tenth of a point: what other hardware may move a number by
 

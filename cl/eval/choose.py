@@ -24,7 +24,7 @@ def labelled(part: Part) -> tuple[Float[Tensor, "k d"], Int[Tensor, " k"]]:
 
 def held_out(labels: Int[Tensor, " n"], seed: int) -> Bool[Tensor, " n"]:
     """Which samples are held out: a tenth of every class of two or more, the seed's."""
-    generator = torch.Generator().manual_seed(seed)
+    labels, generator = labels.cpu(), torch.Generator().manual_seed(seed)
     place = torch.rand(len(labels), generator=generator)
     held = torch.zeros(len(labels), dtype=torch.bool)
     for c in labels.unique():
@@ -52,7 +52,7 @@ def choose(
     if len(settings) == 1:
         return settings[0]
     h, labels = train
-    held = held_out(labels, seed)
+    held = held_out(labels, seed).to(labels.device)
     right = {
         s: int(hits(x, labels[held], 1)) for s, x in scores((h[~held], labels[~held]), h[held])
     }

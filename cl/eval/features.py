@@ -1,6 +1,7 @@
 """One pass of a frozen encoder over a data set, kept on disk for whoever asks again."""
 
 import hashlib
+import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -108,13 +109,19 @@ def store(file: Path, features: Features, samples: int) -> None:
     first = samples * distributed.rank() // distributed.world_size()
     file.parent.mkdir(parents=True, exist_ok=True)
     for path, tensor in ((file.with_suffix(".labels.npy"), features[1]), (file, features[0])):
-        new, own = path.with_suffix(".new.npy"), tensor.numpy()
+        new, own = path.with_suffix(".new.npy"), tensor.contiguous().numpy()
+        row = own.dtype.itemsize * int(np.prod(own.shape[1:]))
         if distributed.rank() == 0:
             np.lib.format.open_memmap(new, "w+", own.dtype, (samples, *own.shape[1:])).flush()
-        distributed.wait()
-        whole = np.load(new, mmap_mode="r+")
-        whole[first : first + len(own)] = own
-        whole.flush()
+        for turn in range(distributed.world_size()):
+            # One after the other and no page twice: hosts that share the folder keep pages of it.
+            distributed.wait()
+            if turn == distributed.rank():
+                with new.open("r+b") as written:
+                    written.seek(new.stat().st_size - (samples - first) * row)
+                    written.write(own.tobytes())
+                    written.flush()
+                    os.fsync(written.fileno())
         distributed.wait()
         if distributed.rank() == 0:
             new.replace(path)

@@ -67,6 +67,7 @@ def confusion(
 
 def judged(scores: Float[Tensor, "n c"], labels: Int[Tensor, " n"], **more: Any) -> Found:
     """`judge` as what an evaluation gives back; `more` is what else `Found` has."""
+    scores, labels = scores.cpu(), labels.cpu()
     known = labels >= 0
     counts = confusion(scores[known].argmax(dim=1), labels[known], scores.shape[1])
     return Found(judge(scores, labels), confusion=counts, **more)

@@ -82,15 +82,15 @@ def retrieve(test: Tested, block: int = 1024) -> Found:
     most = int(others.max())
     recalls: dict[int, list[Tensor]] = {k: [] for k in (1, 5, 10) if k < len(u)}
     precisions = []
-    for index in torch.arange(len(u)).split(block):
+    for index in torch.arange(len(u), device=u.device).split(block):
         similar = u[index] @ u.T
-        similar[torch.arange(len(index)), index] = -torch.inf
+        similar[torch.arange(len(index), device=u.device), index] = -torch.inf
         at = similar.topk(min(max(most, *recalls), len(u) - 1), dim=1).indices
         right = (labels[at] == labels[index, None]).double()
         asks = others[index] > 0
         for k, found in recalls.items():
             found.append(right[asks, :k].amax(dim=1))
-        rank = torch.arange(1, right.shape[1] + 1)
+        rank = torch.arange(1, right.shape[1] + 1, device=u.device)
         counted = right * (rank <= others[index, None])
         precision = (right.cumsum(dim=1) / rank * counted).sum(dim=1)
         precisions.append((precision / others[index].clamp(min=1))[asks])
@@ -111,7 +111,7 @@ def cluster(test: Tested, classes: int, seed: int = 0) -> Found:
         seed: of the starts.
     """
     h, labels = labelled(test)
-    u = F.normalize(h.float(), dim=1).numpy()
+    u, labels = F.normalize(h.float(), dim=1).cpu().numpy(), labels.cpu()
     starts: Any = STARTS  # annotated as a word
     made = KMeans(classes, n_init=starts, random_state=seed).fit_predict(u)
     counts = confusion(torch.from_numpy(made).long(), labels, classes)

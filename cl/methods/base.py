@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -98,11 +99,14 @@ class Method(pl.LightningModule, ABC):
 
     def embed(self, views: list[Tensor]) -> Float[Tensor, "v n d"]:
         """Features of all views; those of one size go through the encoder in one forward."""
-        m = self.mini_batch_size
-        if m is None:
-            return torch.cat([self.features(x) for x in views])
-        encoder, norm = self.encoder, self.mini_batch_norm
-        return torch.cat([replay.in_chunks(self.features, x, m, encoder, norm) for x in views])
+        return torch.cat([self.through(self.encoder, x) for x in views])
+
+    def through(self, encoder: nn.Module, x: Float[Tensor, "v n c h w"]) -> Float[Tensor, "v n d"]:
+        """Features of views of one size, `mini_batch_size` samples at a time."""
+        if self.mini_batch_size is None:
+            return self.features(x, encoder)
+        encode = partial(self.features, encoder=encoder)
+        return replay.in_chunks(encode, x, self.mini_batch_size, encoder, self.mini_batch_norm)
 
     def features(
         self, x: Float[Tensor, "v n c h w"], encoder: nn.Module | None = None

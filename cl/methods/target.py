@@ -63,9 +63,9 @@ class Target(Method):
         self.goal: tuple[Tensor, Tensor] | None = None  # the target's features and embeddings
 
     def embed(self, views: list[Tensor]) -> Float[Tensor, "v n d"]:
+        encoder, projector = self.target.module
         with torch.no_grad():
-            encoder, projector = self.target.module
-            h = self.features(views[0], encoder)
+            h = self.through(encoder, views[0])
             self.goal = h, view_by_view(projector, h)
         return super().embed(views)
 

@@ -52,7 +52,7 @@ def build(name: str, image_size: int, zero_init_residual: bool) -> nn.Module:
     elif zero_init_residual:
         raise ValueError(f"--zero_init_residual needs a timm ResNet, not {name}")
     if family == "vision_transformer":  # built for one size; small images get 8 x 8 patches
-        options["img_size"] = image_size
+        options |= {"img_size": image_size, "dynamic_img_size": True, "dynamic_img_pad": True}
         if image_size <= SMALL:
             options["patch_size"] = max(2, image_size // 8)
     model = timm.create_model(name, num_classes=0, **options)

@@ -121,10 +121,16 @@ class SyncEverywhere(LayerSync):
 
     Lightning's own converter replaces timm's BatchNorm-with-activation (EfficientNet and its kin)
     by one without; this one keeps what every layer is, and its parameters with it.
+
+    Args:
+        gpu: whether the model will be on GPUs; it is converted before it goes there.
     """
 
+    def __init__(self, gpu: bool = False) -> None:
+        self.gpu = gpu
+
     def apply(self, model: nn.Module) -> nn.Module:
-        if any(p.is_cuda for p in model.parameters()):
+        if self.gpu:
             return convert_sync_batchnorm(model)
         for module in model.modules():
             if type(module) in KINDS:

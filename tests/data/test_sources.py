@@ -13,7 +13,8 @@ from PIL import Image
 
 from cl.config.fields import DATASETS, OPEN
 from cl.data.folders import IMAGENET100
-from cl.data.sources import READERS, Paths, load
+from cl.data.parts import Source
+from cl.data.sources import READERS, Images, Paths, load
 from tests.data.made import picture
 
 
@@ -159,6 +160,27 @@ def test_folders_that_are_wrong(tmp_path: Path) -> None:
         load("folder", str(tmp_path), "train", "nowhere")
 
 
+@pytest.mark.parametrize("val_dir", ["train", "train/a", "."])
+def test_parts_that_overlap_are_refused(val_dir: str, tmp_path: Path) -> None:
+    write_folders(tmp_path / "train", "abc")
+    with pytest.raises(ValueError, match=r"--val_dir .* and the training images overlap"):
+        load("folder", str(tmp_path), "train", val_dir)
+
+
+def test_only_what_has_a_label(tmp_path: Path) -> None:
+    """Before the fraction is taken, so that so many labelled images are left."""
+    images = Images(np.array([0, -1, 1, -1, 0, 1] * 10), np.zeros((60, 8, 8, 3), np.uint8))
+    READERS["made"] = lambda name, _: Source(name, ["a", "b"], images, images)
+    try:
+        source = load("made", str(tmp_path), labelled=True, data_fraction=12)
+        whole = load("made", str(tmp_path), data_fraction=12)
+    finally:
+        del READERS["made"]
+    assert np.bincount(source.train.labels).tolist() == [6, 6]
+    assert len(source.val) == 40
+    assert (whole.train.labels < 0).sum() == 4
+
+
 def test_a_list_of_classes(tmp_path: Path) -> None:
     write_folders(tmp_path / "train", "abc")
     write_folders(tmp_path / "val", "abcd", 2)
@@ -167,8 +189,9 @@ def test_a_list_of_classes(tmp_path: Path) -> None:
     assert source.classes == ["a", "c"]
     assert (len(source.train), len(source.val)) == (40, 4)
     assert source.note == f"2 classes of {tmp_path}/some"
-    (tmp_path / "some").write_text("a z")
-    with pytest.raises(ValueError, match=r"--train_dir .*1 of the 2 wanted classes .* \(z\)"):
+    (tmp_path / "some").write_text("a\ngolden retriever\n")
+    absent = r"--train_dir .*1 of the 2 wanted classes .* \(golden retriever\)"
+    with pytest.raises(ValueError, match=absent):
         load("folder", str(tmp_path), class_list=str(tmp_path / "some"))
     (tmp_path / "some").write_text("")
     with pytest.raises(ValueError, match=r"--class_list .*some: no class in it"):

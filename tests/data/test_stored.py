@@ -103,9 +103,13 @@ def test_webdataset(tmp_path: Path) -> None:
 
 
 WRONG_SHARDS = {
-    "a.png has neither a.cls nor a.json": {"a.png": encoded(0)},
+    'a.png has neither a.cls nor a.json with "label"': {"a.png": encoded(0)},
     "a.cls holds no label": {"a.png": encoded(0), "a.cls": b"cat"},
-    "a.json holds no label: 'label'": {"a.png": encoded(0), "a.json": b"{}"},
+    'neither a.cls nor a.json with "label"': {"a.png": encoded(0), "a.json": b"{}"},
+    "a.json holds no label": {"a.png": encoded(0), "a.json": b"[1]"},
+    "it is no whole number of 32 bits": {"a.png": encoded(0), "a.cls": b"100000000000000000000"},
+    "a label of 7 among 2 images": {"a.png": encoded(0), "a.cls": b"7", "b.png": encoded(1)}
+    | {"b.cls": b"0"},
     "a has two images": {"a.png": encoded(0), "a.jpg": encoded(0), "a.cls": b"1"},
     "no images in 1 shards": {"a.cls": b"1"},
 }

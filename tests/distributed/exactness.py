@@ -23,6 +23,7 @@ from cl.data.batch import Batch
 from cl.losses import NAMES, get_loss
 from cl.losses.looc import looc
 from cl.losses.nt_xent import nt_xent
+from cl.losses.relic import relic
 from cl.losses.sigmoid import sigmoid
 from cl.losses.vicreg import vicreg
 from cl.methods.barlow_twins import BarlowTwins
@@ -167,6 +168,9 @@ MAKE: dict[str, Callable[..., Method]] = {
         **o,
     ),
 }
+MAKE["relic"] = lambda e, **o: Target(
+    e, relic, hidden=32, dim=16, schedules={"ema_beta": Schedule(start=0.9, end=1.0)}, **o
+)
 # How the batch is computed: the encoder's norm, samples at a time on W processes and on one.
 WAYS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "": ("batch", {}, {}),

@@ -74,6 +74,7 @@ def test_a_run_leaves_what_it_promises_and_linear_evaluation_takes_it(
         (5, []),
         (11, []),
         (16, ["--ema_encoder", "0.9"]),
+        (16, ["--baseline"]),
         (5, ["--method", "sigmoid", "--temperature", "0.2", "--bias", "-5"]),
     ],
 )
@@ -81,8 +82,8 @@ def test_resumed_is_uninterrupted_bit_for_bit(
     pretrain: Run, digits: list[str], steps: int, more: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Interrupted inside an epoch, at its end, and inside the second one."""
-    digits += more
-    whole = pretrain(*digits, "--no-baseline", run_id="whole")
+    digits += ["--no-baseline", *more]
+    whole = pretrain(*digits, run_id="whole")
     from cl.callbacks.saver import Saver
 
     ask = Saver.on_train_batch_end
@@ -93,7 +94,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(
         ask(self, trainer, *rest)
 
     monkeypatch.setattr(Saver, "on_train_batch_end", interrupt)
-    part = pretrain(*digits, "--no-baseline", run_id="part", expect=143)
+    part = pretrain(*digits, run_id="part", expect=143)
     monkeypatch.undo()
     assert not same(weights(whole), weights(part))
     config = ("--config", part / "config.json", "--resume_training_from", part)
@@ -101,6 +102,9 @@ def test_resumed_is_uninterrupted_bit_for_bit(
 
     assert main_contrastive.main([str(w) for w in config]) == 0
     assert same(weights(whole), weights(part))
+    if "--baseline" in more:  # the untrained encoder is that of the start
+        results = [json.loads((run / "result.json").read_text()) for run in (whole, part)]
+        assert results[0] == results[1]
     a, b = (logs.read(run / "metrics.csv") for run in (whole, part))
     drop = {"images_per_s"}
     assert [{k: v for k, v in row.items() if k not in drop} for row in a] == [
