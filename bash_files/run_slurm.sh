@@ -13,7 +13,7 @@
 # Another shape: sbatch --nodes 1 --ntasks-per-node 2 --gpus-per-node 2 ...; the numbers of the run
 # stay the same, since --global_batch_size does. Two minutes before the time is over the run saves
 # itself and prints the command that continues it; its folder is trained_models/slurm-JOB.
-# .venv must exist (make setup) on a file system that the nodes share. Not run by us: no GPUs here.
+# .venv must exist (make setup) on a file system that the nodes share. Not measured yet here.
 set -euo pipefail
 
 data=${1:?"usage: sbatch --chdir REPOSITORY bash_files/run_slurm.sh DATA_FOLDER [FLAG ...]"}

@@ -8,7 +8,7 @@
 # the address and PORT the port (29500) at which the first machine is reached. RUN_ID and the folder
 # of runs (--output) are the same for all, on a file system that they share. Without FLAGs it trains
 # on the embedded digits; other flags come last and win. The run has the same numbers on any number
-# of processes as long as --global_batch_size stays.
+# of processes as long as --global_batch_size stays. Another data set: copy the line.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 

@@ -69,16 +69,21 @@ def copied(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize(
-    "script", [s for s in SCRIPTS if s.stem != "run_linear"], ids=lambda s: s.stem
-)
+METHODS = ("simsiam", "barlow_twins", "vicreg", "sigmoid", "relic", "looc", "supcon")
+RUNS = [(s, []) for s in SCRIPTS if s.stem != "run_linear"]  # whose words are the run's
+RUNS += [(ROOT / "bash_files" / "run_cifar10.sh", ["--method", method]) for method in METHODS]
+RUNS += [
+    (ROOT / "bash_files" / f"run_{s}.sh", ["--loss", "kcl"]) for s in ("cifar10", "contrastive")
+]
+
+
+@pytest.mark.parametrize(("script", "more"), RUNS, ids=[" ".join([s.stem, *m]) for s, m in RUNS])
 @pytest.mark.filterwarnings("ignore:--")
-def test_a_scripts_command_is_taken(script: Path, copied: Path) -> None:
+def test_a_scripts_command_is_taken(script: Path, more: list[str], copied: Path) -> None:
     """Flags behind the script's own come last, so that they win."""
-    first = "run1" if script.stem == "run_torchrun" else "/"
-    first = [] if script.stem == "run_contrastive" else [first]
+    first = {"run_torchrun": ["run1"], "run_contrastive": []}.get(script.stem, ["/"])
     subprocess.run(
-        ["bash", copied / "bash_files" / script.name, *first, "--seed", "7"],
+        ["bash", copied / "bash_files" / script.name, *first, *more, "--seed", "7"],
         env={**os.environ, "PATH": f"{copied}/bin:{os.environ['PATH']}"},
         cwd=copied,
         check=True,
@@ -93,3 +98,4 @@ def test_a_scripts_command_is_taken(script: Path, copied: Path) -> None:
     config = parsed(words)
     assert config.seed == 7
     assert isinstance(config, Pretrain)
+    assert more[1:] in ([], [config.method], [config.loss])

@@ -48,10 +48,11 @@ def in_chunks(
             return frozen(encoder), frozen(encoder)
         return nullcontext(), unmoved(encoder)
 
-    parts = [
-        checkpoint(encode, part, use_reentrant=False, context_fn=contexts)
-        for part in x.tensor_split(number, dim=1)
-    ]
+    chunks = x.tensor_split(number, dim=1)
+    if not torch.is_grad_enabled():  # nothing to recompute, and `checkpoint` would skip `contexts`
+        with contexts()[0]:
+            return torch.cat([encode(chunk) for chunk in chunks], dim=1)
+    parts = [checkpoint(encode, c, use_reentrant=False, context_fn=contexts) for c in chunks]
     return torch.cat(parts, dim=1)  # pyright: ignore[reportArgumentType]
 
 

@@ -82,6 +82,20 @@ def test_frozen_statistics_stand_still_and_chunks_are_the_whole(x: Tensor) -> No
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.parametrize("norm", ["chunk", "frozen"])
+def test_without_gradients_as_with_them(x: Tensor, norm: replay.Norm) -> None:
+    """As a moving target is asked: where nothing is recomputed the statistics move no other way."""
+    torch.manual_seed(0)
+    encoder = create("resnet6_w8", 16).double()
+    twin = copy.deepcopy(encoder)
+    with torch.no_grad():
+        ours = replay.in_chunks(encoded(encoder), x, 4, encoder, norm)
+    right = replay.in_chunks(encoded(twin), x, 4, twin, norm)
+    torch.testing.assert_close(ours, right.detach(), rtol=1e-12, atol=1e-12)
+    for (name, moved), expected in zip(encoder.named_buffers(), twin.buffers(), strict=True):
+        assert torch.equal(moved, expected), name
+
+
 def test_only_a_chunk_is_kept(x: Tensor) -> None:
     """What autograd holds between forward and backward: the inputs, and next to nothing more."""
     torch.manual_seed(0)
