@@ -5,12 +5,16 @@ A run's folder holds `last.ckpt` (everything a resumed run needs), the one befor
 This is the only file that touches one of them.
 """
 
+import argparse
 import hashlib
 import json
 import os
+import re
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,8 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from cl import layouts
 
 LAST, PREVIOUS, ENCODER = "last.ckpt", "previous.ckpt", "encoder.safetensors"
 
@@ -135,10 +141,14 @@ def save_encoder(encoder: nn.Module, path: Path, about: Mapping[str, Any]) -> No
 
 
 def about_encoder(path: Path) -> dict[str, Any]:
-    """What `save_encoder` wrote beside the weights; empty for a file from elsewhere."""
+    """What `save_encoder` wrote beside the weights; empty for a file from elsewhere.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
     if path.suffix != ".safetensors":
         return {}
-    with safe_open(path, framework="pt") as file:
+    with only_data(path), safe_open(path, framework="pt") as file:
         return json.loads((file.metadata() or {}).get("cl", "{}"))
 
 
@@ -161,43 +171,79 @@ def encoder_file(given: str | Path) -> Path:
     return path
 
 
-def read_encoder(path: Path) -> dict[str, Tensor]:
-    """The encoder's tensors in a .safetensors, a run's .ckpt, or a plain .pth state dict."""
-    if path.suffix == ".safetensors":
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    found = torch.load(intact(path), map_location="cpu", weights_only=True)
-    found = found.get("state_dict", found)
-    prefix = "encoder."
-    if any(key.startswith(prefix) for key in found):
-        return {k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)}
-    return found
-
-
-def load_encoder(encoder: nn.Module, path: Path) -> None:
-    """Fill an encoder from a file, completely or not at all.
+def read_encoder(path: Path) -> dict[str, Any]:
+    """What a .safetensors, a run's .ckpt or another's file holds, as data and never as code.
 
     Raises:
-        ValueError: with the missing, the foreign and the misshapen keys.
+        ValueError: the file is damaged, no file of weights, or would run code.
     """
-    found, wanted = read_encoder(path), encoder.state_dict()
-    missing = sorted(wanted.keys() - found.keys())
-    extra = sorted(found.keys() - wanted.keys())
-    shapes = [k for k in wanted.keys() & found.keys() if wanted[k].shape != found[k].shape]
-    if missing or extra or shapes:
-        raise ValueError(
-            f"{path} does not fit the encoder: "
-            + "; ".join(
-                f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' * (len(keys) > 3)})"
-                for what, keys in (
-                    ("missing", missing),
-                    ("not in the encoder", extra),
-                    ("of other shape", shapes),
-                )
-                if keys
-            )
-        )
-    encoder.load_state_dict(found, strict=True)
+    read, file = (tensors_in, path) if path.suffix == ".safetensors" else (data_in, intact(path))
+    with only_data(path):
+        found = read(file)
+    if not isinstance(found, Mapping):
+        raise ValueError(f"{path} holds a {type(found).__name__}, not tensors by name")
+    return dict(found)
+
+
+@contextmanager
+def only_data(path: Path) -> Iterator[None]:
+    """Say of a file that it cannot be read, whatever its bytes lead the reader into."""
+    try:
+        yield
+    except (FileNotFoundError, PermissionError, MemoryError):
+        raise
+    except Exception as error:  # torch comes by a KeyError or an assert as well
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        why = "damaged, or no file of weights"
+        if code:
+            why = f"it would run {code[1]}; its state dict alone, saved anew, is data"
+        raise ValueError(f"{path} cannot be read as data: {why}") from error
+
+
+def tensors_in(path: Path) -> dict[str, Tensor]:
+    """The content of a .safetensors."""
+    with safe_open(path, framework="pt") as file:
+        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+
+
+def data_in(path: Path) -> Any:
+    """The content of what torch saved, with DINO's arguments, which are a dict with dots."""
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def load_encoder(encoder: nn.Module, path: Path) -> layouts.Report:
+    """Fill an encoder from a file in any of `cl.layouts`, completely or not at all.
+
+    Of a run's .ckpt it is what `Method.evaluated` is: the average of the encoders, or the target
+    unless the run is configured to use the online encoder. Where a peer's first convolution pads
+    otherwise, the encoder's does so afterwards, and the report says it.
+
+    Raises:
+        ValueError: no data, or with the missing, the foreign and the misshapen keys.
+    """
+    found = read_encoder(path)
+    state, report = layouts.fit(found, encoder.state_dict(), path, online=online(path))
+    encoder.load_state_dict(state, strict=True)
+    if "padding" in (about := about_encoder(path)):  # what an encoder had that was tuned here
+        report = replace(report, padding=int(about["padding"]))
+    if report.padding is not None:
+        stem = encoder.get_submodule("conv1")
+        assert isinstance(stem, nn.Conv2d)
+        stem.padding = (report.padding, report.padding)
+    return report
+
+
+def online(path: Path) -> bool:
+    """Whether the run of a .ckpt is configured to use the encoder that learns, not its target."""
+    config = path.with_name("config.json")
+    if path.suffix != ".ckpt" or not config.exists():
+        return False
+    try:
+        found = json.loads(config.read_text())
+    except ValueError as error:
+        raise ValueError(f"{config}, which says what is used of {path}: {error}") from error
+    return isinstance(found, dict) and found.get("features") == "online"
 
 
 def fingerprint(module: nn.Module) -> str:

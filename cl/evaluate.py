@@ -11,9 +11,9 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from cl import checkpoints, distributed, hardware, launch, preflight, runs
+from cl import checkpoints, distributed, export, hardware, launch, preflight, runs
 from cl.callbacks.saver import Saver
-from cl.config import CARDS, Linear, to_json
+from cl.config import CARDS, Linear, Pretrain, from_json, to_json
 from cl.data import sources
 from cl.data.module import ContrastiveData, PlainLoader
 from cl.data.recipe import Recipe, preset
@@ -23,6 +23,7 @@ from cl.eval.finetune import Classifier
 from cl.eval.judge import Found, judged
 from cl.eval.linear import FeatureBatch, FeatureData, Nothing
 from cl.eval.linear import Linear as Probe
+from cl.layouts import Report
 from cl.nets import encoders
 from cl.nets.norm import SyncEverywhere
 from cl.optim import Optimization
@@ -59,6 +60,7 @@ class Setting:
         recipe: how its images are prepared.
         file: where the weights come from; of none they are random.
         about: what is written beside an encoder's weights, to build it again.
+        report: how the file's tensors became the encoder's.
         folder: the evaluation's own.
         checkpoint: from which it goes on, if it does.
         options: of Lightning's Trainer, about the hardware.
@@ -70,6 +72,7 @@ class Setting:
     recipe: Recipe
     file: Path | None
     about: dict[str, Any]
+    report: Report | None
     folder: Path
     checkpoint: Path | None
     options: dict[str, Any]
@@ -88,6 +91,8 @@ class Setting:
 def evaluate(config: Linear) -> int:
     """Evaluate an encoder as configured; the process's exit code back."""
     launch.prepare(config)
+    if config.export:
+        export.needed()
     before = card.read(cards_of(config.verify)) if config.verify else []
     source = sources.load(
         config.dataset,
@@ -104,7 +109,7 @@ def evaluate(config: Linear) -> int:
     )
     given = config.pretrained_feature_extractor
     file = checkpoints.encoder_file(given) if given else None
-    encoder, recipe, about = restore(config, file)
+    encoder, recipe, about, report = restore(config, file)
     folder, checkpoint = launch.place(config)
     runs.keep_skipped(folder, source.skipped)
     options = hardware.trainer_options(
@@ -112,7 +117,7 @@ def evaluate(config: Linear) -> int:
     )
     if options["precision"] == "64-true":
         encoder.double()  # which Lightning would do, and the weights' sum would differ
-    at = Setting(config, source, encoder, recipe, file, about, folder, checkpoint, options)
+    at = Setting(config, source, encoder, recipe, file, about, report, folder, checkpoint, options)
     if not runs.other_rank():
         preflight.show(f"evaluation {folder.name}", table(at), launch.console)
     frozen = not {*OF_IMAGES} & {*config.eval}
@@ -131,6 +136,10 @@ def evaluate(config: Linear) -> int:
     pictures: list[Path] = []
     if config.pictures and seen.test is not None:
         pictures = drawn(at, seen.test, found)
+    if config.export:
+        onnx = at.folder / "encoder.onnx"
+        apart = export.onnx(encoder, recipe.size, onnx)
+        say(f"{'exported':12}{onnx}, features within {apart:.1g} of the encoder's")
     numbers = {f"{name}/{k}": v for name, f in found.items() for k, v in floats(f).items()}
     launch.close(seen.loggers, 0, numbers, pictures)
     return compared(before, cards, config) if config.verify else 0
@@ -139,9 +148,10 @@ def evaluate(config: Linear) -> int:
 def table(at: Setting) -> dict[str, object]:
     """What the settings amount to."""
     config, source = at.config, at.source
+    weights = f" of {at.file}: {at.report}" if at.file else ", untrained"
     rows: dict[str, object] = {
         "evaluation": " ".join(config.eval) + ", augmented" * config.augment,
-        "encoder": f"{config.encoder} of {at.file}" if at.file else f"{config.encoder}, untrained",
+        "encoder": f"{config.encoder}{weights}",
         "data": f"{source.name}: {len(source.train):,} train, {len(source.val):,} test, "
         f"{at.classes} classes {source.note}",
         "image": f"{at.recipe.size} px",
@@ -155,13 +165,15 @@ def table(at: Setting) -> dict[str, object]:
     return rows
 
 
-def restore(config: Linear, file: Path | None) -> tuple[nn.Module, Recipe, dict[str, Any]]:
-    """The encoder with its weights, how its images are prepared, and what it takes to build it.
+def restore(
+    config: Linear, file: Path | None
+) -> tuple[nn.Module, Recipe, dict[str, Any], Report | None]:
+    """The encoder, how its images are prepared, what it takes to build it, whence its weights are.
 
     Raises:
         ValueError: the weights are another encoder's.
     """
-    about = checkpoints.about_encoder(file) if file else {}
+    about = (checkpoints.about_encoder(file) or about_run(file)) if file else {}
     if about and about["encoder"] != config.encoder:
         raise ValueError(
             f"ENCODER {config.encoder}: {file} holds the weights of {about['encoder']}"
@@ -169,14 +181,32 @@ def restore(config: Linear, file: Path | None) -> tuple[nn.Module, Recipe, dict[
     size = config.image_size or about.get("image_size") or config.resolved_image_size
     built, norm = about.get("image_size", size), about.get("norm", "batch")
     encoder = encoders.create(config.encoder, built, norm=norm)
-    if file:
-        checkpoints.load_encoder(encoder, file)
+    report = checkpoints.load_encoder(encoder, file) if file else None
     changes: dict[str, Any] = {"size": size}
     changes |= {k: tuple(about[k]) for k in ("mean", "std") if k in about}
     recipe = preset(config.dataset).changed(changes)
     own = {"encoder": config.encoder, "norm": norm, "image_size": built}
     own |= {"mean": list(recipe.mean), "std": list(recipe.std), "dataset": config.dataset}
-    return encoder, recipe, own
+    if report is not None and report.padding is not None:
+        own["padding"] = report.padding
+    return encoder, recipe, own, report
+
+
+def about_run(file: Path) -> dict[str, Any]:
+    """What it takes to build the encoder of a run's .ckpt, by the configuration beside it."""
+    config = file.with_name(runs.CONFIG)
+    if file.suffix != ".ckpt" or not config.exists():
+        return {}
+    try:
+        run = from_json(config.read_text())
+        recipe = json.loads(config.read_text())["derived"]["recipes"][0]
+        about = {"mean": recipe["mean"], "std": recipe["std"]}
+    except (ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"{config}, which says what {file} holds: {error!r}") from error
+    if not isinstance(run, Pretrain):
+        return {}
+    size = run.resolved_image_size
+    return {"encoder": run.encoder, "norm": run.norm, "image_size": size} | about
 
 
 def on_features(at: Setting) -> tuple[int, Seen]:

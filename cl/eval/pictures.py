@@ -89,14 +89,17 @@ def neighbours(part: Part, images: Images) -> Image.Image:
 def confusions(counts: Int[Tensor, "c c"], classes: Sequence[str], title: str) -> Figure:
     """True classes down, answers across, on a logarithmic scale."""
     figure, axes = plt.subplots(figsize=(7, 6), layout="constrained")
-    shown = axes.imshow(counts.clamp(min=0.5), norm=LogNorm(), cmap="viridis")
+    visible = counts.clamp(min=0.5).numpy()
+    shown = axes.imshow(visible, norm=LogNorm(), cmap="viridis")
     figure.colorbar(shown, label="images")
     axes.set(title=title, xlabel="answer", ylabel="class")
     if len(classes) <= NAMED:
         axes.set_xticks(range(len(classes)), classes, rotation=90)
         axes.set_yticks(range(len(classes)), classes)
+        bright = np.asarray(shown.norm(visible), dtype=float) > 0.6
         for (i, j), n in np.ndenumerate(counts.numpy()):
-            axes.text(j, i, str(n), ha="center", va="center", fontsize="x-small", color="white")
+            ink = "black" if bright[i, j] else "white"
+            axes.text(j, i, str(n), ha="center", va="center", fontsize="x-small", color=ink)
     return figure
 
 

@@ -15,6 +15,7 @@ from cl import distributed
 from cl.data.batch import Batch
 from cl.nets import replay
 from cl.nets.ema import Ema
+from cl.nets.norm import still
 from cl.nets.probe import Probe, cross_entropy, hits
 from cl.optim import Optimization, configure, planned
 from cl.schedules import Schedule
@@ -98,8 +99,14 @@ class Method(pl.LightningModule, ABC):
         return self.schedules[name].at(self.step, self.steps)
 
     def embed(self, views: list[Tensor]) -> Float[Tensor, "v n d"]:
-        """Features of all views; those of one size go through the encoder in one forward."""
-        return torch.cat([self.through(self.encoder, x) for x in views])
+        """Features of all views; those of one size go through the encoder in one forward.
+
+        Small ones leave BatchNorm's running statistics alone: what is evaluated is of full size.
+        """
+        full = self.through(self.encoder, views[0])
+        with still(self.encoder):
+            small = [self.through(self.encoder, x) for x in views[1:]]
+        return torch.cat([full, *small])
 
     def through(self, encoder: nn.Module, x: Float[Tensor, "v n c h w"]) -> Float[Tensor, "v n d"]:
         """Features of views of one size, `mini_batch_size` samples at a time."""

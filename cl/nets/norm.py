@@ -1,6 +1,8 @@
 """Normalisation: BatchNorm over the samples of all processes, and GroupNorm in its place."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -140,6 +142,19 @@ class SyncEverywhere(LayerSync):
     def revert(self, model: nn.Module) -> nn.Module:
         """Nothing: without other processes either computes what BatchNorm does."""
         return model
+
+
+@contextmanager
+def still(model: nn.Module) -> Iterator[None]:
+    """BatchNorm normalises by the batch as ever, but its running statistics do not move."""
+    momenta = [(m, m.momentum) for m in model.modules() if isinstance(m, _BatchNorm)]
+    for module, _ in momenta:
+        module.momentum = 0.0
+    try:
+        yield
+    finally:
+        for module, momentum in momenta:
+            module.momentum = momentum
 
 
 def group_norm(model: nn.Module) -> None:

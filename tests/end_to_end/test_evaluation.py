@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from cl.checkpoints import read_encoder
 
@@ -110,6 +111,60 @@ def test_what_learns_from_images(run: Path, linear: Run, capsys: pytest.CaptureF
             run_id=f"{name}-knn",
         )
         assert result(again)["knn"]["top1"] > 0.5
+
+
+def test_a_runs_checkpoint_is_its_encoder(pretrain: Run, digits: list[str], linear: Run) -> None:
+    """By the configuration beside it also where the norm is not the usual one."""
+    run = pretrain(*digits, "--no-baseline", "--max_steps", "3", "--norm", "group")
+    words = ["digits", "resnet6_w8", *SHORT[:4], "--eval", "knn", "--pretrained_feature_extractor"]
+    of_file, of_run = (
+        result(linear(*words, given, run_id=f"of-{given.name}"))
+        for given in (run / "last.ckpt", run)
+    )
+    assert of_file["encoder"] == of_run["encoder"]
+    assert of_file["knn"] == of_run["knn"]
+
+
+def test_anothers_encoder_on_other_data(
+    run: Path, linear: Run, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The layout of somebody else's file is told by its keys; half of one is refused."""
+    encoder = read_encoder(run / "encoder.safetensors")
+    file = tmp_path / "solo.ckpt"
+    state = {f"backbone.{k}": v for k, v in encoder.items()}
+    torch.save({"state_dict": state | {"classifier.bias": torch.zeros(3)}}, file)
+    words = ["digits", "resnet6_w8", *SHORT[:4], "--eval", "knn", "--pretrained_feature_extractor"]
+    done = linear(*words, file, run_id="solo")
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "tensors, solo-learn's layout; left out: classifier 1" in said
+    own = result(linear(*words, run, run_id="own"))
+    assert result(done)["encoder"] == own["encoder"]
+    state.pop("backbone.stem.conv.weight")
+    torch.save({"state_dict": state}, file)
+    linear(*words, file, run_id="half", expect=2)
+    assert "1 missing (stem.conv.weight)" in " ".join(capsys.readouterr().err.split())
+
+
+def test_pictures_and_another_format(
+    run: Path, linear: Run, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["digits", "resnet6_w8", *SHORT[:4], "--eval", "knn", "--pretrained_feature_extractor"]
+    monkeypatch.setattr("cl.export.PACKAGES", ("nowhere",))
+    linear(*words, run, "--export", "onnx", run_id="none", expect=2)
+    assert "--export onnx needs nowhere: pip install nowhere" in capsys.readouterr().err
+    written: list[Path] = []
+
+    def onnx(encoder: torch.nn.Module, size: int, path: Path) -> float:
+        written.append(path)
+        return 0.0
+
+    monkeypatch.setattr("cl.export.PACKAGES", ())
+    monkeypatch.setattr("cl.export.onnx", onnx)
+    done = linear(*words, run, "--export", "onnx", "--pictures", run_id="all")
+    assert written == [done / "encoder.onnx"]
+    names = {"features", "spectrum", "neighbours", "confusion-knn"}
+    assert {path.stem for path in done.glob("*.png")} == names
+    assert "features.png, spectrum.png" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Every method: what it trains, what it must not touch, and what its heads look like."""
 
+import copy
 from collections.abc import Callable
 
 import pytest
@@ -112,6 +113,23 @@ def test_multicrop_probe_learns_from_whole_views_only() -> None:
     method.probe.register_forward_hook(lambda _, x, __: seen.append(tuple(x[0].shape)))
     method.training_step(batch(sizes=(16, 8)), 0)
     assert seen == [(3, 8, 32)]
+
+
+def test_small_views_leave_running_statistics_alone() -> None:
+    """Features are evaluated on full-size images; small crops have other moments."""
+    torch.manual_seed(0)
+    method, full = MAKE["simclr"](create("resnet6_w8", 16)), torch.randn(2, 4, 3, 16, 16)
+    twin = copy.deepcopy(method)
+    method.embed([full, 5 + torch.randn(6, 4, 3, 8, 8)])
+    twin.embed([full])
+    for (name, ours), right in zip(
+        method.encoder.named_buffers(), twin.encoder.buffers(), strict=True
+    ):
+        assert torch.equal(ours, right) or name.endswith("num_batches_tracked"), name
+    assert not torch.equal(
+        method.encoder.get_buffer("stem.norm.running_mean"),
+        create("resnet6_w8", 16).get_buffer("stem.norm.running_mean"),
+    )
 
 
 def test_class_ids_keep_unlabelled_samples_apart() -> None:

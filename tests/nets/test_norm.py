@@ -99,3 +99,19 @@ def test_with_group_norm_a_sample_is_alone(name: str) -> None:
     torch.testing.assert_close(encoder(x)[:1], encoder(x[:1]))
     batch = create(name, 16).double()
     assert F.mse_loss(batch(x)[:2], batch(x[:2])) > 1e-6
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_still_is_batch_norm_without_memory(momentum: float | None) -> None:
+    torch.manual_seed(0)
+    layer = nn.Sequential(nn.BatchNorm2d(3, momentum=momentum))
+    twin, x = copy.deepcopy(layer), torch.randn(4, 3, 5, 5) + 2
+    layer(x), twin(x)
+    with norm.still(layer):
+        assert torch.equal(layer(2 * x), copy.deepcopy(twin)(2 * x))
+    held, expected = layer[0], twin[0]
+    assert isinstance(held, nn.BatchNorm2d)
+    assert isinstance(expected, nn.BatchNorm2d)
+    assert torch.equal(held.running_mean, expected.running_mean)  # pyright: ignore[reportArgumentType]
+    assert torch.equal(held.running_var, expected.running_var)  # pyright: ignore[reportArgumentType]
+    assert held.momentum == momentum

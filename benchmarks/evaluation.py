@@ -1,0 +1,194 @@
+"""Evaluation against its peers: features taken once, L-BFGS, nearest neighbours.
+
+    python benchmarks/evaluation.py DATA_FOLDER RUN [--encoder resnet18] [--images 2000]
+
+DATA_FOLDER holds torchvision's CIFAR-10, RUN is a folder of main_contrastive.py on it.
+
+1. 100 epochs of linear evaluation of `--encoder` on `--images` training images and all 10,000 test
+   images: main_linear.py from start to end, against a loop that runs the frozen encoder over
+   augmented images each epoch, as lightly and solo-learn do (torchvision's transforms on PIL
+   images, a DataLoader, SGD). One of its epochs is timed and counted 100 times.
+2. Logistic regression of the run's features against scikit-learn: seconds, objective, accuracy.
+3. Weighted nearest neighbours of the run's features against scikit-learn and faiss (`pip install
+   faiss-cpu`; left out where it is missing): seconds, and the share of equal answers.
+"""
+
+import argparse
+import importlib.util
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset
+from torchvision import datasets, transforms
+
+import main_linear
+from cl import checkpoints
+from cl.data.module import PlainLoader
+from cl.data.recipe import preset
+from cl.data.sources import load
+from cl.eval import features, logreg, nearest
+from cl.nets import encoders
+
+EPOCHS, BATCH = 100, 128
+C, K, TEMPERATURE = 1.0, 20, 0.07
+T = TypeVar("T")
+
+
+def timed(work: Callable[[], T]) -> tuple[float, T]:
+    start = time.perf_counter()
+    found = work()
+    return time.perf_counter() - start, found
+
+
+def frozen_each_epoch(folder: str, encoder: nn.Module, images: int) -> None:
+    """One epoch of the peers' loop, validation included."""
+    recipe = preset("cifar10")
+    normalize = transforms.Normalize(recipe.mean, recipe.std)
+    views = {
+        True: [transforms.RandomResizedCrop(32), transforms.RandomHorizontalFlip()],
+        False: [],
+    }
+    sets: dict[bool, Any] = {
+        train: datasets.CIFAR10(
+            folder, train, transforms.Compose([*ways, transforms.ToTensor(), normalize])
+        )
+        for train, ways in views.items()
+    }
+    sets[True] = Subset(sets[True], range(images))
+    width = int(encoder.num_features)  # pyright: ignore[reportArgumentType]
+    classifier = nn.Linear(width, 10)
+    sgd = torch.optim.SGD(classifier.parameters(), 0.1, momentum=0.9)
+    encoder.eval()
+
+    def logits(x: Tensor) -> Tensor:
+        with torch.no_grad():
+            h = encoder(x.contiguous(memory_format=torch.channels_last))
+        return classifier(h)
+
+    for x, y in DataLoader(sets[True], BATCH, shuffle=True, num_workers=1, drop_last=True):
+        sgd.zero_grad()
+        F.cross_entropy(logits(x), y).backward()
+        sgd.step()
+    right = [int((logits(x).argmax(1) == y).sum()) for x, y in DataLoader(sets[False], 256)]
+    assert 0 <= sum(right) <= 10_000
+
+
+def linear(folder: str, name: str, images: int) -> None:
+    torch.manual_seed(0)
+    encoder = encoders.create(name, 32)
+    encoder.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    with tempfile.TemporaryDirectory() as place:
+        file = Path(place) / "encoder.safetensors"
+        checkpoints.save_encoder(encoder, file, {})
+        words = f"cifar10 {name} --data_folder {folder} --data_fraction {images} --wandb off "
+        words += f"--epochs {EPOCHS} --batch_size {BATCH} --lr 0.1 --num_workers 1 --precision 32 "
+        words += f"--output {place} --pretrained_feature_extractor {file} --no-lr_scaling"
+        ours, code = timed(lambda: main_linear.main(words.split()))
+        assert code == 0
+    theirs, _ = timed(lambda: frozen_each_epoch(folder, encoder, images))
+    print(
+        f"{name}, {images:,} training and 10,000 test images, {EPOCHS} epochs: ours {ours:.1f} s, "
+        f"frozen encoder in each epoch {EPOCHS * theirs:,.0f} s ({theirs:.1f} s an epoch): "
+        f"{EPOCHS * theirs / ours:.1f}x"
+    )
+
+
+def of_run(folder: str, run: Path) -> list[tuple[Tensor, Tensor]]:
+    """Features and labels of the training and the test images."""
+    file = checkpoints.encoder_file(run)
+    about = checkpoints.about_encoder(file)
+    encoder = encoders.create(about["encoder"], about["image_size"], norm=about["norm"])
+    checkpoints.load_encoder(encoder, file)
+    source, recipe = load("cifar10", folder), preset("cifar10").changed({"size": 32})
+    return [
+        features.extract(encoder, PlainLoader(images, recipe, 256, 1), accelerator="cpu")
+        for images in (source.train, source.val)
+    ]
+
+
+def logistic(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> None:
+    (h, labels), (queries, right) = train, test
+    mean, deviation = h.mean(0), h.std(0).clamp(min=1e-6)
+    x, q = (h - mean) / deviation, (queries - mean) / deviation
+    ours, mine = timed(lambda: logreg.fit(x, labels, 10, l2=1 / (C * len(x)), steps=500))
+    search = LogisticRegression(C=C, max_iter=1000)
+    theirs, scikit = timed(lambda: search.fit(x.numpy(), labels.numpy()))
+
+    def objective(weight: Tensor, bias: Tensor) -> float:
+        w = weight.double()
+        loss = F.cross_entropy(x.double() @ w.T + bias.double(), labels)
+        return float(loss + w.square().sum() / 2 / (C * len(x)))
+
+    of_ours = objective(mine.weight, mine.bias)
+    of_theirs = objective(torch.from_numpy(scikit.coef_), torch.from_numpy(scikit.intercept_))
+    top1 = float((mine(q).argmax(1) == right).float().mean())
+    other = float(scikit.score(q.numpy(), right.numpy()))
+    print(
+        f"logistic regression, {tuple(h.shape)}: ours {ours:.2f} s, objective {of_ours:.7f}, top-1 "
+        f"{top1:.2%}; scikit-learn {theirs:.2f} s, {of_theirs:.7f}, {other:.2%}"
+    )
+
+
+def neighbours(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> None:
+    (h, labels), (queries, right) = train, test
+
+    def weights(distances: np.ndarray) -> np.ndarray:
+        return np.exp(-distances / TEMPERATURE)
+
+    def mine() -> np.ndarray:
+        ((_, said),) = nearest.answers(train, queries, 10, [(K, TEMPERATURE)])
+        return said.argmax(1).numpy()
+
+    def scikit() -> np.ndarray:
+        model = KNeighborsClassifier(K, weights=weights, metric="cosine", algorithm="brute")
+        return model.fit(h.numpy(), labels.numpy()).predict(queries.numpy())
+
+    def of_faiss() -> np.ndarray:
+        faiss: Any = __import__("faiss")
+        u, q = F.normalize(h, dim=1).numpy(), F.normalize(queries, dim=1).numpy()
+        index = faiss.IndexFlatIP(u.shape[1])
+        index.add(u)
+        near, at = index.search(q, K)
+        votes = np.zeros((len(q), 10))
+        said = np.exp((near - 1) / TEMPERATURE)
+        np.add.at(votes, (np.arange(len(q))[:, None], labels.numpy()[at]), said)
+        return votes.argmax(1)
+
+    ours, found = timed(mine)
+    text = f"ours {ours:.2f} s, top-1 {(found == right.numpy()).mean():.2%}"
+    peers = {"scikit-learn": scikit}
+    if importlib.util.find_spec("faiss"):
+        peers["faiss"] = of_faiss
+    for name, peer in peers.items():
+        theirs, said = timed(peer)
+        text += f"; {name} {theirs:.2f} s, {(said == found).mean():.2%} of the answers the same"
+    print(f"{len(queries):,} queries of {len(h):,} neighbours, {h.shape[1]} dimensions: {text}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Evaluation against its peers.")
+    parser.add_argument("data_folder")
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--encoder", default="resnet18")
+    parser.add_argument("--images", type=int, default=2000)
+    given = parser.parse_args()
+    versions = {"torch": torch.__version__, "threads": torch.get_num_threads()}
+    print(json.dumps(versions))
+    parts = of_run(given.data_folder, given.run)
+    logistic(*parts)
+    neighbours(*parts)
+    linear(given.data_folder, given.encoder, given.images)
+
+
+if __name__ == "__main__":
+    main()

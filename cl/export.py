@@ -1,0 +1,71 @@
+"""An encoder for other programs: an ONNX file that was compared with it before it is there."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import nn
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+TOLERANCE = 1e-4  # of a feature; float32 on another engine sums in another order
+
+
+def needed() -> None:
+    """Check that what an export takes is installed.
+
+    Raises:
+        ValueError: a package is not.
+    """
+    if absent := [name for name in PACKAGES if find_spec(name) is None]:
+        raise ValueError(
+            f"--export onnx needs {' and '.join(absent)}: pip install {' '.join(absent)}"
+        )
+
+
+def onnx(encoder: nn.Module, size: int, path: Path) -> float:
+    """Write an encoder as ONNX, `images` (n 3 size size) to `features` (n d), for every n.
+
+    Returns:
+        The greatest absolute difference of a feature on random images.
+
+    Raises:
+        ValueError: a package is not installed, or the file computes other features.
+    """
+    needed()
+    like = next(encoder.parameters())
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(3, 3, size, size, generator=generator).to(like)
+    new = path.with_name(f"{path.name}.new")
+    training = encoder.training
+    encoder.eval()
+    try:
+        torch.onnx.export(
+            encoder,
+            (images[:2],),
+            new,
+            input_names=["images"],
+            output_names=["features"],
+            dynamic_shapes=({0: torch.export.Dim("n")},),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        apart = difference(encoder, images, new)
+        if not apart <= TOLERANCE:
+            raise ValueError(f"{path}: features differ by {apart:.1g}, more than {TOLERANCE:g}")
+        new.replace(path)
+    finally:
+        encoder.train(training)
+        new.unlink(missing_ok=True)
+    return apart
+
+
+@torch.no_grad()
+def difference(encoder: nn.Module, images: torch.Tensor, path: Path) -> float:
+    """How far the features of an ONNX file are at most from the encoder's."""
+    session = import_module("onnxruntime").InferenceSession(
+        path, providers=["CPUExecutionProvider"]
+    )
+    (found,) = session.run(["features"], {"images": images.cpu().numpy()})
+    return float((encoder(images).cpu() - torch.from_numpy(found)).abs().max())

@@ -1,0 +1,78 @@
+"""Pictures of features: each is drawn, shows what it says, and copes with odd data."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cl.data.images import Images
+from cl.eval import pictures
+from cl.eval.judge import confusion
+
+CLASSES = ("one", "two", "three")
+
+
+def part(n: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Features in three heaps, some without a label."""
+    g = torch.Generator().manual_seed(seed)
+    labels = torch.arange(n) % 4 - 1
+    h = 5 * torch.nn.functional.one_hot(labels.clamp(min=0), 6) + torch.rand(n, 6, generator=g)
+    return h, labels
+
+
+def images(n: int) -> Images:
+    pixels = np.repeat(np.arange(n, dtype=np.uint8)[:, None], 8 * 8 * 3, axis=1)
+    return Images(part(n)[1].numpy(), pixels.reshape(n, 8, 8, 3))
+
+
+def test_all_are_written(tmp_path: Path) -> None:
+    h, labels = part(60)
+    counts = {"knn": confusion(labels[labels >= 0], labels[labels >= 0], 3)}
+    made = pictures.draw(tmp_path, (h, labels), images(60), CLASSES, counts, 0)
+    assert [path.name for path in made] == [
+        *("features.png", "spectrum.png", "neighbours.png", "confusion-knn.png")
+    ]
+    for path in made:
+        shades = np.asarray(Image.open(path).convert("L"))
+        assert shades.std() > 5, path  # something is on it
+
+
+def test_the_neighbours_are_the_nearest() -> None:
+    """Every image is its own grey level: the sheet is read back."""
+    h, labels = part(60)
+    sheet = np.asarray(pictures.neighbours((h, labels), images(60)))
+    u = torch.nn.functional.normalize(h, dim=1)
+    cell = pictures.SIDE + 8
+    for row, query in enumerate(range(0, 60, 8)):
+        near = (u @ u[query]).argsort(descending=True)
+        near = [query, *(int(i) for i in near if i != query)][: pictures.NEIGHBOURS + 1]
+        for column, at in enumerate(near):
+            left = column * cell + (cell // 2 if column else 0)
+            assert (sheet[row * cell + 40, left + 40] == at).all()
+            edge = sheet[row * cell, left]
+            same = bool(labels[at] == labels[query])
+            assert tuple(edge) == (
+                (255,) * 3 if not column else (0, 128, 0) if same else (255, 0, 0)
+            )
+
+
+def test_a_map_puts_classes_apart(tmp_path: Path) -> None:
+    h, labels = part(200)
+    figure = pictures.chart((h, labels), CLASSES, 0)
+    heaps = [np.asarray(c.get_offsets()) for c in figure.axes[0].collections]
+    assert sum(map(len, heaps)) == int((labels >= 0).sum())
+    centres = np.stack([heap.mean(0) for heap in heaps])
+    widest = max(heap.std(0).max() for heap in heaps)
+    apart = np.linalg.norm(centres[:, None] - centres[None], axis=-1)[np.triu_indices(3, 1)]
+    assert apart.min() > 2 * widest
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [*CLASSES]
+
+
+@pytest.mark.parametrize("n", [4, 9])
+def test_few_images_are_enough(tmp_path: Path, n: int) -> None:
+    h, labels = part(n)
+    assert len(pictures.draw(tmp_path, (h, labels), images(n), CLASSES, {}, 0)) == 3
