@@ -32,6 +32,7 @@ PROGRAM = "main_linear.py"
 OF_FEATURES = ("linear", "logistic", "knn", "retrieval", "cluster")  # which is what `all` means
 OF_IMAGES = ("finetune", "supervised")
 PASS = 256  # images that the frozen encoder sees at a time
+REST = 30.0  # seconds of a probe that a crash may cost; its epochs often take a tenth of one
 
 
 @dataclass
@@ -226,7 +227,7 @@ def on_features(at: Setting) -> tuple[int, Seen]:
     found: dict[str, Found] = {}
     if "linear" in names:
         probe = Probe(width(at.encoder), at.classes, lambda: planned(at, data, found))
-        saver = Saver(at.folder)
+        saver = Saver(at.folder, apart=REST)
         trainer = launch.trainer(config, at.folder, at.checkpoint, [saver], single)
         code = launch.fit(trainer, probe, data, at.checkpoint, PROGRAM, at.folder, more=True)
         if code:

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from cl.precision import precise
+
 
 def knn(
     bank: Float[Tensor, "m d"],
@@ -42,9 +44,9 @@ def nearest(
     bank: Float[Tensor, "m d"], queries: Float[Tensor, "n d"], k: int, block: int = 1024
 ) -> Iterator[tuple[Float[Tensor, "b k"], Int[Tensor, "b k"]]]:
     """Cosines and places of the k nearest of the bank, `block` queries at a time."""
-    bank = F.normalize(bank.float(), dim=1)
+    bank = F.normalize(precise(bank), dim=1)
     for q in queries.split(block):
-        near, at = (F.normalize(q.float(), dim=1) @ bank.T).topk(min(k, len(bank)), dim=1)
+        near, at = (F.normalize(precise(q), dim=1) @ bank.T).topk(min(k, len(bank)), dim=1)
         yield near, at
 
 
@@ -52,5 +54,5 @@ def votes(
     near: Float[Tensor, "b k"], classes: Int[Tensor, "b k"], number: int, temperature: float
 ) -> Float[Tensor, "b c"]:
     """What the neighbours say for each of so many classes."""
-    said = torch.zeros(len(near), number, device=near.device)
+    said = near.new_zeros(len(near), number)
     return said.scatter_add_(1, classes, ((near - 1) / temperature).exp())

@@ -14,6 +14,7 @@ from cl.data.batch import Batch
 from cl.knn import knn
 from cl.logs import MONITORS
 from cl.nets.heads import each_view
+from cl.precision import precise
 
 ENOUGH = 16  # embeddings, fewer of which have no rank to speak of
 
@@ -99,7 +100,7 @@ class Geometry(Callback):
         """Measure the newest embeddings, and say when they have collapsed."""
         assert self.last is not None
         pl_module.eval()  # so that no BatchNorm statistic of the projector moves
-        z = each_view(pl_module.projector, self.last).float()  # pyright: ignore[reportArgumentType]
+        z = precise(each_view(pl_module.projector, self.last))  # pyright: ignore[reportArgumentType]
         pl_module.train()
         z, _ = distributed.gather(z)
         if not z.isfinite().all():
@@ -113,7 +114,7 @@ class Geometry(Callback):
         for name, value in zip(MONITORS, values, strict=True):
             pl_module.log(name, value, logger=False)
         std, rank = float(values[0]), float(values[1])
-        if (std >= 0.05 and rank >= 1.5) or len(z[0]) < ENOUGH:
+        if (std >= 0.01 and rank >= 1.5) or len(z[0]) < ENOUGH:
             return
         what = (
             f"COLLAPSED at step {trainer.global_step}: embedding std {std:.4f} (1 fills the "

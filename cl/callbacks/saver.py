@@ -1,6 +1,7 @@
 """The run's checkpoint every epoch and on a signal, always at the end of a step."""
 
 import signal
+import time
 import warnings
 from pathlib import Path
 from types import FrameType
@@ -26,10 +27,14 @@ class Saver(Checkpoint):
         folder: the run's.
         about: what `cl.checkpoints.save_encoder` writes beside the encoder's weights; none is saved
             without it.
+        apart: seconds that must lie between two epochs' checkpoints; the last epoch has its own.
     """
 
-    def __init__(self, folder: Path, about: dict[str, Any] | None = None) -> None:
-        self.folder, self.about = folder, about
+    def __init__(
+        self, folder: Path, about: dict[str, Any] | None = None, apart: float = 0.0
+    ) -> None:
+        self.folder, self.about, self.apart = folder, about, apart
+        self.newest = float("-inf")
         self.signal = 0
         self.random: dict[str, torch.Tensor] = {}
         self.before: dict[int, Any] = {}
@@ -83,8 +88,14 @@ class Saver(Checkpoint):
             self.end_if_asked(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.save(trainer, pl_module)
-        self.end_if_asked(trainer, pl_module, saved=True)
+        ended = trainer.current_epoch + 1 == trainer.max_epochs
+        ended = ended or trainer.global_step == trainer.max_steps
+        due = torch.tensor(ended or time.monotonic() - self.newest >= self.apart)
+        due = bool(distributed.largest(due.int().to(pl_module.device)))  # all or none
+        if due:
+            self.save(trainer, pl_module)
+            self.newest = time.monotonic()
+        self.end_if_asked(trainer, pl_module, saved=due)
 
     def end_if_asked(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, saved: bool = False
@@ -93,7 +104,7 @@ class Saver(Checkpoint):
         number = self.signal
         if distributed.world_size() > 1:
             waits = pl_module.device.type != "cpu"  # to ask is to wait for all work on the GPU
-            if waits and not saved and trainer.global_step % EXCHANGED:
+            if waits and not trainer.is_last_batch and trainer.global_step % EXCHANGED:
                 return
             number = int(distributed.largest(torch.tensor(number, device=pl_module.device)))
         if not number:
