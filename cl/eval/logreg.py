@@ -88,15 +88,17 @@ def fit(
     search = torch.optim.LBFGS(
         classifier.parameters(),
         max_iter=steps,
-        tolerance_grad=1e-5,
-        history_size=10,
+        tolerance_grad=1e-6,
+        tolerance_change=1e-10,
+        history_size=20,
         line_search_fn="strong_wolfe",
     )
 
     def closure() -> Tensor:
         search.zero_grad()
-        loss = F.cross_entropy(classifier(h), labels)
-        loss = loss + l2 / 2 * classifier.weight.square().sum()
+        losses = F.cross_entropy(classifier(h), labels, reduction="none")
+        # In float32 the line search would take the mean's rounding for the minimum.
+        loss = losses.mean(dtype=torch.float64) + l2 / 2 * classifier.weight.square().sum()
         loss.backward()
         return loss
 
