@@ -62,6 +62,8 @@ class Watch(Callback):
             for sums in (self.sums, self.epoch_sums):
                 sums[key] = sums.get(key, 0) + value
         last = trainer.is_last_batch
+        if trainer.global_step == trainer.max_steps:
+            trainer.should_stop = True  # else Lightning ends inside an epoch without validation
         if trainer.global_step % self.every == 0 and not last:
             self.write(trainer, self.means(self.sums))
 

@@ -1,5 +1,6 @@
 """Whole runs: what they leave behind, how they resume, what the linear evaluation makes of them."""
 
+import csv
 import json
 import os
 import signal
@@ -132,6 +133,15 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path, digits: list[str]) -
     assert "Traceback" not in said
     assert (tmp_path / "run" / "last.ckpt").exists()
     assert load_file(tmp_path / "run" / "encoder.safetensors")
+
+
+def test_steps_that_end_inside_an_epoch_are_validated_too(pretrain: Run, digits: list[str]) -> None:
+    """11 steps are an epoch: what the run reaches is not what it had reached at the 11th."""
+    run = pretrain(*digits, "--max_steps", 13, "--no-baseline")
+    with (run / "metrics.csv").open() as file:
+        rows = {int(row["step"]): row for row in csv.DictReader(file)}
+    assert all(rows[step]["val/probe_top1"] for step in (11, 13))
+    assert rows[11]["val/probe_top1"] != rows[13]["val/probe_top1"]
 
 
 def test_a_run_is_not_overwritten(
