@@ -114,6 +114,11 @@ def recipes(config: Pretrain) -> list[Recipe]:
     given = {k: v for k, v in named.items() if v is not None}
     full = [r.changed(given) for r in full_size(config.dataset, config.recipe, config.n_crops)]
     if config.method == "looc":
+        if idle := {*config.left_out} - {*full[0].varied}:
+            raise ValueError(
+                f"--left_out: given {' '.join(sorted(idle))}, allowed what varies in these views: "
+                + " ".join(full[0].varied)
+            )
         full += [full[0].changed({"views": 1, "shared": (group,)}) for group in config.left_out]
     if not config.multicrop:
         return full

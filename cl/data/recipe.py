@@ -66,6 +66,19 @@ class Recipe:
         """Width of the blur in pixels: a tenth of the side, odd, at least three."""
         return max(3, round(self.size / 10) // 2 * 2 + 1)
 
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """Groups of parameters in which two views of a sample differ."""
+        colour = self.jitter and any((self.brightness, self.contrast, self.saturation, self.hue))
+        differ = {
+            "crop": self.crop_scale != (1.0, 1.0) or self.crop_ratio[0] != self.crop_ratio[1],
+            "flip": 0 < self.flip < 1,
+            "color": colour or 0 < self.grayscale < 1,
+            "blur": 0 < self.blur < 1 or (self.blur and self.blur_sigma[0] != self.blur_sigma[1]),
+            "solarize": 0 < self.solarise < 1,
+        }
+        return tuple(group for group in GROUPS if differ[group])
+
     def changed(self, settings: Mapping[str, Any]) -> "Recipe":
         """The recipe with other numbers."""
         return replace(self, **settings)

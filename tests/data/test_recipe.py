@@ -59,12 +59,27 @@ def test_small_crops(line: str, scale: tuple[float, float], solarise: float) -> 
 
 
 def test_leave_one_out_adds_a_view_for_each_change() -> None:
-    own = preset("cifar10")
+    own = preset("cifar10").changed({"blur": 0.5, "solarise": 0.2})
     shared = [own.changed({"views": 1, "shared": (g,)}) for g in GROUPS]
-    assert made(f"--method looc --left_out {' '.join(GROUPS)}") == [own, *shared]
+    line = f"--method looc --blur_prob 0.5 --solarize_prob 0.2 --left_out {' '.join(GROUPS)}"
+    assert made(line) == [own, *shared]
     first, second, *rest = made("--method looc --recipe byol --left_out blur --multicrop")
     assert rest[0] == first.changed({"shared": ("blur",)})
     assert (second.shared, rest[1].shared, rest[1].size) == ((), (), 14)
+
+
+@pytest.mark.parametrize(
+    ("line", "idle", "varied"),
+    [
+        ("--left_out crop blur", "blur", "crop flip color"),
+        ("--flip_prob 1 --left_out flip", "flip", "crop color"),
+        ("--crop_scale 1 1 --blur_prob 1 --left_out solarize", "solarize", "crop flip color blur"),
+        ("--brightness 0 --contrast 0 --saturation 0 --hue 0 --grayscale_prob 1", "color", "crop"),
+    ],
+)
+def test_a_change_that_the_views_lack_cannot_be_left_out(line: str, idle: str, varied: str) -> None:
+    with pytest.raises(ValueError, match=f"--left_out: given {idle}, allowed .*: {varied}"):
+        made(f"--method looc {line}")
 
 
 def test_views_of_one_size_share_a_tensor() -> None:
