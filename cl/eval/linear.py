@@ -106,7 +106,7 @@ class FeatureData(pl.LightningDataModule):
 
 
 class Linear(pl.LightningModule):
-    """A linear classifier of features; its best and last top-1 and top-5 are the result.
+    """A linear classifier of features; validation follows it, and what it ends as is the result.
 
     Args:
         dim: of the features.
