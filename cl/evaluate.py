@@ -308,7 +308,12 @@ def on_images(at: Setting) -> tuple[int, Seen]:
     )
     o = launch.optimization(config)
     module = Classifier(
-        at.encoder, at.classes, o, frozen=config.augment, channels_last=config.channels_last
+        at.encoder,
+        at.classes,
+        o,
+        frozen=config.augment,
+        lora_rank=config.lora_rank,
+        channels_last=config.channels_last,
     )
     saver = Saver(at.folder, None if config.augment else at.about | {"method": config.eval[0]})
     plugins = [SyncEverywhere(at.options["accelerator"] == "gpu")] if config.processes > 1 else []
@@ -328,6 +333,7 @@ def on_images(at: Setting) -> tuple[int, Seen]:
         "weight_decay": o.weight_decay,
         "optimizer": o.optimizer,
         "scheduler": o.scheduler,
+        "lora_rank": config.lora_rank,
     }
     found = judged(module.scores, module.labels, how=how)
     return 0, Seen({config.eval[0]: found}, trainer.loggers)

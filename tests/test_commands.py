@@ -128,7 +128,7 @@ LOSS_FLAGS = """
 """
 LINEAR_FLAGS = """
     --pretrained_feature_extractor --eval --augment --no-augment --lr_grid --weight_decay_grid
-    --c --k --knn_temperature --pictures --no-pictures --export --verify
+    --c --k --knn_temperature --lora_rank --pictures --no-pictures --export --verify
 """
 
 
@@ -187,6 +187,10 @@ REFUSED = [
     ("--Xyz 3", ["unknown flag --Xyz"]),
     ("-lr 0.2", ["unknown flag -lr; did you mean --lr?"]),
     ("--weight 0.1", ["unknown flag --weight; did you mean --weight_decay?"]),  # no abbreviations
+    (
+        "--accumulate_grad_batches 4",
+        ["unknown flag --accumulate_grad_batches: a large --batch_size with a small --mini_batch_"],
+    ),
     ("extra", ["unexpected word extra"]),
     ("--epochs many", ["--epochs: given many, allowed a whole number from 1 on"]),
     ("--epochs 0", ["--epochs: given 0, allowed a whole number from 1 on"]),

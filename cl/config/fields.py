@@ -434,6 +434,14 @@ class Evaluation:
         False,
         needs=("eval", ("linear",)),
     )
+    lora_rank: int | None = flag(
+        "of --eval finetune: each weight of the encoder learns a change of this rank alone (LoRA, "
+        "https://arxiv.org/abs/2106.09685), which is merged into the encoder that is saved",
+        None,
+        low=1,
+        needs=("eval", ("finetune",)),
+        shown="all of each weight learns",
+    )
     lr_grid: tuple[float, ...] = flag(
         "learning rates of which the one that does best on a held-out tenth of the training data "
         "takes the place of --lr",

@@ -14,6 +14,10 @@ from cl.config.setting import closest, did_you_mean, settings_of
 
 NUMBER = re.compile(r"[-+]?\.?\d")
 HELP = ("-h", "--help")
+ACCUMULATION = (
+    ": a large --batch_size with a small --mini_batch_size is what it should be, the loss of the "
+    "whole batch; summed over small batches, each sample meets the negatives of its own alone"
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,10 @@ def sort(of: type[Pretrain | Linear], argv: Sequence[str]) -> Sorted:
         option, equals, value = word.partition("=")
         if option not in flags:
             meant = closest(option, [*flags, *HELP])
-            found.wrong.append(f"unknown flag {option}{did_you_mean(meant)}")
+            sums = of is Pretrain and "accum" in option
+            found.wrong.append(
+                f"unknown flag {option}{ACCUMULATION if sums else did_you_mean(meant)}"
+            )
             found.lost = found.lost or meant not in flags
             option = meant or option  # read on as if it had been meant, to find later faults too
         if flag := flags.get(option):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cl import distributed
 from cl.data.batch import Batch
+from cl.nets.lora import LoRA
 from cl.nets.probe import cross_entropy, hits
 from cl.optim import Optimization, configure, planned
 
@@ -22,6 +23,8 @@ class Classifier(pl.LightningModule):
         classes: how many there are.
         optimization: how it is trained.
         frozen: the encoder stands still, weights and buffers, and only the layer learns.
+        lora_rank: of what learns of the encoder in place of its weights, see `LoRA`; its running
+            statistics then stand still too.
         channels_last: the layout in memory.
     """
 
@@ -32,13 +35,17 @@ class Classifier(pl.LightningModule):
         optimization: Optimization,
         *,
         frozen: bool = False,
+        lora_rank: int | None = None,
         channels_last: bool = True,
     ) -> None:
         super().__init__()
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
-        self.encoder = encoder.to(memory_format=self.layout)  # pyright: ignore[reportCallIssue]
-        self.encoder.requires_grad_(not frozen).train(not frozen)
         width = int(encoder.num_features)  # pyright: ignore[reportArgumentType]
+        encoder = encoder.to(memory_format=self.layout)  # pyright: ignore[reportCallIssue]
+        encoder.requires_grad_(not frozen)
+        self.encoder = encoder if lora_rank is None else LoRA(encoder, lora_rank)
+        self.still = frozen or lora_rank is not None
+        self.encoder.train(not self.still)
         self.classifier = nn.Linear(width, classes)
         self.optimization, self.frozen = optimization, frozen
         self.seen: list[tuple[Tensor, Tensor]] = []
@@ -48,11 +55,11 @@ class Classifier(pl.LightningModule):
     @property
     def evaluated(self) -> nn.Module:
         """The encoder, as it is saved."""
-        return self.encoder
+        return self.encoder.merged() if isinstance(self.encoder, LoRA) else self.encoder
 
     def train(self, mode: bool = True) -> "Classifier":
         super().train(mode)
-        if self.frozen:
+        if self.still:
             self.encoder.eval()
         return self
 

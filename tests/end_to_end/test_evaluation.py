@@ -113,6 +113,20 @@ def test_what_learns_from_images(run: Path, linear: Run, capsys: pytest.CaptureF
         assert result(again)["knn"]["top1"] > 0.5
 
 
+def test_lora_leaves_a_plain_encoder_that_moved_in_few_directions(run: Path, linear: Run) -> None:
+    words = ["digits", "resnet6_w8", "--eval", "finetune", "--lora_rank", "2", *SHORT, "--lr", "0.01"]
+    done = linear(*words, "--pretrained_feature_extractor", run)
+    before, after = (read_encoder(folder / "encoder.safetensors") for folder in (run, done))
+    assert before.keys() == after.keys()
+    moved = {key for key in before if not before[key].equal(after[key])}
+    assert moved == {key for key, value in before.items() if value.ndim == 4}
+    for key in moved:
+        assert torch.linalg.matrix_rank((after[key] - before[key]).flatten(1), rtol=1e-4) <= 2
+    assert result(done)["finetune"]["top1"] > 0.5
+    knn = ["digits", "resnet6_w8", "--eval", "knn", "--pretrained_feature_extractor", done]
+    assert result(linear(*knn, run_id="knn"))["knn"]["top1"] > 0.5
+
+
 def test_a_runs_checkpoint_is_its_encoder(pretrain: Run, digits: list[str], linear: Run) -> None:
     """By the configuration beside it also where the norm is not the usual one."""
     run = pretrain(*digits, "--no-baseline", "--max_steps", "3", "--norm", "group")

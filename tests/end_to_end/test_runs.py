@@ -15,6 +15,8 @@ import torch
 from safetensors.torch import load_file
 
 from cl import logs
+from cl.methods.simsiam import SimSiam
+from cl.nets.heads import view_by_view
 
 Run = Callable[..., Path]
 REPOSITORY = Path(__file__).parents[2]
@@ -195,3 +197,29 @@ def test_a_collapse_ends_the_run_when_asked(
     monkeypatch.setattr(SimCLR, "__init__", dead)
     pretrain(*digits, "--no-baseline", "--on_collapse", "stop", expect=3)
     assert "COLLAPSED" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("lr", "stop_gradient"), [("0.5", True), ("10", False), ("200", True)])
+def test_simsiam_collapses_without_its_stop_gradient_or_at_a_high_rate(
+    lr: str,
+    stop_gradient: bool,
+    pretrain: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """Trained for real on digits; the first row is the one that must not collapse."""
+
+    def objective(self: SimSiam, h: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+        z = view_by_view(self.projector, h)
+        return -torch.cosine_similarity(view_by_view(self.predictor, z), z.flip(0), dim=-1).mean()
+
+    if not stop_gradient:
+        monkeypatch.setattr(SimSiam, "objective", objective)
+    words = "digits resnet6_w16 --method simsiam --epochs 20 --batch_size 64 --hidden_mlp 512"
+    words += " --encoding_size 512 --pred_hidden_mlp 128 --precision 32 --num_workers 1 --lr"
+    healthy = lr == "0.5"
+    pretrain(
+        *words.split(), lr, "--no-baseline", "--on_collapse", "stop", expect=0 if healthy else 3
+    )
+    assert ("COLLAPSED" in capsys.readouterr().err) is not healthy

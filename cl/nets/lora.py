@@ -1,0 +1,56 @@
+"""LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685, section 4.1): weights move a few ways."""
+
+import copy
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.func import functional_call
+
+
+class LoRA(nn.Module):
+    r"""An encoder that stands still, whose layers compute with $W + B A$ for their weight $W$.
+
+    A weight is seen as a matrix, output channels by the rest. B starts at zero, so at first the
+    features are the encoder's; only A and B learn.
+
+    Args:
+        encoder: its linear layers and convolutions are adapted; norms and biases are not.
+        rank: rows of A; of a smaller matrix as many as it has.
+
+    >>> adapted = LoRA(nn.Sequential(nn.Linear(8, 4), nn.LayerNorm(4)), rank=2)
+    >>> [(name, tuple(p.shape)) for name, p in adapted.named_parameters() if p.requires_grad]
+    [('a.0', (2, 8)), ('b.0', (4, 2))]
+    """
+
+    def __init__(self, encoder: nn.Module, rank: int) -> None:
+        super().__init__()
+        self.encoder = encoder.requires_grad_(False)
+        adapted = (nn.Linear, nn.Conv2d)
+        self.names = [f"{k}.weight" for k, m in encoder.named_modules() if isinstance(m, adapted)]
+        self.a, self.b = nn.ParameterList(), nn.ParameterList()
+        for weight in map(encoder.get_parameter, self.names):
+            outputs, inputs = len(weight), weight[0].numel()
+            r = min(rank, outputs, inputs)
+            self.a.append(weight.new_empty(r, inputs))
+            self.b.append(weight.new_zeros(outputs, r))
+            nn.init.kaiming_uniform_(self.a[-1], math.sqrt(5))  # as the authors' code
+
+    def weights(self) -> dict[str, Tensor]:
+        """The sums, by name."""
+        found = {}
+        for name, a, b in zip(self.names, self.a, self.b, strict=True):
+            weight = self.encoder.get_parameter(name)
+            found[name] = weight + (b @ a).view_as(weight)
+        return found
+
+    def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
+        return functional_call(self.encoder, self.weights(), images)
+
+    @torch.no_grad()
+    def merged(self) -> nn.Module:
+        """A plain encoder with the sums for weights: the same features at the cost of before."""
+        encoder = copy.deepcopy(self.encoder)
+        encoder.load_state_dict(encoder.state_dict() | self.weights())
+        return encoder
