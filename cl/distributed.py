@@ -20,17 +20,20 @@ class Gather(torch.autograd.Function):
     """All shards along the first axis; its backward sums the gradients that all ranks have for one.
 
     With it DDP's mean over processes of the gradients of local means is the one-process gradient.
+    What is in half precision is sent so and handed on in float32, in which gradients are then
+    summed: rounded once, as on one process, and not once a process.
     """
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, sizes: list[int]) -> Tensor:
-        ctx.sizes = sizes  # pyright: ignore[reportAttributeAccessIssue]
+        ctx.sizes, ctx.dtype = sizes, x.dtype  # pyright: ignore[reportAttributeAccessIssue]
         most = max(sizes)
         padded = x.new_zeros(most, *x.shape[1:])
         padded[: len(x)] = x
         parts = [torch.empty_like(padded) for _ in sizes]
         dist.all_gather(parts, padded)
-        return torch.cat([part[:n] for part, n in zip(parts, sizes, strict=True)])
+        everyone = torch.cat([part[:n] for part, n in zip(parts, sizes, strict=True)])
+        return everyone.float() if x.dtype in (torch.bfloat16, torch.float16) else everyone
 
     @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -39,7 +42,8 @@ class Gather(torch.autograd.Function):
         sizes: list[int] = ctx.sizes  # pyright: ignore[reportAttributeAccessIssue]
         summed = gradient.contiguous().clone()
         dist.all_reduce(summed)
-        return summed.split(sizes)[rank()], None
+        own = summed.split(sizes)[rank()]
+        return own.to(ctx.dtype), None  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def gather(z: Shaped[Tensor, "..."], dim: int = 1) -> tuple[Shaped[Tensor, "..."], slice]:
@@ -66,7 +70,7 @@ def sizes_of(n: int, like: Tensor) -> list[int]:
     own = torch.tensor([n], device=like.device)
     each = [torch.empty_like(own) for _ in range(world_size())]
     dist.all_gather(each, own)
-    return [int(one) for one in each]
+    return torch.cat(each).tolist()
 
 
 def total(x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:

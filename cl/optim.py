@@ -22,9 +22,11 @@ class Optimization:
     """How parameters are trained.
 
     Args:
-        optimizer: LARS (You et al. 2017, https://arxiv.org/abs/1708.03888) adapts only what decays.
+        optimizer: LARS (You et al. 2017, https://arxiv.org/abs/1708.03888) adapts the rates of
+            matrices and kernels, not of biases, norms and the probe.
         lr: of the encoder and its heads, already scaled by the batch.
         classifier_lr: of the probe, whose weights never decay.
+        learned_lr: of the loss's scalars that learn; by default `lr`.
         weight_decay: not of biases and norms.
         warmup_epochs: of `warmup_cosine`, from `warmup_start_lr`.
         lr_decay_epochs: at these `step` multiplies by `lr_decay_rate`; `exponential` each epoch.
@@ -35,6 +37,7 @@ class Optimization:
     scheduler: Scheduler = "warmup_cosine"
     lr: float = 0.3
     classifier_lr: float = 0.3
+    learned_lr: float | None = None
     weight_decay: float = 1e-4
     momentum: float = 0.9
     warmup_epochs: float = 10
@@ -47,22 +50,25 @@ class Optimization:
 def groups(module: nn.Module, o: Optimization) -> list[dict[str, Any]]:
     """Parameter groups: every parameter that requires a gradient is in exactly one.
 
-    Matrices and kernels decay, vectors (biases, norms) do not, the probe has its own learning rate.
+    Matrices and kernels decay, vectors (biases, norms) do not; the probe and the scalars of a loss
+    have their own learning rates.
     """
+    rates = {"probe": o.classifier_lr, "learned": o.lr if o.learned_lr is None else o.learned_lr}
     made: dict[str, dict[str, Any]] = {}
     for name, p in module.named_parameters():
         if not p.requires_grad:
             continue
         member = name.partition(".")[0]
         decays = p.ndim > 1 and member != "probe"
-        root = member if member == "probe" or member in o.constant else "encoder"
+        root = member if member in rates or member in o.constant else "encoder"
         group = made.setdefault(
-            root if decays or root == "probe" else f"{root}/no_decay",
+            root if decays or root in rates else f"{root}/no_decay",
             {
                 "params": [],
-                "lr": o.classifier_lr if root == "probe" else o.lr,
+                "lr": rates.get(root, o.lr),
                 "weight_decay": o.weight_decay if decays else 0.0,
                 "constant": root in o.constant,
+                "always_adapt": decays,  # LARS, also where the decay is 0
             },
         )
         group["params"].append(p)

@@ -1,6 +1,7 @@
 """Pretraining: from a checked configuration to a run."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,13 @@ from cl.optim import factor
 from cl.schedules import Schedule
 
 PROGRAM = "main_contrastive.py"
+KINDS: dict[str, Callable[..., Method]] = {  # those that are an encoder and a loss
+    "simclr": SimCLR,
+    "supcon": SupCon,
+    "barlow_twins": BarlowTwins,
+    "vicreg": VICReg,
+    "looc": LooC,
+}
 FITTED_ON = 10_000  # images of each part that the measurement before and after looks at
 
 
@@ -143,37 +151,34 @@ def build(config: Pretrain, encoder: nn.Module, classes: int) -> Method:
         "hidden": config.hidden_mlp,
         "dim": config.embedding_dim,
         "optimization": launch.optimization(
-            config, classifier_lr=config.resolved_classifier_lr, constant=constant
+            config,
+            classifier_lr=config.resolved_classifier_lr,
+            learned_lr=config.resolved_learned_lr,
+            constant=constant,
         ),
     }
-    if config.method == "barlow_twins":
-        return BarlowTwins(encoder, **config.loss_options, **base)
     if config.method == "simsiam":
         return SimSiam(encoder, pred_hidden=config.pred_hidden_mlp, **base)
     options = {k: v for k, v in config.loss_options.items() if k not in config.learned}
-    start = {k: float(config.loss_settings[k]) for k in config.learned}
+    base["learned"] = {k: float(config.loss_settings[k]) for k in config.learned}
     if config.method in ("sigmoid", "relic"):
-        return target(config, encoder, options, start, base)
-    loss = partial(get_loss(config.loss_name), **options)
-    if config.method == "vicreg":
-        return VICReg(encoder, loss, **base)
+        return target(config, encoder, options, base)
     if config.method == "looc":
-        return LooC(encoder, loss, left_out=len(config.left_out), **base)
+        base["left_out"] = len(config.left_out)
     if config.method == "simclr":
         base["supervised"] = config.supervised
-    kind = SimCLR if config.method == "simclr" else SupCon
-    return kind(encoder, loss, learned=start, **base)
+    return KINDS[config.method](encoder, partial(get_loss(config.loss_name), **options), **base)
 
 
 def target(
     config: Pretrain,
     encoder: nn.Module,
     options: dict[str, Any],
-    start: dict[str, float],
     base: dict[str, Any],
 ) -> Target:
     """A method with a moving target, and what moves with it."""
-    base["schedules"] = {"ema_beta": Schedule(start=config.ema_beta, end=1.0)}
+    after = config.ema_after_step
+    base["schedules"] = {"ema_beta": Schedule(start=config.ema_beta, end=1.0, after=after)}
     if config.gamma_steps:
         fall = {"start": options.pop("gamma", 0.0), "end": 0.0, "steps": config.gamma_steps}
         base["schedules"]["gamma"] = Schedule(**fall)
@@ -181,9 +186,8 @@ def target(
     return Target(
         encoder,
         partial(get_loss(config.loss_name), **options),
-        learned=start,
         features=config.features,
-        after=config.ema_after_step,
+        after=after,
         every=config.ema_every_n_steps,
         threshold=threshold,
         filter_after=config.threshold_after_step,
@@ -280,12 +284,14 @@ def show(
     o = method.optimization
     curves = {"lr": [o.lr * factor(o, step, steps, per_epoch) for step in range(steps)]}
     if o.scheduler == "reduce":
-        curves.clear()  # it follows the loss, which nobody knows yet
+        curves.clear()
+        launch.console.print("lr is not drawn: --scheduler reduce follows the loss")
     for name, schedule in method.schedules.items():
         curves[name] = [schedule.at(step, steps) for step in range(steps)]
     if curves:
         launch.console.print(sketch.lines(curves), markup=False)
         sketch.write(curves, Path(config.dry_run or ""))
+        launch.console.print(f"drawn in {config.dry_run}", markup=False)
 
 
 def report(config: Pretrain, trainer: pl.Trainer, folder: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import main_contrastive
 import main_linear
 from cl.config import Linear, Pretrain, parse_linear, parse_pretrain
-from cl.config.words import flags_of
+from cl.config.words import ACCUMULATION, flags_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -114,7 +114,7 @@ PRETRAIN_FLAGS = """
     --zero_init_residual --no-zero_init_residual --no_lr_scheduler_for_pred_head
     --no-no_lr_scheduler_for_pred_head --classifier_lr --norm
     --learn --ema_beta --ema_after_step --ema_every_n_steps --features --gamma_steps
-    --threshold_after_step --dry_run --left_out --ema_encoder
+    --threshold_after_step --dry_run --left_out --ema_encoder --learned_lr
     --sync_batchnorm --no-sync_batchnorm --mini_batch_size --mini_batch_norm
     --on_collapse --baseline --no-baseline --recipe --jitter_order --show_views
 """
@@ -189,7 +189,7 @@ REFUSED = [
     ("--weight 0.1", ["unknown flag --weight; did you mean --weight_decay?"]),  # no abbreviations
     (
         "--accumulate_grad_batches 4",
-        ["unknown flag --accumulate_grad_batches: a large --batch_size with a small --mini_batch_"],
+        ["unknown flag --accumulate_grad_batches" + ACCUMULATION],
     ),
     ("extra", ["unexpected word extra"]),
     ("--epochs many", ["--epochs: given many, allowed a whole number from 1 on"]),
@@ -261,6 +261,24 @@ REFUSED = [
         ["--small_crop_size: given 8, allowed only with --multicrop"],
     ),
     ("--loss clip --n_crops 3", ["--loss: given clip, allowed two views a sample"]),
+    ("--loss mnrl --multicrop", ["--loss: given mnrl, allowed two views a sample"]),
+    (
+        "--global_views 5 --n_crops 4",
+        ["--global_views: given 5, allowed 1 to the 4 views of a sample"],
+    ),
+    ("--global_views 0", ["--global_views: given 0, allowed 1 to the 2 views of a sample"]),
+    (
+        "--loss sigmoid --threshold 0.1",
+        ["--threshold: given, allowed with a --gamma above 0: it is of (1 - p)^gamma"],
+    ),
+    (
+        "--method sigmoid --threshold_after_step 10",
+        ["--threshold_after_step: given 10, allowed with --threshold"],
+    ),
+    (
+        "--learn temperature --temperature 200",
+        ["--temperature: given 200, allowed 0.01 to 100 where it learns"],
+    ),
     ("--learn bias", ["--learn: given bias, allowed what nt_xent has"]),
     ("--ema_beta 0.9", ["--ema_beta: given 0.9, allowed only with --method sigmoid or relic"]),
     (

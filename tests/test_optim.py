@@ -73,6 +73,18 @@ class Net(nn.Module):
         self.frozen = nn.Linear(4, 4).requires_grad_(False)
 
 
+def test_scalars_of_a_loss_have_their_own_rate() -> None:
+    net = Net()
+    net.learned = nn.Module()
+    net.learned.bias = nn.Parameter(torch.tensor(-5.0))
+    for lr, expected in ((None, 1.0), (1e-3, 1e-3)):
+        (own,) = (
+            g for g in groups(net, Optimization(lr=1.0, learned_lr=lr)) if g["name"] == "learned"
+        )
+        assert (own["lr"], own["weight_decay"]) == (expected, 0.0)
+        assert own["params"] == [net.learned.bias]
+
+
 def test_every_trained_parameter_is_in_one_group() -> None:
     net = Net()
     found = groups(net, Optimization(lr=1.0, classifier_lr=5.0, constant=("predictor",)))
@@ -100,8 +112,9 @@ def test_constant_groups_stand_still(scheduler: str) -> None:
     assert lrs["encoder"] < 0.11
 
 
-def test_lars_step_is_the_papers() -> None:
-    """lr * trust * |w| / (|g| + wd |w|) * (g + wd w), and plain SGD where nothing decays."""
+@pytest.mark.parametrize("wd", [0.01, 0.0])
+def test_lars_step_is_the_papers(wd: float) -> None:
+    """lr * trust * |w| / (|g| + wd |w|) * (g + wd w), and plain SGD of a bias."""
     torch.manual_seed(0)
     net = nn.Module()
     net.encoder = nn.Linear(3, 2).double()
@@ -109,7 +122,6 @@ def test_lars_step_is_the_papers() -> None:
     for p in net.parameters():
         p.grad = torch.randn_like(p)
     g, gb = net.encoder.weight.grad.clone(), net.encoder.bias.grad.clone()
-    wd = 0.01
     optimizer(net, Optimization(optimizer="lars", lr=0.5, weight_decay=wd)).step()
     trust = 0.001 * w.norm() / (g.norm() + wd * w.norm())
     expected = w - 0.5 * trust * (g + wd * w)

@@ -100,7 +100,7 @@ class Geometry(Callback):
         """Measure the newest embeddings, and say when they have collapsed."""
         assert self.last is not None
         pl_module.eval()  # so that no BatchNorm statistic of the projector moves
-        z = precise(each_view(pl_module.projector, self.last))  # pyright: ignore[reportArgumentType]
+        z = each_view(pl_module.projector, precise(self.last))  # pyright: ignore[reportArgumentType]
         pl_module.train()
         z, _ = distributed.gather(z)
         if not z.isfinite().all():

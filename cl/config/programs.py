@@ -130,6 +130,11 @@ class Pretrain(Common, Data, Views, Method, Moving, Large, Optimization, Hardwar
         return self.classifier_lr or (3e-3 if self.optimizer in ("adam", "adamw") else 0.3)
 
     @property
+    def resolved_learned_lr(self) -> float | None:
+        """None is the encoder's, which only rates that adapt make of a size for scalars."""
+        return self.learned_lr or (1e-3 if self.optimizer in ("sgd", "lars") else None)
+
+    @property
     def resolved_small_crop_size(self) -> int:
         return self.small_crop_size or round((self.crop_size or self.resolved_image_size) * 3 / 7)
 

@@ -9,10 +9,12 @@ from cl.config.objectives import OF_METHOD, all_settings, losses, pairwise
 from cl.config.programs import Linear, Pretrain
 from cl.config.setting import Setting, fits
 
+COLDEST = 0.01  # a temperature that learns is kept between it and its inverse, see Learned
+TWO_VIEWS = ("clip", "mnrl")  # of mnrl further ones are hard negatives, not views of a sample
+
 # The original programs read these whatever the method was: its own SimSiam and Barlow Twins
 # commands are the SimCLR command, --temperature 0.2 included, with some more words at the end. They
 # still have to run, so such a flag is ignored with a warning where any other is an error.
-COLDEST = 0.01  # a temperature that learns is kept above it, see cl.nets.learned
 LENIENT = ("temperature", "lamb", "pred_hidden_mlp", "no_lr_scheduler_for_pred_head")
 
 
@@ -158,8 +160,11 @@ def pretraining(config: Pretrain) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def of_the_loss(config: Pretrain) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Those that only a loss's settings can have."""
-    if config.loss_name == "clip" and (config.n_crops > 2 or config.multicrop):
-        yield "--loss: given clip, allowed two views a sample", ("loss", "n_crops", "multicrop")
+    if config.loss_name in TWO_VIEWS and (config.n_crops > 2 or config.multicrop):
+        yield (
+            f"--loss: given {config.loss_name}, allowed two views a sample",
+            ("loss", "n_crops", "multicrop"),
+        )
     if config.method == "looc" and config.n_crops > 2:
         given = config.n_crops
         yield f"--n_crops: given {given}, allowed 2; --left_out adds views", ("n_crops", "method")
@@ -174,7 +179,19 @@ def of_values(config: Pretrain) -> Iterator[str]:
     """Messages about the loss's settings, when these are known."""
     settings = config.loss_settings
     start = settings.get("temperature")
-    if "temperature" in config.learned and isinstance(start, float) and start < COLDEST:
-        yield f"--temperature: given {start:g}, allowed from {COLDEST:g} on where it learns"
+    learns = "temperature" in config.learned and isinstance(start, float)
+    if learns and not COLDEST <= start <= 1 / COLDEST:
+        bounds = f"{COLDEST:g} to {1 / COLDEST:g}"
+        yield f"--temperature: given {start:g}, allowed {bounds} where it learns"
     if config.gamma_steps and not settings.get("gamma"):
         yield "--gamma_steps: given, allowed with a --gamma above 0"
+    if settings.get("threshold") is not None and not settings.get("gamma"):
+        yield "--threshold: given, allowed with a --gamma above 0: it is of (1 - p)^gamma"
+    if settings.get("threshold") is None:
+        standing = Pretrain.threshold_after_step
+        if (given := config.threshold_after_step) != standing:
+            yield f"--threshold_after_step: given {given}, allowed with --threshold"
+    views = config.n_crops + config.multicrop * config.n_small_crops
+    compared = settings.get("global_views")
+    if compared is not None and not 1 <= compared <= views:
+        yield f"--global_views: given {compared}, allowed 1 to the {views} views of a sample"

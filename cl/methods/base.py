@@ -15,6 +15,7 @@ from cl import distributed
 from cl.data.batch import Batch
 from cl.nets import replay
 from cl.nets.ema import Ema
+from cl.nets.learned import Learned
 from cl.nets.norm import still
 from cl.nets.probe import Probe, cross_entropy, hits
 from cl.optim import Optimization, configure, planned
@@ -34,6 +35,7 @@ class Method(pl.LightningModule, ABC):
         average: the encoder that is evaluated in the end is a moving average, of which a step keeps
             this share, less in the first ones; None is the encoder itself.
         schedules: numbers by name that change while training, see `now`; they are logged.
+        learned: where a `temperature` or a `bias` of the loss starts that learns; logged too.
     """
 
     projector: nn.Module  # every method has one; the monitors look at what it puts out
@@ -49,6 +51,7 @@ class Method(pl.LightningModule, ABC):
         mini_batch_norm: replay.Norm = "chunk",
         average: float | None = None,
         schedules: Mapping[str, Schedule] | None = None,
+        learned: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         layout = torch.channels_last if channels_last else torch.contiguous_format
@@ -61,7 +64,7 @@ class Method(pl.LightningModule, ABC):
         self.mini_batch_norm: replay.Norm = mini_batch_norm
         self.keep = average
         self.average = None if average is None else Ema(self.encoder)
-        self.schedules = dict(schedules or {})
+        self.schedules, self.learned = dict(schedules or {}), Learned(**learned or {})
         self.steps = 0  # of the whole run, known when it starts
         self.global_views = 2  # of full size, the first of h; each batch says how many
         self.counts: dict[str, Tensor] = {}
@@ -142,24 +145,40 @@ class Method(pl.LightningModule, ABC):
                 "train/probe_loss": probe_loss.detach(),
                 "train/probe_top1": torch.stack(correct).sum() / seen.clamp(min=1) * parts[1],
             },
-            "now": {f"schedule/{k}": self.now(k) for k in self.schedules} | self.scalars(),
+            "now": {f"schedule/{k}": self.now(k) for k in self.schedules}
+            | {f"learned/{k}": v.detach() for k, v in self.learned.values().items()},
         }
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """A step and all that moves with it, before any callback can save the run."""
         super().optimizer_step(*args, **kwargs)
         step = self.step + 1
+        self.learned.bound()
         self.after_step(step)
         if self.average is not None and self.keep is not None:
             self.average.follow(min(self.keep, (1 + step) / (10 + step)), self.encoder)
 
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Scale the gradient down to a length; the probe's has no part in it, so changes nothing.
+
+        Args:
+            optimizer: of everything.
+            gradient_clip_val: the length; None clips nothing.
+            gradient_clip_algorithm: by the norm, Lightning's default.
+        """
+        if gradient_clip_val is not None:
+            every = self.named_parameters()
+            clipped = [p for name, p in every if not name.startswith("probe.")]
+            nn.utils.clip_grad_norm_(clipped, gradient_clip_val)
+
     def on_validation_epoch_start(self) -> None:
         zero = torch.zeros((), dtype=torch.long, device=self.device)
         self.counts = {"top1": zero.clone(), "top5": zero.clone(), "n": zero.clone()}
-
-    def scalars(self) -> dict[str, Tensor]:
-        """What else is logged as it is: numbers that learn."""
-        return {}
 
     def validation_step(self, batch: Batch, _: int) -> dict[str, Tensor]:
         h = self.features(batch.views[0], self.watched)

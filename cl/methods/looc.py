@@ -15,6 +15,8 @@ from cl.nets.heads import each_view, mlp
 class LooC(Method):
     """One embedding space that no change of a view is seen in, and for each kind one that keeps it.
 
+    The projectors are MoCo v2's, which the paper builds on: no BatchNorm.
+
     Args:
         encoder: see `Method`.
         loss: of `(s v n d)` embeddings and rows: `cl.losses.looc.looc`, whose views these are.
@@ -36,8 +38,8 @@ class LooC(Method):
     ) -> None:
         super().__init__(encoder, **base)
         width = self.probe.linear.in_features
-        self.projector = mlp(width, hidden, dim)
-        self.others = nn.ModuleList(mlp(width, hidden, dim) for _ in range(left_out))
+        self.projector = mlp(width, hidden, dim, norm=False)
+        self.others = nn.ModuleList(mlp(width, hidden, dim, norm=False) for _ in range(left_out))
         self.loss = loss
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:

@@ -4,7 +4,7 @@ With labels it is supervised contrastive learning (Khosla et al. 2020,
 https://arxiv.org/abs/2004.11362); with another loss it is DCL, DHEL and their kin.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from cl.distributed import gather
 from cl.methods.base import Method
 from cl.nets.heads import each_view, mlp
-from cl.nets.learned import Learned
 
 
 class SimCLR(Method):
@@ -27,7 +26,6 @@ class SimCLR(Method):
         hidden: width of the projector's hidden layer (2048 as in the paper's ResNet-50).
         dim: of the embeddings (128, the paper's B.9).
         supervised: samples of one class are positives; unlabelled ones only to themselves.
-        learned: where a `temperature` or a `bias` starts that learns; the loss is given it.
         base: what `Method` takes.
     """
 
@@ -39,24 +37,16 @@ class SimCLR(Method):
         hidden: int = 2048,
         dim: int = 128,
         supervised: bool = False,
-        learned: Mapping[str, float] | None = None,
         **base: Any,
     ) -> None:
         super().__init__(encoder, **base)
         self.projector = mlp(self.probe.linear.in_features, hidden, dim)
         self.loss, self.supervised = loss, supervised
-        self.learned = Learned(**learned or {})
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
         z, rows = gather(each_view(self.projector, h))
         ids = class_ids(labels) if self.supervised else None
         return self.loss(z, ids, rows, **self.learned.values())
-
-    def after_step(self, step: int) -> None:
-        self.learned.bound()
-
-    def scalars(self) -> dict[str, Tensor]:
-        return {f"learned/{k}": v.detach() for k, v in self.learned.values().items()}
 
 
 def class_ids(labels: Int[Tensor, " n"]) -> Int[Tensor, " b"]:

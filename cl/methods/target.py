@@ -4,7 +4,7 @@ Mitrovic et al. 2021 (https://arxiv.org/abs/2010.07922), whose loss is `relic`; 
 contrastive learning, whose loss is `sigmoid` with a confidence penalty.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,7 +15,6 @@ from cl.distributed import gather
 from cl.methods.base import Method
 from cl.nets.ema import Ema
 from cl.nets.heads import mlp, view_by_view
-from cl.nets.learned import Learned
 
 
 class Target(Method):
@@ -29,10 +28,9 @@ class Target(Method):
         loss: `sigmoid` or `relic`, of `(z, ids, rows, target)`.
         hidden: width of the critic's hidden layer (512 in the code).
         dim: of the embeddings (64 in the code).
-        learned: where `temperature` and `bias` start to learn (1/5 and -5 in the code).
         features: whose are used: the target's, as in the code, or the online encoder's.
         after: until this step the target is a copy; from then on it follows.
-        every: it moves only at multiples of so many steps.
+        every: then it moves only at multiples of so many steps.
         threshold: of the loss, from the step `filter_after` on.
         filter_after: see `threshold`.
         base: what `Method` takes.
@@ -45,7 +43,6 @@ class Target(Method):
         *,
         hidden: int = 512,
         dim: int = 64,
-        learned: Mapping[str, float] | None = None,
         features: str = "target",
         after: int = 0,
         every: int = 1,
@@ -56,7 +53,7 @@ class Target(Method):
         super().__init__(encoder, **base)
         self.projector = mlp(self.probe.linear.in_features, hidden, dim, last_bias=False)
         self.target = Ema(self.encoder, self.projector)
-        self.learned, self.loss = Learned(**learned or {}), loss
+        self.loss = loss
         self.of_target = features == "target"
         self.after, self.every = after, every
         self.threshold, self.filter_after = threshold, filter_after
@@ -85,14 +82,11 @@ class Target(Method):
         return self.goal[0] if self.of_target else super().shown_to_probe(h)
 
     def after_step(self, step: int) -> None:
-        self.learned.bound()
-        if step % self.every == 0:
-            beta = self.now("ema_beta") if step > self.after else 0.0
-            self.target.follow(beta, self.encoder, self.projector)
+        if step <= self.after:
+            self.target.follow(0.0, self.encoder, self.projector)
+        elif step % self.every == 0:
+            self.target.follow(self.now("ema_beta"), self.encoder, self.projector)
 
     @property
     def watched(self) -> nn.Module:
         return self.target.module[0] if self.of_target else self.encoder
-
-    def scalars(self) -> dict[str, Tensor]:
-        return {f"learned/{k}": v.detach() for k, v in self.learned.values().items()}

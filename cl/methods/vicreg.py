@@ -1,43 +1,11 @@
 """VICReg (Bardes et al. 2022, https://arxiv.org/abs/2105.04906): no negatives, no collapse."""
 
-from collections.abc import Callable
-from typing import Any
-
-from jaxtyping import Float, Int
-from torch import Tensor, nn
-
-from cl.distributed import gather
-from cl.losses._views import over_pairs
-from cl.methods.base import Method
-from cl.nets.heads import mlp, view_by_view
+from cl.methods.barlow_twins import BarlowTwins
 
 
-class VICReg(Method):
+class VICReg(BarlowTwins):
     """Views close, every dimension of the embeddings alive, no two dimensions alike.
 
-    More views: the mean over all pairs with a full-size one.
-
-    Args:
-        encoder: see `Method`.
-        loss: `cl.losses.vicreg.vicreg` with its weights.
-        hidden: width of the expander's two hidden layers (8192 in the paper).
-        dim: of the embeddings (8192 in the paper).
-        base: what `Method` takes.
+    The expander is Barlow Twins' projector, as in the paper (section 4.2); the loss is
+    `cl.losses.vicreg.vicreg` with its weights.
     """
-
-    def __init__(
-        self,
-        encoder: nn.Module,
-        loss: Callable[..., Tensor],
-        *,
-        hidden: int = 2048,
-        dim: int = 2048,
-        **base: Any,
-    ) -> None:
-        super().__init__(encoder, **base)
-        self.projector = mlp(self.probe.linear.in_features, hidden, hidden, dim, last_bias=False)
-        self.loss = loss
-
-    def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-        z, rows = gather(view_by_view(self.projector, h))
-        return over_pairs(self.loss, z, rows=rows, global_views=self.global_views)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from cl.distributed import largest
+from cl.distributed import largest, world_size
 
 Norm = Literal["chunk", "frozen"]
 
@@ -41,7 +41,10 @@ def in_chunks(
         norm: BatchNorm normalises by the `chunk` (its statistics are those of a batch of that
             size), or by the running statistics, which then stand still (`frozen`).
     """
-    number = -(-int(largest(torch.tensor(x.shape[1], device=x.device))) // size)
+    most = x.shape[1]
+    if world_size() > 1:  # on a GPU the answer is waited for
+        most = int(largest(torch.tensor(most, device=x.device)))
+    number = -(-most // size)
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         if norm == "frozen":

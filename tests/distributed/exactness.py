@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from cl import distributed
 from cl.data.batch import Batch
 from cl.losses import NAMES, get_loss
+from cl.losses.barlow_twins import barlow_twins
 from cl.losses.looc import looc
 from cl.losses.nt_xent import nt_xent
 from cl.losses.relic import relic
@@ -50,7 +51,7 @@ SHARDS = {  # of the 24 samples, on 1 to 4 processes
 }
 DTYPES = {"64": torch.float64, "32": torch.float32}
 BOUNDS = {"64": 1e-10, "32": 1e-5}
-METHOD, BUFFERS, REDUCTIONS = "method", "buffers", "reductions"
+METHOD, BUFFERS, REDUCTIONS, HALVES = "method", "buffers", "reductions", "halves"
 Found = dict[str, list[Tensor]]  # by name: the value, and the gradient of every parameter
 
 
@@ -154,7 +155,7 @@ def of_losses(sizes: list[int], rank: int, dtype: torch.dtype) -> Found:
 MAKE: dict[str, Callable[..., Method]] = {
     "simclr": lambda e, **o: SimCLR(e, nt_xent, hidden=32, dim=16, **o),
     "supcon": lambda e, **o: SupCon(e, nt_xent, hidden=32, dim=16, **o),
-    "barlow_twins": lambda e, **o: BarlowTwins(e, hidden=32, dim=16, **o),
+    "barlow_twins": lambda e, **o: BarlowTwins(e, barlow_twins, hidden=32, dim=16, **o),
     "simsiam": lambda e, **o: SimSiam(e, hidden=32, dim=16, pred_hidden=8, **o),
     "vicreg": lambda e, **o: VICReg(e, vicreg, hidden=32, dim=16, **o),
     "looc": lambda e, **o: LooC(e, looc, left_out=1, hidden=32, dim=16, **o),
@@ -225,6 +226,15 @@ def of_methods(sizes: list[int], rank: int, dtype: torch.dtype) -> Found:
     return found
 
 
+def of_halves() -> Found:
+    """The sum of all processes' gradients of a sample in bfloat16, each a tie if it is rounded."""
+    z = torch.ones(1, 2, 1, dtype=torch.bfloat16, requires_grad=True)
+    everyone, _ = distributed.gather(z)
+    loss = (everyone.float() * (distributed.rank() + 1) * (1 + 2**-8)).sum()
+    (gradient,) = torch.autograd.grad(loss, z)
+    return {HALVES: [gradient.float()]}
+
+
 def counted(seen: list[int], bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
     """DDP's own all-reduce of a bucket of gradients, counted."""
     seen.append(bucket.index())
@@ -247,6 +257,7 @@ def work(rank: int, sizes: list[int], port: int, file: Path) -> None:
             if not name.endswith(REDUCTIONS):
                 tensors[0] = distributed.total(tensors[0]) / len(sizes)
             found[bits][name] = tensors
+    found["16"] = of_halves()
     if rank == 0:
         torch.save(found, file)
     if len(sizes) > 1:

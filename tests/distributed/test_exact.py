@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.distributed import exactness
-from tests.distributed.exactness import BOUNDS, BUFFERS, METHOD, REDUCTIONS, SHARDS, Found
+from tests.distributed.exactness import BOUNDS, BUFFERS, HALVES, METHOD, REDUCTIONS, SHARDS, Found
 
 SOME = ["2", "2 uneven", pytest.param("3", marks=pytest.mark.slow), "3 uneven"]
 
@@ -49,6 +49,16 @@ def test_mini_batches_cost_no_reduction(name: str, many: dict[str, Found]) -> No
         for way in ("", ", 5 at a time")
     )
     assert whole == chunked == 1
+
+
+def test_gradients_in_half_precision_are_rounded_once(
+    request: pytest.FixtureRequest, many: dict[str, Found]
+) -> None:
+    """As on one process; rounded before the sum, each would lose its last bit."""
+    processes = int(request.node.callspec.params["many"][0])
+    exact = torch.tensor(sum(range(1, processes + 1)) * (1 + 2**-8), dtype=torch.bfloat16)
+    assert (many["16"][HALVES][0] == exact).all()
+    assert exact != sum(range(1, processes + 1))
 
 
 def test_the_error_is_seen() -> None:

@@ -199,6 +199,37 @@ def test_a_collapse_ends_the_run_when_asked(
     assert "COLLAPSED" in capsys.readouterr().err
 
 
+METHODS = "simclr supcon barlow_twins simsiam vicreg sigmoid relic looc".split()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_runs_in_bf16(method: str, pretrain: Run, digits: list[str]) -> None:
+    """As `auto` is where the hardware has it: a first epoch to its end, with all that looks."""
+    digits[digits.index("--precision") + 1] = "bf16"
+    words = ["--method", method, "--max_steps", "2", "--no-baseline"]
+    run = pretrain(*digits, *words, "--multicrop", "--n_small_crops", "2")
+    last = logs.read(run / "metrics.csv")[-1]
+    assert float(last["train/loss"]) == pytest.approx(float(last["train/loss"]))  # no NaN
+    assert float(last["monitor/effective_rank"]) > 0
+    assert {v.dtype for v in weights(run).values()} <= {torch.float32, torch.int64}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--method barlow_twins --scale_loss 0.024 --unbiased",
+        "--method vicreg --invariance 10 --variance_sum",
+        "--method relic --alpha 0.1 --learn temperature",
+        "--method sigmoid --gamma 1 --gamma_steps 3 --threshold 0.1 --threshold_after_step 1",
+        "--method looc --temperature 0.3 --left_out color",
+        "--loss nt_xent --global_views 1 --clip_grad_norm 1",
+    ],
+)
+def test_settings_of_a_loss_reach_it(words: str, pretrain: Run, digits: list[str]) -> None:
+    run = pretrain(*digits, *words.split(), "--max_steps", "2", "--no-baseline")
+    assert json.loads((run / "config.json").read_text())["loss_options"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("lr", "stop_gradient"), [("0.5", True), ("10", False), ("200", True)])
 def test_simsiam_collapses_without_its_stop_gradient_or_at_a_high_rate(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from cl.data.batch import Batch
+from cl.losses.barlow_twins import barlow_twins
 from cl.losses.looc import looc
 from cl.losses.nt_xent import nt_xent
 from cl.losses.relic import relic
@@ -28,7 +29,7 @@ BETA = {"ema_beta": Schedule(start=0.9, end=1.0)}
 MAKE: dict[str, Callable[[nn.Module], Method]] = {
     "simclr": lambda e: SimCLR(e, nt_xent, hidden=32, dim=16, classes=3),
     "supcon": lambda e: SupCon(e, nt_xent, hidden=32, dim=16, classes=3),
-    "barlow_twins": lambda e: BarlowTwins(e, hidden=32, dim=16, classes=3),
+    "barlow_twins": lambda e: BarlowTwins(e, barlow_twins, hidden=32, dim=16, classes=3),
     "simsiam": lambda e: SimSiam(e, hidden=32, dim=16, pred_hidden=8, classes=3),
     "vicreg": lambda e: VICReg(e, vicreg, hidden=32, dim=16, classes=3),
     "sigmoid": lambda e: Target(
@@ -75,6 +76,21 @@ def test_the_probe_never_changes_the_encoder(method: Method) -> None:
     for name, p in trained:
         if "probe" not in name:
             torch.testing.assert_close(p.grad, whole[name], rtol=0, atol=0)
+
+
+def test_clipping_leaves_the_probe_out() -> None:
+    """Otherwise the length of the probe's gradient would change the encoder's step."""
+    method = MAKE["simclr"](create("resnet6_w8", 16))
+    method.training_step(batch(), 0)["loss"].backward()
+    trained = {n: p for n, p in method.named_parameters() if p.requires_grad}
+    before = {n: p.grad.clone() for n, p in trained.items()}
+    whole = torch.cat([g.flatten() for n, g in before.items() if not n.startswith("probe.")])
+    method.configure_gradient_clipping(
+        torch.optim.SGD(trained.values(), 0.1), float(0.5 * whole.norm())
+    )
+    for name, p in trained.items():
+        share = 1.0 if name.startswith("probe.") else 0.5
+        torch.testing.assert_close(p.grad, share * before[name], rtol=1e-4, atol=1e-8)
 
 
 def test_the_probe_ignores_unlabelled_samples(method: Method) -> None:

@@ -48,11 +48,11 @@ def test_the_target_follows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "moves"), [(1, 0.0), (3, 0.0), (4, 1 - 0.95), (5, None), (6, 1 - 0.95)]
+    ("step", "moves"), [(1, 0.0), (2, 0.0), (3, 0.0), (4, 1 - 0.95), (5, None), (6, 1 - 0.95)]
 )
 def test_when_it_follows(step: int, moves: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy up to step 3, then every second step by a tenth of the difference, or less."""
-    method = made(after=3, every=2 if step > 3 else 1)
+    method = made(after=3, every=2)
     monkeypatch.setattr(method, "now", lambda name: {"ema_beta": 0.95}[name])
     weight = method.encoder.stem.conv.weight
     old = weight.detach().clone()
@@ -113,3 +113,5 @@ def test_a_schedule() -> None:
     assert s.at(8, 100) == pytest.approx(0.5 + 1.5 * (1 + math.cos(math.pi * 8 / 20)) / 2)
     assert Schedule(start=0.99, end=1.0).at(100, 100) == 1.0
     assert Schedule(start=0.99).at(70, 100) == 0.99
+    late = Schedule(start=0.99, end=1.0, after=3)
+    assert [late.at(step, 100) > 0.9 for step in (0, 2, 3)] == [False, False, True]
