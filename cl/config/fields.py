@@ -219,6 +219,13 @@ class Moving:
         "auto",
         needs=("method", ("simclr", "supcon", "sigmoid", "relic")),
     )
+    learned_lr: float | None = flag(
+        "learning rate of these scalars, not scaled",
+        None,
+        above=0,
+        needs=("method", ("simclr", "supcon", "sigmoid", "relic")),
+        shown="the encoder's, with sgd and lars 0.001",
+    )
     ema_encoder: float | None = flag(
         "save and evaluate an average of the encoders of all steps, of which a step keeps this "
         "share (at step t at most (1 + t) / (10 + t)); the online probe watches the one that "
