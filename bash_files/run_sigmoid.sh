@@ -15,5 +15,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 exec "$python" main_contrastive.py stl10 resnet50 --data_folder "$DATA_FOLDER" \
     --method sigmoid --recipe sigmoid --temperature 0.2 --bias -5 --gamma 1.0 --gamma_steps 20000 \
     --alpha 1.0 --multicrop --n_small_crops 4 --epochs 100 --optimizer adam --scheduler none \
-    --lr 3e-4 --no-lr_scaling --weight_decay 0 --batch_size 256 --num_workers 8 --hidden_mlp 512 \
+    --lr 3e-4 --no-lr_scaling --weight_decay 1e-5 --batch_size 256 --num_workers 8 --hidden_mlp 512 \
     --project contrastive_learning --name sigmoid "$@"

@@ -14,5 +14,5 @@ source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 exec "$python" main_contrastive.py imagenet resnet50 --data_folder "$DATA_FOLDER" \
     --train_dir train --val_dir val --method sigmoid --recipe sigmoid --temperature 0.2 --bias -5 \
     --gamma 1.0 --alpha 1.0 --multicrop --n_small_crops 4 --epochs 50 --optimizer adam \
-    --scheduler none --lr 3e-4 --no-lr_scaling --weight_decay 0 --batch_size 128 --num_workers 8 \
+    --scheduler none --lr 3e-4 --no-lr_scaling --weight_decay 1e-5 --batch_size 128 --num_workers 8 \
     --hidden_mlp 512 --project contrastive_learning --name sigmoid-imagenet "$@"
