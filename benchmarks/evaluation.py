@@ -81,8 +81,7 @@ def frozen_each_epoch(folder: str, encoder: nn.Module, images: int) -> None:
         )
         for train, ways in views.items()
     }
-    width = int(encoder.num_features)  # pyright: ignore[reportArgumentType]
-    classifier = nn.Linear(width, 10)
+    classifier = nn.Linear(encoders.width(encoder), 10)
     sgd = torch.optim.SGD(classifier.parameters(), 0.1, momentum=0.9)
     encoder.eval()
 
@@ -134,9 +133,9 @@ def of_run(folder: str, run: Path) -> list[tuple[Tensor, Tensor]]:
 
 def logistic(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> None:
     (h, labels), (queries, right) = train, test
-    mean, deviation = h.mean(0), h.std(0).clamp(min=1e-6)
+    mean, deviation = h.mean(0), h.std(0, correction=0).clamp(min=1e-6)
     x, q = (h - mean) / deviation, (queries - mean) / deviation
-    ours, mine = timed(lambda: logreg.fit(x, labels, 10, l2=1 / (C * len(x)), steps=500))
+    ours, mine = timed(lambda: logreg.fit(x, labels, 10, l2=1 / (C * len(x)), steps=500).classifier)
     search = LogisticRegression(C=C, tol=1e-6, max_iter=5000)
     theirs, scikit = timed(lambda: search.fit(x.numpy(), labels.numpy()))
 

@@ -141,11 +141,13 @@ def save_encoder(encoder: nn.Module, path: Path, about: Mapping[str, Any]) -> No
 
 
 def about_encoder(path: Path) -> dict[str, Any]:
-    """What `save_encoder` wrote beside the weights; empty for a file from elsewhere.
+    """What `save_encoder` wrote beside the weights, or beside a run's checkpoint; else empty.
 
     Raises:
         ValueError: the file is damaged.
     """
+    if path.name in (LAST, PREVIOUS) and path.with_name(ENCODER).exists():
+        path = path.with_name(ENCODER)
     if path.suffix != ".safetensors":
         return {}
     with only_data(path), safe_open(path, framework="pt") as file:

@@ -1,9 +1,13 @@
 """The only file that knows that there is more than one process."""
 
+from typing import TypeVar
+
 import torch
 import torch.distributed as dist
 from jaxtyping import Shaped
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 def world_size() -> int:
@@ -102,6 +106,15 @@ def wait() -> None:
     """For all processes to come here."""
     if world_size() > 1:
         dist.barrier()
+
+
+def firsts(x: T) -> T:
+    """The first process's object, on every process."""
+    if world_size() == 1:
+        return x
+    box = [x]
+    dist.broadcast_object_list(box)
+    return box[0]
 
 
 def gather_objects(x: object) -> list[object]:

@@ -13,16 +13,17 @@ from torch import nn
 
 from cl import checkpoints, distributed, export, hardware, launch, preflight, runs
 from cl.callbacks.saver import Saver
-from cl.config import CARDS, Linear, Pretrain, from_json, to_json
+from cl.config import CARDS, Linear, to_json
 from cl.data import sources
-from cl.data.module import ContrastiveData, PlainLoader
-from cl.data.recipe import Recipe, preset
+from cl.data.module import ContrastiveData, PlainLoader, kept
+from cl.data.recipe import Recipe
 from cl.data.sources import Images, Source
-from cl.eval import card, features, grid, logreg, nearest
+from cl.eval import cache, card, features, grid, logreg, nearest
 from cl.eval.finetune import Classifier
 from cl.eval.judge import Found, judged
 from cl.eval.linear import FeatureBatch, FeatureData, Nothing
 from cl.eval.linear import Linear as Probe
+from cl.eval.restore import restore
 from cl.layouts import Report
 from cl.nets import encoders
 from cl.nets.norm import SyncEverywhere
@@ -32,6 +33,7 @@ PROGRAM = "main_linear.py"
 OF_FEATURES = ("linear", "logistic", "knn", "retrieval", "cluster")  # which is what `all` means
 OF_IMAGES = ("finetune", "supervised")
 PASS = 256  # images that the frozen encoder sees at a time
+PRECISION = "32-true"  # of a classifier of features, a layer this small
 REST = 30.0  # seconds of a probe that a crash may cost; its epochs often take a tenth of one
 
 
@@ -43,11 +45,13 @@ class Seen:
         found: by the evaluations' names.
         loggers: that are still open.
         test: features and labels of the test part, where there are any.
+        encoder: that was trained, as it is saved.
     """
 
     found: dict[str, Found]
     loggers: Sequence[Any] = ()
     test: FeatureBatch | None = None
+    encoder: nn.Module | None = None
 
 
 @dataclass(frozen=True)
@@ -81,8 +85,25 @@ class Setting:
     @property
     def transform(self) -> str:
         """How a plain image is prepared, in words."""
-        r = self.recipe
-        return f"plain {r.size} {r.mean} {r.std} {self.options['precision']}"
+        r, share = self.recipe, kept(self.recipe.size)
+        part = "all" if share == 1 else f"the central {share:g}"
+        return (
+            f"plain {r.size} of {part} of the shorter side, {r.mean} {r.std} "
+            f"{self.options['precision']}"
+        )
+
+    @property
+    def built(self) -> dict[str, Any]:
+        """What no tensor of the encoder tells."""
+        about = {k: self.about.get(k) for k in ("norm", "image_size", "padding")}
+        return {"name": self.about["encoder"], **about}
+
+    @property
+    def cache(self) -> Path:
+        """Where features are kept: beside the run that made the encoder, or beside all runs."""
+        of_a_run = self.file and (self.file.parent / runs.CONFIG).exists()
+        home = self.file.parent if self.file and of_a_run else self.config.runs_folder
+        return home / "features"
 
     @property
     def classes(self) -> int:
@@ -139,8 +160,8 @@ def evaluate(config: Linear) -> int:
         pictures = drawn(at, seen.test, found)
     if config.export:
         onnx = at.folder / "encoder.onnx"
-        apart = export.onnx(encoder, recipe.size, onnx)
-        say(f"{'exported':12}{onnx}, features within {apart:.1g} of the encoder's")
+        apart = export.onnx(seen.encoder or encoder, recipe.size, onnx)
+        say(f"{'exported':12}{onnx}, features within {apart:.1g} of the largest of the encoder's")
     numbers = {f"{name}/{k}": v for name, f in found.items() for k, v in floats(f).items()}
     launch.close(seen.loggers, 0, numbers, pictures)
     return compared(before, cards, config) if config.verify else 0
@@ -166,67 +187,21 @@ def table(at: Setting) -> dict[str, object]:
     return rows
 
 
-def restore(
-    config: Linear, file: Path | None
-) -> tuple[nn.Module, Recipe, dict[str, Any], Report | None]:
-    """The encoder, how its images are prepared, what it takes to build it, whence its weights are.
-
-    Raises:
-        ValueError: the weights are another encoder's.
-    """
-    about = (checkpoints.about_encoder(file) or about_run(file)) if file else {}
-    if about and about["encoder"] != config.encoder:
-        raise ValueError(
-            f"ENCODER {config.encoder}: {file} holds the weights of {about['encoder']}"
-        )
-    size = config.image_size or about.get("image_size") or config.resolved_image_size
-    built, norm = about.get("image_size", size), about.get("norm", "batch")
-    encoder = encoders.create(config.encoder, built, norm=norm)
-    report = checkpoints.load_encoder(encoder, file) if file else None
-    changes: dict[str, Any] = {"size": size}
-    changes |= {k: tuple(about[k]) for k in ("mean", "std") if k in about}
-    recipe = preset(config.dataset).changed(changes)
-    own = {"encoder": config.encoder, "norm": norm, "image_size": built}
-    own |= {"mean": list(recipe.mean), "std": list(recipe.std), "dataset": config.dataset}
-    if report is not None and report.padding is not None:
-        own["padding"] = report.padding
-    return encoder, recipe, own, report
-
-
-def about_run(file: Path) -> dict[str, Any]:
-    """What it takes to build the encoder of a run's .ckpt, by the configuration beside it."""
-    config = file.with_name(runs.CONFIG)
-    if file.suffix != ".ckpt" or not config.exists():
-        return {}
-    try:
-        run = from_json(config.read_text())
-        recipe = json.loads(config.read_text())["derived"]["recipes"][0]
-        about = {"mean": recipe["mean"], "std": recipe["std"]}
-    except (ValueError, LookupError, TypeError) as error:
-        raise ValueError(f"{config}, which says what {file} holds: {error!r}") from error
-    if not isinstance(run, Pretrain):
-        return {}
-    size = run.resolved_image_size
-    return {"encoder": run.encoder, "norm": run.norm, "image_size": size} | about
-
-
 def on_features(at: Setting) -> tuple[int, Seen]:
     """What can be told from features that are taken once: exit code, and what was found."""
     config = at.config
     names = OF_FEATURES if config.eval == ("all",) else config.eval
-    home = at.file.parent if at.file and (at.file.parent / runs.CONFIG).exists() else at.folder
 
     def take() -> tuple[FeatureBatch, FeatureBatch]:
-        train, test = (
-            taken(at, images, home / "features") for images in (at.source.train, at.source.val)
-        )
-        return train, test
+        return taken(at, at.source.train), taken(at, at.source.val)
 
     data = FeatureData(take, batch_size=config.global_batch(), seed=config.seed)
-    single = at.options | {"precision": "32-true"}  # of a layer this small
+    single = at.options | {"precision": PRECISION}
     found: dict[str, Found] = {}
     if "linear" in names:
-        probe = Probe(width(at.encoder), at.classes, lambda: planned(at, data, found))
+        probe = Probe(
+            encoders.width(at.encoder), at.classes, lambda d: planned(at, data.train, found, d)
+        )
         saver = Saver(at.folder, apart=REST)
         trainer = launch.trainer(config, at.folder, at.checkpoint, [saver], single)
         code = launch.fit(trainer, probe, data, at.checkpoint, PROGRAM, at.folder, more=True)
@@ -261,34 +236,38 @@ def told(name: str, train: FeatureBatch, test: FeatureBatch, at: Setting) -> Fou
         ks, temperatures = config.k, config.knn_temperature
         return nearest.classify(train, test, classes, ks, temperatures, config.seed)
     if name == "retrieval":
-        return nearest.retrieve(test)
-    return nearest.cluster(test, classes, config.seed)
+        return nearest.retrieve(test, at.source.name)
+    return nearest.cluster(test, classes, at.source.name, config.seed)
 
 
-def planned(at: Setting, data: FeatureData, found: dict[str, Found]) -> Optimization:
+def planned(
+    at: Setting, train: FeatureBatch, found: dict[str, Found], device: torch.device
+) -> Optimization:
     """How the linear classifier is trained; of a grid the best on a held-out part."""
-    config = at.config
-    o = launch.optimization(config)
-    how: dict[str, Any] = {"normalisation": "none", "epochs": config.epochs}
+    config, o = at.config, launch.optimization(at.config)
+    how: dict[str, Any] = {"normalisation": "none"}
     chosen: dict[str, float] = {}
     if config.lr_grid or config.weight_decay_grid:
+        scaling = config.scaled_lr() / config.lr
         best, reached = grid.best(
-            data.train,
+            FeatureBatch(*(t.to(device) for t in train)),
             at.classes,
-            config.lr_grid or (o.lr,),
-            config.weight_decay_grid or (o.weight_decay,),
-            o,
+            config.lr_grid or (config.lr,),
+            config.weight_decay_grid or (config.weight_decay,),
+            replace(o, warmup_start_lr=config.warmup_start_lr),
             epochs=config.epochs,
             batch_size=config.global_batch(),
             seed=config.seed,
+            scaling=scaling,
         )
-        chosen = best._asdict()
+        best = distributed.firsts(best)  # on other devices another may be as good
         how["grid"] = [{**s._asdict(), "held_out_top1": share} for s, share in reached.items()]
-        o = replace(o, **chosen)
-        say(f"chosen on a held-out tenth: --lr {o.lr:g} --weight_decay {o.weight_decay:g}")
-    how |= {"lr": o.lr, "weight_decay": o.weight_decay, "batch": config.global_batch()}
-    how |= {"optimizer": o.optimizer, "scheduler": o.scheduler}
-    found["linear"] = Found({}, chosen, how)
+        chosen, lr = best._asdict(), best.lr * scaling
+        start = min(config.warmup_start_lr, lr)
+        o = replace(o, lr=lr, weight_decay=best.weight_decay, warmup_start_lr=start)
+        say(f"chosen on a held-out tenth: --lr {best.lr:g} --weight_decay {best.weight_decay:g}")
+    options = at.options | {"precision": PRECISION}
+    found["linear"] = Found({}, chosen, how | card.training(config, o, options))
     return o
 
 
@@ -327,31 +306,38 @@ def on_images(at: Setting) -> tuple[int, Seen]:
     assert module.labels is not None
     how = {
         "views": f"crops of {recipe.crop_scale} of the area, mirrored with {recipe.flip:g}",
-        "epochs": config.epochs,
-        "batch": config.global_batch(),
-        "lr": o.lr,
-        "weight_decay": o.weight_decay,
-        "optimizer": o.optimizer,
-        "scheduler": o.scheduler,
         "lora_rank": config.lora_rank,
+        "backend": data.backend,
+        "last_batch_fill": config.last_batch_fill,
     }
+    how |= card.training(config, o, at.options)
     found = judged(module.scores, module.labels, how=how)
-    return 0, Seen({config.eval[0]: found}, trainer.loggers)
+    return 0, Seen({config.eval[0]: found}, trainer.loggers, encoder=module.evaluated)
 
 
-def taken(at: Setting, images: Images, cache: Path) -> FeatureBatch:
+def taken(at: Setting, images: Images) -> FeatureBatch:
     """The features of one part: from the cache, or taken now, a shard a process, and kept there."""
-    file = cache / f"{features.key_of(at.encoder, images, at.transform)}.npy"
-    found = features.stored(file)
+    n, name = len(images), f"{cache.key_of(at.encoder, images, at.transform, at.built)}.npy"
+    file = at.cache / name
+    found = None if at.config.verify else cache.stored(file, n)
     known = all(distributed.gather_objects(found is not None))
     how = f"cached in {file}" if known else "one pass of the frozen encoder ..."
-    say(f"features of {len(images):,} images: {how}")
+    say(f"features of {n:,} images: {how}")
     if found is None or not known:
         place = distributed.rank(), distributed.world_size()
         loader = PlainLoader(images, at.recipe, PASS, at.config.num_workers, *place)
-        own = features.extract(at.encoder, loader, **hardware.own_device(at.options))
-        features.store(file, own, len(images))
-        found = features.stored(file)
+        shown = launch.console.is_terminal and not runs.other_rank()
+        own = features.extract(
+            at.encoder,
+            loader,
+            channels_last=at.config.channels_last,
+            console=launch.console if shown else None,
+            **hardware.own_device(at.options),
+        )
+        if not distributed.firsts(cache.writable(at.cache)):
+            file = at.folder / "features" / name
+        cache.store(file, own, n, at.folder.name)
+        found = cache.stored(file, n)
         if found is None:
             raise ValueError(f"{file} was written and is not there: is the disk full?")
     return FeatureBatch(*found)
@@ -363,11 +349,11 @@ def made_by(at: Setting, encoder: str) -> dict[str, Any]:
     return {
         "dataset": at.source.name,
         "parts": {
-            name: {"images": len(images), "sha256": features.sum_of(images)}
+            name: {"images": len(images), "sha256": cache.sum_of(images)}
             for name, images in parts.items()
         },
         "split": at.source.note or "as the data set's",
-        "encoder": {"name": at.config.encoder, "sha256": encoder},
+        "encoder": at.built | {"sha256": encoder},
         "layer": "the encoder's output",
         "transform": at.transform,
         "seed": at.config.seed,
@@ -393,12 +379,17 @@ def write(
             np.savetxt(at.folder / f"confusion-{name}.csv", each.confusion, fmt="%d", delimiter=",")
     say("")
     for name, each in found.items():
-        text = ", ".join(f"{k} {100 * v:.2f} %" for k, v in floats(each).items())
-        if span := each.numbers.get("top1_95"):
-            text += f" (95 % of test sets: {100 * span[0]:.2f} to {100 * span[1]:.2f} %)"
-        say(f"{name:12}{text}")
+        say(f"{name:12}{', '.join(spelled(k, v, each) for k, v in floats(each).items())}")
     say(f"{'encoder':12}sha256 {sums['encoder'][:16]}" + " before and after" * (len(sums) > 1))
     say(f"{'run':12}{at.folder}")
+
+
+def spelled(name: str, share: float, found: Found) -> str:
+    """A number in words, with its interval where it has one."""
+    text = f"{name} {100 * share:.2f} %"
+    if span := found.numbers.get(f"{name}_95"):
+        text += f" (95 %: {100 * span[0]:.2f} to {100 * span[1]:.2f})"
+    return text
 
 
 def floats(found: Found) -> dict[str, float]:
@@ -436,11 +427,6 @@ def cards_of(given: str) -> Path:
     """The file of `--verify`: itself, or the one in an evaluation's folder."""
     path = Path(given)
     return path / CARDS if path.is_dir() else path
-
-
-def width(encoder: nn.Module) -> int:
-    """Dimensions of the features."""
-    return int(encoder.num_features)  # pyright: ignore[reportArgumentType]
 
 
 def say(text: str) -> None:

@@ -53,6 +53,9 @@ def nearest(
 def votes(
     near: Float[Tensor, "b k"], classes: Int[Tensor, "b k"], number: int, temperature: float
 ) -> Float[Tensor, "b c"]:
-    """What the neighbours say for each of so many classes."""
+    """What the neighbours, the nearest first, say for each of so many classes.
+
+    The nearest one's vote is 1: a common factor, without which all underflow at a low temperature.
+    """
     said = near.new_zeros(len(near), number)
-    return said.scatter_add_(1, classes, ((near - 1) / temperature).exp())
+    return said.scatter_add_(1, classes, ((near - near[:, :1]) / temperature).exp())

@@ -48,6 +48,7 @@ class Layout(NamedTuple):
 AVERAGE = Layout("cl's (average)", "average.module.0.", sign="encoder.")
 TARGET = Layout("cl's (target)", "target.module.0.", sign="encoder.")
 SOLO_LEARN = Layout("solo-learn's", "backbone.", sign="classifier.")
+PRETRAINED = ("projector", "predictor", "momentum_", "prototypes", "queue")  # beside solo-learn's
 MOCO_V3 = Layout("MoCo v3's", "base_encoder.")
 LAYOUTS = (  # the first that fits
     AVERAGE,
@@ -131,17 +132,21 @@ def fit(
         raise ValueError(f"{where} holds no tensors by name")
     best = min(fits, key=lambda each: sum(map(len, each.wrong.values())))
     if any(best.wrong.values()):
-        name = best.layout.name
-        raise ValueError(f"{where} does not fit the encoder ({name} layout): {listed(best.wrong)}")
+        said = f"{where} does not fit the encoder ({best.layout.name} layout): {listed(best.wrong)}"
+        if [key for keys in best.wrong.values() for key in keys] == ["conv1.weight"]:
+            said += "; a ResNet's is 3x3 for an --image_size up to 64, 7x7 above"
+        raise ValueError(said)
     qkv = wanted.get("blocks.0.attn.qkv.weight")
     if best.layout is MOCO_V3 and qkv is not None and qkv.shape[1] == 384:
         # https://github.com/facebookresearch/moco-v3/blob/main/vits.py
         raise ValueError(f"{where}: MoCo v3's ViT-S has 12 attention heads, the encoder 6")
     counts = {k: torch.zeros_like(v) for k, v in wanted.items() if k not in best.state}
-    # Its 3x3 stem for CIFAR pads by 2, which no tensor tells; a ResNet's here pads by 1.
+    # Its 3x3 stem for CIFAR pads by 2, which no tensor tells; a ResNet's here pads by 1. What
+    # has a backbone and a classifier and no more may be anybody's.
     # https://github.com/vturrisi/solo-learn/blob/main/solo/methods/base.py
     stem = wanted.get("conv1.weight") if "layer1.0.conv1.weight" in wanted else None
-    wide = best.layout is SOLO_LEARN and stem is not None and stem.shape[2] == 3
+    certain = best.layout is SOLO_LEARN and any(key.startswith(PRETRAINED) for key in best.left_out)
+    wide = certain and stem is not None and stem.shape[2] == 3
     named = best.layout.name, len(best.state), len(counts), best.left_out
     return best.state | counts, Report(*named, padding=2 if wide else None)
 

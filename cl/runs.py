@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 
-from cl import checkpoints
+from cl import checkpoints, logs
 from cl.config.launcher import started
 
 CONFIG, METRICS, RESULT = "config.json", "metrics.csv", "result.json"
@@ -44,12 +44,15 @@ def other_rank() -> bool:
 def start(folder: Path, config: str) -> None:
     """Make a new run's folder with its config.json, on the first process only.
 
+    One that ended before it saved anything, and wrote no number, is taken over.
+
     Raises:
         ValueError: the folder holds another run.
     """
     if other_rank():
         return
-    if (folder / CONFIG).exists():
+    began = [folder / name for name in (checkpoints.LAST, RESULT) if (folder / name).exists()]
+    if (folder / CONFIG).exists() and (began or logs.read(folder / METRICS)):
         raise ValueError(
             f"--run_id {folder.name}: {folder} exists; --resume_training_from {folder} continues it"
         )

@@ -293,6 +293,29 @@ def test_what_the_file_has_and_the_line_has_no_use_for_is_left_out_with_a_warnin
     )
 
 
+EVALUATED = [*DIGITS, "--pretrained_feature_extractor", "run"]
+
+
+def test_what_an_evaluation_has_no_use_for_is_ignored_with_a_warning(capsys):
+    """bash_files/run_linear.sh says how it trains whatever is evaluated."""
+    training = "--epochs 50 --optimizer adam --lr_decay_steps 60 80 --lr 0.3".split()
+    config = parse_linear([*EVALUATED, "--eval", "knn", "logistic", *training, "--dali"])
+    assert config == parse_linear([*EVALUATED, "--eval", "knn", "logistic"])
+    said = capsys.readouterr().err
+    assert said.startswith("warning: ignored: --optimizer --lr_decay_steps --epochs --lr (only")
+    assert "--lr (only with --eval linear, all, finetune or supervised), --backend (only" in said
+    assert said.count("\n") == 1
+    for words in (["linear"], ["knn", "linear"], ["all"], ["finetune"]):
+        assert parse_linear([*EVALUATED, "--eval", *words, "--epochs", "50"]).epochs == 50
+        assert not capsys.readouterr().err
+    parse_linear([*EVALUATED, "--last_batch_fill"])
+    reason = "only with --augment or --eval finetune or supervised"
+    assert capsys.readouterr().err == f"warning: ignored: --last_batch_fill ({reason})\n"
+    for words in (["--augment"], ["--eval", "finetune"]):
+        assert parse_linear([*EVALUATED, *words, "--last_batch_fill"]).last_batch_fill
+        assert not capsys.readouterr().err
+
+
 def test_only_the_first_process_warns(saved, monkeypatch, capsys, made_losses):
     monkeypatch.setenv("LOCAL_RANK", "1")
     parse_pretrain([*DIGITS, "--method", "simsiam", "--temperature", "0.2"])

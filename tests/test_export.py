@@ -1,6 +1,7 @@
 """An ONNX file gives the encoder's features for any number of images, or is not written."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -42,6 +43,29 @@ def test_the_file_gives_the_encoders_features(tmp_path: Path, encoder: nn.Module
         (h,) = session.run(["features"], {"images": x.numpy()})
         with torch.no_grad():
             torch.testing.assert_close(torch.from_numpy(h), encoder(x), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e4])
+def test_the_difference_is_of_the_largest_feature(
+    scale: float, tmp_path: Path, encoder: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rounding of large features is no fault, another thousandth of small ones is."""
+    encoder.eval()
+    images = torch.rand(3, 3, 32, 32)
+    with torch.no_grad():
+        h = encoder(images)
+
+    class Session:
+        def run(self, *_: object) -> list[object]:
+            return [(scale * h * (1 + 1e-3)).numpy()]
+
+    class Scaled(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return scale * encoder(x)
+
+    runtime = SimpleNamespace(InferenceSession=lambda *_, **__: Session())
+    monkeypatch.setattr(export, "import_module", lambda _: runtime)
+    assert export.difference(Scaled(), images, tmp_path) == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_a_file_that_computes_something_else_is_not_kept(

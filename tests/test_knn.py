@@ -32,3 +32,21 @@ def test_votes_are_those_of_exact_neighbours() -> None:
 def test_without_neighbours_nothing_is_known() -> None:
     none = torch.zeros(0, 3)
     assert knn(none, torch.zeros(0, dtype=torch.long), torch.ones(2, 3)).tolist() == [-1, -1]
+
+
+def test_a_low_temperature_is_the_nearest_neighbours_class() -> None:
+    """e^(-0.2 / 0.001) is 0 in float32, and class 0 would be the answer to all."""
+    generator = torch.Generator().manual_seed(0)
+    bank, queries = (torch.randn(n, 4, generator=generator) for n in (30, 50))
+    classes = torch.arange(30) % 5
+    found, exact = (
+        knn(bank.to(t), classes, queries.to(t), k=7, temperature=0.001)
+        for t in (torch.float32, torch.float64)
+    )
+    u, q = (torch.nn.functional.normalize(x.double(), dim=1) for x in (bank, queries))
+    near, at = (q @ u.T).topk(7, dim=1)
+    votes = torch.zeros(50, 5).double()
+    votes.scatter_add_(1, classes[at], ((near - 1) / 0.001).exp())
+    assert (1 - near[:, 0]).max() > 0.12  # e^-120 is less than a float32 can be
+    assert torch.equal(exact, votes.argmax(dim=1))
+    assert torch.equal(found, exact)

@@ -258,20 +258,46 @@ def test_features_are_the_peers(peer: Callable[[], Peer], file: Path, images: Te
     assert counts == (0 if peer is of_old_torch else 7)
 
 
-def test_solo_learns_stem_for_small_images_pads_by_two(file: Path) -> None:
+def with_small_stem(padding: int) -> Any:
     net = resnet(0, nn.Identity())
-    net.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=2, bias=False)
+    net.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=padding, bias=False)
     net.maxpool = nn.Identity()
-    torch.save(
-        {"state_dict": module(backbone=net, classifier=nn.Linear(512, 10)).state_dict()}, file
-    )
+    return net
+
+
+@pytest.mark.parametrize(
+    ("beside", "padding", "said"),
+    [
+        ("projector", 2, "; conv1 pads by 2, as there; left out: classifier 2, projector 1"),
+        ("momentum_backbone", 2, "; conv1 pads by 2, as there; left out: classifier 2, m"),
+        ("head", 1, "; left out: classifier 2, head 1"),
+        ("", 1, "; left out: classifier 2"),
+    ],
+)
+def test_solo_learns_stem_for_small_images_pads_by_two(
+    beside: str, padding: int, said: str, file: Path
+) -> None:
+    """Where the file is certainly solo-learn's; one with a classifier alone may be anybody's."""
+    net = with_small_stem(padding)
+    parts: dict[str, nn.Module] = {"backbone": net, "classifier": nn.Linear(512, 10)}
+    if beside:
+        parts[beside] = nn.Linear(512, 8, bias=False)
+    torch.save({"state_dict": module(**parts).state_dict()}, file)
     encoder = encoders.create("resnet18", 32).eval()
     report = checkpoints.load_encoder(encoder, file)
-    said = "solo-learn's layout; conv1 pads by 2, as there; left out: classifier 2"
-    assert str(report) == f"120 of 120 tensors, {said}"
+    assert str(report).startswith(f"120 of 120 tensors, solo-learn's layout{said}")
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(encoder(x), net(x), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [32, 224])
+def test_another_stem_leads_to_the_image_size(size: int, file: Path) -> None:
+    torch.save((resnet() if size == 32 else with_small_stem(1)).state_dict(), file)
+    with pytest.raises(
+        ValueError, match=r"\(conv1.weight\); a ResNet's is 3x3 for an --image_size"
+    ):
+        checkpoints.load_encoder(encoders.create("resnet18", size), file)
 
 
 def test_lightlys_resnet_in_a_sequential_has_no_relu_and_is_refused(file: Path) -> None:

@@ -66,10 +66,25 @@ def test_a_run_starts_in_a_folder_of_its_own(tmp_path: Path) -> None:
     runs.start(folder, '{"lr": 1}')
     assert [p.name for p in folder.iterdir()] == ["config.json"]
     words = rf"--run_id abc: .*; --resume_training_from {re.escape(str(folder))} continues it"
-    with pytest.raises(ValueError, match=words):
-        runs.start(folder, '{"lr": 2}')
-    assert (folder / "config.json").read_text() == '{"lr": 1}'
-    assert [p.name for p in folder.iterdir()] == ["config.json"]
+    for name, content in {
+        "last.ckpt": "",
+        "result.json": "{}",
+        "metrics.csv": "step,lr\n1,0.1\n",
+    }.items():
+        (folder / name).write_text(content)
+        with pytest.raises(ValueError, match=words):
+            runs.start(folder, '{"lr": 2}')
+        assert (folder / "config.json").read_text() == '{"lr": 1}'
+        assert {p.name for p in folder.iterdir()} == {"config.json", name}
+        (folder / name).unlink()
+
+
+def test_a_run_that_left_nothing_does_not_keep_its_name(tmp_path: Path) -> None:
+    """One that was refused after its folder was made, at its first step say."""
+    runs.start(tmp_path, '{"lr": 1}')
+    (tmp_path / "metrics.csv").write_text("step,lr\n")
+    runs.start(tmp_path, '{"lr": 2}')
+    assert (tmp_path / "config.json").read_text() == '{"lr": 2}'
 
 
 def test_a_folder_without_a_run_is_taken(tmp_path: Path) -> None:

@@ -62,7 +62,10 @@ def parse(of: type[C], argv: Sequence[str]) -> C:
     if words.wrong:
         raise ConfigError(*words.wrong)
     if ignored and os.environ.get("LOCAL_RANK", "0") == "0":
-        said = ", ".join(f"--{name} ({why})" for name, why in ignored.items())
+        reasons: dict[str, list[str]] = {}
+        for name, why in ignored.items():
+            reasons.setdefault(why, []).append(f"--{name}")
+        said = ", ".join(f"{' '.join(names)} ({why})" for why, names in reasons.items())
         sys.stderr.write(f"warning: ignored: {said}\n")
     return config
 
@@ -139,7 +142,7 @@ def tidied(
     settings = settings_of(type(config))
     ignored = {}
     for name, why in out_of_place(config, settings).items():
-        if failed & {name, settings[name].about["needs"][0]}:
+        if failed & {name, settings[name].about.get("needs", ("eval",))[0]}:
             continue
         if name in line and not forgiven(config, name):
             wrong.append(refusal(name, line[name], why))

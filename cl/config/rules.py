@@ -7,7 +7,7 @@ from typing import Any
 from cl.config.fields import PAIRWISE
 from cl.config.objectives import OF_METHOD, all_settings, losses, pairwise
 from cl.config.programs import Linear, Pretrain
-from cl.config.setting import Setting, fits
+from cl.config.setting import Setting, fits, settings_of
 
 COLDEST = 0.01  # a temperature that learns is kept between it and its inverse, see Learned
 TWO_VIEWS = ("clip", "mnrl")  # of mnrl further ones are hard negatives, not views of a sample
@@ -16,6 +16,11 @@ TWO_VIEWS = ("clip", "mnrl")  # of mnrl further ones are hard negatives, not vie
 # commands are the SimCLR command, --temperature 0.2 included, with some more words at the end. They
 # still have to run, so such a flag is ignored with a warning where any other is an error.
 LENIENT = ("temperature", "lamb", "pred_hidden_mlp", "no_lr_scheduler_for_pred_head")
+
+
+# How an evaluation trains and reads images is likewise on lines that serve every --eval.
+OF_IMAGES = ("finetune", "supervised")
+OF_VIEWS = ("backend", "last_batch_fill")
 
 
 def spell(value: Any) -> str:
@@ -30,6 +35,18 @@ def out_of_place(config: Pretrain | Linear, settings: Mapping[str, Setting]) -> 
         other, allowed = setting.about.get("needs", ("", ()))
         if other and not holds(getattr(config, other), allowed):
             found[name] = f"only with {condition(other, allowed)}"
+    return found | (idle(config, settings) if isinstance(config, Linear) else {})
+
+
+def idle(config: Linear, settings: Mapping[str, Setting]) -> dict[str, str]:
+    """What an evaluation has no use for that trains nothing, or sees each image once as it is."""
+    found = {}
+    if not {"linear", "all", *OF_IMAGES} & {*config.eval}:
+        named = (name for name, s in settings.items() if s.group == "Optimization")
+        found |= dict.fromkeys(named, f"only with --eval linear, all, {' or '.join(OF_IMAGES)}")
+    if not (config.augment or {*OF_IMAGES} & {*config.eval}):
+        reason = f"only with --augment or --eval {' or '.join(OF_IMAGES)}"
+        found |= dict.fromkeys(OF_VIEWS, reason)
     return found
 
 
@@ -74,8 +91,10 @@ def foreign_options(config: Pretrain, names: Iterable[str]) -> dict[str, str]:
 
 
 def forgiven(config: Pretrain | Linear, name: str) -> bool:
-    """Whether a misplaced flag is one of the original's that only another method has a use for."""
-    if name not in LENIENT or isinstance(config, Linear):
+    """Whether a misplaced flag is on lines that serve other methods, or evaluations, as well."""
+    if isinstance(config, Linear):
+        return name in idle(config, settings_of(Linear))
+    if name not in LENIENT:
         return False
     of_a_loss = any(name in losses()[loss].settings for loss in pairwise())
     return config.method in OF_METHOD or not of_a_loss
@@ -120,6 +139,8 @@ def evaluation(config: Linear) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield "--augment: given, allowed with --eval linear alone", ("augment", "eval")
     if config.augment and (config.lr_grid or config.weight_decay_grid):
         yield "--augment: given, allowed without --lr_grid and --weight_decay_grid", ("augment",)
+    if {"linear", "all"} & {*config.eval}:
+        yield from of_grids(config)
     if config.augment and config.pictures:
         yield "--pictures: given, allowed without --augment", ("augment", "pictures")
     if {"finetune", "supervised"} & {*config.eval} and config.pictures:
@@ -133,6 +154,17 @@ def evaluation(config: Linear) -> Iterator[tuple[str, tuple[str, ...]]]:
             f"--pretrained_feature_extractor: given {path}, allowed without --eval supervised",
             ("pretrained_feature_extractor", "eval"),
         )
+
+
+def of_grids(config: Linear) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What the classifiers of a grid do not follow, so that another one would be chosen."""
+    for grid in (name for name in ("lr_grid", "weight_decay_grid") if getattr(config, name)):
+        for name in ("max_steps", "clip_grad_norm"):
+            if (value := getattr(config, name)) is not None:
+                yield f"--{name}: given {spell(value)}, allowed without --{grid}", (name, grid)
+        if config.scheduler == "reduce":
+            message = f"--scheduler: given reduce, allowed without --{grid}"
+            yield message, ("scheduler", grid)
 
 
 def pretraining(config: Pretrain) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -32,6 +32,10 @@ class Stored(ABC):
         """Where it is and in which state: another text for another image."""
 
     @abstractmethod
+    def mark(self, at: int) -> str:
+        """What it is wherever the data set lies: its name inside of it, and its bytes' number."""
+
+    @abstractmethod
     def subset(self, index: Index) -> "Stored":
         """Some of them, in that order."""
 
@@ -66,6 +70,10 @@ class Paths(Stored):
     def key(self, at: int) -> str:
         stat = self.paths[at].stat()
         return f"{self.paths[at]} {stat.st_size} {stat.st_mtime_ns}"
+
+    def mark(self, at: int) -> str:
+        path = self.paths[at]
+        return f"{path.parent.name}/{path.name} {path.stat().st_size}"
 
     def subset(self, index: Index) -> "Paths":
         return Paths([self.paths[i] for i in index])

@@ -55,6 +55,12 @@ class Items(Stored):
         stat = path.stat()
         return f"{path} {stat.st_size} {stat.st_mtime_ns}"
 
+    def mark(self, at: int) -> str:
+        path = self.path(at)
+        if path is None:
+            return self.key(at)
+        return f"{path.parent.name}/{path.name} {path.stat().st_size}"
+
     def path(self, at: int) -> Path | None:
         """The file of an image, where torchvision has a list of them."""
         for name in ("_image_files", "_images", "samples", "_samples", "imgs"):

@@ -22,6 +22,11 @@ Backend = Literal["auto", "memory", "torch", "torchvision", "dali"]
 UNCROPPED = 64  # px: up to here images are taken whole, larger ones lose an eighth at the borders
 
 
+def kept(size: int) -> float:
+    """The share of a plain image's shorter side that is seen, for images of that size."""
+    return 1.0 if size <= UNCROPPED else 0.875
+
+
 class PlainLoader:
     """Every image once, without augmentation, as one view; in the data set's order.
 
@@ -51,9 +56,14 @@ class PlainLoader:
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def samples(self) -> int:
+        """Images of this process."""
+        return sum(map(len, self.index))
+
     def __iter__(self) -> Iterator[Batch]:
         size = self.recipe.size
-        share = 1.0 if size <= UNCROPPED else 0.875
+        share = kept(size)
         _, _, mean, std = numbers(self.recipe)
 
         def make(at: int, out: Pixels) -> None:

@@ -50,6 +50,10 @@ class Members(Stored):
         stat = self.shards[self.place[at, 0]].stat()
         return f"{self.name(at)} {self.place[at].tolist()} {stat.st_size} {stat.st_mtime_ns}"
 
+    def mark(self, at: int) -> str:
+        shard, _, size = self.place[at].tolist()
+        return f"{self.shards[shard].name} {self.names[at]} {size}"
+
     def subset(self, index: Index) -> "Members":
         return Members(self.shards, self.place[index], [self.names[i] for i in index])
 

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,14 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from torch import nn
 
-from cl.data.batch import Batch
+from cl.data.module import PlainLoader
 from cl.eval.features import extract
 from cl.eval.logreg import accuracy
 from cl.knn import knn
 
 
 def frozen(
-    encoder: nn.Module, loaders: tuple[Iterable[Batch], Iterable[Batch]], classes: int, **hw: Any
+    encoder: nn.Module, loaders: tuple[PlainLoader, PlainLoader], classes: int, **hw: Any
 ) -> dict[str, float]:
     """Linear (logistic regression) and kNN top-1 of a frozen encoder, from one pass.
 

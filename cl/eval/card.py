@@ -2,16 +2,26 @@
 
 import hashlib
 import json
+import math
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from cl.config import Linear
 from cl.eval.judge import Found
+from cl.optim import Optimization
 
 LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "timm", "numpy", "scikit-learn", "numba")
 NEAR = 1e-3  # a tenth of a point: what other hardware may move a number by
+LOOSE = (
+    "sha256",
+    "versions",
+    "how.iterations",
+    "how.accelerator",
+)  # what other hardware may have otherwise
 
 
 def versions() -> dict[str, str]:
@@ -38,6 +48,26 @@ def card(evaluation: str, found: Found, made_by: Mapping[str, Any]) -> dict[str,
     return {**content, "sha256": sum_of(content)}
 
 
+def training(config: Linear, o: Optimization, options: Mapping[str, Any]) -> dict[str, Any]:
+    """All of a classifier's training that makes its numbers.
+
+    Args:
+        config: says how long it is.
+        o: with the values that were chosen.
+        options: of its Trainer, about the hardware.
+    """
+    unused = {"classifier_lr", "learned_lr", "constant"}  # of pretraining
+    unused |= set() if o.optimizer in ("sgd", "lars") else {"momentum"}
+    unused |= set() if o.scheduler == "warmup_cosine" else {"warmup_epochs", "warmup_start_lr"}
+    unused |= set() if o.scheduler == "step" else {"lr_decay_epochs"}
+    unused |= set() if o.scheduler in ("step", "exponential") else {"lr_decay_rate"}
+    used = {k: v for k, v in asdict(o).items() if k not in unused}
+    used |= {k: getattr(config, k) for k in ("epochs", "max_steps", "clip_grad_norm")}
+    used |= {k: options[k] for k in ("accelerator", "precision")}
+    used["batch"] = config.global_batch()
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in used.items()}
+
+
 def sum_of(content: Mapping[str, Any]) -> str:
     """Over a card without its sum, as JSON with sorted keys."""
     plain = {k: v for k, v in content.items() if k != "sha256"}
@@ -61,11 +91,12 @@ def read(file: Path) -> list[dict[str, Any]]:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What a card computed again says otherwise: any word, or a number by more than `NEAR`."""
+    """What a card computed again says otherwise: any setting, or a result by more than `NEAR`."""
     return [
         f"{name}: {old} then, {new} now"
         for name, old, new in paired(before, now, ())
-        if name.partition(".")[0] not in ("sha256", "versions") and not near(old, new)
+        if not any(name == loose or name.startswith(f"{loose}.") for loose in LOOSE)
+        and not near(name, old, new)
     ]
 
 
@@ -80,8 +111,13 @@ def paired(before: Any, now: Any, path: tuple[str, ...]) -> list[tuple[str, Any,
     return [(".".join(path), before, now)]
 
 
-def near(old: Any, new: Any) -> bool:
-    """Whether two entries say the same."""
+def near(name: str, old: Any, new: Any) -> bool:
+    """Whether two entries say the same; what was measured may be moved by other hardware.
+
+    >>> near("numbers.top1", 0.9, 0.9004), near("how.weight_decay", 1e-4, 5e-4)
+    (True, False)
+    """
     if isinstance(old, float) and isinstance(new, float | int):
-        return abs(old - new) <= NEAR
+        measured = name.startswith("numbers.") or name.endswith(".held_out_top1")
+        return math.isclose(old, new, rel_tol=0.0 if measured else 1e-9, abs_tol=NEAR * measured)
     return old == new

@@ -39,21 +39,31 @@ def choose(
     scores: Callable[[Part, Tensor], Iterable[tuple[S, Float[Tensor, "m c"]]]],
     train: Part,
     seed: int,
-) -> S:
-    """The setting with the best top-1 on the held-out part; of equals the first one.
+    flags: str,
+) -> tuple[S, dict[S, float]]:
+    """The setting with the best top-1 on the held-out part, and what each reached there.
 
     Args:
-        settings: one alone is taken as it is.
+        settings: one alone is taken as it is; of equals it is the first.
         scores: from a part to fit and features to answer for to each setting's scores.
         train: labelled samples; the test part is never seen here.
         seed: of the split.
+        flags: that the settings come from, for errors.
+
+    Raises:
+        ValueError: every class has one sample, so that none can be held out.
     """
     settings = list(settings)
     if len(settings) == 1:
-        return settings[0]
+        return settings[0], {}
     h, labels = train
     held = held_out(labels, seed).to(labels.device)
-    right = {
-        s: int(hits(x, labels[held], 1)) for s, x in scores((h[~held], labels[~held]), h[held])
-    }
-    return max(settings, key=lambda s: right[s])
+    number = int(held.sum())
+    if not number:
+        raise ValueError(
+            f"{flags}: given several values, allowed one where --data_fraction leaves each class "
+            "one image, of which none can be held out to choose by"
+        )
+    found = scores((h[~held], labels[~held]), h[held])
+    reached = {s: int(hits(x, labels[held], 1)) / number for s, x in found}
+    return max(settings, key=lambda s: reached[s]), reached

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cl import distributed
 from cl.data.batch import Batch
+from cl.nets.encoders import width
 from cl.nets.lora import LoRA
 from cl.nets.probe import cross_entropy, hits
 from cl.optim import Optimization, configure, planned
@@ -19,7 +20,7 @@ class Classifier(pl.LightningModule):
     """An encoder and a linear layer that learn from augmented images with labels.
 
     Args:
-        encoder: `(n c h w)` images to `(n d)` features; `.num_features` is d.
+        encoder: `(n c h w)` images to `(n d)` features.
         classes: how many there are.
         optimization: how it is trained.
         frozen: the encoder stands still, weights and buffers, and only the layer learns.
@@ -40,13 +41,13 @@ class Classifier(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
-        width = int(encoder.num_features)  # pyright: ignore[reportArgumentType]
+        dim = width(encoder)
         encoder = encoder.to(memory_format=self.layout)  # pyright: ignore[reportCallIssue]
         encoder.requires_grad_(not frozen)
         self.encoder = encoder if lora_rank is None else LoRA(encoder, lora_rank)
         self.still = frozen or lora_rank is not None
         self.encoder.train(not self.still)
-        self.classifier = nn.Linear(width, classes)
+        self.classifier = nn.Linear(dim, classes)
         self.optimization, self.frozen = optimization, frozen
         self.seen: list[tuple[Tensor, Tensor]] = []
         self.scores: Tensor | None = None  # of the whole validation part, when it has been seen
@@ -98,4 +99,4 @@ class Classifier(pl.LightningModule):
             self.log(f"val/probe_top{k}", share, logger=False)
 
     def configure_optimizers(self) -> Any:
-        return configure(self, self.optimization, *planned(self.trainer), "val/loss")
+        return configure(self, self.optimization, *planned(self.trainer), "train/loss")

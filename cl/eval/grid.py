@@ -1,18 +1,18 @@
 """Many linear classifiers at once: a grid of learning rates and weight decays as one probe."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from cl.eval.choose import Part, held_out, labelled
+from cl.eval.choose import Part, choose, labelled
 from cl.eval.linear import FeatureLoader
-from cl.nets.probe import cross_entropy, hits
+from cl.nets.probe import cross_entropy
 from cl.optim import Optimization, factor, optimizer
 
 
@@ -83,6 +83,7 @@ def best(
     epochs: int,
     batch_size: int,
     seed: int,
+    scaling: float = 1.0,
 ) -> tuple[Setting, dict[Setting, float]]:
     """The setting that does best on a held-out part of the training data, and what each reached.
 
@@ -95,17 +96,18 @@ def best(
         epochs: of the training.
         batch_size: of the training.
         seed: of the held-out part, the order and the first weights.
+        scaling: of the learning rates, by the batch.
     """
-    h, labels = labelled(train)
     settings = [Setting(*each) for each in product(lrs, weight_decays)]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        start = nn.Linear(h.shape[1], classes).to(h)
-    held = held_out(labels, seed)
-    grid = Grid(start, settings)
-    fit((h[~held], labels[~held]), grid, o, epochs=epochs, batch_size=batch_size, seed=seed)
-    truth: Int[Tensor, " m"] = labels[held]
-    with torch.no_grad():
-        shares = [int(hits(x, truth, 1)) / len(truth) for x in grid(h[held])]
-    reached = dict(zip(settings, shares, strict=True))
-    return max(settings, key=lambda s: reached[s]), reached
+
+    def scores(part: Part, queries: Tensor) -> Iterator[tuple[Setting, Tensor]]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            start = nn.Linear(queries.shape[1], classes)
+        scaled = [s._replace(lr=s.lr * scaling) for s in settings]
+        grid = Grid(start.to(queries), scaled)
+        fit(part, grid, o, epochs=epochs, batch_size=batch_size, seed=seed)
+        with torch.no_grad():
+            yield from zip(settings, grid(queries), strict=True)
+
+    return choose(settings, scores, labelled(train), seed, "--lr_grid, --weight_decay_grid")

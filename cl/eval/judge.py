@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from scipy.stats import binom
+from scipy.stats import binomtest
 from torch import Tensor
 
 from cl.nets.probe import hits
@@ -28,16 +28,15 @@ class Found:
     confusion: Int[Tensor, "c c"] | None = None
 
 
-def judge(scores: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> dict[str, Any]:
+def judged(scores: Float[Tensor, "n c"], labels: Int[Tensor, " n"], **more: Any) -> Found:
     """Top-1, top-5 and top-10 (of so many classes at least) and the accuracy of every class.
-
-    The interval holds the middle 95 % of the top-1 accuracies of test sets drawn anew, with
-    replacement, from this one (bootstrap percentiles, which for shares are binomial quantiles).
 
     Args:
         scores: of the classes, the largest is the answer.
         labels: the right ones; samples with a label below 0 do not count.
+        more: what else `Found` has.
     """
+    scores, labels = scores.cpu(), labels.cpu()
     scores, labels = scores[labels >= 0], labels[labels >= 0]
     n, classes = len(labels), scores.shape[1]
     if not n:
@@ -45,13 +44,22 @@ def judge(scores: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> dict[str, 
     numbers: dict[str, Any] = {}
     for k in (1, 5, 10):
         if k == 1 or k < classes:
-            numbers[f"top{k}"] = int(hits(scores, labels, k)) / n
-    low, high = binom.ppf([0.025, 0.975], n, numbers["top1"]) / n
-    numbers["top1_95"] = [float(low), float(high)]
+            right = int(hits(scores, labels, k))
+            numbers |= {f"top{k}": right / n, f"top{k}_95": interval(right, n)}
     counts = confusion(scores.argmax(dim=1), labels, classes)
     shares = counts.diagonal() / counts.sum(dim=1)
     numbers["per_class"] = [None if s != s else s for s in shares.tolist()]
-    return numbers
+    return Found(numbers, confusion=counts, **more)
+
+
+def interval(right: int, n: int) -> list[float]:
+    """95 % confidence interval of a share (Wilson 1927), which has a width for 100 % too.
+
+    >>> [round(bound, 3) for bound in interval(10, 10)]
+    [0.722, 1.0]
+    """
+    found = binomtest(right, n).proportion_ci(method="wilson")
+    return [float(found.low), float(found.high)]
 
 
 def confusion(
@@ -63,11 +71,3 @@ def confusion(
     [[1, 1], [0, 1]]
     """
     return torch.bincount(labels * classes + given, minlength=classes**2).view(classes, classes)
-
-
-def judged(scores: Float[Tensor, "n c"], labels: Int[Tensor, " n"], **more: Any) -> Found:
-    """`judge` as what an evaluation gives back; `more` is what else `Found` has."""
-    scores, labels = scores.cpu(), labels.cpu()
-    known = labels >= 0
-    counts = confusion(scores[known].argmax(dim=1), labels[known], scores.shape[1])
-    return Found(judge(scores, labels), confusion=counts, **more)

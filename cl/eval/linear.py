@@ -112,10 +112,12 @@ class Linear(pl.LightningModule):
         dim: of the features.
         classes: how many there are.
         plan: how it is trained (the ImageNet-100 recipe: SGD, steps at 60 and 80 of 100); called
-            when the features are there, on which it may depend.
+            with the device when the features are there, on which it may depend.
     """
 
-    def __init__(self, dim: int, classes: int, plan: Callable[[], Optimization]) -> None:
+    def __init__(
+        self, dim: int, classes: int, plan: Callable[[torch.device], Optimization]
+    ) -> None:
         super().__init__()
         # No `probe` to the optimizer: it has the main learning rate, and it decays.
         self.classifier, self.plan = Probe(dim, classes), plan
@@ -150,7 +152,8 @@ class Linear(pl.LightningModule):
             self.log(column, total / n.clamp(min=1), logger=False)
 
     def configure_optimizers(self) -> Any:
-        return configure(self, self.plan(), *planned(self.trainer), "val/loss")
+        plan = self.plan(self.trainer.strategy.root_device)
+        return configure(self, plan, *planned(self.trainer), "train/loss")
 
 
 class Nothing(pl.LightningModule):

@@ -13,10 +13,11 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from torch import Tensor
 
 from cl.eval.choose import Part, Tested, choose, labelled
-from cl.eval.judge import Found, confusion, judged
+from cl.eval.judge import Found, confusion, interval, judged
 from cl.knn import nearest, votes
 
 Setting = tuple[int, float]  # neighbours, temperature
+NORMAL = 1.96  # standard errors, within which 95 % of a normal distribution lie
 STARTS = 10  # of k-means, as scikit-learn's n_init was for long
 
 
@@ -43,13 +44,13 @@ def classify(
     def scores(bank: Part, queries: Tensor) -> Iterator[tuple[Setting, Tensor]]:
         return answers(bank, queries, classes, settings)
 
-    best = choose(settings, scores, train, seed)
+    best, _ = choose(settings, scores, train, seed, "--k, --knn_temperature")
     ((_, found),) = answers(train, test[0], classes, [best])
     return judged(
         found,
         test[1],
         chosen={"k": best[0], "temperature": best[1]} if len(settings) > 1 else {},
-        how={"k": best[0], "temperature": best[1], "similarity": "cosine"},
+        how={"k": min(best[0], len(train[0])), "temperature": best[1], "similarity": "cosine"},
     )
 
 
@@ -64,7 +65,7 @@ def answers(
         yield (k, t), torch.cat(said)
 
 
-def retrieve(test: Tested, block: int = 1024) -> Found:
+def retrieve(test: Tested, name: str, block: int = 1024) -> Found:
     r"""Every image of a part asks for the others of its class, by cosine.
 
     Recall@k: a share of the queries has one of its class among the k nearest. mAP@R (Musgrave et
@@ -74,11 +75,20 @@ def retrieve(test: Tested, block: int = 1024) -> Found:
 
     Args:
         test: features and labels; what has no label is left out.
+        name: of the data set, for errors.
         block: queries at a time.
+
+    Raises:
+        ValueError: no image has another one of its class.
     """
     h, labels = labelled(test)
     u = F.normalize(h.float(), dim=1)
     others = torch.bincount(labels)[labels] - 1
+    if not (others > 0).any():
+        raise ValueError(
+            f"--eval retrieval: given {name}, allowed a data set with two test images of a class: "
+            f"each of the {len(labels)} is alone in its class"
+        )
     most = int(others.max())
     recalls: dict[int, list[Tensor]] = {k: [] for k in (1, 5, 10) if k < len(u)}
     precisions = []
@@ -94,12 +104,21 @@ def retrieve(test: Tested, block: int = 1024) -> Found:
         counted = right * (rank <= others[index, None])
         precision = (right.cumsum(dim=1) / rank * counted).sum(dim=1)
         precisions.append((precision / others[index].clamp(min=1))[asks])
-    numbers = {"map_r": float(torch.cat(precisions).mean())}
-    numbers |= {f"recall{k}": float(torch.cat(found).mean()) for k, found in recalls.items()}
+    found = torch.cat(precisions)
+    n, mean, error = (
+        len(found),
+        float(found.mean()),
+        float(found.std(correction=0)) / len(found) ** 0.5,
+    )
+    span = [max(0.0, mean - NORMAL * error), min(1.0, mean + NORMAL * error)]
+    numbers: dict[str, Any] = {"map_r": mean, "map_r_95": span}
+    for k, each in recalls.items():
+        right = int(torch.cat(each).sum())
+        numbers |= {f"recall{k}": right / n, f"recall{k}_95": interval(right, n)}
     return Found(numbers, how={"similarity": "cosine", "queries": "each image of the test part"})
 
 
-def cluster(test: Tested, classes: int, seed: int = 0) -> Found:
+def cluster(test: Tested, classes: int, name: str, seed: int = 0) -> Found:
     """K-means of the normalised features into as many clusters as classes, by scikit-learn.
 
     Normalised mutual information and the adjusted Rand index with the classes, and the accuracy
@@ -108,9 +127,18 @@ def cluster(test: Tested, classes: int, seed: int = 0) -> Found:
     Args:
         test: features and labels; what has no label is left out.
         classes: how many there are.
+        name: of the data set, for errors.
         seed: of the starts.
+
+    Raises:
+        ValueError: there are fewer images.
     """
     h, labels = labelled(test)
+    if len(h) < classes:
+        raise ValueError(
+            f"--eval cluster: given {name}, allowed a data set with a test image for each cluster: "
+            f"there are {len(h)} for {classes} classes"
+        )
     u, labels = F.normalize(h.float(), dim=1).cpu().numpy(), labels.cpu()
     starts: Any = STARTS  # annotated as a word
     made = KMeans(classes, n_init=starts, random_state=seed).fit_predict(u)

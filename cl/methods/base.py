@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from cl import distributed
 from cl.data.batch import Batch
-from cl.nets import replay
+from cl.nets import encoders, replay
 from cl.nets.ema import Ema
 from cl.nets.learned import Learned
 from cl.nets.norm import still
@@ -26,7 +26,7 @@ class Method(pl.LightningModule, ABC):
     """A method is its heads (members) and its `objective`; whatever requires grad is trained.
 
     Args:
-        encoder: `(n c h w)` images to `(n d)` features; `.num_features` is d.
+        encoder: `(n c h w)` images to `(n d)` features, d as `encoders.width` has it.
         classes: of the online probe.
         optimization: see there; by default SGD at 0.3 with warm-up and cosine.
         channels_last: lay images out with their channels last, which convolutions prefer.
@@ -56,8 +56,7 @@ class Method(pl.LightningModule, ABC):
         super().__init__()
         layout = torch.channels_last if channels_last else torch.contiguous_format
         self.encoder = encoder.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
-        width = int(encoder.num_features)  # pyright: ignore[reportArgumentType]
-        self.probe = Probe(width, classes, standardize=True)
+        self.probe = Probe(encoders.width(encoder), classes, standardize=True)
         self.optimization = optimization or Optimization()
         self.layout = layout
         self.mini_batch_size = mini_batch_size

@@ -18,7 +18,7 @@ RESNET6 = re.compile(r"resnet6(?:_w(\d+))?")
 def create(
     name: str, image_size: int, *, zero_init_residual: bool = False, norm: str = "batch"
 ) -> nn.Module:
-    """The encoder of that name: `(n 3 h w)` images to `(n d)` features, d = `.num_features`.
+    """The encoder of that name: `(n 3 h w)` images to `(n d)` features, d = `width` of it.
 
     Args:
         name: a timm model, or `resnet6_wN` (width N; `resnet6` is width 32).
@@ -59,6 +59,16 @@ def build(name: str, image_size: int, zero_init_residual: bool) -> nn.Module:
     if image_size <= SMALL:
         small_stem(model)
     return model
+
+
+def width(encoder: nn.Module) -> int:
+    """Dimensions of an encoder's features.
+
+    timm's `num_features` are those before the layer that the heads of some (MobileNetV3, GhostNet,
+    LCNet, VGG) begin with, and which stays when the classifier is left out.
+    """
+    features = getattr(encoder, "head_hidden_size", None) or encoder.num_features
+    return int(features)  # pyright: ignore[reportArgumentType]
 
 
 def small_stem(model: nn.Module) -> None:

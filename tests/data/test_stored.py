@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import pickle
+import shutil
 import struct
 import sys
 import tarfile
@@ -62,6 +63,12 @@ def promises(source: Source) -> None:
     assert labels == {i: int(source.train.labels[i]) for i in labels}
 
 
+def marks(source: Source) -> list[str]:
+    """What every image is wherever the data set lies."""
+    parts = [images.files for images in (source.train, source.val)]
+    return [files.mark(i) for files in parts if files is not None for i in range(len(files))]
+
+
 def write_shard(path: Path, members: Mapping[str, bytes], mode: str = "w:") -> None:
     with tarfile.open(path, mode) as tar:
         for name, content in members.items():
@@ -96,6 +103,14 @@ def test_webdataset(tmp_path: Path) -> None:
     assert source.train.files is not None
     assert source.train.files.name(13) == f"{tmp_path}/train-01.tar: dir/003.png"
     promises(source)
+    words = "webdataset:train-{00..01}.tar", None, "val.tar"
+    moved = load(words[0], str(shutil.copytree(tmp_path, tmp_path / "moved")), *words[1:])
+    assert marks(moved) == marks(source)
+    made = {"a.left.png": encoded(52), "a.cls": b"2", "b.JPEG": encoded(51, "JPEG"), "b.cls": b"0"}
+    write_shard(tmp_path / "moved" / "val.tar", made)
+    changed = load(words[0], str(tmp_path / "moved"), *words[1:])
+    differ = [a != b for a, b in zip(marks(changed), marks(source), strict=True)]
+    assert differ == [*[False] * 20, True, False]
     held = load("webdataset:train-{00..01}.tar", str(tmp_path))
     assert (len(held.train), len(held.val)) == (18, 2)
     assert "--val_dir" in held.note
@@ -182,6 +197,8 @@ def test_huggingface(tmp_path: Path, named: bool) -> None:
     assert source.note == "validation validates"
     assert all(np.array_equal(source.train.pixel(i), picture(12, 16, i)) for i in range(10))
     promises(source)
+    shutil.copytree(tmp_path / "both", tmp_path / "moved" / "both")
+    assert marks(load("huggingface:both", str(tmp_path / "moved"))) == marks(source)
     held = load("huggingface:one", str(tmp_path))
     assert (len(held.train), len(held.val)) == (8, 2)
     promises(held)

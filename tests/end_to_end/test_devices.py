@@ -116,7 +116,7 @@ def test_linear_evaluation_on_two_processes(
     more = ["--batch_size", "50", "--run_id", "two", "--output", tmp_path, "--wandb", "off"]
     said = finished(*torchrun, "main_linear.py", *words, *more)
     assert said.count("linear      top1") == said.count("retrieval   map_r") == 1
-    for file in (tmp_path / "features").iterdir():
+    for file in (tmp_path / "features").glob("*.npy"):
         np.testing.assert_allclose(
             np.load(run / "features" / file.name), np.load(file), rtol=1e-6, atol=1e-6
         )

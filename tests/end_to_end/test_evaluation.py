@@ -40,14 +40,19 @@ def test_all_from_one_pass(run: Path, linear: Run, capsys: pytest.CaptureFixture
         counts = np.loadtxt(done / f"confusion-{name}.csv", delimiter=",")
         assert counts.sum() == 359
         assert counts.trace() / 359 == pytest.approx(numbers["top1"])
-        assert f"{name:12}top1 {100 * numbers['top1']:.2f} %" in said
+        low, high = (100 * bound for bound in numbers["top1_95"])
+        share = f"{name:12}top1 {100 * numbers['top1']:.2f} % (95 %: {low:.2f} to {high:.2f}), top5"
+        assert share in said
     cards = json.loads((done / "cards.json").read_text())["derived"]["cards"]
     by_name = {card["evaluation"]: card for card in cards}
     assert by_name["linear"]["chosen"].keys() == {"lr", "weight_decay"}
     assert by_name["knn"]["chosen"].keys() == {"k", "temperature"}
     assert by_name["logistic"]["chosen"]["c"] in (0.1, 1.0)
     assert by_name["knn"]["numbers"] == found["knn"]
-    assert by_name["knn"]["encoder"]["sha256"] == found["encoder"] == found["encoder_afterwards"]
+    made = {"name": "resnet6_w8", "norm": "batch", "image_size": 16, "padding": None}
+    assert by_name["knn"]["encoder"] == made | {"sha256": found["encoder"]}
+    assert found["encoder"] == found["encoder_afterwards"]
+    assert by_name["knn"]["transform"].startswith("plain 16 of all of the shorter side, (0.")
     parts = by_name["linear"]["parts"]
     assert (parts["train"]["images"], parts["test"]["images"]) == (1438, 359)
 
@@ -58,6 +63,7 @@ def test_cards_are_verified(run: Path, linear: Run, capsys: pytest.CaptureFixtur
     capsys.readouterr()
     linear("--verify", done, run_id="again")
     said = capsys.readouterr().out
+    assert said.count("one pass of the frozen encoder") == 2  # anew, also where they are cached
     assert "knn: the same as then" in said
     assert "linear: the same as then" in said
     linear("--verify", done, "--k", "1", run_id="other", expect=1)
@@ -66,6 +72,38 @@ def test_cards_are_verified(run: Path, linear: Run, capsys: pytest.CaptureFixtur
     file.write_text(file.read_text().replace('"top5": 0.9', '"top5": 0.8', 1))
     linear("--verify", done, run_id="changed", expect=2)
     assert "not as it was written" in capsys.readouterr().err
+
+
+def test_a_grids_rates_are_scaled_as_the_one_of_lr_is(run: Path, linear: Run) -> None:
+    """What is chosen on the card is what --lr would be given to get the same numbers."""
+    words = ["digits", "resnet6_w8", "--pretrained_feature_extractor", run, *SHORT]
+    words[words.index("--batch_size") + 1] = "64"
+    words += ["--lr_scaling", "--scheduler", "warmup_cosine", "--warmup_epochs", "1"]
+    words += ["--lr", "1e-5", "--warmup_start_lr", "0.05"]
+    words = [w for w in words if w not in ("--lr_decay_steps", "2")]
+    done = linear(*words, "--lr_grid", "0.4", "1e-5", run_id="grid")
+    cards = json.loads((done / "cards.json").read_text())["derived"]["cards"]
+    assert cards[0]["chosen"] == {"lr": 0.4, "weight_decay": 0.0}
+    assert [each["lr"] for each in cards[0]["how"]["grid"]] == [0.4, 1e-5]
+    assert cards[0]["how"]["lr"] == pytest.approx(0.1)
+    assert cards[0]["how"]["warmup_start_lr"] == 0.05
+    assert (cards[0]["how"]["epochs"], cards[0]["how"]["momentum"]) == (3, 0.9)
+    alone = linear(*words, "--lr", "0.4", run_id="alone")
+    assert result(alone)["linear"] == result(done)["linear"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "flags"),
+    [("linear", "--lr_grid 0.1 1"), ("logistic", "--c 0.1 1"), ("knn", "--k 1 2")],
+)
+def test_of_one_image_a_class_nothing_is_held_out(
+    kind: str, flags: str, run: Path, linear: Run, capsys: pytest.CaptureFixture
+) -> None:
+    words = ["digits", "resnet6_w8", "--pretrained_feature_extractor", run, *SHORT[:4]]
+    linear(*words, "--data_fraction", "10", "--eval", kind, *flags.split(), expect=2)
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{flags.split()[0]}" in said
+    assert "given several values, allowed one where --data_fraction leaves each class one" in said
 
 
 @pytest.mark.parametrize("batch_size", ["1", "7"])
@@ -81,7 +119,8 @@ def test_features_numbers_do_not_depend_on_the_batch(
     monkeypatch.setattr("cl.evaluate.PASS", int(batch_size))
     again = linear(*words, "--batch_size", batch_size, run_id="again")
     found, expected = (result(folder) for folder in (again, whole))
-    assert found["retrieval"] == pytest.approx(expected["retrieval"], abs=1e-5)  # of rounding
+    for name, number in expected["retrieval"].items():
+        assert found["retrieval"][name] == pytest.approx(number, abs=1e-5)  # of rounding
     assert found["knn"] == expected["knn"]
     assert found["logistic"] == expected["logistic"]
 
@@ -114,7 +153,17 @@ def test_what_learns_from_images(run: Path, linear: Run, capsys: pytest.CaptureF
 
 
 def test_lora_leaves_a_plain_encoder_that_moved_in_few_directions(run: Path, linear: Run) -> None:
-    words = ["digits", "resnet6_w8", "--eval", "finetune", "--lora_rank", "2", *SHORT, "--lr", "0.01"]
+    words = [
+        "digits",
+        "resnet6_w8",
+        "--eval",
+        "finetune",
+        "--lora_rank",
+        "2",
+        *SHORT,
+        "--lr",
+        "0.01",
+    ]
     done = linear(*words, "--pretrained_feature_extractor", run)
     before, after = (read_encoder(folder / "encoder.safetensors") for folder in (run, done))
     assert before.keys() == after.keys()
@@ -139,6 +188,31 @@ def test_a_runs_checkpoint_is_its_encoder(pretrain: Run, digits: list[str], line
     assert of_file["knn"] == of_run["knn"]
 
 
+def test_a_fine_tuned_checkpoint_is_its_encoder(
+    run: Path, linear: Run, capsys: pytest.CaptureFixture
+) -> None:
+    """What an evaluation left is loaded as what it was, or refused in words."""
+    given = ["--pretrained_feature_extractor", run]
+    words = ["digits", "resnet6_w8", *SHORT, "--max_steps", "2"]
+    tuned = linear(*words, *given, "--eval", "finetune", run_id="tuned")
+    knn = ["digits", "resnet6_w8", *SHORT[:4], "--eval", "knn", "--pretrained_feature_extractor"]
+    of_file, of_run = (
+        result(linear(*knn, path, run_id=f"of-{path.name}"))
+        for path in (tuned / "last.ckpt", tuned)
+    )
+    assert of_file["encoder"] == of_run["encoder"]
+    assert of_file["knn"] == of_run["knn"]
+    (tuned / "encoder.safetensors").unlink()
+    linear(*knn, tuned, run_id="bare", expect=2)
+    assert "allowed beside its encoder.safetensors" in capsys.readouterr().err
+    lora = linear(*words, *given, "--eval", "finetune", "--lora_rank", "1", run_id="lora")
+    linear(*knn, lora / "last.ckpt", run_id="parts", expect=2)
+    assert "holds the parts of --lora_rank" in capsys.readouterr().err
+    probe = linear(*words, *given, run_id="probe")
+    linear(*knn, probe, run_id="none", expect=2)
+    assert "holds the classifier of --eval linear" in capsys.readouterr().err
+
+
 def test_anothers_encoder_on_other_data(
     run: Path, linear: Run, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -157,6 +231,28 @@ def test_anothers_encoder_on_other_data(
     torch.save({"state_dict": state}, file)
     linear(*words, file, run_id="half", expect=2)
     assert "1 missing (stem.conv.weight)" in " ".join(capsys.readouterr().err.split())
+
+
+def test_features_of_a_file_of_no_run_are_kept_beside_all_runs(
+    run: Path, linear: Run, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """The next evaluation finds them; where nothing can be written they are its own."""
+    file = tmp_path / "elsewhere" / "encoder.safetensors"
+    file.parent.mkdir()
+    shutil.copy(run / file.name, file)
+    words = ["digits", "resnet6_w8", *SHORT[:4], "--eval", "knn", "--pretrained_feature_extractor"]
+    first = linear(*words, file, run_id="first")
+    assert len([*(tmp_path / "features").glob("*.npy")]) == 4
+    assert not (first / "features").exists()
+    capsys.readouterr()
+    linear(*words, file, run_id="second")
+    assert capsys.readouterr().out.count(f"cached in {tmp_path / 'features'}") == 2
+    shutil.rmtree(tmp_path / "features")
+    (tmp_path / "features").touch()
+    third = linear(*words, file, "--image_size", "96", run_id="third")
+    assert len([*(third / "features").glob("*.npy")]) == 4
+    cards = json.loads((third / "cards.json").read_text())["derived"]["cards"]
+    assert cards[0]["transform"].startswith("plain 96 of the central 0.875 of the shorter side")
 
 
 def test_pictures_and_another_format(
@@ -181,6 +277,26 @@ def test_pictures_and_another_format(
     assert "features.png, spectrum.png" in capsys.readouterr().out
 
 
+def test_what_is_exported_is_what_was_trained(
+    run: Path, linear: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[dict[str, torch.Tensor]] = []
+
+    def onnx(encoder: torch.nn.Module, size: int, path: Path) -> float:
+        written.append(encoder.state_dict())
+        return 0.0
+
+    monkeypatch.setattr("cl.export.PACKAGES", ())
+    monkeypatch.setattr("cl.export.onnx", onnx)
+    words = ["digits", "resnet6_w8", *SHORT, "--max_steps", "2", "--eval", "finetune"]
+    words += ["--export", "onnx", "--pretrained_feature_extractor", run]
+    for name, more in {"whole": [], "lora": ["--lora_rank", "1"]}.items():
+        saved = read_encoder(linear(*words, *more, run_id=name) / "encoder.safetensors")
+        exported = written.pop()
+        assert exported.keys() == saved.keys()
+        assert all(exported[key].equal(value) for key, value in saved.items())
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -189,6 +305,18 @@ def test_pictures_and_another_format(
         ("--eval knn all --pretrained_feature_extractor /", "--eval: given knn all"),
         ("--eval knn --c 1 --pretrained_feature_extractor /", "--c: given 1.0, allowed only with"),
         ("--eval knn --augment --pretrained_feature_extractor /", "--augment: allowed only with"),
+        (
+            "--lr_grid 0.1 1 --max_steps 5 --pretrained_feature_extractor /",
+            "--max_steps: given 5, allowed without --lr_grid",
+        ),
+        (
+            "--weight_decay_grid 0 1 --clip_grad_norm 1 --pretrained_feature_extractor /",
+            "--clip_grad_norm: given 1.0, allowed without --weight_decay_grid",
+        ),
+        (
+            "--eval all --lr_grid 0.1 1 --scheduler reduce --pretrained_feature_extractor /",
+            "--scheduler: given reduce, allowed without --lr_grid",
+        ),
         ("--eval knn nearest", "unexpected word nearest"),
         ("--verify /nowhere", "--verify: given /nowhere, allowed a run's cards.json"),
     ],

@@ -2,6 +2,7 @@
 
 import copy
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 from cl.checkpoints import fingerprint
 from cl.data.module import PlainLoader
 from cl.data.recipe import Recipe
-from cl.eval.features import Features, extract, key_of, store, stored
+from cl.data.sources import in_files as in_files_of
+from cl.eval.cache import key_of, store, stored, sum_of, writable
+from cl.eval.features import Features, extract
 from tests.data.made import in_files, in_memory
 
 ENCODERS = {"norm": lambda: nn.BatchNorm2d(4), "dropout": lambda: nn.Dropout(0.5)}
@@ -60,6 +63,18 @@ def test_features_do_not_depend_on_the_batch(kind: str, batch_size: int) -> None
     assert not h.requires_grad
 
 
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_the_layout_is_as_asked_for(channels_last: bool) -> None:
+    encoder, seen = made(), []
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    encoder.register_forward_pre_hook(
+        lambda _, args: seen.append(args[0].is_contiguous(memory_format=layout))
+    )
+    loader = PlainLoader(IMAGES, Recipe(size=16), 4)
+    extract(encoder, loader, channels_last=channels_last, accelerator="cpu", devices=1)
+    assert seen == [True] * 3
+
+
 def test_an_encoder_that_changes_is_refused() -> None:
     class Counting(nn.BatchNorm2d):
         def forward(self, x: Tensor) -> Tensor:
@@ -75,6 +90,7 @@ def test_an_encoder_that_changes_is_refused() -> None:
 def altered(what: str) -> str:
     """The key after a change of one thing, as small as it can be."""
     encoder, images, transform = made(), copy.deepcopy(IMAGES), "plain 16"
+    built = {"norm": "batch", "padding": 2 if what == "padding" else None}
     if what == "weight":
         encoder[0].weight.data.view(-1)[5] += 1e-6
     elif what == "buffer":
@@ -85,13 +101,14 @@ def altered(what: str) -> str:
         images.labels[4] += 1
     elif what == "order":
         images = images.subset(np.arange(11)[::-1])
-    return key_of(encoder, images, transform if what != "transform" else "plain 17")
+    return key_of(encoder, images, transform if what != "transform" else "plain 17", built)
 
 
 def test_the_key_is_of_what_features_depend_on() -> None:
-    kinds = ("nothing", "weight", "buffer", "pixel", "label", "order", "transform")
-    assert len({altered(what) for what in kinds}) == 7
-    assert altered("nothing") == key_of(made(mode="eval"), IMAGES, "plain 16")
+    kinds = ("nothing", "weight", "buffer", "padding", "pixel", "label", "order", "transform")
+    assert len({altered(what) for what in kinds}) == 8
+    built = {"padding": None, "norm": "batch"}
+    assert altered("nothing") == key_of(made(mode="eval"), IMAGES, "plain 16", built)
 
 
 def test_the_key_notices_a_changed_file(tmp_path: Path) -> None:
@@ -102,27 +119,84 @@ def test_the_key_notices_a_changed_file(tmp_path: Path) -> None:
     assert key_of(encoder, images, "") != before
 
 
+def test_the_sum_of_files_is_of_their_names_and_sizes(tmp_path: Path) -> None:
+    """Wherever they lie and whenever they were written."""
+    (tmp_path / "a" / "set").mkdir(parents=True)
+    images = in_files(tmp_path / "a" / "set", IMAGES)
+    before = sum_of(images)
+    moved = shutil.copytree(tmp_path / "a", tmp_path / "b")
+    paths = [moved / "set" / f"{i}.png" for i in range(11)]
+    there = in_files_of(paths, IMAGES.labels.tolist())
+    os.utime(paths[0], ns=(1, 1))
+    assert sum_of(there) == before
+    assert sum_of(in_files_of(paths, [0] * 11)) != before
+    assert sum_of(in_files_of(paths[::-1], IMAGES.labels.tolist())) != before
+    paths[7].write_bytes(paths[7].read_bytes() + b"0")
+    assert sum_of(there) != before
+
+
 def test_what_is_stored_comes_back(tmp_path: Path) -> None:
     file, (h, labels) = tmp_path / "features" / "0123.npy", (torch.randn(9, 4), torch.arange(9))
-    assert stored(file) is None
-    store(file, (h, labels), 9)
-    assert {p.name for p in file.parent.iterdir()} == {"0123.npy", "0123.labels.npy"}
-    found = stored(file)
+    assert stored(file, 9) is None
+    file.parent.mkdir()
+    (file.parent / "0123.other.new").touch()  # of an evaluation that does the same now
+    store(file, (h, labels), 9, "me")
+    arrays = {"0123.npy", "0123.labels.npy"}
+    sums = {f"{name}.sha256" for name in arrays}
+    assert {p.name for p in file.parent.iterdir()} == arrays | sums | {"0123.other.new"}
+    assert (file.parent / "0123.other.new").stat().st_size == 0
+    found = stored(file, 9)
     assert torch.equal(found[0], h)
     assert torch.equal(found[1], labels)
+    assert stored(file, 10) is None
 
 
-@pytest.mark.parametrize("name", ["0.npy", "0.labels.npy"])
-def test_one_file_without_the_other_is_not_taken(name: str, tmp_path: Path) -> None:
-    store(tmp_path / "0.npy", (torch.randn(99, 4), torch.arange(99)), 99)
-    (tmp_path / name).unlink()
-    assert stored(tmp_path / "0.npy") is None
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    assert writable(tmp_path / "new" / "features")
+    assert not [*(tmp_path / "new" / "features").iterdir()]
+    (tmp_path / "file").touch()
+    assert not writable(tmp_path / "file")
+    assert not writable(tmp_path / "file" / "features")
 
 
-@pytest.mark.parametrize("name", ["0.npy", "0.labels.npy"])
+FILES = ["0.npy", "0.labels.npy"]
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Path:
+    """The file of 99 features."""
+    store(tmp_path / "0.npy", (torch.randn(99, 4), torch.arange(99)), 99, "me")
+    return tmp_path / "0.npy"
+
+
+@pytest.mark.parametrize("name", [*FILES, *(f"{name}.sha256" for name in FILES)])
+def test_one_file_without_the_others_is_not_taken(name: str, kept: Path) -> None:
+    assert stored(kept, 99) is not None
+    kept.with_name(name).unlink()
+    assert stored(kept, 99) is None
+
+
+@pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("share", [0, 0.2, 0.99])
-def test_half_a_file_is_not_taken(name: str, share: float, tmp_path: Path) -> None:
-    store(tmp_path / "0.npy", (torch.randn(99, 4), torch.arange(99)), 99)
-    data = (tmp_path / name).read_bytes()
-    (tmp_path / name).write_bytes(data[: int(share * len(data))])
-    assert stored(tmp_path / "0.npy") is None
+def test_half_a_file_is_not_taken(name: str, share: float, kept: Path) -> None:
+    data = kept.with_name(name).read_bytes()
+    kept.with_name(name).write_bytes(data[: int(share * len(data))])
+    assert stored(kept, 99) is None
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_hole_is_not_taken(name: str, kept: Path) -> None:
+    """A header and zeros, as a disk leaves a file whose content it lost."""
+    data = kept.with_name(name).read_bytes()
+    kept.with_name(name).write_bytes(data[:128] + bytes(len(data) - 128))
+    assert len(np.load(kept.with_name(name))) == 99
+    assert stored(kept, 99) is None
+
+
+def test_features_can_be_learned_from() -> None:
+    """They come out of inference mode as plain tensors, the labels beside them."""
+    h, labels = taken(made())
+    assert not h.is_inference()
+    weight = torch.zeros(4, 3, requires_grad=True)
+    torch.nn.functional.cross_entropy(h @ weight, labels).backward()
+    assert weight.grad is not None

@@ -63,3 +63,7 @@ def test_the_best_is_that_of_the_held_out_part() -> None:
     assert all(abs(share * number - round(share * number)) < 1e-9 for share in reached.values())
     assert reached[best] > 0.8 > reached[Setting(1e-5, 0.0)]
     assert grid.best(TRAIN, 10, lrs, decays, replace(o), **options)[1] == reached
+    thousandth, scaled = [lr / 1000 for lr in lrs], {"scaling": 1000.0}
+    found = grid.best(TRAIN, 10, thousandth, decays, o, **options, **scaled)
+    assert found[0] == Setting(0.0005, 0.0)
+    assert [*found[1].values()] == pytest.approx([*reached.values()], abs=0.03)

@@ -9,7 +9,7 @@ from sklearn.metrics import confusion_matrix, top_k_accuracy_score
 from torch import Tensor
 
 from cl.eval.choose import Part, choose, held_out, labelled
-from cl.eval.judge import confusion, judge, judged
+from cl.eval.judge import confusion, judged
 
 RNG = np.random.default_rng(0)
 LABELS = np.concatenate([np.arange(12), RNG.integers(0, 12, 188)])
@@ -17,7 +17,8 @@ SCORES = RNG.standard_normal((200, 12)) + 1.5 * np.eye(12)[LABELS]
 
 
 def test_numbers_are_scikit_learns() -> None:
-    numbers = judge(torch.from_numpy(SCORES), torch.from_numpy(LABELS))
+    found = judged(torch.from_numpy(SCORES), torch.from_numpy(LABELS))
+    numbers = found.numbers
     for k in (1, 5, 10):
         expected = top_k_accuracy_score(LABELS, SCORES, k=k)
         assert numbers[f"top{k}"] == pytest.approx(expected)
@@ -25,14 +26,21 @@ def test_numbers_are_scikit_learns() -> None:
     assert numbers["per_class"] == pytest.approx([right[c == LABELS].mean() for c in range(12)])
     counts = confusion(torch.from_numpy(SCORES).argmax(1), torch.from_numpy(LABELS), 12)
     assert np.array_equal(counts.numpy(), confusion_matrix(LABELS, SCORES.argmax(1)))
+    assert torch.equal(found.confusion, counts)
 
 
-def test_the_interval_is_the_bootstraps() -> None:
-    right = SCORES.argmax(1) == LABELS
-    drawn = RNG.choice(right, (20_000, 200)).mean(1)
-    low, high = judge(torch.from_numpy(SCORES), torch.from_numpy(LABELS))["top1_95"]
-    assert low == pytest.approx(np.quantile(drawn, 0.025), abs=0.0051)  # one image is 0.005
-    assert high == pytest.approx(np.quantile(drawn, 0.975), abs=0.0051)
+def test_intervals_are_wilsons() -> None:
+    """Wilson 1927 by hand, for every share; that of a classifier without a fault has a width."""
+    found = judged(torch.from_numpy(SCORES), torch.from_numpy(LABELS)).numbers
+    z, n = 1.959964, 200
+    for k in (1, 5, 10):
+        p = found[f"top{k}"]
+        middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+        half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
+        assert found[f"top{k}_95"] == pytest.approx([middle - half, middle + half], abs=1e-6)
+    low, high = judged(torch.eye(30), torch.arange(30)).numbers["top1_95"]
+    assert high == 1
+    assert low == pytest.approx(30 / (30 + z**2))
 
 
 def test_what_has_no_label_does_not_count() -> None:
@@ -40,18 +48,18 @@ def test_what_has_no_label_does_not_count() -> None:
     labels[::3] = -1
     kept = labels >= 0
     scores = torch.from_numpy(SCORES)
-    assert judge(scores, labels) == judge(scores[kept], labels[kept])
-    assert torch.equal(
-        judged(scores, labels).confusion, judged(scores[kept], labels[kept]).confusion
-    )
+    found, expected = judged(scores, labels), judged(scores[kept], labels[kept])
+    assert found.numbers == expected.numbers
+    assert torch.equal(found.confusion, expected.confusion)
     with pytest.raises(ValueError, match="no labelled image"):
-        judge(scores, torch.full((200,), -1))
+        judged(scores, torch.full((200,), -1))
 
 
 def test_few_classes_have_no_top5() -> None:
-    numbers = judge(torch.eye(3), torch.arange(3))
+    numbers = judged(torch.eye(3), torch.arange(3)).numbers
     assert numbers.keys() == {"top1", "top1_95", "per_class"}
-    assert judge(torch.eye(3)[:2], torch.arange(2))["per_class"] == [1.0, 1.0, None]
+    few = judged(torch.eye(3)[:2], torch.arange(2)).numbers
+    assert few["per_class"] == [1.0, 1.0, None]
 
 
 def test_a_tenth_of_every_class_is_held_out() -> None:
@@ -72,8 +80,12 @@ def test_the_best_on_the_held_out_part_is_chosen() -> None:
         for sign in (-1.0, 1.0, 2.0):
             yield sign, sign * queries
 
-    assert choose([-1.0, 1.0, 2.0], scores, (h, labels), 3) == 1.0
-    assert choose([-1.0], scores, (h[:0], labels[:0]), 3) == -1.0
+    best, reached = choose([-1.0, 1.0, 2.0], scores, (h, labels), 3, "--c")
+    assert best == 1.0
+    assert reached == {-1.0: 0.0, 1.0: 1.0, 2.0: 1.0}
+    assert choose([-1.0], scores, (h[:0], labels[:0]), 3, "--c") == (-1.0, {})
+    with pytest.raises(ValueError, match=r"--c: given several values, .* --data_fraction leaves"):
+        choose([-1.0, 1.0], scores, (h[:2], labels[:2]), 3, "--c")
 
 
 def test_labelled() -> None:

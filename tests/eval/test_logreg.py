@@ -8,7 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from cl.eval.logreg import accuracy, fit, logistic
+from cl.eval import logreg
+from cl.eval.logreg import accuracy, fit, fitted, logistic
 
 PARTS = slice(0, 1200), slice(1200, None)
 
@@ -18,7 +19,7 @@ def test_the_optimum_is_scikit_learns(dtype: torch.dtype) -> None:
     x, y = load_digits(return_X_y=True)
     x = (x - x.mean(0)) / (x.std(0) + 1e-6)
     h, labels = torch.from_numpy(x).to(dtype), torch.from_numpy(y)
-    ours = fit(h, labels, 10, l2=1 / len(x), steps=500)
+    ours = fit(h, labels, 10, l2=1 / len(x), steps=500).classifier
     theirs = LogisticRegression(C=1.0, max_iter=2000, tol=1e-8).fit(x, y)
 
     def objective(weight: np.ndarray, bias: np.ndarray) -> float:
@@ -42,11 +43,62 @@ def test_float32_ends_at_the_optimum_too() -> None:
 
     def objective(dtype: torch.dtype) -> float:
         h = torch.from_numpy(x).to(dtype)
-        found = fit(h, labels, 10, l2=1 / len(x), steps=2000).double()
+        found = fit(h, labels, 10, l2=1 / len(x), steps=2000).classifier.double()
         loss = torch.nn.functional.cross_entropy(found(h.double()), labels)
         return float(loss + 0.5 / len(x) * found.weight.square().sum())
 
     assert objective(torch.float32) == pytest.approx(objective(torch.float64), abs=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("noise", [1.0, 0.01])
+def test_weak_regularisation_ends_at_scikit_learns_optimum(
+    dtype: torch.dtype, noise: float
+) -> None:
+    """With classes that overlap; with little noise the 48 features are nearly six."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1500, 6)) @ rng.normal(size=(6, 48)) + noise * rng.normal(size=(1500, 48))
+    x /= x.std(0)
+    y = (x[:, :10] + rng.gumbel(size=(1500, 10))).argmax(1)
+    l2 = 1 / (100 * len(x))
+    theirs = LogisticRegression(C=100, max_iter=50_000, tol=1e-8).fit(x, y)
+
+    def objective(weight: np.ndarray, bias: np.ndarray) -> float:
+        logits = torch.from_numpy(x @ weight.T + bias)
+        loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(y))
+        return float(loss) + l2 / 2 * float((weight**2).sum())
+
+    found = fit(torch.from_numpy(x).to(dtype), torch.from_numpy(y), 10, l2=l2, steps=10_000)
+    ours = objective(found.classifier.weight.double().numpy(), found.classifier.bias.numpy())
+    assert ours == pytest.approx(objective(theirs.coef_, theirs.intercept_), abs=1e-6)
+    assert found.gradient < logreg.SMALL
+
+
+def test_a_search_that_is_cut_short_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = load_digits(return_X_y=True)
+    part = torch.from_numpy(x)[:300], torch.from_numpy(y)[:300]
+    whole = logistic(part, part, 10, [10.0]).how["iterations"]
+    assert whole > 20
+    monkeypatch.setattr(logreg, "ITERATIONS", 20)
+    with pytest.warns(UserWarning, match=r"--c 10: not at the optimum after 20 iterations"):
+        assert logistic(part, part, 10, [10.0]).how["iterations"] == 20
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.7, -1e4])
+def test_a_constant_feature_is_centred_as_by_scikit_learn(constant: float) -> None:
+    """In float32, whose rounding makes a deviation of a constant; the test part's one varies."""
+    rng = np.random.default_rng(0)
+    x, y = load_digits(return_X_y=True)
+    x = np.concatenate([x[:300, 20:30], np.full((300, 1), constant)], axis=1).astype(np.float32)
+    queries = x[:50].copy()
+    queries[:, -1] += 0.05 * rng.normal(size=50).astype(np.float32)
+    theirs = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=2000, tol=1e-8))
+    theirs.fit(x.astype(float), y[:300])
+    ours = fitted(tuple(map(torch.from_numpy, (x, y[:300]))), 10, l2=1 / 300, steps=500)
+    expected = torch.from_numpy(theirs.decision_function(queries.astype(float))).float()
+    found = ours(torch.from_numpy(queries))
+    centred = [logits - logits.mean(dim=1, keepdim=True) for logits in (found, expected)]
+    torch.testing.assert_close(*centred, atol=2e-3, rtol=1e-3)
 
 
 def test_unlabelled_samples_take_no_part() -> None:

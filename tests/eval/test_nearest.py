@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binomtest
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -41,7 +42,7 @@ def test_retrieval_is_the_loop(block: int) -> None:
     h, labels = TEST[0][:60].double(), TEST[1][:60].clone()
     labels[0] = 10  # alone in its class
     labels[5] = -1
-    found = nearest.retrieve((h, labels), block).numbers
+    found = nearest.retrieve((h, labels), "digits", block).numbers
     kept = torch.where(labels >= 0)[0].tolist()
     u = torch.nn.functional.normalize(h, dim=1)
     precisions, recalls = [], {1: [], 5: [], 10: []}
@@ -56,14 +57,33 @@ def test_retrieval_is_the_loop(block: int) -> None:
         for k, hits in recalls.items():
             hits.append(float(any(right[:k])))
     assert found["map_r"] == pytest.approx(np.mean(precisions))
+    error = np.std(precisions) / len(precisions) ** 0.5
+    span = [np.mean(precisions) - 1.96 * error, np.mean(precisions) + 1.96 * error]
+    assert found["map_r_95"] == pytest.approx(span)
     for k, hits in recalls.items():
         assert found[f"recall{k}"] == pytest.approx(np.mean(hits))
+        wilson = binomtest(int(sum(hits)), len(hits)).proportion_ci(method="wilson")
+        assert found[f"recall{k}_95"] == pytest.approx([wilson.low, wilson.high])
+
+
+def test_what_cannot_be_asked_is_said() -> None:
+    h, labels = torch.randn(4, 3), torch.tensor([0, 1, 2, -1])
+    with pytest.raises(ValueError, match=r"--eval retrieval: given mine, allowed .* with two test"):
+        nearest.retrieve((h, labels), "mine")
+    with pytest.raises(ValueError, match=r"--eval cluster: given mine, .* are 3 for 4 classes"):
+        nearest.cluster((h, labels), 4, "mine")
+
+
+def test_of_a_small_bank_all_are_neighbours() -> None:
+    """More than there are cannot vote; the card says how many did."""
+    found = nearest.classify((X[:8], Y[:8]), TEST, 10, ks=[20])
+    assert found.how["k"] == 8
 
 
 def test_clusters_that_are_the_classes() -> None:
     corners = torch.eye(4).repeat(10, 1) + 0.01 * torch.randn(40, 4)
     labels = torch.tensor([2, 0, 3, 1]).repeat(10)
-    found = nearest.cluster((corners, labels), 4)
+    found = nearest.cluster((corners, labels), 4, "digits")
     assert found.numbers == pytest.approx({"nmi": 1.0, "ari": 1.0, "accuracy": 1.0})
     assert torch.equal(found.confusion, 10 * torch.eye(4).long())
 
@@ -71,6 +91,6 @@ def test_clusters_that_are_the_classes() -> None:
 def test_clusters_of_noise_say_nothing() -> None:
     g = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 4, (400,), generator=g)
-    found = nearest.cluster((torch.randn(400, 8, generator=g), labels), 4).numbers
+    found = nearest.cluster((torch.randn(400, 8, generator=g), labels), 4, "digits").numbers
     assert abs(found["ari"]) < 0.05
     assert found["nmi"] < 0.05

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from cl.nets.encoders import create
+from cl.nets.encoders import create, width
 from cl.nets.heads import each_view, mlp
 
 
@@ -17,12 +17,16 @@ from cl.nets.heads import each_view, mlp
         ("resnet10t", 32),
         ("resnet18", 96),
         ("vit_tiny_patch16_224", 32),
+        ("mobilenetv3_small_050", 32),
+        ("lcnet_050", 32),
+        ("ghostnet_100", 32),
+        ("convnext_atto", 32),
     ],
 )
-def test_features_have_num_features(name: str, size: int) -> None:
+def test_features_are_as_wide_as_is_said(name: str, size: int) -> None:
     encoder = create(name, size).eval()
     with torch.no_grad():
-        assert encoder(torch.randn(2, 3, size, size)).shape == (2, encoder.num_features)
+        assert encoder(torch.randn(2, 3, size, size)).shape == (2, width(encoder))
 
 
 def test_small_images_keep_their_side_in_the_stem() -> None:

@@ -1,0 +1,101 @@
+"""A card is the same again if every setting is, and every result within what hardware moves."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from cl.config import parse_linear
+from cl.eval import card
+from cl.eval.judge import Found
+from cl.optim import Optimization
+
+FOUND = Found(
+    {"top1": 0.9, "top1_95": [0.88, 0.92], "per_class": [0.9, None]},
+    chosen={"lr": 0.1, "weight_decay": 1e-4},
+    how={
+        "weight_decay": 1e-4,
+        "temperature": 0.07,
+        "k": 20,
+        "iterations": 71,
+        "grid": [{"lr": 0.1, "held_out_top1": 0.8}],
+    },
+)
+RUN = ["digits", "resnet6_w8", "--pretrained_feature_extractor", "run"]
+MADE_BY = {"dataset": "digits", "seed": 0}
+
+
+def changed(*path: Any, value: Any) -> list[str]:
+    """The differences after a change at one place."""
+    before = card.card("knn", FOUND, MADE_BY)
+    now: Any = copy.deepcopy(before)
+    at = now
+    for key in path[:-1]:
+        at = at[key]
+    at[path[-1]] = value
+    return card.differences(before, now)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("how", "weight_decay"), 5e-4),
+        (("how", "temperature"), 0.0701),
+        (("how", "k"), 21),
+        (("how", "grid", 0, "lr"), 0.1001),
+        (("chosen", "weight_decay"), 0.0),
+        (("seed",), 1),
+        (("numbers", "top1"), 0.902),
+        (("numbers", "per_class", 1), 0.9),
+        (("how", "grid", 0, "held_out_top1"), 0.802),
+    ],
+)
+def test_another_setting_or_result_is_reported(path: tuple[Any, ...], value: float) -> None:
+    (said,) = changed(*path, value=value)
+    assert said.startswith(".".join(map(str, path)))
+    assert said.endswith(f"{value} now")
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("how", "temperature"), 0.07 * (1 + 1e-12)),
+        (("how", "iterations"), 72),
+        (("numbers", "top1"), 0.9009),
+        (("numbers", "top1_95", 0), 0.8801),
+        (("how", "grid", 0, "held_out_top1"), 0.8009),
+        (("versions", "torch"), "3.0"),
+    ],
+)
+def test_rounding_and_other_hardware_are_not(path: tuple[Any, ...], value: float) -> None:
+    assert changed(*path, value=value) == []
+
+
+@pytest.mark.parametrize(
+    ("o", "more"),
+    [
+        (
+            Optimization(scheduler="step", lr_decay_epochs=(2, 3), lr=0.5),
+            {"momentum": 0.9, "lr_decay_epochs": [2, 3], "lr_decay_rate": 0.1},
+        ),
+        (
+            Optimization(optimizer="adam", lr=0.5),
+            {"warmup_epochs": 10, "warmup_start_lr": 0.003},
+        ),
+    ],
+)
+def test_a_training_is_all_that_makes_its_numbers(o: Optimization, more: dict[str, Any]) -> None:
+    config = parse_linear([*RUN, "--max_steps", "7", "--clip_grad_norm", "2", "--batch_size", "9"])
+    found = card.training(config, o, {"accelerator": "cpu", "precision": "32-true", "devices": 1})
+    assert found == more | {
+        "optimizer": o.optimizer,
+        "scheduler": o.scheduler,
+        "lr": 0.5,
+        "weight_decay": 1e-4,
+        "epochs": 100,
+        "max_steps": 7,
+        "clip_grad_norm": 2.0,
+        "batch": 9,
+        "accelerator": "cpu",
+        "precision": "32-true",
+    }
