@@ -210,9 +210,8 @@ def of_the_loss(config: Pretrain) -> Iterator[tuple[str, tuple[str, ...]]]:
 def of_values(config: Pretrain) -> Iterator[str]:
     """Messages about the loss's settings, when these are known."""
     settings = config.loss_settings
-    start = settings.get("temperature")
-    learns = "temperature" in config.learned and isinstance(start, float)
-    if learns and not COLDEST <= start <= 1 / COLDEST:
+    start = settings.get("temperature") if "temperature" in config.learned else None
+    if isinstance(start, float) and not COLDEST <= start <= 1 / COLDEST:
         bounds = f"{COLDEST:g} to {1 / COLDEST:g}"
         yield f"--temperature: given {start:g}, allowed {bounds} where it learns"
     if config.gamma_steps and not settings.get("gamma"):

@@ -34,12 +34,12 @@ class Extractor(pl.LightningModule):
         self.labels, self.done = torch.empty(samples, dtype=torch.long), 0
 
     def predict_step(self, batch: Batch, _: int) -> int:
-        """Takes a batch's features; how many there are by then, since Lightning warns of nothing."""
+        """Keep features; how many there are by now (Lightning warns where nothing comes back)."""
         images = rearrange(batch.views[0], "v n c h w -> (v n) c h w")
         h = self.encoder(images.contiguous(memory_format=self.layout)).float().cpu()
         if self.h is None:
             with torch.inference_mode(False):  # what is made inside of it nothing can learn from
-                self.h = torch.empty(len(self.labels), h.shape[1])
+                self.h = h.new_empty(len(self.labels), h.shape[1])
         rows = slice(self.done, self.done + len(h))
         self.h[rows], self.labels[rows] = h, batch.labels.cpu()
         self.done += len(h)
