@@ -26,8 +26,9 @@ simsiam)
     own=(--hidden_mlp 512 --encoding_size 512 --pred_hidden_mlp 128 --lr 2e-3
         --no_lr_scheduler_for_pred_head)
     ;;
-sigmoid) own=(--temperature 0.2 --bias -5 --hidden_mlp 128) ;;
-relic) own=(--temperature 0.2 --hidden_mlp 128) ;;
+sigmoid) own=(--temperature 0.2 --bias -5 --hidden_mlp 128 --lr 1e-3) ;;
+relic) own=(--temperature 0.2 --hidden_mlp 128 --ema_beta 0.9) ;;
+supcon) own=(--temperature 0.2 --hidden_mlp 128 --encoding_size 64 --lr 1e-3) ;;
 *) own=(${temperature[@]+"${temperature[@]}"} --hidden_mlp 128 --encoding_size 64) ;;
 esac
 

@@ -40,6 +40,7 @@ class Extractor(pl.LightningModule):
         if self.h is None:
             with torch.inference_mode(False):  # what is made inside of it nothing can learn from
                 self.h = h.new_empty(len(self.labels), h.shape[1])
+        assert self.h is not None
         rows = slice(self.done, self.done + len(h))
         self.h[rows], self.labels[rows] = h, batch.labels.cpu()
         self.done += len(h)
