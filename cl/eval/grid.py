@@ -46,7 +46,8 @@ class Grid(nn.Module):
         made = optimizer(nn.Linear(1, 1), o)  # of the kind and with the options that are asked for
         made.param_groups.clear()
         for w, b, s in zip(self.weight, self.bias, self.settings, strict=True):
-            made.add_param_group({"params": [w], "lr": s.lr, "weight_decay": s.weight_decay})
+            decay = {"weight_decay": s.weight_decay, "always_adapt": True}  # as `groups` has it
+            made.add_param_group({"params": [w], "lr": s.lr, **decay})
             made.add_param_group({"params": [b], "lr": s.lr, "weight_decay": 0.0})
         return made
 
