@@ -291,7 +291,6 @@ def show(
     if curves:
         launch.console.print(sketch.lines(curves), markup=False)
         sketch.write(curves, Path(config.dry_run or ""))
-        launch.console.print(f"drawn in {config.dry_run}", markup=False)
 
 
 def report(config: Pretrain, trainer: pl.Trainer, folder: Path) -> None:
