@@ -33,12 +33,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-import main_linear
 from cl import checkpoints
+from cl.config import Linear, run
 from cl.data.module import PlainLoader
 from cl.data.recipe import preset
 from cl.data.sources import Images, load
 from cl.eval import features, logreg, nearest
+from cl.evaluate import evaluate
 from cl.nets import encoders
 
 EPOCHS, BATCH = 100, 128
@@ -108,7 +109,7 @@ def linear(folder: str, name: str, images: int) -> None:
         words = f"cifar10 {name} --data_folder {folder} --data_fraction {images} --wandb off "
         words += f"--epochs {EPOCHS} --batch_size {BATCH} --lr 0.1 --num_workers 1 --precision 32 "
         words += f"--output {place} --pretrained_feature_extractor {file} --no-lr_scaling"
-        ours, code = timed(lambda: main_linear.main(words.split()))
+        ours, code = timed(lambda: run(Linear, words.split(), evaluate))
         assert code == 0
     theirs, _ = timed(lambda: frozen_each_epoch(folder, encoder, images))
     print(
