@@ -279,6 +279,7 @@ REFUSED = [
         "--learn temperature --temperature 200",
         ["--temperature: given 200, allowed 0.01 to 100 where it learns"],
     ),
+    ("--learned_lr 0.1", ["--learned_lr: given 0.1, allowed with --learn"]),
     ("--learn bias", ["--learn: given bias, allowed what nt_xent has"]),
     ("--ema_beta 0.9", ["--ema_beta: given 0.9, allowed only with --method sigmoid or relic"]),
     (

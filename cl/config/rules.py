@@ -214,6 +214,8 @@ def of_values(config: Pretrain) -> Iterator[str]:
     if isinstance(start, float) and not COLDEST <= start <= 1 / COLDEST:
         bounds = f"{COLDEST:g} to {1 / COLDEST:g}"
         yield f"--temperature: given {start:g}, allowed {bounds} where it learns"
+    if config.learned_lr is not None and not config.learned:
+        yield f"--learned_lr: given {config.learned_lr:g}, allowed with --learn"
     if config.gamma_steps and not settings.get("gamma"):
         yield "--gamma_steps: given, allowed with a --gamma above 0"
     if settings.get("threshold") is not None and not settings.get("gamma"):

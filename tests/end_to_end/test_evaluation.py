@@ -4,12 +4,14 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from cl.checkpoints import read_encoder
+from cl.eval import features
 
 Run = Callable[..., Path]
 SHORT = ["--num_workers", "1", "--precision", "32", "--batch_size", "128", "--epochs", "3"]
@@ -174,6 +176,34 @@ def test_lora_leaves_a_plain_encoder_that_moved_in_few_directions(run: Path, lin
     assert result(done)["finetune"]["top1"] > 0.5
     knn = ["digits", "resnet6_w8", "--eval", "knn", "--pretrained_feature_extractor", done]
     assert result(linear(*knn, run_id="knn"))["knn"]["top1"] > 0.5
+
+
+def test_a_grids_rates_are_scaled_as_lr_is(run: Path, linear: Run) -> None:
+    """What each reached on the held-out part, and the one that is trained, are of lr times 1/2."""
+    words = ["digits", "resnet6_w8", "--pretrained_feature_extractor", run, *SHORT, "--eval"]
+    found = []
+    for lr, more in (("0.02", ["--lr_scaling"]), ("0.01", [])):
+        done = linear(*words, "linear", "--lr_grid", lr, "1e-4", *more, run_id=f"of-{lr}")
+        (card,) = json.loads((done / "cards.json").read_text())["derived"]["cards"]
+        best = card["how"]["grid"][0]["held_out_top1"]
+        found.append((card["how"]["lr"], best, card["numbers"]))
+    assert found[0] == found[1]
+    assert found[0][0] == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("flag", ["--channels_last", "--no-channels_last"])
+def test_the_layout_reaches_the_pass(
+    flag: str, run: Path, linear: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extract, seen = features.extract, []
+
+    def spy(*args: Any, channels_last: bool = True, **options: Any) -> features.Features:
+        seen.append(channels_last)
+        return extract(*args, channels_last=channels_last, **options)
+
+    monkeypatch.setattr(features, "extract", spy)
+    linear("digits", "resnet6_w8", "--pretrained_feature_extractor", run, "--eval", "knn", flag)
+    assert seen == [flag == "--channels_last"] * 2
 
 
 def test_a_runs_checkpoint_is_its_encoder(pretrain: Run, digits: list[str], linear: Run) -> None:

@@ -15,8 +15,11 @@ import torch
 from safetensors.torch import load_file
 
 from cl import logs
+from cl.config import parse_pretrain
 from cl.methods.simsiam import SimSiam
+from cl.nets.encoders import create
 from cl.nets.heads import view_by_view
+from cl.train import build
 
 Run = Callable[..., Path]
 REPOSITORY = Path(__file__).parents[2]
@@ -226,8 +229,21 @@ def test_every_method_runs_in_bf16(method: str, pretrain: Run, digits: list[str]
     ],
 )
 def test_settings_of_a_loss_reach_it(words: str, pretrain: Run, digits: list[str]) -> None:
-    run = pretrain(*digits, *words.split(), "--max_steps", "2", "--no-baseline")
-    assert json.loads((run / "config.json").read_text())["loss_options"]
+    pretrain(*digits, *words.split(), "--max_steps", "2", "--no-baseline")
+    config = parse_pretrain([*digits, *words.split()])
+    assert config.loss_options
+    method = build(config, create("resnet6_w8", 16), 10)
+    moved = {"gamma", "threshold"} if config.gamma_steps else set()  # given step by step
+    kept = {k: v for k, v in config.loss_options.items() if k not in {*config.learned, *moved}}
+    assert method.loss.keywords == kept
+
+
+def test_a_scalar_that_learns_is_kept_in_its_bounds(pretrain: Run, digits: list[str]) -> None:
+    words = ["--learn", "temperature", "--learned_lr", "1000", "--log_every_n_steps", "1"]
+    run = pretrain(*digits, *words, "--max_steps", "3", "--no-baseline")
+    found = [float(row["learned/temperature"]) for row in logs.read(run / "metrics.csv")]
+    assert found[0] == pytest.approx(0.2)
+    assert found[-1] == pytest.approx(100.0) or found[-1] == pytest.approx(0.01)
 
 
 @pytest.mark.slow

@@ -140,7 +140,9 @@ def test_what_is_stored_comes_back(tmp_path: Path) -> None:
     assert stored(file, 9) is None
     file.parent.mkdir()
     (file.parent / "0123.other.new").touch()  # of an evaluation that does the same now
+    (file.parent / "0123.new").touch()
     store(file, (h, labels), 9, "me")
+    (file.parent / "0123.new").unlink()  # still there: no name that another would take
     arrays = {"0123.npy", "0123.labels.npy"}
     sums = {f"{name}.sha256" for name in arrays}
     assert {p.name for p in file.parent.iterdir()} == arrays | sums | {"0123.other.new"}

@@ -1,5 +1,6 @@
 """A grid's classifiers are those that are trained alone."""
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from torch import nn
 from cl.eval import grid
 from cl.eval.choose import held_out
 from cl.eval.grid import Grid, Setting
-from cl.optim import Optimization
+from cl.optim import Optimization, optimizer
 
 X, Y = load_digits(return_X_y=True)
 TRAIN = torch.from_numpy(X / 16)[:400], torch.from_numpy(Y)[:400]
@@ -18,11 +19,11 @@ SETTINGS = [Setting(0.3, 0.0), Setting(0.01, 0.1), Setting(1.0, 1e-3)]
 SCHEDULES = {"step": {"lr_decay_epochs": (2,)}, "warmup_cosine": {"warmup_epochs": 1}}
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "lars"])
+@pytest.mark.parametrize("kind", ["sgd", "adam", "lars"])
 @pytest.mark.parametrize("scheduler", SCHEDULES)
-def test_each_learns_as_if_it_were_alone(optimizer: str, scheduler: str) -> None:
+def test_each_learns_as_if_it_were_alone(kind: str, scheduler: str) -> None:
     o = Optimization(
-        optimizer=optimizer, scheduler=scheduler, warmup_start_lr=1e-3, **SCHEDULES[scheduler]
+        optimizer=kind, scheduler=scheduler, warmup_start_lr=1e-3, **SCHEDULES[scheduler]
     )
     torch.manual_seed(0)
     start = nn.Linear(64, 10).double()
@@ -50,6 +51,22 @@ def test_a_classifier_of_one_is_torchs() -> None:
         sgd.step()
     torch.testing.assert_close(ours.weight[0], start.weight)
     torch.testing.assert_close(ours.bias[0], start.bias)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_lars_of_a_grid_is_that_of_linear_evaluation(weight_decay: float) -> None:
+    """Without decay too, where timm's adapts nothing unless it is told to."""
+    torch.manual_seed(0)
+    alone, o = nn.Module(), Optimization(optimizer="lars", scheduler="none", lr=0.1)
+    alone.classifier = nn.Linear(64, 10).double()
+    start = copy.deepcopy(alone.classifier)
+    ours = Grid(start, [Setting(0.1, weight_decay)])
+    grid.fit(TRAIN, ours, o, epochs=1, batch_size=400, seed=0)
+    lars = optimizer(alone, replace(o, weight_decay=weight_decay))
+    nn.functional.cross_entropy(alone.classifier(TRAIN[0]), TRAIN[1]).backward()
+    lars.step()
+    torch.testing.assert_close(ours.weight[0], alone.classifier.weight)
+    torch.testing.assert_close(ours.bias[0], alone.classifier.bias)
 
 
 def test_the_best_is_that_of_the_held_out_part() -> None:

@@ -148,6 +148,13 @@ def test_small_views_leave_running_statistics_alone() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["looc", "supcon"])
+def test_heads_without_batch_norm(name: str) -> None:
+    method = MAKE[name](create("resnet6_w8", 16))
+    heads = [method.projector, *getattr(method, "others", ())]
+    assert all([type(m) for m in head] == [nn.Linear, nn.ReLU, nn.Linear] for head in heads)
+
+
 def test_class_ids_keep_unlabelled_samples_apart() -> None:
     ids = class_ids(torch.tensor([1, -1, 1, -1, 0]))
     assert ids[0] == ids[2]
