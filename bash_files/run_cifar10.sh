@@ -23,8 +23,8 @@ done
 case $method in
 barlow_twins | vicreg) own=(--hidden_mlp 512 --encoding_size 512) ;;
 simsiam)
-    own=(--hidden_mlp 512 --encoding_size 512 --pred_hidden_mlp 128 --lr 2e-3
-        --no_lr_scheduler_for_pred_head)
+    own=(--hidden_mlp 512 --encoding_size 512 --pred_hidden_mlp 128 --no_lr_scheduler_for_pred_head
+        --optimizer sgd --lr 0.2 --classifier_lr 0.5 --weight_decay 5e-4)
     ;;
 sigmoid) own=(--temperature 0.2 --bias -5 --hidden_mlp 128 --lr 1e-3) ;;
 relic) own=(--temperature 0.2 --hidden_mlp 128 --ema_beta 0.9) ;;
