@@ -1,6 +1,6 @@
 """Losses, forward and backward: ours beside lightly's and beside the formula as it stands.
 
-    python benchmarks/loss.py [--rows 256 1024 4096 16384 65536] [--losses nt_xent dcl dhel sigmoid]
+    python benchmarks/loss.py [--rows 256 1024 4096 16384 65536] [--losses nt_xent supcon ...]
 
 float32, two views of rows / 2 samples, 128 dimensions, two threads. The implementations take turns
 in one process; a line has the median time and the peak memory beyond what was there before, and
@@ -13,6 +13,7 @@ import gc
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,7 +23,8 @@ from torch import Tensor
 from cl.losses import get_loss
 
 T, DIM, ALONE = 0.2, 128, 20_000  # temperature, dimensions, rows from which ours runs alone
-Loss = Callable[[Tensor], Tensor]
+CLASSES = 100  # of SupCon
+Loss = Callable[..., Tensor]
 
 
 def naive_nt_xent(z: Tensor) -> Tensor:
@@ -30,14 +32,14 @@ def naive_nt_xent(z: Tensor) -> Tensor:
     x = F.normalize(z.flatten(0, 1), dim=1)
     similar = (x @ x.T / T).fill_diagonal_(-torch.inf)
     n = z.shape[1]
-    return F.cross_entropy(similar, torch.arange(2 * n).roll(n))
+    return F.cross_entropy(similar, torch.arange(2 * n, device=z.device).roll(n))
 
 
 def naive_dcl(z: Tensor) -> Tensor:
     """All views' anchors; the sample's own two views masked."""
     x, n = F.normalize(z.flatten(0, 1), dim=1), z.shape[1]
     similar = x @ x.T / T
-    own = torch.eye(n, dtype=torch.bool).repeat(2, 2)
+    own = torch.eye(n, dtype=torch.bool, device=z.device).repeat(2, 2)
     positive = similar.diagonal(n).repeat(2)
     return (similar.masked_fill(own, -torch.inf).logsumexp(1) - positive).mean()
 
@@ -45,9 +47,9 @@ def naive_dcl(z: Tensor) -> Tensor:
 def naive_dhel(z: Tensor) -> Tensor:
     """The authors' formula with exponentials: one matrix for each view."""
     u, v = F.normalize(z, dim=2)
-    loss = torch.zeros(())
+    loss = z.new_zeros(())
     for x in (u, v):
-        off = (x @ x.T / T).exp() * (1 - torch.eye(len(x)))
+        off = (x @ x.T / T).exp() * (1 - torch.eye(len(x), device=z.device))
         loss = loss + off.sum(1).log().mean() / 2
     return loss - (u * v).sum(1).mean() / T
 
@@ -55,8 +57,17 @@ def naive_dhel(z: Tensor) -> Tensor:
 def naive_sigmoid(z: Tensor) -> Tensor:
     """SigLIP's listing."""
     u, v = F.normalize(z, dim=2)
-    signs = 2 * torch.eye(len(u)) - 1
+    signs = 2 * torch.eye(len(u), device=z.device) - 1
     return -F.logsigmoid(signs * (u @ v.T / T - 10)).sum() / len(u)
+
+
+def naive_supcon(z: Tensor, ids: Tensor) -> Tensor:
+    """The mean over positives outside of the logarithm, with both matrices."""
+    x, ids = F.normalize(z.flatten(0, 1), dim=1), ids.repeat(2)
+    similar = (x @ x.T / T).fill_diagonal_(-torch.inf)
+    positive = (ids[:, None] == ids).fill_diagonal_(False)
+    log = similar.log_softmax(1).masked_fill(~positive, 0.0)
+    return -(log.sum(1) / positive.sum(1)).mean()
 
 
 NAIVE: dict[str, Loss] = {
@@ -64,6 +75,7 @@ NAIVE: dict[str, Loss] = {
     "dcl_symmetric": naive_dcl,
     "dhel": naive_dhel,
     "sigmoid": naive_sigmoid,
+    "supcon": naive_supcon,
 }
 
 
@@ -108,10 +120,11 @@ def megabytes(loss: Loss, z: Tensor) -> float:
 def compare(name: str, rows: int) -> None:
     """One size of one loss: a line for each implementation."""
     z = torch.randn(2, rows // 2, DIM, requires_grad=True)
-    ours: Loss = lambda z: get_loss(name)(z, temperature=T)  # noqa: E731
+    ids = {"ids": torch.arange(rows // 2) % CLASSES} if name == "supcon" else {}
+    ours: Loss = partial(get_loss(name), temperature=T, **ids)
     entrants = {"ours": ours}
     if rows < ALONE:
-        entrants |= {"naive": NAIVE[name], "lightly": lightlys(name)}
+        entrants |= {"naive": partial(NAIVE[name], **ids), "lightly": lightlys(name)}
     entrants = {k: v for k, v in entrants.items() if v}
     values = {who: loss(z.detach()).item() for who, loss in entrants.items()}
     peaks = {who: megabytes(loss, z) for who, loss in entrants.items()}

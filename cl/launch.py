@@ -30,6 +30,7 @@ NOISE = (
     "Checkpoint directory .* exists",
     ".isinstance.treespec, LeafSpec",
     "You are using a CUDA device",
+    "The AccumulateGrad node's stream does not match",  # Lightning wraps DDP on a side stream
     r"Found \d+ module\(s\) in eval mode",  # a frozen encoder is
     "It is recommended to use .self.log",  # what is logged was reduced over the processes
 )

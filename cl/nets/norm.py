@@ -39,12 +39,13 @@ class Normalize(torch.autograd.Function):
         ctx: Any, gradient: Tensor
     ) -> tuple[Tensor | None, ...]:
         x, weight, mean, variance = ctx.saved_tensors
+        inverse = torch.rsqrt(variance + ctx.eps)
         # As if mean and variance were constants; what they owe to each value comes behind.
         dx, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-            gradient, x, weight, mean, variance, None, None, False, ctx.eps, [True, True, True]
+            *(gradient, x, weight, mean, variance),
+            *(mean, inverse, False, ctx.eps, [True, True, True]),  # CUDA asks for them, unused
         )
         mean_g, mean_gx = (total(torch.stack([of_bias, of_weight])) / ctx.n).to(mean.dtype)
-        inverse = torch.rsqrt(variance + ctx.eps)
         scale = inverse if weight is None else inverse * weight
         slope = scale * inverse * mean_gx
         dx = torch.addcmul(dx, x, channels(-slope, x))

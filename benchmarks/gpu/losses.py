@@ -1,0 +1,86 @@
+"""Losses, forward and backward: ours beside the plain formula and lightly's, time and memory."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from benchmarks.gpu.part import Given, Table, given, milliseconds
+from benchmarks.loss import CLASSES, DIM, NAIVE, T, lightlys
+from cl.losses import get_loss
+
+NAMES = ("nt_xent", "sigmoid", "supcon")
+FAR = 1e-4  # relative difference of two float32 implementations' values that is one too many
+
+
+def entrants(name: str, ids: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Who computes this loss; SupCon by classes, the others by instances."""
+    if name == "supcon":
+        ours = partial(get_loss(name), ids=ids, temperature=T)
+        return {"ours": ours, "plain": partial(NAIVE[name], ids=ids)}
+    found = {"ours": partial(get_loss(name), temperature=T), "plain": NAIVE[name]}
+    peer = lightlys(name)
+    return found | ({"lightly": peer} if peer else {})
+
+
+def compare(table: Table, g: Given, name: str, rows: int) -> None:
+    """One size of one loss: a row for each implementation."""
+    torch.manual_seed(rows)
+    z = torch.randn(2, rows // 2, DIM, device=g.device, requires_grad=True)
+    ids = torch.arange(rows // 2, device=g.device) % CLASSES
+    values: dict[str, float] = {}
+    times: dict[str, float] = {}
+    for who, loss in entrants(name, ids).items():
+
+        def step(loss: Callable[[Tensor], Tensor] = loss) -> Tensor:
+            z.grad = None
+            value = loss(z)
+            value.backward()
+            return value.detach()
+
+        try:
+            peak = memory(step, g.device)
+            values[who] = step().item()
+            times[who] = milliseconds(step, g.device, 0.05 if g.rehearse else 0.3)
+        except torch.OutOfMemoryError:
+            table.row(name, rows, who, "out of memory", "", "", "")
+            continue
+        ratio = f"{times[who] / times['ours']:.2f}"
+        table.row(name, rows, who, f"{times[who]:.3f}", peak, f"{values[who]:.5f}", ratio)
+    for who, value in values.items():
+        near = abs(value - values["ours"]) <= FAR * abs(value)
+        table.check(f"{name}, {rows} rows: {who} {value}, ours {values['ours']}", near)
+
+
+def memory(step: Callable[[], Tensor], device: torch.device) -> str:
+    """Peak of a step in MB, beyond what was there."""
+    if device.type != "cuda":
+        step()
+        return "-"
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    return f"{(torch.cuda.max_memory_allocated() - before) / 1e6:,.0f}"
+
+
+def main() -> None:
+    g = given()
+    end = time.perf_counter() + g.seconds
+    table = g.table(
+        f"loss, forward and backward, float32, d {DIM}; plain: the formula with the whole matrix",
+        *("loss", "rows", "whose", "ms", "peak MB", "value", "times ours"),
+    )
+    sizes = [64, 256] if g.rehearse else [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536]
+    for rows in sizes:
+        for name in NAMES:
+            if time.perf_counter() > end - 5 and not g.rehearse:
+                table.note(f"no time was left for {name} at {rows} rows")
+                continue
+            compare(table, g, name, rows)
+
+
+if __name__ == "__main__":
+    main()
