@@ -1,5 +1,6 @@
 """What the softmax losses share: anchors pull their positives and push a chosen set of pairs."""
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +10,7 @@ from einops import einsum, rearrange, reduce
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from cl.losses._log_sum_exp import log_sum_exp
+from cl.losses._log_sum_exp import STEEP, log_sum_exp
 from cl.losses._pairs import ALL, Plan, Rows, Rule, groups
 from cl.precision import precise
 
@@ -25,6 +26,7 @@ class Scene:
 
     z: Float[Tensor, "v n d"]
     scale: Float[Tensor, ""]
+    most: float  # what the scale is at most; infinite where to know it would be to wait for a GPU
     classes: Int[Tensor, " n"]
     unique: bool  # whether every sample is a class of its own
     anchors: tuple[range, range]  # their views and samples
@@ -50,7 +52,8 @@ class Scene:
 
     def log_sum_exp(self, chosen: Rule, power: float = 1.0) -> Float[Tensor, "v r"]:
         r"""$\log \sum_j e^{power \cdot s_{ij}}$ over the chosen j; -inf where there are none."""
-        lse = log_sum_exp(self.q, self.k, self.scale * power, self.plan(chosen))
+        steep = self.most * abs(power) > STEEP
+        lse = log_sum_exp(self.q, self.k, self.scale * power, self.plan(chosen), steep)
         return rearrange(lse, "(v r) -> v r", v=len(self.anchors[0]))
 
     def positives(self) -> tuple[Float[Tensor, "v r"], Int[Tensor, "v r"]]:
@@ -67,8 +70,8 @@ class Scene:
         else:
             group = torch.zeros_like(sums).index_add(0, self.classes, sums)[own]
             sizes = self.sizes()[own]
-        is_one = torch.tensor([view in seen for view in views], device=own.device)
-        is_one = rearrange(is_one, "v -> v 1")
+        view = torch.arange(views.start, views.stop, device=own.device)
+        is_one = rearrange((view >= seen.start) & (view < seen.stop), "v -> v 1")
         anchors = part(self.z, self.anchors)
         number = (len(seen) * sizes - is_one.long()).expand(anchors.shape[:2])
         # Without their sum less the anchor, a tensor as large as the embeddings.
@@ -78,7 +81,8 @@ class Scene:
 
     def sizes(self) -> Int[Tensor, " n"]:
         """How many samples each class has."""
-        return torch.bincount(self.classes, minlength=self.z.shape[1])
+        none = torch.zeros_like(self.classes)  # `bincount` would wait for a GPU
+        return none.index_add(0, self.classes, torch.ones_like(none))
 
     def swapped(self) -> "Scene":
         """Of two views, the second's samples as anchors and the first's as candidates."""
@@ -105,9 +109,21 @@ class Scene:
 
     def other_views(self) -> Bool[Tensor, "v w 1"]:
         """Which of `between_views` are of two embeddings."""
-        anchors, candidates = self.anchors[0], self.candidates[0]
-        different = [[v != w for w in candidates] for v in anchors]
-        return rearrange(torch.tensor(different, device=self.z.device), "v w -> v w 1")
+        v, w = (
+            torch.arange(of[0].start, of[0].stop, device=self.z.device)
+            for of in (self.anchors, self.candidates)
+        )
+        return rearrange(v, "v -> v 1 1") != rearrange(w, "w -> w 1")
+
+    def of_other_views(self, x: Float[Tensor, "v w r"]) -> Float[Tensor, "p r"]:
+        """What `x` has of two different views; a mask would wait for a GPU."""
+        pairs = [
+            x[i, j]
+            for i, v in enumerate(self.anchors[0])
+            for j, w in enumerate(self.candidates[0])
+            if v != w
+        ]
+        return torch.stack(pairs) if pairs else x[:0, 0]
 
 
 def part(z: Float[Tensor, "v n d"], of: tuple[range, range]) -> Float[Tensor, "w r d"]:
@@ -138,16 +154,38 @@ def scene(
     """
     v, n, _ = z.shape
     z = F.normalize(precise(z), dim=-1)
-    sample = torch.arange(n, device=z.device)
+    temperature, most = scalar(temperature, z), largest_scale(temperature)
     return Scene(
         z,
-        1 / torch.as_tensor(temperature, dtype=z.dtype, device=z.device),
-        sample if ids is None else ids.unique(return_inverse=True)[1],
+        1 / temperature,
+        most,
+        torch.arange(n, device=z.device) if ids is None else numbered(ids),
         ids is None,
         (range(v)[anchor_views], range(n)[rows]),
         (range(v)[candidate_views], range(n)),
         block or (GPU_BLOCK if z.is_cuda else CPU_BLOCK),
     )
+
+
+def scalar(x: float | Tensor, like: Tensor) -> Float[Tensor, ""]:
+    """A number or a tensor as a tensor of that kind; a number is filled in and not copied."""
+    if isinstance(x, Tensor):
+        return x.to(like)
+    return torch.full((), x, dtype=like.dtype, device=like.device)
+
+
+def largest_scale(temperature: float | Tensor) -> float:
+    """The inverse temperature; infinite if it is on an accelerator, which would be waited for."""
+    if isinstance(temperature, Tensor) and temperature.device.type != "cpu":
+        return math.inf
+    return 1 / abs(float(temperature))
+
+
+def numbered(ids: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+    """Equal ids as equal numbers from 0 on, in their order; `unique` would wait for a GPU."""
+    values, order = ids.sort()
+    number = F.pad((values[1:] != values[:-1]).cumsum(0), (1, 0))
+    return torch.empty_like(order).scatter(0, order, number)
 
 
 def contrast(

@@ -120,7 +120,11 @@ def similarities(
 
 
 def log_sum_exp(
-    q: Float[Tensor, "a d"], k: Float[Tensor, "c d"], scale: Float[Tensor, ""], plan: Plan
+    q: Float[Tensor, "a d"],
+    k: Float[Tensor, "c d"],
+    scale: Float[Tensor, ""],
+    plan: Plan,
+    steep: bool,
 ) -> Float[Tensor, " a"]:
     r"""$\log \sum_j e^{scale \cdot q_i k_j}$ over the pairs of a plan; -inf where there are none.
 
@@ -129,8 +133,8 @@ def log_sum_exp(
         k: candidates of unit length; the same tensor as q if the plan is mirrored.
         scale: the inverse temperature.
         plan: the blocks.
+        steep: whether the scale may be above `STEEP`; then the maximum is taken out of each row.
     """
-    steep = bool(scale.detach().abs() > STEEP)
     lse = LogSumExp.apply(q, k, scale, plan, steep)
     assert isinstance(lse, Tensor)
     return lse

@@ -60,7 +60,9 @@ class Answer:
         return ~(~self & ~other)
 
     def tensor(self, like: Tensor) -> Bool[Tensor, "..."]:
-        return torch.as_tensor(self.value, device=like.device)
+        if isinstance(self.value, bool):
+            return torch.full((), self.value, device=like.device)
+        return self.value
 
 
 @dataclass(frozen=True)

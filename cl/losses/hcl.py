@@ -51,8 +51,7 @@ def hcl(
         hard = s.log_sum_exp(lambda p: ~p.same_id, 1 + beta)
         easy = s.log_sum_exp(lambda p: ~p.same_id, beta) if beta else count.log()
         raw = (hard - easy).masked_fill(~some, 0.0) + count.log() - math.log1p(-tau_plus)
-        own = s.between_views()[s.other_views().expand(2, 2, hard.shape[1])]
-        pull = own.view_as(hard) * s.scale
+        pull = s.of_other_views(s.between_views()) * s.scale
         biased = pull + (count * tau_plus).log() - math.log1p(-tau_plus)
         left = raw > biased  # else what is subtracted is more than there is
         gap = (biased - raw).masked_fill(~left, -1.0)

@@ -52,5 +52,4 @@ def info_nce_angle(
         sin = (1 - cos.square()).clamp(min=FLAT).sqrt()
         pull = (cos * math.cos(m) - sin * math.sin(m)) * s.scale
         each = -F.logsigmoid(pull - rearrange(push, "v r -> v 1 r"))
-        other = s.other_views().expand_as(each)
-        return each[other].mean()
+        return s.of_other_views(each).mean()

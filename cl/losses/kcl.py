@@ -51,7 +51,7 @@ def kcl(
         s = scene(z, ids, rows, 1.0)
         v, n, _ = z.shape
         own = of_distance(2 - 2 * s.between_views(), align, align_t)
-        attraction = own[s.other_views().expand_as(own)].mean() if v > 1 else 0.0
+        attraction = s.of_other_views(own).mean() if v > 1 else 0.0
         pairs = v * (n**2 - s.sizes().square().sum()).clamp(min=1)
         total = pair_sum(s, lambda p: p.same_view & ~p.same_id, energy)
         repulsion = factor * total / pairs * (n / own.shape[-1])

@@ -1,5 +1,7 @@
 """MV-DHEL: DHEL for many views (Koromilas et al. 2025, https://arxiv.org/abs/2507.06979)."""
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -27,5 +29,5 @@ def mv_dhel(
     with torch.autocast(z.device.type, enabled=False):
         s = scene(z, ids, rows, temperature)
         push = s.log_sum_exp(lambda p: p.same_view & ~p.same_id).sum(dim=0)
-        pull = (s.own_positives() - torch.log(s.scale.new_tensor(2.0))).logsumexp(dim=(0, 1))
+        pull = (s.own_positives() - math.log(2)).logsumexp(dim=(0, 1))
         return (push.masked_fill(push == -torch.inf, 0.0) - pull).mean()

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._contrast import ALL, Rows, scene
+from cl.losses._contrast import ALL, Rows, scalar, scene
 from cl.losses._invariance import invariance
 from cl.losses._pairs import Pairs
 from cl.losses._sum import pair_sum
@@ -63,7 +63,7 @@ def sigmoid(
     with torch.autocast(z.device.type, enabled=False):
         for pair in crossed(z, target, symmetric=not alpha):
             s = scene(pair, ids, rows, temperature, **one_way)
-            scalars = [s.scale, *(torch.as_tensor(x).to(s.scale) for x in (bias, gamma))]
+            scalars = [s.scale, *(scalar(x, s.scale) for x in (bias, gamma))]
             loss = pair_sum(s, lambda p: p.everything, each, scalars) / len(s.anchors[1])
             losses.append(loss + alpha * invariance(s) if alpha else loss)
         return torch.stack(losses).mean()

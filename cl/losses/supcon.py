@@ -65,7 +65,8 @@ def supcon(
             if positives != "out":
                 pull = s.log_sum_exp(lambda p: p.same_id & ~p.itself)
                 pull = pull - many.log() if positives == "in" else pull
-            value = (s.log_sum_exp(lambda p: ~p.itself) - pull)[some].sum()
+            each = s.log_sum_exp(lambda p: ~p.itself) - pull
+            value = each.masked_fill(~some, 0.0).sum()
         everyone = s.everyone().positives()[1]
         counted = (everyone > 0).sum() if skip_empty else everyone.numel()
         return factor * value / counted * (everyone.shape[1] / some.shape[1])

@@ -56,7 +56,7 @@ class Standardize(nn.Module):
 
 def moments(h: Float[Tensor, "v n d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
     """Mean and variance of each feature over the samples of all processes."""
-    n = total(h.new_tensor(h.shape[0] * h.shape[1]))
+    n = total(h.new_full((), h.shape[0] * h.shape[1]))
     mean = total(reduce(h, "v n d -> d", "sum")) / n
     return mean, total(reduce((h - mean).square(), "v n d -> d", "sum")) / n
 
