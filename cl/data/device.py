@@ -1,41 +1,29 @@
-"""The memory backend on a GPU: pixels on the device, a batch of views by batched operations there.
+"""The memory backend on a GPU: pixels on the device, the next batch's views made there meanwhile.
 
-Every operation is that of `cl.data.kernel`, with the same drawn numbers; only the rounding differs.
-It runs on any device; on a CPU the kernel is many times faster.
+A thread draws the next batch's numbers, sends them in one piece and launches its operations
+(`cl.data.batched`) on a stream of its own, while the training step runs on another. Neither the
+step nor its launches wait. It runs on any device; on a CPU the kernel is many times faster.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
-from einops import rearrange, reduce
-from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from cl.data.batch import Batch
-from cl.data.draw import (
-    COUNT,
-    FACTORS,
-    FLIP,
-    GRAY,
-    HEIGHT,
-    JITTER,
-    LEFT,
-    ORDER,
-    SIGMA,
-    SOLARISE,
-    TOP,
-    WIDTH,
-    draw_many,
-)
-from cl.data.loaders import Loader, by_size
+from cl.data.batched import Numbers, Renderer, coefficients
+from cl.data.draw import COUNT, draw_many
+from cl.data.loaders import Loader, by_size, shape
 from cl.data.recipe import Recipe
 from cl.data.sampler import Index, Sampler
 from cl.data.sources import Images
 
-RGB = (0.2989, 0.587, 0.114)  # ITU-R 601, as PIL
+# Numbers in the largest tensor of a piece of a batch, 64 MB: about six are alive beside the views.
+PIECE = 2**24
+Made = tuple[Batch, torch.cuda.Event | None]
 
 
 class DeviceLoader(Loader):
@@ -45,7 +33,7 @@ class DeviceLoader(Loader):
         images: with `pixels`.
         recipes: of the views, a size each.
         sampler: which samples a step sees.
-        device: where the pixels are kept, the views are made, and the model is.
+        device: where pixels and labels are kept, the views are made, and the model is.
     """
 
     def __init__(
@@ -56,136 +44,117 @@ class DeviceLoader(Loader):
         device: torch.device,
     ) -> None:
         super().__init__(images, recipes, sampler)
-        self.device = device
-        self.pixels: Tensor | None = None
+        assert images.pixels is not None
+        self.host, self.device = images.pixels, device
+        self.parts = by_size(self.recipes)
+        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self.kept: tuple[Tensor, Tensor, list[Renderer]] | None = None
+        self.taken: torch.cuda.Event | None = None  # where the newest step begins
 
     def batches(self) -> Iterator[Batch]:
-        if self.pixels is None:
-            assert self.images.pixels is not None
-            self.pixels = torch.from_numpy(self.images.pixels).to(self.device)
-        for index in self.sampler.remaining():
-            images = self.pixels[torch.from_numpy(index).to(self.device)]
-            views = [
-                torch.cat([self.made(images, index, r, first) for r, first, _ in parts])
-                for parts in by_size(self.recipes)
-            ]
-            yield self.batch([], index)._replace(views=views)
+        with ThreadPoolExecutor(1) as pool:
+            ahead: Future[Made] | None = None
+            for index in self.sampler.remaining():
+                ready = ahead
+                ahead = pool.submit(self.prepare, index, self.sampler.epoch, self.taken)
+                if ready:
+                    yield self.take(*ready.result())
+            if ahead:
+                yield self.take(*ahead.result())
 
-    def made(
-        self, images: UInt8[Tensor, "n h w 3"], index: Index, recipe: Recipe, first: int
-    ) -> Float[Tensor, "v n 3 size size"]:
-        """The views of one recipe."""
-        p = np.empty((recipe.views, len(index), COUNT))
-        height, width = images.shape[1:3]
-        seed, epoch = self.sampler.seed, self.sampler.epoch
-        draw_many(recipe.numbers(), seed, epoch, index, first, height, width, p)
-        return torch.stack([render(images, of_view, recipe) for of_view in p])
+    def prepare(self, index: Index, epoch: int, before: torch.cuda.Event | None) -> Made:
+        """A batch and what to wait for on the device; runs in the thread.
 
+        Args:
+            index: its samples.
+            epoch: of the run.
+            before: a step that must have begun. Launches hurry ahead of the device, and every batch
+                that they are ahead holds memory: here it is the thread that waits, not the step.
+        """
+        drawn = self.drawn(index, epoch)
+        if before:
+            before.synchronize()
+        if not self.stream:
+            return self.make(index, drawn), None
+        with torch.cuda.stream(self.stream):
+            return self.make(index, drawn), mark(self.stream)
 
-def render(
-    images: UInt8[Tensor, "n h w 3"], p: npt.NDArray[np.float64], recipe: Recipe
-) -> Float[Tensor, "n 3 size size"]:
-    """One view of each image, with given parameters.
+    def take(self, batch: Batch, done: torch.cuda.Event | None) -> Batch:
+        """The batch for the stream that trains."""
+        if done:
+            training = torch.cuda.current_stream(self.device)
+            training.wait_event(done)
+            for x in (*batch.views, batch.labels, batch.index):
+                x.record_stream(training)  # whose memory is not given away before it is done
+            self.taken = mark(training)
+        return batch
 
-    Args:
-        images: of one size.
-        p: `(n COUNT)` parameters, see `cl.data.draw`.
-        recipe: its size, blur width, mean and deviation.
-    """
-    x = resize(images, p, recipe.size)
-    for place in range(4):
-        for what, change in enumerate((brightness, contrast, saturation, turn)):
-            chosen = (p[:, JITTER] > 0) & (p[:, ORDER + place] == what)
-            x = where(chosen, x, change, p[:, FACTORS + what])
-    x = where(p[:, GRAY] > 0, x, lambda x, _: gray(x).expand_as(x), p[:, GRAY])
-    x = where(p[:, SIGMA] > 0, x, lambda x, s: blur(x, s, recipe.blur_kernel), p[:, SIGMA])
-    x = where(p[:, SOLARISE] > 0, x, lambda x, _: torch.where(x >= 0.5, 1 - x, x), p[:, SOLARISE])
-    mean, std = (x.new_tensor(t).view(3, 1, 1) for t in (recipe.mean, recipe.std))
-    return (x - mean) / std
+    def drawn(self, index: Index, epoch: int) -> list[npt.NDArray[np.float64]]:
+        """The parameters `(v n COUNT)` of the views of each size."""
+        height, width = self.host.shape[1:3]
+        found = []
+        for parts in self.parts:
+            p = np.empty((*shape(parts, len(index))[:2], COUNT))
+            for recipe, first, at in parts:
+                numbers, seed = recipe.numbers(), self.sampler.seed
+                draw_many(numbers, seed, epoch, index, first, height, width, p[at])
+            found.append(p)
+        return found
 
+    def make(self, index: Index, drawn: Sequence[npt.NDArray[np.float64]]) -> Batch:
+        """A batch on the device, a piece of each size's views at a time."""
+        if not self.kept:
+            self.kept = self.keep()
+        pixels, labels, renderers = self.kept
+        pieces = [
+            (size, at, coefficients(p[:, at], renderers[size].size))
+            for size, p in enumerate(drawn)
+            for at in self.cuts(renderers[size].size, *p.shape[:2])
+        ]
+        samples, sent = self.send(index, [host for *_, host in pieces])
+        views = [
+            pixels.new_empty(shape(parts, len(index)), dtype=torch.float32) for parts in self.parts
+        ]
+        for (size, at, host), c in zip(pieces, sent, strict=True):
+            renderers[size](pixels.index_select(0, samples[at]), host, c, views[size][:, at])
+        return Batch(views, labels.index_select(0, samples), samples)
 
-def where(
-    chosen: npt.NDArray[np.bool_],
-    x: Tensor,
-    change: Callable[[Tensor, Tensor], Tensor],
-    value: npt.NDArray[np.float64],
-) -> Tensor:
-    """`x` with the chosen samples changed by `change(samples, values)`."""
-    at = np.flatnonzero(chosen)
-    if not len(at):
-        return x
-    index = torch.from_numpy(at).to(x.device)
-    values = torch.from_numpy(value[at]).to(x).view(-1, 1, 1, 1)
-    return x.index_copy(0, index, change(x[index], values))
+    def cuts(self, size: int, views: int, samples: int) -> list[slice]:
+        """The samples in pieces."""
+        height, width = self.host.shape[1:3]
+        step = max(1, PIECE // (3 * max(views * size * max(size, width), height * width)))
+        return [slice(i, i + step) for i in range(0, samples, step)]
 
+    def keep(self) -> tuple[Tensor, Tensor, list[Renderer]]:
+        """What stays on the device."""
+        height, width = self.host.shape[1:3]
+        renderers = [
+            Renderer([recipe for recipe, *_ in parts], height, width, self.device)
+            for parts in self.parts
+        ]
+        pixels, labels = (
+            torch.from_numpy(x).to(self.device) for x in (self.host, self.images.labels)
+        )
+        return pixels, labels, renderers
 
-def resize(
-    images: UInt8[Tensor, "n h w 3"], p: npt.NDArray[np.float64], size: int
-) -> Float[Tensor, "n 3 size size"]:
-    """The crops, resized with antialias and flipped, in 0 to 1: a product with two matrices."""
-    windows = torch.from_numpy(p[:, [TOP, LEFT, HEIGHT, WIDTH, FLIP]]).to(images.device)
-    top, left, height, width, flip = windows.float().unbind(dim=1)
-    down = taps(top, height, size, images.shape[1])
-    across = taps(left, width, size, images.shape[2])
-    across = torch.where(flip.view(-1, 1, 1) > 0, across.flip(1), across)
-    x = rearrange(images, "n h w c -> n c h w").float() / 255
-    return down[:, None] @ x @ across[:, None].mT
-
-
-def taps(
-    first: Float[Tensor, " n"], length: Float[Tensor, " n"], size: int, whole: int
-) -> Float[Tensor, "n size whole"]:
-    """What each output averages: of a window's inputs a triangle as wide as a step."""
-    first, length = (t.view(-1, 1, 1) for t in (first, length))
-    step = length / size
-    centre = (torch.arange(size, device=first.device).view(-1, 1) + 0.5) * step
-    at = torch.arange(whole, device=first.device) - first
-    weight = (1 - (at - centre + 0.5).abs() / step.clamp(min=1)).clamp(min=0)
-    weight = weight * ((at >= 0) & (at < length))
-    return weight / weight.sum(dim=2, keepdim=True)
-
-
-def gray(x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1 h w"]:
-    return (x * x.new_tensor(RGB).view(3, 1, 1)).sum(dim=1, keepdim=True)
-
-
-def brightness(x: Tensor, factor: Tensor) -> Tensor:
-    return (x * factor).clamp(0, 1)
-
-
-def contrast(x: Tensor, factor: Tensor) -> Tensor:
-    mean = reduce(gray(x), "n 1 h w -> n 1 1 1", "mean")
-    return (x * factor + mean * (1 - factor)).clamp(0, 1)
-
-
-def saturation(x: Tensor, factor: Tensor) -> Tensor:
-    return (x * factor + gray(x) * (1 - factor)).clamp(0, 1)
-
-
-def turn(x: Float[Tensor, "n 3 h w"], by: Float[Tensor, "n 1 1 1"]) -> Float[Tensor, "n 3 h w"]:
-    """Turn the hue by parts of a circle: to HSV and back in one formula."""
-    high, low = x.amax(dim=1), x.amin(dim=1)
-    chroma = high - low
-    inverse = 1 / torch.where(chroma > 0, chroma, 1)
-    r, g, b = x.unbind(dim=1)
-    hue = torch.where(high == g, (b - r) * inverse + 2, (r - g) * inverse + 4)
-    hue = torch.where(high == r, (g - b) * inverse, hue)
-    k = hue[:, None] + 6 * by + x.new_tensor([5, 3, 1]).view(3, 1, 1)
-    k = k % 6
-    return high[:, None] - chroma[:, None] * torch.minimum(k, 4 - k).clamp(0, 1)
+    def send(self, index: Index, numbers: Sequence[Numbers]) -> tuple[Tensor, list[Tensor]]:
+        """Samples and coefficients on the device, by one copy that nobody waits for."""
+        sizes = [c.size for c in numbers]
+        words = len(index) + -(-sum(sizes) // 2)
+        packed = torch.empty(words, dtype=torch.int64, pin_memory=self.stream is not None)
+        host = packed.numpy()
+        host[: len(index)] = index
+        floats = host[len(index) :].view(np.float32)[: sum(sizes)]
+        np.concatenate([c.ravel() for c in numbers], out=floats)
+        sent = packed.to(self.device, non_blocking=True)
+        parts = sent[len(index) :].view(torch.float32)[: sum(sizes)].split(sizes)
+        return sent[: len(index)], [
+            part.view(c.shape) for part, c in zip(parts, numbers, strict=True)
+        ]
 
 
-def blur(
-    x: Float[Tensor, "n 3 h w"], sigma: Float[Tensor, "n 1 1 1"], width: int
-) -> Float[Tensor, "n 3 h w"]:
-    """Gaussian of `width` taps, the border mirrored."""
-    half = width // 2
-    offset = torch.arange(-half, half + 1, device=x.device) / sigma.view(-1, 1)
-    weight = torch.exp(-0.5 * offset.square())
-    weight = weight / weight.sum(dim=1, keepdim=True)
-    for dim in (2, 3):
-        padded = F.pad(x, (0, 0, half, half) if dim == 2 else (half, half, 0, 0), mode="reflect")
-        x, size = torch.zeros_like(x), x.shape[dim]
-        for k in range(width):
-            x += weight[:, k].view(-1, 1, 1, 1) * padded.narrow(dim, k, size)
-    return x
+def mark(stream: torch.cuda.Stream) -> torch.cuda.Event:
+    """What has been launched on a stream so far; a thread that waits for it sleeps."""
+    event = torch.cuda.Event(blocking=True)
+    event.record(stream)
+    return event
