@@ -31,6 +31,7 @@ NOISE = (
     ".isinstance.treespec, LeafSpec",
     "You are using a CUDA device",
     "The AccumulateGrad node's stream does not match",  # Lightning wraps DDP on a side stream
+    r"Detected call of .lr_scheduler.step\(\). before",  # float16's scaler leaves first steps out
     r"Found \d+ module\(s\) in eval mode",  # a frozen encoder is
     "It is recommended to use .self.log",  # what is logged was reduced over the processes
 )

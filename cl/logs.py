@@ -147,8 +147,14 @@ def wandb_log(
     if mode == "auto":
         wanted = os.environ.get("WANDB_MODE")
         mode = "online" if wanted == "online" or (not wanted and logged_in()) else "offline"
-    import wandb  # two seconds, and only here
-
+    try:
+        import wandb  # two seconds, and only here
+    except ImportError as error:
+        said = (
+            f"wandb is off ({error}); metrics.csv has all numbers. To log there: pip install wandb"
+        )
+        warnings.warn(said, stacklevel=2)
+        return None
     where = {"dir": str(folder), "id": run_id, "name": name, "project": project}
     quiet = wandb.Settings(silent=True, console="off", init_timeout=30)
     for attempt in dict.fromkeys((mode, "offline")):

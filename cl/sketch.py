@@ -6,11 +6,11 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 Curves = Mapping[str, Sequence[float]]
-BLOCKS = "▁▂▃▄▅▆▇█"
+BLOCKS, ASCII = "▁▂▃▄▅▆▇█", "_.:-=+*#"  # the least value first
 WIDTH, HEIGHT, EDGE = 640, 120, 24  # of a curve in the picture, pixels
 
 
-def lines(curves: Curves, columns: int = 60) -> str:
+def lines(curves: Curves, columns: int = 60, blocks: str = BLOCKS) -> str:
     """A row for each curve: its name, first, least, greatest and last value, and its shape.
 
     >>> print(lines({"lr": [0, 0.5, 1]}, columns=3))
@@ -21,7 +21,7 @@ def lines(curves: Curves, columns: int = 60) -> str:
     for name, values in curves.items():
         low, high = min(values), max(values)
         seen = [values[round(i * (len(values) - 1) / max(1, columns - 1))] for i in range(columns)]
-        shape = "".join(BLOCKS[round((v - low) / (high - low or 1) * 7)] for v in seen)
+        shape = "".join(blocks[round((v - low) / (high - low or 1) * 7)] for v in seen)
         rows.append(f"{name:{names}}  {low:g} to {high:g}, ends at {values[-1]:g}  {shape}")
     return "\n".join(rows)
 

@@ -289,7 +289,8 @@ def show(
     for name, schedule in method.schedules.items():
         curves[name] = [schedule.at(step, steps) for step in range(steps)]
     if curves:
-        launch.console.print(sketch.lines(curves), markup=False)
+        blocks = sketch.ASCII if launch.console.options.ascii_only else sketch.BLOCKS
+        launch.console.print(sketch.lines(curves, blocks=blocks), markup=False)
         sketch.write(curves, Path(config.dry_run or ""))
 
 

@@ -1,11 +1,34 @@
-"""What every test can count on: two threads, and the shared reference files where they are."""
+"""What every test can count on: a machine without GPUs or settings of its owner's, two threads.
 
+`pytest -m gpu` alone sees the GPUs; all other tests are of the CPU wherever they run.
+"""
+
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
 SHARED = Path(__file__).parents[2] / "shared"
+# Of a cluster's job or a user's shell: they change what runs do and how wide their tables are.
+OWNERS = ("CL_RUN_ID", "SLURM_", "TORCHELASTIC_", "WANDB_", "TTY_")
+OWNERS += ("RANK", "LOCAL_", "NODE_RANK", "WORLD_SIZE", "MASTER_", "COLUMNS", "FORCE_COLOR")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before anything asks for GPUs, as CUDA looks at the environment once."""
+    wanted = config.option.markexpr
+    if "gpu" not in wanted or "not gpu" in wanted:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    for name in [name for name in os.environ if name.startswith(OWNERS)]:
+        del os.environ[name]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available():
+        reason = "needs a CUDA device, which `pytest -m gpu` alone sees"
+        for item in (item for item in items if item.get_closest_marker("gpu")):
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session", autouse=True)

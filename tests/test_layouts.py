@@ -10,13 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lightly.models
 import pytest
 import timm
 import torch
 import torchvision
-from lightly.models.modules import SimCLRProjectionHead
-from lightly.models.utils import deactivate_requires_grad
 from torch import Tensor, nn
 
 from cl import checkpoints, layouts
@@ -117,16 +114,21 @@ def of_compiled_backbone() -> Peer:
     return {"state_dict": module(backbone=compiled, classifier=mlp()).state_dict()}, net
 
 
+def lightly(name: str) -> Any:
+    return pytest.importorskip(f"lightly.models{name}", reason="lightly is not installed")
+
+
 def of_lightly() -> Peer:
     backbone = nn.Sequential(*list(resnet().children())[:-1])
-    whole = module(backbone=backbone, projection_head=SimCLRProjectionHead(512, 512, 128))
+    head = lightly(".modules").SimCLRProjectionHead(512, 512, 128)
+    whole = module(backbone=backbone, projection_head=head)
     return {"state_dict": whole.state_dict()}, lambda x: backbone(x).flatten(start_dim=1)
 
 
 def of_lightly_moco() -> Peer:
     backbone = nn.Sequential(*list(resnet().children())[:-1])
     momentum = nn.Sequential(*list(resnet(1).children())[:-1])
-    deactivate_requires_grad(momentum)
+    lightly(".utils").deactivate_requires_grad(momentum)
     whole = module(backbone=backbone, backbone_momentum=momentum)
     return whole.state_dict(), lambda x: backbone(x).flatten(start_dim=1)
 
@@ -301,7 +303,7 @@ def test_another_stem_leads_to_the_image_size(size: int, file: Path) -> None:
 
 
 def test_lightlys_resnet_in_a_sequential_has_no_relu_and_is_refused(file: Path) -> None:
-    net = lightly.models.ResNetGenerator("resnet-18")
+    net = lightly("").ResNetGenerator("resnet-18")
     backbone = nn.Sequential(*list(net.children())[:-1], nn.AdaptiveAvgPool2d(1))
     torch.save({"state_dict": module(backbone=backbone).state_dict()}, file)
     with pytest.raises(ValueError, match=r"lightly's layout\): .* missing .* not in the encoder"):

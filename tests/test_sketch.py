@@ -1,18 +1,30 @@
 """What moves, in blocks and as a picture."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
 import main_contrastive
-from cl import sketch
+from cl import launch, sketch
 
 
 def test_a_curve_that_stands_still() -> None:
     assert sketch.lines({"a": [2.0] * 5}, columns=4) == "a  2 to 2, ends at 2  ▁▁▁▁"
+
+
+def test_a_terminal_without_blocks_gets_letters(
+    tmp_path: Path, digits_words: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = io.BytesIO()
+    console = Console(file=io.TextIOWrapper(file, "ascii", write_through=True), width=200)
+    monkeypatch.setattr(launch, "console", console)
+    assert main_contrastive.main([*digits_words(), "--dry_run", str(tmp_path / "a.png")]) == 0
+    assert {*file.getvalue().split()[-1].decode()} == {*sketch.ASCII}
 
 
 def test_the_picture_has_every_curve() -> None:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu.document [FOLDER/on_gpu.json]
 
-Without a file the section says that no card was there.
+The results are kept beside the page; until there are some it says that no card was there.
 """
 
 import json
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 PAGE = Path(__file__).parents[2] / "docs" / "performance.md"
+RESULTS = PAGE.with_name("on_gpu.json")
 FIRST, LAST = "<!-- made by benchmarks/gpu/document.py -->", "<!-- end -->"
 NONE = "No card was at hand yet, so there is no number here. `bash benchmarks/on_gpu.sh` measures."
 
@@ -38,7 +39,9 @@ def made(results: list[dict[str, Any]] | None) -> str:
 
 
 def main() -> None:
-    results = json.loads(Path(sys.argv[1]).read_text()) if len(sys.argv) > 1 else None
+    if len(sys.argv) > 1:
+        RESULTS.write_text(Path(sys.argv[1]).read_text())
+    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else None
     page = PAGE.read_text()
     before, _, rest = page.partition(FIRST)
     PAGE.write_text(before + made(results) + rest.partition(LAST)[2])

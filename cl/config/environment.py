@@ -1,8 +1,9 @@
-"""What the settings need of the machine: paths that exist, GPUs that are there."""
+"""What the settings need of the machine: paths that exist, GPUs and packages that are there."""
 
 import os
 import subprocess
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from cl.config.fields import FETCHED, OF_FOLDERS
@@ -18,7 +19,12 @@ def check_environment(config: Pretrain | Linear) -> None:
     Raises:
         ConfigError: with a line for each thing that is not there.
     """
-    wrong = [*absent_paths(config), *absent_gpus(config), *other_processes(config)]
+    wrong = [
+        *absent_paths(config),
+        *absent_gpus(config),
+        *other_processes(config),
+        *absent_packages(config),
+    ]
     if wrong:
         raise ConfigError(*wrong)
 
@@ -53,6 +59,23 @@ def absent_gpus(config: Pretrain | Linear) -> Iterator[str]:
     if max(config.gpus) >= there:
         allowed = f"0 to {there - 1}" if there > 1 else "0" if there else "no --gpus (the CPU)"
         yield f"--gpus: given {spell(config.gpus)}, allowed {allowed}: this machine has {there}"
+
+
+def absent_packages(config: Pretrain | Linear) -> Iterator[str]:
+    """A message if wandb is asked for and not installed; `auto` is off then."""
+    if config.wandb in ("online", "offline") and not installed("wandb"):
+        yield (
+            f"--wandb: given {config.wandb}, allowed auto or off unless wandb is installed: "
+            "pip install wandb"
+        )
+
+
+def installed(package: str) -> bool:
+    """Whether a package can be found; it is not loaded."""
+    try:
+        return find_spec(package) is not None
+    except ImportError:  # of a finder that forbids it
+        return False
 
 
 def other_processes(config: Pretrain | Linear) -> Iterator[str]:

@@ -380,7 +380,8 @@ class Run:
         metavar="PATH",
     )
     wandb: Literal["auto", "online", "offline", "off"] = flag(
-        "auto is online when logged in and offline else; nothing ever asks", "auto"
+        "auto is online when logged in, offline else, off where it is not installed; never asks",
+        "auto",
     )
     log_every_n_steps: int = flag("steps between two rows of metrics.csv", 50, low=1)
     debug: bool = flag("show the traceback of an error", False, once=True)

@@ -1,14 +1,24 @@
 """From an encoded image to RGB pixels, whatever its mode; what is no image is named in an error."""
 
+import warnings
 from contextlib import suppress
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from einops import repeat
 from PIL import Image, UnidentifiedImageError
-from simplejpeg import decode_jpeg
 
+try:
+    from simplejpeg import decode_jpeg
+except ImportError:
+    decode_jpeg: Any = None
+
+SLOWER = (
+    "simplejpeg is not installed: PIL decodes JPEGs, to the same pixels in 1.5 times the time; "
+    "pip install simplejpeg"
+)
 Pixels = npt.NDArray[np.uint8]
 # Those of torchvision's ImageFolder.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
@@ -25,13 +35,19 @@ class UnreadableError(ValueError):
         return cls(f"{name} cannot be read as an image: {why}")
 
 
+def warn_of_pil() -> None:
+    """Warn that JPEGs are decoded by PIL: for whoever loads a data set, and not its workers."""
+    if decode_jpeg is None:
+        warnings.warn(SLOWER, stacklevel=3)
+
+
 def decode(content: bytes, name: str) -> Pixels:
     """The image as `(h w 3)`; gray, palette and CMYK become RGB, 16 bits keep their upper eight.
 
     Transparency is dropped and a camera's orientation is not applied, as torchvision's loader does.
-    A colour JPEG is decoded by simplejpeg: the same pixels in 1.8 instead of PIL's 2.7 ms (40
-    ImageNet photographs of about 500 x 375, one core, simplejpeg 1.9, Pillow 13.0). Torchvision's
-    decoder is as fast, and deprecated.
+    A color JPEG is decoded by simplejpeg where it is installed and by PIL elsewhere, to the same
+    pixels in 1.8 and 2.7 ms (40 ImageNet photographs of about 500 x 375, one core, simplejpeg 1.9,
+    Pillow 13.0). Torchvision's decoder is as fast, and deprecated.
 
     Args:
         content: of an image file.
@@ -42,7 +58,7 @@ def decode(content: bytes, name: str) -> Pixels:
     """
     try:
         with Image.open(BytesIO(content)) as image:
-            if image.format == "JPEG" and image.mode == "RGB":
+            if decode_jpeg and image.format == "JPEG" and image.mode == "RGB":
                 with suppress(ValueError):  # PIL has the last word on damaged ones
                     return decode_jpeg(content)
             return rgb(image)

@@ -7,7 +7,8 @@ pseudorandom number generators").
 """
 
 import math
-from typing import no_type_check
+from collections.abc import Callable
+from typing import Any, no_type_check
 
 import numpy as np
 from numba import njit
@@ -21,6 +22,21 @@ GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 TRIES = 10  # as torchvision's RandomResizedCrop
 
 
+def compiled(**options: Any) -> Callable[..., Any]:
+    """`njit` without the lock, kept on disk in __pycache__ or in the user's cache.
+
+    Where neither can be written each process compiles for itself.
+    """
+
+    def of(function: Callable[..., Any]) -> Any:
+        try:
+            return njit(nogil=True, cache=True, **options)(function)
+        except RuntimeError:  # numba finds no folder for it
+            return njit(nogil=True, **options)(function)
+
+    return of
+
+
 @njit(inline="always")
 @no_type_check
 def mix(x):
@@ -29,7 +45,7 @@ def mix(x):
     return x ^ (x >> np.uint64(31))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 @no_type_check
 def key_of(seed, epoch, sample, view):
     """The stream of a view."""
@@ -48,7 +64,7 @@ def uniform(key, place, low, high):
     return low + (high - low) * (np.float64(bits) * (1.0 / 9007199254740992.0))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 @no_type_check
 def draw(numbers, seed, epoch, sample, view, height, width, p):
     """Fill `p` with the parameters of a view of a `height` x `width` image.
@@ -85,7 +101,7 @@ def draw(numbers, seed, epoch, sample, view, height, width, p):
     p[SOLARISE] = uniform(first if shared & 16 else own, 112, 0.0, 1.0) < numbers[14]
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 @no_type_check
 def draw_many(numbers, seed, epoch, samples, first, height, width, p):
     """`draw` for the views `(v n COUNT)` of samples whose images have one size."""
@@ -94,7 +110,7 @@ def draw_many(numbers, seed, epoch, samples, first, height, width, p):
             draw(numbers, seed, epoch, samples[i], first + v, height, width, p[v, i])
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 @no_type_check
 def crop(numbers, key, height, width, p):
     """Torchvision's RandomResizedCrop: ten tries, then the largest central crop allowed."""

@@ -25,12 +25,13 @@ from cl.data.draw import (
     SOLARISE,
     TOP,
     WIDTH,
+    compiled,
     draw,
 )
 
 RED, GREEN, BLUE = np.float32(0.2989), np.float32(0.587), np.float32(0.114)  # ITU-R 601, as PIL
 ZERO, ONE, FOUR = np.float32(0), np.float32(1), np.float32(4)
-fast = njit(nogil=True, cache=True, fastmath={"contract", "reassoc", "arcp", "nsz"})
+fast = compiled(fastmath={"contract", "reassoc", "arcp", "nsz"})
 inline = njit(inline="always", fastmath={"contract", "reassoc", "arcp", "nsz"})
 
 

@@ -10,6 +10,7 @@ from einops import repeat
 from rich.console import Console
 
 from cl.data import cifar
+from cl.data.decode import warn_of_pil
 from cl.data.folders import folders, tiny_imagenet
 from cl.data.hub import huggingface
 from cl.data.images import Images, Paths, Stored, in_files
@@ -58,6 +59,8 @@ def load(
     if read is None:
         raise ValueError(f"DATASET: given {name}, allowed {', '.join(READERS)}")
     source = read(name, Where(Path(data_folder), train_dir, val_dir, class_list, download))
+    if source.train.files is not None:
+        warn_of_pil()
     if not len(source.train):
         raise ValueError(f"DATASET {name}: no training images in --data_folder {data_folder}")
     if not len(source.val):

@@ -178,7 +178,7 @@ def largest_scale(temperature: float | Tensor) -> float:
     """The inverse temperature; infinite if it is on an accelerator, which would be waited for."""
     if isinstance(temperature, Tensor) and temperature.device.type != "cpu":
         return math.inf
-    return 1 / abs(float(temperature))
+    return 1 / abs(float(temperature.detach() if isinstance(temperature, Tensor) else temperature))
 
 
 def numbered(ids: Int[Tensor, " n"]) -> Int[Tensor, " n"]:

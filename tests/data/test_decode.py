@@ -1,6 +1,7 @@
 """From encoded images to pixels: all modes, damaged ones, and JPEGs as PIL has them."""
 
 import io
+import warnings
 import zipfile
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cl.data import decode as module
+from cl.data import sources
 from cl.data.decode import UnreadableError, decode
 from tests.data.made import picture
 
@@ -59,6 +62,45 @@ def test_jpegs_are_decoded_as_by_pil(mode: str, subsampling: int, progressive: b
     found = decode(content, "a")
     assert found.flags.c_contiguous
     assert np.array_equal(found, np.array(Image.open(io.BytesIO(content)).convert("RGB")))
+
+
+@pytest.mark.parametrize("subsampling", [0, 1, 2])
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (16, 48), (67, 45)])
+def test_without_simplejpeg_the_pixels_are_the_same(
+    subsampling: int, progressive: bool, height: int, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit: both are libjpeg-turbo's."""
+    pytest.importorskip("simplejpeg", reason="simplejpeg is not installed")
+    for quality in (30, 95):
+        image = Image.fromarray(picture(height, width))
+        content = jpeg(image, quality=quality, subsampling=subsampling, progressive=progressive)
+        found = decode(content, "a")
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "decode_jpeg", None)
+            assert np.array_equal(decode(content, "a"), found)
+
+
+def test_without_simplejpeg_a_damaged_image_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "decode_jpeg", None)
+    with pytest.raises(UnreadableError, match=r"^a\.jpg cannot be read as an image: "):
+        decode(jpeg(Image.fromarray(picture(64, 64)))[:900], "a.jpg")
+
+
+def test_that_pil_decodes_is_told_of_files_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            Image.fromarray(picture(8, 8)).save(tmp_path / name / f"{i}.jpg")
+    monkeypatch.setattr(module, "decode_jpeg", None)
+    with pytest.warns(UserWarning, match="simplejpeg is not installed: PIL decodes JPEGs") as said:
+        sources.load("folder", str(tmp_path))
+    assert len(said) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sources.load("digits", "")
 
 
 def test_real_jpegs_are_decoded_as_by_pil(shared: Path) -> None:

@@ -1,10 +1,12 @@
 """Parameters: distributed as torchvision's, and a function of (seed, epoch, sample, view) alone."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numba import njit
 from scipy.stats import ks_2samp
 from torchvision.transforms import ColorJitter, RandomResizedCrop
 
@@ -21,6 +23,7 @@ from cl.data.draw import (
     SOLARISE,
     TOP,
     WIDTH,
+    compiled,
     draw,
 )
 from cl.data.recipe import Recipe
@@ -137,3 +140,12 @@ def test_views_of_a_sample_are_unrelated() -> None:
         np.array([drawn(0, 0, sample, view)[FACTORS] for sample in range(1000)]) for view in (0, 1)
     )
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.13
+
+
+def test_a_function_that_cannot_be_kept_on_disk_is_compiled_still() -> None:
+    """As where no folder can be written: numba keeps none that stands in no file."""
+    scope: dict[str, Any] = {}
+    exec("def twice(x): return 2 * x", scope)
+    with pytest.raises(RuntimeError, match="cannot cache function"):
+        njit(cache=True)(scope["twice"])
+    assert compiled()(scope["twice"])(3) == 6

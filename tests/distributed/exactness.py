@@ -264,12 +264,15 @@ def work(rank: int, sizes: list[int], port: int, file: Path) -> None:
         dist.destroy_process_group()
 
 
-def computed(sizes: list[int], file: Path) -> dict[str, Found]:
-    """What so many real processes found, by the bits of their numbers."""
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(work, (sizes, port, file), nprocs=len(sizes))
+        return free.getsockname()[1]
+
+
+def computed(sizes: list[int], file: Path) -> dict[str, Found]:
+    """What so many real processes found, by the bits of their numbers."""
+    mp.spawn(work, (sizes, free_port(), file), nprocs=len(sizes))
     return torch.load(file, weights_only=True)
 
 

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from cl import logs
+from tests.distributed.exactness import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -112,7 +113,8 @@ def test_linear_evaluation_on_two_processes(
     one = linear(*words, "--batch_size", "100", run_id="one")
     shutil.copytree(run / "features", tmp_path / "features")
     shutil.rmtree(run / "features")
-    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517"]
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    torchrun += ["--master-port", free_port()]
     more = ["--batch_size", "50", "--run_id", "two", "--output", tmp_path, "--wandb", "off"]
     said = finished(*torchrun, "main_linear.py", *words, *more)
     assert said.count("linear      top1") == said.count("retrieval   map_r") == 1

@@ -127,7 +127,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path, digits: list[str]) -
         stderr=subprocess.STDOUT,
         text=True,
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     metrics = tmp_path / "run" / "metrics.csv"
     while len(logs.read(metrics)) < 2 and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -206,6 +206,7 @@ METHODS = "simclr supcon barlow_twins simsiam vicreg sigmoid relic looc".split()
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.filterwarnings("ignore:--precision bf16. this processor emulates bf16")
 def test_every_method_runs_in_bf16(method: str, pretrain: Run, digits: list[str]) -> None:
     """As `auto` is where the hardware has it: a first epoch to its end, with all that looks."""
     digits[digits.index("--precision") + 1] = "bf16"
