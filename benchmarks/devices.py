@@ -35,7 +35,7 @@ class Step(nn.Module):
     def __init__(self, encoder: str, synced: bool) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.method = SimCLR(create(encoder, 32), nt_xent, classes=10, hidden=512)
+        self.method = SimCLR(create(encoder, 32), nt_xent, classes=10, hidden_mlp=512)
         if synced:
             SyncEverywhere().apply(self.method)
 

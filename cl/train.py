@@ -1,7 +1,6 @@
 """Pretraining: from a checked configuration to a run."""
 
 import sys
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -21,27 +20,13 @@ from cl.data.sampler import Sampler
 from cl.data.sources import Images
 from cl.eval.baseline import Baseline, frozen, read
 from cl.losses import get_loss
-from cl.methods.barlow_twins import BarlowTwins
-from cl.methods.base import Method
-from cl.methods.looc import LooC
-from cl.methods.simclr import SimCLR
-from cl.methods.simsiam import SimSiam
-from cl.methods.supcon import SupCon
-from cl.methods.target import Target
-from cl.methods.vicreg import VICReg
+from cl.methods import get_method
+from cl.methods._base import Method
 from cl.nets import encoders
 from cl.nets.norm import SyncEverywhere
 from cl.optim import factor
-from cl.schedules import Schedule
 
 PROGRAM = "main_contrastive.py"
-KINDS: dict[str, Callable[..., Method]] = {  # those that are an encoder and a loss
-    "simclr": SimCLR,
-    "supcon": SupCon,
-    "barlow_twins": BarlowTwins,
-    "vicreg": VICReg,
-    "looc": LooC,
-}
 FITTED_ON = 10_000  # images of each part that the measurement before and after looks at
 
 
@@ -121,13 +106,7 @@ def recipes(config: Pretrain) -> list[Recipe]:
     }
     given = {k: v for k, v in named.items() if v is not None}
     full = [r.changed(given) for r in full_size(config.dataset, config.recipe, config.n_crops)]
-    if config.method == "looc":
-        if idle := {*config.left_out} - {*full[0].varied}:
-            raise ValueError(
-                f"--left_out: given {' '.join(sorted(idle))}, allowed what varies in these views: "
-                + " ".join(full[0].varied)
-            )
-        full += [full[0].changed({"views": 1, "shared": (group,)}) for group in config.left_out]
+    full = get_method(config.method).views(full, **config.method_settings)
     if not config.multicrop:
         return full
     small = {
@@ -141,57 +120,19 @@ def recipes(config: Pretrain) -> list[Recipe]:
 
 def build(config: Pretrain, encoder: nn.Module, classes: int) -> Method:
     """The method on its encoder."""
-    constant = ("predictor",) if config.no_lr_scheduler_for_pred_head else ()
-    base: dict[str, Any] = {
-        "classes": classes,
-        "channels_last": config.channels_last,
-        "mini_batch_size": config.mini_batch_size,
-        "mini_batch_norm": config.mini_batch_norm,
-        "average": config.ema_encoder,
-        "hidden": config.hidden_mlp,
-        "dim": config.embedding_dim,
-        "optimization": launch.optimization(
+    return get_method(config.method)(
+        encoder,
+        partial(get_loss(config.loss_name), **config.loss_options),
+        classes=classes,
+        channels_last=config.channels_last,
+        mini_batch_size=config.mini_batch_size,
+        mini_batch_norm=config.mini_batch_norm,
+        optimization=launch.optimization(
             config,
             classifier_lr=config.resolved_classifier_lr,
             learned_lr=config.resolved_learned_lr,
-            constant=constant,
         ),
-    }
-    if config.method == "simsiam":
-        return SimSiam(encoder, pred_hidden=config.pred_hidden_mlp, **base)
-    options = {k: v for k, v in config.loss_options.items() if k not in config.learned}
-    base["learned"] = {k: float(config.loss_settings[k]) for k in config.learned}
-    if config.method in ("sigmoid", "relic"):
-        return target(config, encoder, options, base)
-    if config.method == "looc":
-        base["left_out"] = len(config.left_out)
-    if config.method == "simclr":
-        base["supervised"] = config.supervised
-    return KINDS[config.method](encoder, partial(get_loss(config.loss_name), **options), **base)
-
-
-def target(
-    config: Pretrain,
-    encoder: nn.Module,
-    options: dict[str, Any],
-    base: dict[str, Any],
-) -> Target:
-    """A method with a moving target, and what moves with it."""
-    after = config.ema_after_step
-    base["schedules"] = {"ema_beta": Schedule(start=config.ema_beta, end=1.0, after=after)}
-    if config.gamma_steps:
-        fall = {"start": options.pop("gamma", 0.0), "end": 0.0, "steps": config.gamma_steps}
-        base["schedules"]["gamma"] = Schedule(**fall)
-    threshold = options.pop("threshold", None)
-    return Target(
-        encoder,
-        partial(get_loss(config.loss_name), **options),
-        features=config.features,
-        after=after,
-        every=config.ema_every_n_steps,
-        threshold=threshold,
-        filter_after=config.threshold_after_step,
-        **base,
+        **config.method_settings,
     )
 
 

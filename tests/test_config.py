@@ -10,14 +10,15 @@ import pytest
 
 import cl.config.fields
 import cl.losses
+import cl.methods
 from cl.config import (
     ConfigError,
     Linear,
     Pretrain,
     from_json,
-    objectives,
     parse_linear,
     parse_pretrain,
+    signature,
     to_json,
 )
 from cl.config.setting import Setting, settings_of
@@ -49,7 +50,7 @@ def made_losses(tmp_path, monkeypatch):
         (folder / f"{name}.py").write_text(text)
     (folder / "cosine.py").write_text("def cosine(p, z):\n    pass\n")
     (folder / "helper.py").write_text("def something_else(*, hidden=1):\n    pass\n")
-    monkeypatch.setattr(objectives, "LOSSES", folder)
+    monkeypatch.setattr(signature, "LOSSES", folder)
     forget()
     yield
     monkeypatch.undo()
@@ -57,7 +58,7 @@ def made_losses(tmp_path, monkeypatch):
 
 
 def forget():
-    objectives.losses.cache_clear()
+    signature.losses.cache_clear()
     settings_of.cache_clear()
 
 
@@ -122,13 +123,14 @@ def test_every_setting_has_a_help_a_group_and_an_allowed_default(of):
 
 
 def test_the_losses_are_those_of_the_library():
-    assert list(objectives.losses()) == cl.losses.NAMES
-    assert Pretrain(dataset="digits", encoder="a").loss in objectives.pairwise()
-    assert not {"cosine", "barlow_twins"} & set(objectives.pairwise())
+    assert list(signature.losses()) == cl.losses.NAMES
+    assert Pretrain(dataset="digits", encoder="a").loss in signature.pairwise()
+    assert "cosine" not in signature.pairwise()
+    assert list(signature.methods()) == cl.methods.NAMES
 
 
 def test_no_loss_has_a_setting_that_is_called_like_a_field_or_another_losses_of_another_type():
-    for name, by_loss in objectives.all_settings().items():
+    for name, by_loss in signature.all_settings().items():
         assert name not in settings_of(Pretrain)
         assert len({setting.of for setting in by_loss.values()}) == 1, name
 
@@ -176,7 +178,7 @@ def test_a_line_says_what_json_says(seed, tmp_path):
         "debug",
     }
     values = {n: drawn(s, rng) for n, s in settings.items() if n not in unusable}
-    for name in ("scheduler", "optimizer", "method", "loss"):
+    for name in ("scheduler", "optimizer", "method", "loss", "learned_lr"):
         values.pop(name, None)
     config = Pretrain(**values)
     assert (
@@ -201,7 +203,7 @@ def test_a_line_says_what_json_says(seed, tmp_path):
         ({"lr": float("nan")}, "--lr: given nan"),
         ({"lr": 10**400}, "--lr: given 1000"),
         ({"seed": 10**400}, "--seed: given 1000"),
-        ({"supervised": 1}, "--supervised: given 1, allowed true or false"),
+        ({"method_options": {"supervised": 1}}, "--supervised: given 1, allowed true or false"),
         ({"gpus": 0}, "--gpus: given 0, allowed whole numbers from 0 on"),
         ({"crop_scale": [0.1, 0.2, 0.3]}, "--crop_scale: given"),
         ({"method": "simclrr"}, "--method: given simclrr"),
@@ -286,10 +288,10 @@ def test_what_the_file_has_and_the_line_has_no_use_for_is_left_out_with_a_warnin
     flags = saved(parse_pretrain(run))
     config = parse_pretrain([*flags, "--scheduler", "cosine", "--method", "simsiam"])
     assert config.lr_decay_steps == ()
-    assert not config.supervised
+    assert config.method_options == {}
     assert capsys.readouterr().err == (
-        "warning: ignored: --supervised (only with --method simclr or supcon), "
-        "--lr_decay_steps (only with --scheduler step)\n"
+        "warning: ignored: --lr_decay_steps (only with --scheduler step), "
+        "--supervised (only with --method simclr or supcon)\n"
     )
 
 
@@ -343,9 +345,9 @@ def test_a_config_file_that_is_refused(text, message, tmp_path):
 
 
 def test_the_settings_of_the_losses(made_losses):
-    known = objectives.losses()
+    known = signature.losses()
     assert list(known) == ["barlow_twins", "cosine", "dcl", "kcl", "nt_xent"]
-    assert objectives.pairwise() == ["dcl", "kcl", "nt_xent"]
+    assert signature.pairwise() == ["barlow_twins", "dcl", "kcl", "nt_xent"]
     hints = {name: {n: s.hint for n, s in loss.settings.items()} for name, loss in known.items()}
     assert hints["nt_xent"] == {"temperature": float, "chunk": int | None}
     assert hints["dcl"] == {"temperature": float, "weighted": bool}
@@ -374,8 +376,11 @@ def test_the_settings_of_the_chosen_loss(made_losses):
         ("--method simsiam --chunk 3", "--chunk: given 3, allowed only with --method simclr or"),
         ("--weighted", "--weighted: allowed only with --loss dcl"),
         ("--loss kcl --kernel imp", "--kernel: given imp, allowed imq, log; did you mean imq?"),
-        ("--loss kcll", "--loss: given kcll, allowed dcl, kcl, nt_xent; did you mean kcl?"),
-        ("--loss cosine", "--loss: given cosine, allowed dcl, kcl, nt_xent"),
+        (
+            "--loss kcll",
+            "--loss: given kcll, allowed barlow_twins, dcl, kcl, nt_xent; did you mean kcl?",
+        ),
+        ("--loss cosine", "--loss: given cosine, allowed barlow_twins, dcl, kcl, nt_xent"),
         ("--chunk 1.5", "--chunk: given 1.5, allowed a whole number"),
     ],
 )
@@ -428,11 +433,11 @@ def test_batches_and_learning_rates():
         ("--lars", "resolved_classifier_lr", 0.3),
         ("--optimizer adam", "resolved_classifier_lr", 3e-3),
         ("--optimizer adamw --classifier_lr 30", "resolved_classifier_lr", 30.0),
-        ("", "embedding_dim", 128),
-        ("--method supcon", "embedding_dim", 128),
-        ("--method simsiam", "embedding_dim", 2048),
-        ("--method barlow_twins", "embedding_dim", 2048),
-        ("--method simsiam --encoding_size 512", "embedding_dim", 512),
+        ("", "encoding_size", 128),
+        ("--method supcon", "encoding_size", 128),
+        ("--method simsiam", "encoding_size", 2048),
+        ("--method barlow_twins", "encoding_size", 2048),
+        ("--method simsiam --encoding_size 512", "encoding_size", 512),
         ("--method sigmoid", "resolved_learned_lr", 1e-3),
         ("--method sigmoid --optimizer adam", "resolved_learned_lr", None),
         ("--method sigmoid --learned_lr 0.01", "resolved_learned_lr", 0.01),
@@ -450,9 +455,7 @@ def test_batches_and_learning_rates():
         ("--multicrop", "resolved_small_crop_size", 7),
         ("--multicrop --image_size 224", "resolved_small_crop_size", 96),
         ("--multicrop --small_crop_size 12", "resolved_small_crop_size", 12),
-        ("", "uses_labels", False),
-        ("--supervised", "uses_labels", True),
-        ("--method supcon", "uses_labels", True),
+        ("--method supcon", "supervised", True),
         ("", "loss_name", "nt_xent"),
         ("--method simsiam", "loss_name", "cosine"),
         ("--method barlow_twins", "loss_name", "barlow_twins"),
@@ -461,7 +464,9 @@ def test_batches_and_learning_rates():
     ],
 )
 def test_what_follows_from_the_settings(line, name, value):
-    assert getattr(parse_pretrain([*DIGITS, *line.split()]), name) == value
+    config = parse_pretrain([*DIGITS, *line.split()])
+    options = config.method_settings
+    assert (options[name] if name in options else getattr(config, name)) == value
 
 
 @pytest.mark.parametrize(
@@ -489,3 +494,64 @@ def test_every_field_is_in_json():
     there = json.loads(to_json(config)).keys() - {"version", "program"}
     assert there == {f.name for f in fields(Pretrain)} == asdict(config).keys()
     assert values_from_json(to_json(config))[0] is Pretrain
+
+
+FAKE = '''"""A method of somebody's."""
+
+from cl.bounds import Count, Share
+from cl.methods._base import Method
+
+
+class FakeNews(Method):
+    """It.
+
+    Args:
+        loss: of something.
+        width_of_it: how wide
+            it is (3 in the paper)
+        part: of the whole
+        words: some
+        module: no word says it.
+    """
+
+    def __init__(
+        self,
+        encoder,
+        loss: PairwiseLoss = dcl,
+        *,
+        width_of_it: Count = 3,
+        part: Share | None = None,
+        words: tuple[Literal["a", "b"], ...] = ("a",),
+        module: nn.Module | None = None,
+        **base: Any,
+    ):
+        super().__init__(encoder, **base)
+'''
+
+
+def test_a_method_is_read_from_its_source(tmp_path):
+    (tmp_path / "fake_news.py").write_text(FAKE)
+    (tmp_path / "_base.py").write_text((signature.METHODS / "_base.py").read_text())
+    (tmp_path / "helper.py").write_text("class Other:\n    pass\n")
+    (fake,) = signature.things(tmp_path).values()
+    assert (fake.name, fake.loss, fake.any_loss) == ("fake_news", "dcl", True)
+    own = ("width_of_it", "part", "words")
+    width, part, words = (fake.settings[name] for name in own)
+    assert width.about["help"] == "how wide it is (3 in the paper)"
+    assert (width.hint, width.default, width.allowed) == (int, 3, "a whole number from 1 on")
+    assert (part.hint, part.default, part.allowed) == (float | None, None, "a number from 0 to 1")
+    assert (words.choices, words.default, words.many) == (("a", "b"), ("a",), None)
+    assert "module" not in fake.settings
+    assert "ema_encoder" in fake.settings  # the base class's
+
+
+def test_a_config_file_of_before_a_method_had_options_of_its_own(saved, tmp_path):
+    """Every method's stood beside the other settings, with None or auto for a default."""
+    now = json.loads(to_json(parse_pretrain([*DIGITS, "--hidden_mlp", "64"])))
+    options = now.pop("method_options")
+    others = {"encoding_size": None, "learn": "auto", "pred_hidden_mlp": 512, "gamma_steps": None}
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(now | options | others))
+    config = parse_pretrain(["--config", str(file)])
+    assert config.method_options == {"hidden_mlp": 64}
+    assert config.method_settings["encoding_size"] == 128

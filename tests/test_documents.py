@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cl.config import Linear, Pretrain, parse_linear, parse_pretrain
+from cl.methods import NAMES as METHODS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -69,7 +70,6 @@ def copied(tmp_path: Path) -> Path:
     return tmp_path
 
 
-METHODS = ("simsiam", "barlow_twins", "vicreg", "sigmoid", "relic", "looc", "supcon")
 RUNS = [(s, []) for s in SCRIPTS if s.stem != "run_linear"]  # whose words are the run's
 RUNS += [(ROOT / "bash_files" / "run_cifar10.sh", ["--method", method]) for method in METHODS]
 RUNS += [

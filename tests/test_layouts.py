@@ -17,7 +17,7 @@ import torchvision
 from torch import Tensor, nn
 
 from cl import checkpoints, layouts
-from cl.methods.target import Target
+from cl.methods._teacher import Teacher
 from cl.nets import encoders
 from cl.optim import Optimization
 
@@ -428,15 +428,15 @@ def test_moco_v3s_small_vit_has_other_heads() -> None:
 def test_a_run_gives_what_it_evaluates(
     tmp_path: Path, average: float | None, features: str | None
 ) -> None:
-    method = Target(
+    method = Teacher(
         small(),
         lambda *_: torch.zeros(()),
-        hidden=8,
-        dim=4,
+        hidden_mlp=8,
+        encoding_size=4,
         features=features or "target",
         classes=3,
         optimization=Optimization(),
-        average=average,
+        ema_encoder=average,
     )
     for parameter in method.state_dict().values():  # so that the three encoders differ
         if parameter.is_floating_point():

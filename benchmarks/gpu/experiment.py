@@ -106,7 +106,12 @@ def ours(
     loss = partial(nt_xent, temperature=0.2)
     optimization = Optimization(lr=RATE, scheduler="cosine")
     method = SimCLR(
-        case.network(), loss, hidden=HIDDEN, dim=DIM, classes=10, optimization=optimization
+        case.network(),
+        loss,
+        hidden_mlp=HIDDEN,
+        encoding_size=DIM,
+        classes=10,
+        optimization=optimization,
     )
     folder.mkdir(parents=True, exist_ok=True)
     options = hardware.trainer_options((), 1, "auto")

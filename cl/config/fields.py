@@ -4,14 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cl.config.flag import flag
-from cl.config.objectives import pairwise
+from cl.config.signature import methods, pairwise
 
 MULTICROP = ("multicrop", (True,))
-PAIRWISE = ("method", ("simclr", "supcon"))
-SIMSIAM = ("method", ("simsiam",))
-TARGET = ("method", ("sigmoid", "relic"))
-NO_TARGET = ("method", ("simclr", "supcon", "barlow_twins", "simsiam", "vicreg", "looc"))
-LOOC = ("method", ("looc",))
 WARMUP = ("scheduler", ("warmup_cosine",))
 Scheduler = Literal["reduce", "cosine", "warmup_cosine", "step", "exponential", "none"]
 PRESET = "the preset's"
@@ -170,27 +165,16 @@ class Views:
 class Method:
     """What is learned."""
 
-    method: Literal[
-        "simclr", "supcon", "barlow_twins", "simsiam", "vicreg", "sigmoid", "relic", "looc"
-    ] = flag("what compares the views, and with which heads", "simclr")
+    method: str = flag(
+        "what compares the views, and with which heads",
+        "simclr",
+        choices=lambda: [*methods()],
+    )
     loss: str = flag(
-        "which pairs are compared how", "nt_xent", choices=pairwise, needs=PAIRWISE, metavar="NAME"
-    )
-    supervised: bool = flag(
-        "samples of one class are positives, which makes simclr supcon", False, needs=PAIRWISE
-    )
-    encoding_size: int | None = flag(
-        "dimensions of the embedding",
-        None,
-        low=1,
-        shown="simclr, supcon and looc 128, sigmoid and relic 64, else 2048",
-    )
-    hidden_mlp: int = flag("width of the projector", 2048, low=1)
-    pred_hidden_mlp: int = flag("width of the predictor", 512, low=1, needs=SIMSIAM)
-    left_out: tuple[Literal["crop", "flip", "color", "blur", "solarize"], ...] = flag(
-        "changes that have an embedding space in which they are kept, and a view each",
-        ("crop", "color"),
-        needs=LOOC,
+        "which pairs are compared how, in a method that takes any",
+        "nt_xent",
+        choices=pairwise,
+        metavar="NAME",
     )
     zero_init_residual: bool = flag("each residual block starts as the identity", False)
     norm: Literal["batch", "group"] = flag(
@@ -198,65 +182,17 @@ class Method:
         "makes a sample's features a function of that sample alone",
         "batch",
     )
-    no_lr_scheduler_for_pred_head: bool = flag(
-        "the predictor's learning rate stands still", False, needs=SIMSIAM
-    )
     classifier_lr: float | None = flag(
         "learning rate of the online probe, not scaled",
         None,
         above=0,
         shown="0.3, with adam and adamw 0.003",
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Moving:
-    """What moves beside the encoder: a target, a loss's scalars."""
-
-    learn: Literal["auto", "nothing", "temperature", "bias", "both"] = flag(
-        "scalars of the loss that learn, from their given values on; auto is both with sigmoid and "
-        "nothing else",
-        "auto",
-        needs=("method", ("simclr", "supcon", "sigmoid", "relic")),
-    )
     learned_lr: float | None = flag(
-        "learning rate of these scalars, not scaled",
+        "learning rate of the loss's scalars that learn, not scaled",
         None,
         above=0,
-        needs=("method", ("simclr", "supcon", "sigmoid", "relic")),
         shown="the encoder's, with sgd and lars 0.001",
-    )
-    ema_encoder: float | None = flag(
-        "save and evaluate an average of the encoders of all steps, of which a step keeps this "
-        "share (at step t at most (1 + t) / (10 + t)); the online probe watches the one that "
-        "trains, as without it",
-        None,
-        low=0,
-        high=1,
-        needs=NO_TARGET,
-        shown="the encoder itself",
-    )
-    ema_beta: float = flag(
-        "share of the target that a step keeps; rises to 1 by half a cosine",
-        0.99,
-        low=0,
-        high=1,
-        needs=TARGET,
-    )
-    ema_after_step: int = flag("until then the target is a copy", 0, low=0, needs=TARGET)
-    ema_every_n_steps: int = flag("steps between two moves of it", 1, low=1, needs=TARGET)
-    features: Literal["target", "online"] = flag(
-        "whose features are probed, saved and evaluated", "target", needs=TARGET
-    )
-    gamma_steps: int | None = flag(
-        "steps in which --gamma falls to 0 by half a cosine",
-        None,
-        low=1,
-        needs=("method", ("sigmoid",)),
-        shown="it stands still",
-    )
-    threshold_after_step: int = flag(
-        "the step from which --threshold holds", 5000, low=0, needs=("method", ("sigmoid",))
     )
 
 

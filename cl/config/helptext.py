@@ -4,10 +4,10 @@ from argparse import ArgumentParser, BooleanOptionalAction, HelpFormatter
 from dataclasses import MISSING
 from typing import Any
 
-from cl.config.objectives import all_settings
 from cl.config.programs import Linear, Pretrain
 from cl.config.rules import condition, spell
 from cl.config.setting import Setting, settings_of
+from cl.config.signature import all_settings, methods
 
 EXAMPLES = {
     Pretrain: "main_contrastive.py digits resnet6_w16 --epochs 20",
@@ -33,20 +33,27 @@ def help_of(of: type[Pretrain | Linear]) -> str:
             )
         add(groups[setting.group], setting)
     if of is Pretrain:
-        group = parser.add_argument_group("loss", "Settings of the losses; each has its own.")
-        for by_loss in all_settings().values():
-            add(group, merged(by_loss))
+        groups["method"] = groups["Method"]
+        groups["loss"] = parser.add_argument_group(
+            "loss", "Options of the losses; each has its own."
+        )
+        for having in all_settings().values():
+            setting = merged(having)
+            add(groups[setting.group], setting)
     return parser.format_help()
 
 
-def merged(by_loss: dict[str, Setting]) -> Setting:
-    """The setting of several losses as one flag, with the default of each."""
-    one = next(iter(by_loss.values()))
+def merged(having: dict[str, Setting]) -> Setting:
+    """The option of several methods or losses as one flag, with the default of each."""
+    one = next(iter(having.values()))
+    having = {of: s for of, s in having.items() if s.group == one.group}
     by_default: dict[str, list[str]] = {}
-    for loss, setting in by_loss.items():
-        by_default.setdefault(setting.about["shown"], []).append(loss)
+    for of, setting in having.items():
+        by_default.setdefault(setting.about["shown"], []).append(of.split()[1])
     shown = "; ".join(f"{', '.join(names)} {default}" for default, names in by_default.items())
-    help = next((s.about["help"] for s in by_loss.values() if s.about["help"]), "")
+    if len(by_default) == 1 and len(having) == len(methods()):
+        (shown,) = by_default
+    help = next((s.about["help"] for s in having.values() if s.about["help"]), "")
     return Setting(one.name, one.hint, one.default, {"help": help, "shown": shown}, one.group)
 
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cl.config.helptext import help_of
-from cl.config.objectives import losses
-from cl.config.programs import Linear, Pretrain
+from cl.config.programs import Linear, Pretrain, settings_of_thing
 from cl.config.rules import (
     contradictions,
     foreign_options,
@@ -19,6 +18,7 @@ from cl.config.rules import (
     spell,
 )
 from cl.config.setting import settings_of
+from cl.config.signature import losses, methods
 from cl.config.stored import C, ConfigError, draft, values_from_json
 from cl.config.words import HELP, Sorted, sort
 
@@ -152,23 +152,28 @@ def tidied(
 
 
 def with_options(config: Pretrain, words: Sorted) -> tuple[Pretrain, dict[str, str]]:
-    """The configuration with the loss's settings, and those it has no use for with the reason."""
-    own = losses()[config.loss_name].settings if config.loss_name in losses() else {}
+    """The configuration with its method's and its loss's options, and why others are ignored."""
+    rooms = {
+        "method_options": settings_of_thing(methods(), config.method),
+        "loss_options": settings_of_thing(losses(), config.loss_name),
+    }
     given = {n: w for n, w in words.given.items() if n not in settings_of(Pretrain)}
-    foreign = foreign_options(config, [*config.loss_options, *given])
-    kept = {name: value for name, value in config.loss_options.items() if name in own}
+    inherited = [*config.method_options, *config.loss_options]
     ignored = {}
-    for name, why in foreign.items():
+    for name, why in foreign_options(config, [*inherited, *given]).items():
         if name in given and not forgiven(config, name):
             words.wrong.append(refusal(name, given[name], why))
         else:
             ignored[name] = why
-    for name in (name for name in given if name in own):
-        try:
-            kept[name] = own[name].value_of(given[name])
-        except ValueError as error:
-            words.wrong.append(str(error))
-    return replace(config, loss_options=kept), ignored
+    options = {}
+    for room, own in rooms.items():
+        options[room] = {k: v for k, v in getattr(config, room).items() if k in own}
+        for name in (name for name in given if name in own):
+            try:
+                options[room][name] = own[name].value_of(given[name])
+            except ValueError as error:
+                words.wrong.append(str(error))
+    return replace(config, **options), ignored
 
 
 def refusal(name: str, value: Any, why: str) -> str:

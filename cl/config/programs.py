@@ -11,7 +11,6 @@ from cl.config.fields import (
     Hardware,
     Large,
     Method,
-    Moving,
     Optimization,
     Run,
     Scheduler,
@@ -20,7 +19,8 @@ from cl.config.fields import (
 )
 from cl.config.flag import again
 from cl.config.launcher import started
-from cl.config.objectives import loss_of, losses
+from cl.config.setting import Setting
+from cl.config.signature import Thing, filled, loss_of, losses, methods
 
 SIZES = {"digits": 16, "cifar10": 32, "cifar100": 32, "svhn": 32, "tiny_imagenet": 64, "stl10": 96}
 SIZES |= {f"torchvision:{name}": 16 for name in ("USPS", "SEMEION")}
@@ -88,13 +88,15 @@ class Common(Data, Optimization, Hardware, Run):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretrain(Common, Data, Views, Method, Moving, Large, Optimization, Hardware, Run, Watching):
+class Pretrain(Common, Data, Views, Method, Large, Optimization, Hardware, Run, Watching):
     """Contrastive pretraining of an encoder.
 
     Attributes:
-        loss_options: the loss's settings that were given; the others have the loss's defaults.
+        method_options: the method's settings that were given; the others have its defaults.
+        loss_options: likewise the loss's.
     """
 
+    method_options: Mapping[str, Any] = field(default_factory=dict)
     loss_options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -103,26 +105,19 @@ class Pretrain(Common, Data, Views, Method, Moving, Large, Optimization, Hardwar
         return loss_of(self.method, self.loss)
 
     @property
+    def method_settings(self) -> dict[str, Any]:
+        """All settings of the method."""
+        return filled(settings_of_thing(methods(), self.method), self.method_options)
+
+    @property
     def loss_settings(self) -> dict[str, Any]:
         """All settings of that loss; one whose default is an expression stands as its source."""
-        known = losses()[self.loss_name].settings if self.loss_name in losses() else {}
-        return {name: s.default for name, s in known.items()} | dict(self.loss_options)
-
-    @property
-    def uses_labels(self) -> bool:
-        return self.supervised or self.method == "supcon"
-
-    @property
-    def embedding_dim(self) -> int:
-        default = {"simclr": 128, "supcon": 128, "looc": 128, "sigmoid": 64, "relic": 64}
-        return self.encoding_size or default.get(self.method, 2048)
+        return filled(settings_of_thing(losses(), self.loss_name), self.loss_options)
 
     @property
     def learned(self) -> tuple[str, ...]:
         """The loss's scalars that learn."""
-        choice = self.learn
-        if choice == "auto":
-            choice = "both" if self.method == "sigmoid" else "nothing"
+        choice = self.method_settings.get("learn", "nothing")
         return {"nothing": (), "both": ("temperature", "bias")}.get(choice, (choice,))
 
     @property
@@ -147,3 +142,8 @@ class Linear(Common, Data, Evaluation, Optimization, Hardware, Run):
     lr: float = again(Optimization, "lr", 0.1)
     lr_scaling: bool = again(Optimization, "lr_scaling", default=False)
     weight_decay: float = again(Optimization, "weight_decay", 0.0)
+
+
+def settings_of_thing(room: Mapping[str, Thing], name: str) -> dict[str, Setting]:
+    """The options of a method or a loss; none of one that is not there."""
+    return room[name].settings if name in room else {}

@@ -4,13 +4,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from cl.config.fields import PAIRWISE
-from cl.config.objectives import OF_METHOD, all_settings, losses, pairwise
-from cl.config.programs import Linear, Pretrain
+from cl.config.programs import Linear, Pretrain, settings_of_thing
 from cl.config.setting import Setting, fits, settings_of
+from cl.config.signature import losses, methods, pairwise
 
 COLDEST = 0.01  # a temperature that learns is kept between it and its inverse, see Learned
-TWO_VIEWS = ("clip", "mnrl")  # of mnrl further ones are hard negatives, not views of a sample
 
 # The original programs read these whatever the method was: its own SimSiam and Barlow Twins
 # commands are the SimCLR command, --temperature 0.2 included, with some more words at the end. They
@@ -35,7 +33,23 @@ def out_of_place(config: Pretrain | Linear, settings: Mapping[str, Setting]) -> 
         other, allowed = setting.about.get("needs", ("", ()))
         if other and not holds(getattr(config, other), allowed):
             found[name] = f"only with {condition(other, allowed)}"
-    return found | (idle(config, settings) if isinstance(config, Linear) else {})
+    if isinstance(config, Linear):
+        return found | idle(config, settings)
+    return found if takes_any_loss(config) else found | {"loss": only_with(choosing())}
+
+
+def takes_any_loss(config: Pretrain) -> bool:
+    """Whether the method computes the loss that `--loss` names."""
+    return config.method in methods() and methods()[config.method].any_loss
+
+
+def choosing() -> list[str]:
+    """The methods that compute any loss."""
+    return [name for name, method in methods().items() if method.any_loss]
+
+
+def only_with(names: Iterable[str]) -> str:
+    return f"only with --method {' or '.join(names)}"
 
 
 def idle(config: Linear, settings: Mapping[str, Setting]) -> dict[str, str]:
@@ -76,28 +90,35 @@ def condition(other: str, allowed: tuple[Any, ...] | None) -> str:
 
 
 def foreign_options(config: Pretrain, names: Iterable[str]) -> dict[str, str]:
-    """For those loss settings that the chosen loss does not have, what they would need."""
-    own = losses()[config.loss_name].settings if config.loss_name in losses() else {}
-    found = {}
-    for name in (name for name in names if name not in own):
-        having = all_settings().get(name, {})
-        fits = [f"--method {method}" for method, loss in OF_METHOD.items() if loss in having]
-        if config.method not in OF_METHOD:
-            fits += [f"--loss {loss}" for loss in pairwise() if loss in having]
-        elif any(loss in having for loss in pairwise()):
-            fits += [f"--method {method}" for method in PAIRWISE[1]]
-        found[name] = f"only with {' or '.join(fits)}" if fits else "with no loss"
-    return found
+    """For those options that neither the method nor its loss has, what they would need."""
+    own = {
+        *settings_of_thing(methods(), config.method),
+        *settings_of_thing(losses(), config.loss_name),
+    }
+    return {name: needed(config, name) for name in names if name not in own}
+
+
+def needed(config: Pretrain, name: str) -> str:
+    """What an option would need, in flags."""
+    having = [of for of, method in methods().items() if name in method.settings]
+    if having:
+        return only_with(having)
+    with_it = [of for of, loss in losses().items() if name in loss.settings]
+    fits = [f"--method {of}" for of, m in methods().items() if not m.any_loss and m.loss in with_it]
+    chosen = [loss for loss in pairwise() if loss in with_it]
+    if takes_any_loss(config):
+        fits += [f"--loss {loss}" for loss in chosen]
+    elif chosen:
+        fits += [f"--method {method}" for method in choosing()]
+    return f"only with {' or '.join(fits)}" if fits else "with no loss"
 
 
 def forgiven(config: Pretrain | Linear, name: str) -> bool:
     """Whether a misplaced flag is on lines that serve other methods, or evaluations, as well."""
     if isinstance(config, Linear):
         return name in idle(config, settings_of(Linear))
-    if name not in LENIENT:
-        return False
-    of_a_loss = any(name in losses()[loss].settings for loss in pairwise())
-    return config.method in OF_METHOD or not of_a_loss
+    chosen = takes_any_loss(config) and config.loss != Pretrain.loss
+    return name in LENIENT and not chosen
 
 
 def contradictions(config: Pretrain | Linear) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -192,38 +213,38 @@ def pretraining(config: Pretrain) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def of_the_loss(config: Pretrain) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Those that only a loss's settings can have."""
-    if config.loss_name in TWO_VIEWS and (config.n_crops > 2 or config.multicrop):
+    loss = losses().get(config.loss_name)
+    if (
+        loss
+        and takes_any_loss(config)
+        and loss.two_views
+        and (config.n_crops > 2 or config.multicrop)
+    ):
         yield (
             f"--loss: given {config.loss_name}, allowed two views a sample",
             ("loss", "n_crops", "multicrop"),
         )
-    if config.method == "looc" and config.n_crops > 2:
-        given = config.n_crops
-        yield f"--n_crops: given {given}, allowed 2; --left_out adds views", ("n_crops", "method")
-    if len(set(config.left_out)) < len(config.left_out):
-        yield f"--left_out: given {spell(config.left_out)}, allowed each one once", ("left_out",)
-    settings = config.loss_settings
-    for name in (name for name in config.learned if name not in settings):
-        yield f"--learn: given {name}, allowed what {config.loss_name} has", ("learn", "loss")
 
 
 def of_values(config: Pretrain) -> Iterator[str]:
     """Messages about the loss's settings, when these are known."""
     settings = config.loss_settings
+    for name in (name for name in config.learned if name not in settings):
+        yield f"--learn: given {name}, allowed what {config.loss_name} has"
     start = settings.get("temperature") if "temperature" in config.learned else None
     if isinstance(start, float) and not COLDEST <= start <= 1 / COLDEST:
         bounds = f"{COLDEST:g} to {1 / COLDEST:g}"
         yield f"--temperature: given {start:g}, allowed {bounds} where it learns"
     if config.learned_lr is not None and not config.learned:
         yield f"--learned_lr: given {config.learned_lr:g}, allowed with --learn"
-    if config.gamma_steps and not settings.get("gamma"):
+    own = config.method_settings
+    if own.get("gamma_steps") and not settings.get("gamma"):
         yield "--gamma_steps: given, allowed with a --gamma above 0"
     if settings.get("threshold") is not None and not settings.get("gamma"):
         yield "--threshold: given, allowed with a --gamma above 0: it is of (1 - p)^gamma"
-    if settings.get("threshold") is None:
-        standing = Pretrain.threshold_after_step
-        if (given := config.threshold_after_step) != standing:
-            yield f"--threshold_after_step: given {given}, allowed with --threshold"
+    if settings.get("threshold") is None and "threshold_after_step" in config.method_options:
+        given = own["threshold_after_step"]
+        yield f"--threshold_after_step: given {given}, allowed with --threshold"
     views = config.n_crops + config.multicrop * config.n_small_crops
     compared = settings.get("global_views")
     if compared is not None and not 1 <= compared <= views:

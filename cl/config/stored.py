@@ -5,14 +5,15 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict
 from typing import Any, TypeVar
 
-from cl.config.objectives import losses
-from cl.config.programs import Linear, Pretrain
+from cl.config.programs import Linear, Pretrain, settings_of_thing
 from cl.config.setting import Setting, closest, did_you_mean, settings_of
+from cl.config.signature import losses, methods
 
 C = TypeVar("C", Pretrain, Linear)
 VERSION = 1
 DERIVED = "derived"
 GLOBAL = "global_batch_size"
+OPTIONS = ("method_options", "loss_options")
 PROGRAMS: dict[str, type[Pretrain] | type[Linear]] = {
     "main_contrastive": Pretrain,
     "main_linear": Linear,
@@ -41,7 +42,10 @@ def to_json(config: Pretrain | Linear, derived: Mapping[str, Any] | None = None)
     """
     head = {"version": VERSION, "program": program_of(config)}
     tail = {DERIVED: dict(derived)} if derived else {}
-    return json.dumps(head | asdict(config) | tail, indent=2) + "\n"
+    body = asdict(config)
+    if isinstance(config, Pretrain):  # complete, whatever the method's defaults will be
+        body["method_options"] = config.method_settings
+    return json.dumps(head | body | tail, indent=2) + "\n"
 
 
 def from_json(text: str) -> Pretrain | Linear:
@@ -80,16 +84,30 @@ def values_from_json(text: str) -> tuple[type[Pretrain] | type[Linear], dict[str
     if not isinstance(program, str) or program not in PROGRAMS:
         raise ConfigError(f"program: given {program}, allowed {', '.join(PROGRAMS)}")
     of = PROGRAMS[program]
-    options = found.pop("loss_options", {}) if of is Pretrain else {}
+    options = {room: found.pop(room, {}) for room in OPTIONS} if of is Pretrain else {}
+    earlier = flat_options(found) if of is Pretrain else {}
     if isinstance(derived, dict) and found.get(GLOBAL) is None and derived.get(GLOBAL):
         found[GLOBAL] = derived[GLOBAL]  # of as many processes as there were then
     values = checked(settings_of(of), found)
+    for room, given in options.items():
+        if not isinstance(given, dict):
+            raise ConfigError(f"{room}: given {given}, allowed the options of a {room[:-8]}")
     if of is Pretrain:
-        if not isinstance(options, dict):
-            raise ConfigError(f"loss_options: given {options}, allowed the settings of a loss")
-        loss = losses().get(draft(Pretrain, values).loss_name)
-        values["loss_options"] = checked(loss.settings if loss else {}, options)
+        drafted = draft(Pretrain, values)
+        own = settings_of_thing(methods(), drafted.method)
+        kept = {k: v for k, v in earlier.items() if k in own}
+        given = checked(own, kept | options["method_options"])
+        values["method_options"] = {k: v for k, v in given.items() if v != own[k].default}
+        own = settings_of_thing(losses(), drafted.loss_name)
+        values["loss_options"] = checked(own, options["loss_options"])
     return of, values
+
+
+def flat_options(found: dict[str, Any]) -> dict[str, Any]:
+    """What stood beside the other settings before a method's options had a place of their own."""
+    known = {name for method in methods().values() for name in method.settings}
+    flat = {name: found.pop(name) for name in known & found.keys()}
+    return {name: value for name, value in flat.items() if value not in (None, "auto")}
 
 
 def checked(settings: Mapping[str, Setting], found: Mapping[str, Any]) -> dict[str, Any]:

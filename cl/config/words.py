@@ -8,9 +8,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from cl.config.objectives import all_settings
 from cl.config.programs import Linear, Pretrain
 from cl.config.setting import closest, did_you_mean, settings_of
+from cl.config.signature import all_settings
 
 NUMBER = re.compile(r"[-+]?\.?\d")
 HELP = ("-h", "--help")
@@ -65,7 +65,7 @@ def flags_of(of: type[Pretrain | Linear]) -> dict[str, Flag]:
     """Every flag of a program."""
     settings = [s for s in settings_of(of).values() if not s.about.get("positional")]
     if of is Pretrain:
-        settings += [next(iter(by_loss.values())) for by_loss in all_settings().values()]
+        settings += [next(iter(having.values())) for having in all_settings().values()]
     found = {}
     for s in settings:
         found[s.label] = Flag(s.name, s.many, choices=s.choices)

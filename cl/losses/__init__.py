@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+PairwiseLoss = Callable[..., Any]  # of `(z, ids, rows)`: which one a method takes `--loss` says
 NAMES = sorted(p.stem for p in Path(__file__).parent.glob("[!_]*.py"))
 
 

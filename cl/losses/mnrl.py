@@ -14,7 +14,7 @@ from cl.losses._pairs import Answer, Pairs
 
 
 def mnrl(
-    z: Float[Tensor, "v n d"],
+    z: Float[Tensor, "s n d"],
     ids: Int[Tensor, " n"] | None = None,
     rows: Rows = ALL,
     *,
@@ -24,7 +24,8 @@ def mnrl(
     r"""Mean of $-s_{ip} + \log \sum_j e^{s_{ij}}$, i a query, j any document, p the right one.
 
     Args:
-        z: queries, their documents, then for each query any number of hard negatives.
+        z: s sides, not views of a sample: queries, their documents, then for each query any number
+            of hard negatives.
         ids: other samples of an equal id are not pushed (duplicates are no negatives).
         rows: the samples that are this process's queries.
         temperature: what similarities are divided by.

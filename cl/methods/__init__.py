@@ -1,1 +1,26 @@
-"""One method a file; a method is its heads and its objective."""
+"""One method a file: `simsiam.py` has the class SimSiam, which is `--method simsiam`.
+
+A method is its heads and its objective. Its keyword-only parameters are its flags, as far as a word
+on a command line can say them; the command line reads them from the source, so nothing heavy is
+imported here.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+NAMES = sorted(p.stem for p in Path(__file__).parent.glob("[!_]*.py"))
+
+
+def get_method(name: str) -> type[Any]:
+    """The method of that name, e.g. `get_method("barlow_twins")` is `BarlowTwins`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in NAMES:
+        raise ValueError(f"--method {name}: there are {', '.join(NAMES)}")
+    module = import_module(f"cl.methods.{name}")
+    spelled = name.replace("_", "")
+    classes = (t for t in vars(module).values() if isinstance(t, type))
+    return next(c for c in classes if c.__name__.lower() == spelled)

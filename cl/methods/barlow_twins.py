@@ -6,9 +6,11 @@ from typing import Any
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from cl.bounds import Count
 from cl.distributed import gather
 from cl.losses._views import over_pairs
-from cl.methods.base import Method
+from cl.losses.barlow_twins import barlow_twins
+from cl.methods._base import Method
 from cl.nets.heads import mlp, view_by_view
 
 
@@ -19,23 +21,23 @@ class BarlowTwins(Method):
 
     Args:
         encoder: see `Method`.
-        loss: of `(2 n d)` embeddings; `cl.losses.barlow_twins.barlow_twins` with its weights.
-        hidden: width of the projector's two hidden layers (8192 in the paper).
-        dim: of the embeddings (8192 in the paper).
+        loss: of `(2 n d)` embeddings.
+        hidden_mlp: width of the projector's two hidden layers (8192 in the paper)
+        encoding_size: dimensions of the embedding (8192 in the paper)
         base: what `Method` takes.
     """
 
     def __init__(
         self,
         encoder: nn.Module,
-        loss: Callable[..., Tensor],
+        loss: Callable[..., Tensor] = barlow_twins,
         *,
-        hidden: int = 2048,
-        dim: int = 2048,
+        hidden_mlp: Count = 2048,
+        encoding_size: Count = 2048,
         **base: Any,
     ) -> None:
         super().__init__(encoder, **base)
-        self.projector = mlp(self.probe.linear.in_features, hidden, hidden, dim, last_bias=False)
+        self.projector = mlp(self.width, hidden_mlp, hidden_mlp, encoding_size, last_bias=False)
         self.loss = loss
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:

@@ -1,14 +1,17 @@
 """Leave-one-out contrast (Xiao et al. 2021, https://arxiv.org/abs/2008.05659): LooC."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from cl.bounds import Count
+from cl.data.recipe import Recipe
 from cl.distributed import gather
-from cl.methods.base import Method
+from cl.losses.looc import looc
+from cl.methods._base import Method
 from cl.nets.heads import each_view, mlp
 
 
@@ -19,28 +22,52 @@ class LooC(Method):
 
     Args:
         encoder: see `Method`.
-        loss: of `(s v n d)` embeddings and rows: `cl.losses.looc.looc`, whose views these are.
-        left_out: how many kinds of change have a space of their own.
-        hidden: width of the projectors' hidden layer (2048 in the paper).
-        dim: of the embeddings (128 in the paper).
+        loss: of `(s v n d)` embeddings and rows: LooC's, whose views these are.
+        left_out: changes that have an embedding space in which they are kept, and a view each
+        hidden_mlp: width of the projectors' hidden layer (2048 in the paper)
+        encoding_size: dimensions of the embedding (128 in the paper)
         base: what `Method` takes.
     """
 
     def __init__(
         self,
         encoder: nn.Module,
-        loss: Callable[..., Tensor],
+        loss: Callable[..., Tensor] = looc,
         *,
-        left_out: int,
-        hidden: int = 2048,
-        dim: int = 128,
+        left_out: tuple[Literal["crop", "flip", "color", "blur", "solarize"], ...] = (
+            "crop",
+            "color",
+        ),
+        hidden_mlp: Count = 2048,
+        encoding_size: Count = 128,
         **base: Any,
     ) -> None:
         super().__init__(encoder, **base)
-        width = self.probe.linear.in_features
-        self.projector = mlp(width, hidden, dim, norm=False)
-        self.others = nn.ModuleList(mlp(width, hidden, dim, norm=False) for _ in range(left_out))
+        sizes = (self.width, hidden_mlp, encoding_size)
+        self.projector = mlp(*sizes, norm=False)
+        self.others = nn.ModuleList(mlp(*sizes, norm=False) for _ in left_out)
         self.loss = loss
+
+    @classmethod
+    def views(
+        cls, recipes: list[Recipe], *, left_out: Sequence[str] = (), **_: Any
+    ) -> list[Recipe]:
+        """Two full-size views, and one more for each kind of change that shares it with the first.
+
+        Raises:
+            ValueError: a kind is named twice, or these views do not differ in it.
+        """
+        if len(set(left_out)) < len(left_out):
+            raise ValueError(f"--left_out: given {' '.join(left_out)}, allowed each one once")
+        if sum(recipe.views for recipe in recipes) > 2:
+            raise ValueError("--n_crops: allowed 2 with --method looc; --left_out adds views")
+        varied = recipes[0].varied
+        if idle := {*left_out} - {*varied}:
+            raise ValueError(
+                f"--left_out: given {' '.join(sorted(idle))}, allowed what varies in these views: "
+                + " ".join(varied)
+            )
+        return recipes + [recipes[0].changed({"views": 1, "shared": (kind,)}) for kind in left_out]
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
         spaces = [each_view(head, h) for head in (self.projector, *self.others)]

@@ -4,7 +4,6 @@ With labels it is supervised contrastive learning (Khosla et al. 2020,
 https://arxiv.org/abs/2004.11362); with another loss it is DCL, DHEL and their kin.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,8 +11,11 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from cl.bounds import Count, Learn
 from cl.distributed import gather
-from cl.methods.base import Method
+from cl.losses import PairwiseLoss
+from cl.losses.nt_xent import nt_xent
+from cl.methods._base import Method, learned_scalars
 from cl.nets.heads import each_view, mlp
 
 
@@ -22,25 +24,27 @@ class SimCLR(Method):
 
     Args:
         encoder: see `Method`.
-        loss: of `(v n d)` embeddings, ids and rows; `cl.losses.nt_xent.nt_xent` is the paper's.
-        hidden: width of the projector's hidden layer (2048 as in the paper's ResNet-50).
-        dim: of the embeddings (128, the paper's B.9).
-        supervised: samples of one class are positives; unlabelled ones only to themselves.
+        loss: of `(v n d)` embeddings, ids and rows; NT-Xent is the paper's.
+        hidden_mlp: width of the projector's hidden layer (2048 as in the paper's ResNet-50)
+        encoding_size: dimensions of the embedding (128, the paper's B.9)
+        supervised: samples of one class are positives, which makes simclr supcon
+        learn: scalars of the loss that learn, from their given values on
         base: what `Method` takes.
     """
 
     def __init__(
         self,
         encoder: nn.Module,
-        loss: Callable[..., Tensor],
+        loss: PairwiseLoss = nt_xent,
         *,
-        hidden: int = 2048,
-        dim: int = 128,
+        hidden_mlp: Count = 2048,
+        encoding_size: Count = 128,
         supervised: bool = False,
+        learn: Learn = "nothing",
         **base: Any,
     ) -> None:
-        super().__init__(encoder, **base)
-        self.projector = mlp(self.probe.linear.in_features, hidden, dim)
+        super().__init__(encoder, learned=learned_scalars(loss, learn), **base)
+        self.projector = mlp(self.width, hidden_mlp, encoding_size)
         self.loss, self.supervised = loss, supervised
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:

@@ -1,15 +1,19 @@
 """SimSiam (Chen and He 2020, https://arxiv.org/abs/2011.10566): no negatives, a stop-gradient."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from cl.bounds import Count
 from cl.losses._views import across
 from cl.losses.cosine import cosine
-from cl.methods.base import Method
+from cl.methods._base import Method
 from cl.nets.heads import mlp, view_by_view
+from cl.optim import Optimization
 
 
 class SimSiam(Method):
@@ -19,28 +23,38 @@ class SimSiam(Method):
 
     Args:
         encoder: see `Method`.
-        hidden: width of the projector's hidden layers (2048, as all three in the paper).
-        dim: of the embeddings (2048 in the paper).
-        pred_hidden: width of the predictor's bottleneck (512, a quarter of `dim`, in the paper).
+        loss: of predictions and the embeddings that they predict.
+        hidden_mlp: width of the projector's hidden layers (2048, as all three in the paper)
+        encoding_size: dimensions of the embedding (2048 in the paper)
+        pred_hidden_mlp: width of the predictor's hidden layer (512 in the paper)
+        no_lr_scheduler_for_pred_head: the predictor's learning rate stays constant
+        optimization: see `Method`.
         base: what `Method` takes.
     """
 
     def __init__(
         self,
         encoder: nn.Module,
+        loss: Callable[..., Tensor] = cosine,
         *,
-        hidden: int = 2048,
-        dim: int = 2048,
-        pred_hidden: int = 512,
+        hidden_mlp: Count = 2048,
+        encoding_size: Count = 2048,
+        pred_hidden_mlp: Count = 512,
+        no_lr_scheduler_for_pred_head: bool = False,
+        optimization: Optimization | None = None,
         **base: Any,
     ) -> None:
-        super().__init__(encoder, **base)
-        self.projector = mlp(self.probe.linear.in_features, hidden, hidden, dim, last_norm=True)
-        self.predictor = mlp(dim, pred_hidden, dim)
+        optimization = optimization or Optimization()
+        if no_lr_scheduler_for_pred_head:
+            optimization = replace(optimization, constant=("predictor",))
+        super().__init__(encoder, optimization=optimization, **base)
+        self.projector = mlp(self.width, hidden_mlp, hidden_mlp, encoding_size, last_norm=True)
+        self.predictor = mlp(encoding_size, pred_hidden_mlp, encoding_size)
+        self.loss = loss
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
         z = view_by_view(self.projector, h)
         p = view_by_view(self.predictor, z)
         return torch.stack(
-            [cosine(p[[v]], z.detach()[[w]]) for v, w in across(len(z), self.global_views)]
+            [self.loss(p[[v]], z.detach()[[w]]) for v, w in across(len(z), self.global_views)]
         ).mean()

@@ -1,10 +1,12 @@
 """SupCon (Khosla et al. 2020, https://arxiv.org/abs/2004.11362): positives by class."""
 
-from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
+from cl.bounds import Count
+from cl.losses import PairwiseLoss
+from cl.losses.nt_xent import nt_xent
 from cl.methods.simclr import SimCLR
 from cl.nets.heads import mlp
 
@@ -17,19 +19,23 @@ class SupCon(SimCLR):
     Args:
         encoder: see `SimCLR`, so the others.
         loss: see `SimCLR`.
-        hidden: width of the projector's hidden layer (that of the features in the authors' code).
-        dim: of the embeddings (128 in the paper).
+        hidden_mlp: width of the projector's hidden layer (that of the features in the authors'
+            code)
+        encoding_size: dimensions of the embedding (128 in the paper)
+        supervised: samples of one class are positives
         simclr: what `SimCLR` takes.
     """
 
     def __init__(
         self,
         encoder: nn.Module,
-        loss: Callable[..., Tensor],
+        loss: PairwiseLoss = nt_xent,
         *,
-        hidden: int = 2048,
-        dim: int = 128,
+        hidden_mlp: Count = 2048,
+        encoding_size: Count = 128,
+        supervised: bool = True,
         **simclr: Any,
     ) -> None:
-        super().__init__(encoder, loss, supervised=True, hidden=hidden, dim=dim, **simclr)
-        self.projector = mlp(self.probe.linear.in_features, hidden, dim, norm=False)
+        sizes = {"hidden_mlp": hidden_mlp, "encoding_size": encoding_size}
+        super().__init__(encoder, loss, supervised=supervised, **sizes, **simclr)
+        self.projector = mlp(self.width, hidden_mlp, encoding_size, norm=False)

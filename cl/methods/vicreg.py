@@ -1,11 +1,29 @@
 """VICReg (Bardes et al. 2022, https://arxiv.org/abs/2105.04906): no negatives, no collapse."""
 
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from cl.losses.vicreg import vicreg
 from cl.methods.barlow_twins import BarlowTwins
 
 
 class VICReg(BarlowTwins):
     """Views close, every dimension of the embeddings alive, no two dimensions alike.
 
-    The expander is Barlow Twins' projector, as in the paper (section 4.2); the loss is
-    `cl.losses.vicreg.vicreg` with its weights.
+    The expander is Barlow Twins' projector, as in the paper (section 4.2).
+
+    Args:
+        encoder: see `Method`.
+        loss: of `(2 n d)` embeddings.
+        barlow_twins: what `BarlowTwins` takes.
     """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        loss: Callable[..., Tensor] = vicreg,
+        **barlow_twins: Any,
+    ) -> None:
+        super().__init__(encoder, loss, **barlow_twins)

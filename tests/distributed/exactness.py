@@ -19,25 +19,15 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from torch.nn.parallel import DistributedDataParallel
 
 from cl import distributed
+from cl.config.signature import methods
 from cl.data.batch import Batch
 from cl.losses import NAMES, get_loss
-from cl.losses.barlow_twins import barlow_twins
-from cl.losses.looc import looc
-from cl.losses.nt_xent import nt_xent
-from cl.losses.relic import relic
 from cl.losses.sigmoid import sigmoid
-from cl.losses.vicreg import vicreg
-from cl.methods.barlow_twins import BarlowTwins
-from cl.methods.base import Method
-from cl.methods.looc import LooC
-from cl.methods.simclr import SimCLR
-from cl.methods.simsiam import SimSiam
-from cl.methods.supcon import SupCon
-from cl.methods.target import Target
-from cl.methods.vicreg import VICReg
+from cl.methods import NAMES as METHODS
+from cl.methods._base import Method
 from cl.nets.encoders import create
 from cl.nets.norm import SyncEverywhere
-from cl.schedules import Schedule
+from tests.methods.made import made
 
 SAMPLES = 24
 SHARDS = {  # of the 24 samples, on 1 to 4 processes
@@ -152,26 +142,6 @@ def of_losses(sizes: list[int], rank: int, dtype: torch.dtype) -> Found:
     return found
 
 
-MAKE: dict[str, Callable[..., Method]] = {
-    "simclr": lambda e, **o: SimCLR(e, nt_xent, hidden=32, dim=16, **o),
-    "supcon": lambda e, **o: SupCon(e, nt_xent, hidden=32, dim=16, **o),
-    "barlow_twins": lambda e, **o: BarlowTwins(e, barlow_twins, hidden=32, dim=16, **o),
-    "simsiam": lambda e, **o: SimSiam(e, hidden=32, dim=16, pred_hidden=8, **o),
-    "vicreg": lambda e, **o: VICReg(e, vicreg, hidden=32, dim=16, **o),
-    "looc": lambda e, **o: LooC(e, looc, left_out=1, hidden=32, dim=16, **o),
-    "sigmoid": lambda e, **o: Target(
-        e,
-        partial(sigmoid, gamma=0.5),
-        hidden=32,
-        dim=16,
-        learned={"temperature": 0.2, "bias": -5.0},
-        schedules={"ema_beta": Schedule(start=0.9, end=1.0)},
-        **o,
-    ),
-}
-MAKE["relic"] = lambda e, **o: Target(
-    e, relic, hidden=32, dim=16, schedules={"ema_beta": Schedule(start=0.9, end=1.0)}, **o
-)
 # How the batch is computed: the encoder's norm, samples at a time on W processes and on one.
 WAYS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "": ("batch", {}, {}),
@@ -183,6 +153,14 @@ WAYS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"mini_batch_size": SAMPLES, "mini_batch_norm": "frozen"},
     ),
 }
+
+
+def small(name: str, encoder: nn.Module, **options: Any) -> Method:
+    """A method whose loss has each of its terms: SigLIP's with the confidence penalty."""
+    loss = (
+        {"loss": partial(sigmoid, gamma=0.5)} if "gamma_steps" in methods()[name].settings else {}
+    )
+    return made(name, encoder, **loss, **options)
 
 
 class Step(nn.Module):
@@ -200,15 +178,15 @@ def of_methods(sizes: list[int], rank: int, dtype: torch.dtype) -> Found:
     """Every method's loss and gradients after one step, by DDP where there are processes."""
     many = distributed.world_size() > 1
     g = torch.Generator().manual_seed(0)
-    whole = torch.randn(3, sum(sizes), 3, 16, 16, generator=g, dtype=torch.float64).to(dtype)
+    whole = torch.randn(4, sum(sizes), 3, 16, 16, generator=g, dtype=torch.float64).to(dtype)
     own = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
     labels = torch.arange(sum(sizes)) % 4 - 1
     found: Found = {}
-    for name, make in MAKE.items():
+    for name in METHODS:
         for way, (norm, options, alone) in WAYS.items():
             torch.manual_seed(0)
             encoder = create("resnet6_w8", 16, norm=norm)
-            method = make(encoder, classes=3, **(options if many else alone)).to(dtype)
+            method = small(name, encoder, **(options if many else alone)).to(dtype)
             SyncEverywhere().apply(method)
             step: nn.Module = Step(method)
             reductions: list[int] = []
@@ -278,5 +256,5 @@ def computed(sizes: list[int], file: Path) -> dict[str, Found]:
 
 def names() -> list[str]:
     """All losses, then all methods, as `Found` has them."""
-    methods = [f"{METHOD} {name}{way}" for name in MAKE for way in WAYS]
-    return [*(name for name, _ in losses()), *methods]
+    of_methods = [f"{METHOD} {name}{way}" for name in METHODS for way in WAYS]
+    return [*(name for name, _ in losses()), *of_methods]

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from cl import logs
 from cl.config import parse_pretrain
+from cl.methods import NAMES as METHODS
 from cl.methods.simsiam import SimSiam
 from cl.nets.encoders import create
 from cl.nets.heads import view_by_view
@@ -202,9 +203,6 @@ def test_a_collapse_ends_the_run_when_asked(
     assert "COLLAPSED" in capsys.readouterr().err
 
 
-METHODS = "simclr supcon barlow_twins simsiam vicreg sigmoid relic looc".split()
-
-
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.filterwarnings("ignore:--precision bf16. this processor emulates bf16")
 def test_every_method_runs_in_bf16(method: str, pretrain: Run, digits: list[str]) -> None:
@@ -234,9 +232,7 @@ def test_settings_of_a_loss_reach_it(words: str, pretrain: Run, digits: list[str
     config = parse_pretrain([*digits, *words.split()])
     assert config.loss_options
     method = build(config, create("resnet6_w8", 16), 10)
-    moved = {"gamma", "threshold"} if config.gamma_steps else set()  # given step by step
-    kept = {k: v for k, v in config.loss_options.items() if k not in {*config.learned, *moved}}
-    assert method.loss.keywords == kept
+    assert method.loss.keywords == config.loss_options
 
 
 def test_a_scalar_that_learns_is_kept_in_its_bounds(pretrain: Run, digits: list[str]) -> None:

@@ -17,17 +17,18 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cl import distributed, launch
 from cl.data.batch import Batch
+from cl.methods import NAMES as METHODS
 from cl.nets.encoders import create
 from cl.nets.norm import SyncEverywhere
 from tests.distributed.exactness import (
     BUFFERS,
-    MAKE,
     METHOD,
     Found,
     Problem,
     Step,
     free_port,
     losses,
+    small,
 )
 
 DTYPE = torch.float64  # so that only a wrong formula differs
@@ -55,13 +56,13 @@ def of_losses(sizes: list[int], rank: int, device: torch.device) -> Found:
 def of_methods(sizes: list[int], rank: int, device: torch.device) -> Found:
     """Every method's loss, gradients and running statistics after one step."""
     g = torch.Generator().manual_seed(0)
-    whole = torch.randn(3, sum(sizes), 3, 16, 16, generator=g, dtype=DTYPE).to(device)
+    whole = torch.randn(4, sum(sizes), 3, 16, 16, generator=g, dtype=DTYPE).to(device)
     own = slice(sum(sizes[:rank]), sum(sizes[: rank + 1]))
     numbers = torch.arange(sum(sizes), device=device)
     found: Found = {}
-    for name, make in MAKE.items():
+    for name in METHODS:
         torch.manual_seed(0)
-        method = make(create("resnet6_w8", 16), classes=3).to(DTYPE)
+        method = small(name, create("resnet6_w8", 16)).to(DTYPE)
         SyncEverywhere(device.type == "cuda").apply(method)
         step: torch.nn.Module = Step(method.to(device))
         if len(sizes) > 1:

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 import pytest
 import torch
 
 from cl import logs
-from cl.config.fields import Method
+from cl.methods import NAMES as METHODS
 from tests.gpu.conftest import GPU
 
 pytestmark = [
@@ -19,7 +19,6 @@ pytestmark = [
     # In a rehearsal 16 is bfloat16, and a processor may emulate it.
     pytest.mark.filterwarnings("ignore:--precision"),
 ]
-METHODS = get_args(get_type_hints(Method)["method"])
 Run = Callable[..., Path]
 
 

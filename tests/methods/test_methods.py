@@ -8,53 +8,23 @@ import torch
 from torch import Tensor, nn
 
 from cl.data.batch import Batch
-from cl.losses.barlow_twins import barlow_twins
-from cl.losses.looc import looc
 from cl.losses.nt_xent import nt_xent
-from cl.losses.relic import relic
-from cl.losses.sigmoid import sigmoid
-from cl.losses.vicreg import vicreg
-from cl.methods.barlow_twins import BarlowTwins
-from cl.methods.base import Method
-from cl.methods.looc import LooC
-from cl.methods.simclr import SimCLR, class_ids
-from cl.methods.simsiam import SimSiam
-from cl.methods.supcon import SupCon
-from cl.methods.target import Target
-from cl.methods.vicreg import VICReg
+from cl.methods import NAMES
+from cl.methods._base import Method
+from cl.methods.simclr import class_ids
 from cl.nets.encoders import create
-from cl.schedules import Schedule
-
-BETA = {"ema_beta": Schedule(start=0.9, end=1.0)}
-MAKE: dict[str, Callable[[nn.Module], Method]] = {
-    "simclr": lambda e: SimCLR(e, nt_xent, hidden=32, dim=16, classes=3),
-    "supcon": lambda e: SupCon(e, nt_xent, hidden=32, dim=16, classes=3),
-    "barlow_twins": lambda e: BarlowTwins(e, barlow_twins, hidden=32, dim=16, classes=3),
-    "simsiam": lambda e: SimSiam(e, hidden=32, dim=16, pred_hidden=8, classes=3),
-    "vicreg": lambda e: VICReg(e, vicreg, hidden=32, dim=16, classes=3),
-    "sigmoid": lambda e: Target(
-        e,
-        sigmoid,
-        hidden=32,
-        dim=16,
-        classes=3,
-        learned={"temperature": 0.2, "bias": -5.0},
-        schedules=BETA,
-    ),
-    "looc": lambda e: LooC(e, looc, left_out=1, hidden=32, dim=16, classes=3),
-    "relic": lambda e: Target(e, relic, hidden=32, dim=16, classes=3, schedules=BETA),
-}
+from tests.methods.made import made
 
 
-@pytest.fixture(params=MAKE)
+@pytest.fixture(params=NAMES)
 def method(request: pytest.FixtureRequest) -> Method:
     torch.manual_seed(0)
-    return MAKE[request.param](create("resnet6_w8", 16))
+    return made(request.param, create("resnet6_w8", 16))
 
 
 def batch(n: int = 8, sizes: tuple[int, ...] = (16,)) -> Batch:
     torch.manual_seed(1)
-    views = [torch.randn(3, n, 3, size, size) for size in sizes]
+    views = [torch.randn(4, n, 3, size, size) for size in sizes]
     return Batch(views, torch.arange(n) % 4 - 1, torch.arange(n))
 
 
@@ -80,7 +50,7 @@ def test_the_probe_never_changes_the_encoder(method: Method) -> None:
 
 def test_clipping_leaves_the_probe_out() -> None:
     """Otherwise the length of the probe's gradient would change the encoder's step."""
-    method = MAKE["simclr"](create("resnet6_w8", 16))
+    method = made("simclr", create("resnet6_w8", 16))
     method.training_step(batch(), 0)["loss"].backward()
     trained = {n: p for n, p in method.named_parameters() if p.requires_grad}
     before = {n: p.grad.clone() for n, p in trained.items()}
@@ -124,17 +94,17 @@ def test_views_of_one_size_are_one_forward(method: Method) -> None:
 
 
 def test_multicrop_probe_learns_from_whole_views_only() -> None:
-    method = MAKE["simclr"](create("resnet6_w8", 16))
+    method = made("simclr", create("resnet6_w8", 16))
     seen: list[tuple[int, ...]] = []
     method.probe.register_forward_hook(lambda _, x, __: seen.append(tuple(x[0].shape)))
     method.training_step(batch(sizes=(16, 8)), 0)
-    assert seen == [(3, 8, 32)]
+    assert seen == [(4, 8, 32)]
 
 
 def test_small_views_leave_running_statistics_alone() -> None:
     """Features are evaluated on full-size images; small crops have other moments."""
     torch.manual_seed(0)
-    method, full = MAKE["simclr"](create("resnet6_w8", 16)), torch.randn(2, 4, 3, 16, 16)
+    method, full = made("simclr", create("resnet6_w8", 16)), torch.randn(2, 4, 3, 16, 16)
     twin = copy.deepcopy(method)
     method.embed([full, 5 + torch.randn(6, 4, 3, 8, 8)])
     twin.embed([full])
@@ -150,7 +120,7 @@ def test_small_views_leave_running_statistics_alone() -> None:
 
 @pytest.mark.parametrize("name", ["looc", "supcon"])
 def test_heads_without_batch_norm(name: str) -> None:
-    method = MAKE[name](create("resnet6_w8", 16))
+    method = made(name, create("resnet6_w8", 16))
     heads = [method.projector, *getattr(method, "others", ())]
     assert all([type(m) for m in head] == [nn.Linear, nn.ReLU, nn.Linear] for head in heads)
 
@@ -164,7 +134,7 @@ def test_class_ids_keep_unlabelled_samples_apart() -> None:
 def test_supervised_pulls_classes_together() -> None:
     """With all labels different SupCon is SimCLR; with equal ones it is not."""
     torch.manual_seed(0)
-    method = MAKE["supcon"](create("resnet6_w8", 16)).eval()
+    method = made("supcon", create("resnet6_w8", 16)).eval()
     h = torch.randn(2, 6, 32)
     apart = method.objective(h, torch.arange(6))
     z = method.projector(h.flatten(0, 1)).unflatten(0, (2, 6))
@@ -175,7 +145,7 @@ def test_supervised_pulls_classes_together() -> None:
 def test_simsiams_target_stands_still() -> None:
     """The gradient is that of a loop in which the other view's embedding is a constant."""
     torch.manual_seed(0)
-    method = MAKE["simsiam"](create("resnet6_w8", 16)).double()
+    method = made("simsiam", create("resnet6_w8", 16)).double()
     h = torch.randn(2, 6, 32, dtype=torch.float64)
     method.objective(h, torch.zeros(6, dtype=torch.long)).backward()
     ours = method.projector[0].weight.grad.clone()

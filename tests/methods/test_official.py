@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from cl.losses.barlow_twins import barlow_twins
 from cl.losses.nt_xent import nt_xent
 from cl.losses.vicreg import vicreg
+from cl.methods._base import Method
 from cl.methods.barlow_twins import BarlowTwins
-from cl.methods.base import Method
 from cl.methods.simsiam import SimSiam
 from cl.methods.supcon import SupCon
 from cl.methods.vicreg import VICReg
@@ -72,7 +72,7 @@ def test_barlow_twins() -> None:
     def loss(z: Tensor, ids: Tensor | None, rows: slice) -> Tensor:
         return barlow_twins(z, ids, rows, lamb=0.0051)
 
-    method = BarlowTwins(Identity(), loss, hidden=HIDDEN, dim=DIM, classes=4).double()
+    method = BarlowTwins(Identity(), loss, hidden_mlp=HIDDEN, encoding_size=DIM, classes=4).double()
     sizes, layers = [D, HIDDEN, HIDDEN, DIM], []
     for i in range(len(sizes) - 2):
         layers.append(nn.Linear(sizes[i], sizes[i + 1], bias=False))
@@ -91,7 +91,7 @@ def test_barlow_twins() -> None:
 def test_vicreg() -> None:
     """Its hidden layers have biases, which the BatchNorm behind them takes out again."""
     torch.manual_seed(0)
-    method = VICReg(Identity(), vicreg, hidden=HIDDEN, dim=DIM, classes=4).double()
+    method = VICReg(Identity(), vicreg, hidden_mlp=HIDDEN, encoding_size=DIM, classes=4).double()
     f, layers = [D, HIDDEN, HIDDEN, DIM], []
     for i in range(len(f) - 2):
         layers += [nn.Linear(f[i], f[i + 1]), nn.BatchNorm1d(f[i + 1]), nn.ReLU(True)]
@@ -111,7 +111,9 @@ def test_vicreg() -> None:
 
 def test_simsiam() -> None:
     torch.manual_seed(0)
-    method = SimSiam(Identity(), hidden=HIDDEN, dim=DIM, pred_hidden=4, classes=4).double()
+    method = SimSiam(
+        Identity(), hidden_mlp=HIDDEN, encoding_size=DIM, pred_hidden_mlp=4, classes=4
+    ).double()
     projector = nn.Sequential(
         *(nn.Linear(D, HIDDEN, bias=False), nn.BatchNorm1d(HIDDEN), nn.ReLU(inplace=True)),
         *(nn.Linear(HIDDEN, HIDDEN, bias=False), nn.BatchNorm1d(HIDDEN), nn.ReLU(inplace=True)),
@@ -138,7 +140,7 @@ def test_supcon() -> None:
     def loss(z: Tensor, ids: Tensor, rows: slice) -> Tensor:
         return nt_xent(z, ids, rows, temperature=0.07)
 
-    method = SupCon(Identity(), loss, hidden=D, dim=DIM, classes=4).double()
+    method = SupCon(Identity(), loss, hidden_mlp=D, encoding_size=DIM, classes=4).double()
     head = nn.Sequential(nn.Linear(D, D), nn.ReLU(inplace=True), nn.Linear(D, DIM))
     head, h = filled(head, method.projector), features()
     contrast = F.normalize(head(h.flatten(0, 1)), dim=1)

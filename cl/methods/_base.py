@@ -1,7 +1,8 @@
 """What every method shares: an encoder, an online probe, views in, one optimizer."""
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cl import distributed
+from cl.bounds import Share
 from cl.data.batch import Batch
+from cl.data.recipe import Recipe
 from cl.nets import encoders, replay
 from cl.nets.ema import Ema
 from cl.nets.learned import Learned
@@ -20,6 +23,18 @@ from cl.nets.norm import still
 from cl.nets.probe import Probe, cross_entropy, hits
 from cl.optim import Optimization, configure, planned
 from cl.schedules import Schedule
+
+
+def learned_scalars(loss: Callable[..., Tensor], learn: str) -> dict[str, float]:
+    """Where the scalars of a loss that learn start: their given values, or the loss's defaults."""
+    names = {"nothing": (), "both": ("temperature", "bias")}.get(learn, (learn,))
+    return {name: float(option_of(loss, name)) for name in names}
+
+
+def option_of(loss: Callable[..., Tensor], name: str) -> Any:
+    """The value that a loss has for an option: the one it was given, else its default."""
+    given = loss.keywords if isinstance(loss, partial) else {}
+    return given.get(name, inspect.signature(loss).parameters[name].default)
 
 
 class Method(pl.LightningModule, ABC):
@@ -32,8 +47,8 @@ class Method(pl.LightningModule, ABC):
         channels_last: lay images out with their channels last, which convolutions prefer.
         mini_batch_size: samples that are embedded at a time, see `cl.nets.replay`; None is all.
         mini_batch_norm: what BatchNorm normalises by then.
-        average: the encoder that is evaluated in the end is a moving average, of which a step keeps
-            this share, less in the first ones; None is the encoder itself.
+        ema_encoder: evaluate and save an exponential moving average of the encoder; the decay is
+            warmed up as min(decay, (1 + t) / (10 + t)); None: no average
         schedules: numbers by name that change while training, see `now`; they are logged.
         learned: where a `temperature` or a `bias` of the loss starts that learns; logged too.
     """
@@ -49,24 +64,38 @@ class Method(pl.LightningModule, ABC):
         channels_last: bool = True,
         mini_batch_size: int | None = None,
         mini_batch_norm: replay.Norm = "chunk",
-        average: float | None = None,
+        ema_encoder: Share | None = None,
         schedules: Mapping[str, Schedule] | None = None,
         learned: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         layout = torch.channels_last if channels_last else torch.contiguous_format
         self.encoder = encoder.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
-        self.probe = Probe(encoders.width(encoder), classes, standardize=True)
+        self.width = encoders.width(encoder)
+        self.probe = Probe(self.width, classes, standardize=True)
         self.optimization = optimization or Optimization()
         self.layout = layout
         self.mini_batch_size = mini_batch_size
         self.mini_batch_norm: replay.Norm = mini_batch_norm
-        self.keep = average
-        self.average = None if average is None else Ema(self.encoder)
+        self.ema_decay = ema_encoder
+        self.average = None if ema_encoder is None else Ema(self.encoder)
         self.schedules, self.learned = dict(schedules or {}), Learned(**learned or {})
         self.steps = 0  # of the whole run, known when it starts
         self.global_views = 2  # of full size, the first of h; each batch says how many
         self.counts: dict[str, Tensor] = {}
+
+    @classmethod
+    def views(cls, recipes: list[Recipe], **_: Any) -> list[Recipe]:
+        """The full-size views that it needs, from those of the recipe; by default these.
+
+        Args:
+            recipes: of the full-size views.
+            _: its options.
+
+        Raises:
+            ValueError: it cannot be trained with these.
+        """
+        return recipes
 
     @abstractmethod
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
@@ -154,8 +183,8 @@ class Method(pl.LightningModule, ABC):
         step = self.step + 1
         self.learned.bound()
         self.after_step(step)
-        if self.average is not None and self.keep is not None:
-            self.average.follow(min(self.keep, (1 + step) / (10 + step)), self.encoder)
+        if self.average is not None and self.ema_decay is not None:
+            self.average.follow(min(self.ema_decay, (1 + step) / (10 + step)), self.encoder)
 
     def configure_gradient_clipping(
         self,

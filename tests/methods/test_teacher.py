@@ -9,18 +9,17 @@ from torch import Tensor
 
 from cl.data.batch import Batch
 from cl.losses.sigmoid import sigmoid
-from cl.methods.target import Target
+from cl.methods._teacher import Teacher
 from cl.nets.ema import Ema
 from cl.nets.encoders import create
 from cl.nets.learned import COLDEST, Learned
 from cl.schedules import Schedule
 
 
-def made(**changes: object) -> Target:
+def made(**changes: object) -> Teacher:
     torch.manual_seed(0)
-    schedules = {"ema_beta": Schedule(start=0.9, end=1.0)}
-    options = {"hidden": 16, "dim": 8, "classes": 3, "schedules": schedules} | changes
-    return Target(create("resnet6_w8", 16), sigmoid, **options)
+    sizes = {"hidden_mlp": 16, "encoding_size": 8, "classes": 3}
+    return Teacher(create("resnet6_w8", 16), sigmoid, **sizes | {"ema_beta": 0.9} | changes)
 
 
 def batch() -> Batch:
@@ -52,7 +51,7 @@ def test_the_target_follows() -> None:
 )
 def test_when_it_follows(step: int, moves: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy up to step 3, then every second step by a tenth of the difference, or less."""
-    method = made(after=3, every=2)
+    method = made(ema_after_step=3, ema_every_n_steps=2)
     monkeypatch.setattr(method, "now", lambda name: {"ema_beta": 0.95}[name])
     weight = method.encoder.stem.conv.weight
     old = weight.detach().clone()
@@ -78,7 +77,7 @@ def test_all_views_meet_the_full_size_targets() -> None:
     """Four pairs: the other full-size view and the small one for each of the two targets."""
     method = made().eval()
     h, goal = torch.randn(3, 8, 32), torch.randn(2, 8, 8)
-    method.goal = torch.randn(2, 8, 32), goal
+    method.targets = torch.randn(2, 8, 32), goal
     z, t = (torch.nn.functional.normalize(x, dim=2) for x in (each(method, h), goal))
     signs = 2 * torch.eye(8) - 1
     pairs = [z[v] @ t[w].T / 0.1 - 10 for v, w in [(1, 0), (2, 0), (0, 1), (2, 1)]]
@@ -86,7 +85,7 @@ def test_all_views_meet_the_full_size_targets() -> None:
     torch.testing.assert_close(method.objective(h, torch.arange(8)), torch.stack(right).mean())
 
 
-def each(method: Target, h: Tensor) -> Tensor:
+def each(method: Teacher, h: Tensor) -> Tensor:
     return torch.stack([method.projector(x) for x in h])
 
 

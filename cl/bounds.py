@@ -1,0 +1,18 @@
+"""Types of options with their bounds, which the command line checks: `hidden_mlp: Count = 2048`."""
+
+from typing import Annotated, Literal, NamedTuple, TypeVar
+
+
+class Bounds(NamedTuple):
+    """What a number may be, both ends included."""
+
+    low: float | None = None
+    high: float | None = None
+
+
+Count = Annotated[int, Bounds(low=1)]  # of things: one, two, ...
+Steps = Annotated[int, Bounds(low=0)]  # optimizer steps
+Share = Annotated[float, Bounds(low=0, high=1)]  # of a whole
+T = TypeVar("T")
+FromPython = Annotated[T, "no flag"]  # an option that the command line does not have
+Learn = Literal["nothing", "temperature", "bias", "both"]  # scalars of a loss

@@ -1,0 +1,24 @@
+"""ReLIC (Mitrovic et al. 2021, https://arxiv.org/abs/2010.07922): InfoNCE against a teacher."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from cl.losses.relic import relic
+from cl.methods._teacher import Teacher
+
+
+class ReLIC(Teacher):
+    """Each view finds its sample among the teacher's embeddings, and all views rank them alike.
+
+    Args:
+        encoder: see `Method`.
+        loss: of `(z, ids, rows, target)`.
+        teacher: what `Teacher` takes.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, loss: Callable[..., Tensor] = relic, **teacher: Any
+    ) -> None:
+        super().__init__(encoder, loss, **teacher)

@@ -1,0 +1,18 @@
+"""A small one of every method, by its name."""
+
+from typing import Any
+
+from torch import nn
+
+from cl.config.signature import methods
+from cl.methods import get_method
+from cl.methods._base import Method
+
+WIDTH = 16  # of heads that are 64 wide or more by default
+
+
+def made(name: str, encoder: nn.Module, **options: Any) -> Method:
+    """A method with its own loss and its defaults, but for its widths."""
+    settings = methods()[name].settings.values()
+    widths = {s.name: WIDTH for s in settings if type(s.default) is int and s.default >= 64}
+    return get_method(name)(encoder, **{"classes": 3} | widths | options)
