@@ -1,7 +1,7 @@
 """A recipe of views: numbers, not code, so that every backend executes the same one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -133,9 +133,14 @@ def preset(dataset: str) -> Recipe:
     """The recipe of a data set; what its row does not say is SimCLR's for ImageNet.
 
     Raises:
-        ValueError: there is no such data set.
+        ValueError: there is no such data set, or its row says what no recipe has.
     """
-    row = row_of(dataset)
+    row, known = row_of(dataset), [field.name for field in fields(Recipe)]
+    for name in row["recipe"]:
+        if name not in known:
+            raise ValueError(
+                f"DATASET {dataset}: ROW's recipe has {name}, allowed {', '.join(known)}"
+            )
     return Recipe(size=row["size"], mean=row["mean"], std=row["std"], **row["recipe"])
 
 

@@ -10,7 +10,7 @@ from cl.data.sets._decode import warn_of_pil
 from cl.data.sets._images import Images
 from cl.data.sets._plugin import read_plugin
 from cl.data.sets._readable import readable
-from cl.data.sets._rows import NAMES, module_of
+from cl.data.sets._rows import is_plugin, module_of
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import fraction
 
@@ -49,8 +49,7 @@ def load(
     Raises:
         ValueError: it is not there or not what it should be; names the flag and the place.
     """
-    own = name.partition(":")[0] not in NAMES
-    read = read_plugin if own else module_of(name).read
+    read = read_plugin if is_plugin(name) else module_of(name).read
     source = read(name, Where(Path(data_folder), train_dir, val_dir, class_list, download))
     if source.train.files is not None:
         warn_of_pil()

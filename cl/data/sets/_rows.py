@@ -42,6 +42,11 @@ def row_of(dataset: str) -> dict[str, Any]:
     return row | {"size": row["sizes"].get(dataset.partition(":")[2], row["size"])}
 
 
+def is_plugin(dataset: str) -> bool:
+    """Whether no file here has that name, so that it must be the user's own."""
+    return dataset.partition(":")[0] not in NAMES
+
+
 def module_of(dataset: str) -> ModuleType:
     """The module of a data set, the user's own for MODULE:FUNCTION.
 
@@ -49,7 +54,7 @@ def module_of(dataset: str) -> ModuleType:
         ValueError: there is none.
     """
     name, colon, _ = dataset.partition(":")
-    if name in NAMES:
+    if not is_plugin(dataset):
         return import_module(f"cl.data.sets.{name}")
     if not colon:
         raise ValueError(
