@@ -25,13 +25,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as T
 
-from cl.data import sources
+from cl.data import sets
 from cl.data.files import FileLoader
 from cl.data.loaders import Loader
 from cl.data.memory import MemoryLoader
 from cl.data.recipe import Recipe
 from cl.data.sampler import Sampler
-from cl.data.sources import Images
+from cl.data.sets import Images
 
 SMALL, LARGE = Recipe(size=32, crop_scale=(0.2, 1.0), blur=0.0), Recipe(size=224)
 BATCH = 256
@@ -163,7 +163,7 @@ def small() -> dict[str, Run]:
 def large(folder: Path, workers: int) -> dict[str, Run]:
     """Of JPEGs."""
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg")) * 8
-    images = sources.in_files(paths)
+    images = sets.in_files(paths)
     batch = 20
 
     def peer(transform: Callable[[Image.Image], Any] | None) -> Run:

@@ -37,7 +37,7 @@ from cl import checkpoints
 from cl.config import Linear, run
 from cl.data.module import PlainLoader
 from cl.data.recipe import preset
-from cl.data.sources import Images, load
+from cl.data.sets import Images, load
 from cl.eval import features, logreg, nearest
 from cl.evaluate import evaluate
 from cl.nets import encoders

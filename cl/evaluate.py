@@ -14,10 +14,10 @@ from torch import nn
 from cl import checkpoints, distributed, export, hardware, launch, preflight, runs
 from cl.callbacks.saver import Saver
 from cl.config import CARDS, Linear, to_json
-from cl.data import sources
+from cl.data import sets
 from cl.data.module import ContrastiveData, PlainLoader, kept
 from cl.data.recipe import Recipe
-from cl.data.sources import Images, Source
+from cl.data.sets import Images, Source
 from cl.eval import cache, card, features, grid, logreg, nearest
 from cl.eval.finetune import Classifier
 from cl.eval.judge import Found, judged
@@ -116,7 +116,7 @@ def evaluate(config: Linear) -> int:
     if config.export:
         export.needed()
     before = card.read(cards_of(config.verify)) if config.verify else []
-    source = sources.load(
+    source = sets.load(
         config.dataset,
         config.data_folder,
         config.train_dir,
@@ -125,7 +125,7 @@ def evaluate(config: Linear) -> int:
         class_list=config.class_list,
         data_fraction=config.data_fraction,
         skip_corrupt=config.skip_corrupt,
-        labelled=True,
+        labeled=True,
         workers=config.num_workers,
         console=None if runs.other_rank() else launch.console,
     )

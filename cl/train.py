@@ -13,11 +13,11 @@ from cl import hardware, launch, preflight, runs, sketch
 from cl.callbacks.geometry import Geometry
 from cl.callbacks.saver import Saver
 from cl.config import Pretrain
-from cl.data import sheet, sources
+from cl.data import sets, sheet
 from cl.data.module import ContrastiveData
 from cl.data.recipe import SMALL_SCALE, SWAV_SMALL, Recipe, full_size
 from cl.data.sampler import Sampler
-from cl.data.sources import Images
+from cl.data.sets import Images
 from cl.eval.baseline import Baseline, frozen, read
 from cl.losses import get_loss
 from cl.methods import get_method
@@ -33,7 +33,7 @@ FITTED_ON = 10_000  # images of each part that the measurement before and after 
 def pretrain(config: Pretrain) -> int:
     """Pretrain as configured; the process's exit code back (0, or why it ended early)."""
     launch.prepare(config)
-    source = sources.load(
+    source = sets.load(
         config.dataset,
         config.data_folder,
         config.train_dir,
@@ -170,7 +170,7 @@ def spread(images: Images) -> Images:
 def table(
     config: Pretrain,
     method: Method,
-    source: sources.Source,
+    source: sets.Source,
     data: ContrastiveData,
     options: dict[str, Any],
 ) -> dict[str, object]:
@@ -204,7 +204,7 @@ def table(
     }
 
 
-def steps_of_epoch(config: Pretrain, source: sources.Source) -> int:
+def steps_of_epoch(config: Pretrain, source: sets.Source) -> int:
     """With all processes that there will be."""
     size, fill = config.batch_size_per_device, config.last_batch_fill
     return len(Sampler(len(source.train), size, 0, 0, config.processes, fill))
@@ -213,7 +213,7 @@ def steps_of_epoch(config: Pretrain, source: sources.Source) -> int:
 def show(
     config: Pretrain,
     method: Method,
-    source: sources.Source,
+    source: sets.Source,
     data: ContrastiveData,
     options: dict[str, Any],
 ) -> None:

@@ -7,9 +7,12 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cl.config import Linear, Pretrain, parse_linear, parse_pretrain
+from cl.data.recipe import preset
+from cl.data.sets import load
 from cl.methods import NAMES as METHODS
 
 ROOT = Path(__file__).parents[1]
@@ -34,6 +37,13 @@ def commands(text: str) -> list[list[str]]:
     return [shlex.split(LEFT_OUT.sub("", line)) for line in found]
 
 
+MODULES = {
+    name: text
+    for file in DOCUMENTS
+    for name, text in re.findall(
+        r"```python\n# (\w+\.py)\n(.*?)```", file.read_text(encoding="utf-8"), re.DOTALL
+    )
+}
 CASES = [
     pytest.param(line, id=f"{file.name} {number}")
     for file in DOCUMENTS
@@ -41,6 +51,24 @@ CASES = [
 ]
 
 
+@pytest.fixture
+def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader's own modules, as the documents have them."""
+    for name, text in MODULES.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("modules")
+def test_a_data_set_of_ones_own_is_read(tmp_path: Path) -> None:
+    """That of docs/data.md."""
+    labels, pixels = np.arange(60) % 3, np.zeros((60, 64, 64, 3), np.uint8)
+    np.savez(tmp_path / "flowers.npz", labels=labels, pixels=pixels)
+    source = load("flowers:read", str(tmp_path))
+    assert (len(source.train), len(source.val), preset("flowers:read").size) == (54, 6, 64)
+
+
+@pytest.mark.usefixtures("modules")
 @pytest.mark.parametrize("line", CASES)
 @pytest.mark.filterwarnings("ignore:--")
 def test_a_documents_command_is_taken(line: list[str]) -> None:

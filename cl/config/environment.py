@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from cl.config.fields import FETCHED, OF_FOLDERS
+from cl.config.datasets import row_of
 from cl.config.launcher import started
 from cl.config.programs import Linear, Pretrain
-from cl.config.rules import holds, spell
+from cl.config.rules import spell
 from cl.config.stored import ConfigError
 
 
@@ -37,16 +37,16 @@ def absent_paths(config: Pretrain | Linear) -> Iterator[str]:
             yield f"--{name}: given {given}, allowed a run's folder or a file that exists"
     if config.class_list and not Path(config.class_list).is_file():
         yield f"--class_list: given {config.class_list}, allowed a file that exists"
-    if config.dataset == "digits" or config.download:
+    row, root = row_of(config.dataset), Path(config.data_folder)
+    if config.download or not row["data_folder"]:
         return
-    root = Path(config.data_folder)
     if not root.is_dir():
-        fetch = " (--download makes and fills it)" if holds(config.dataset, FETCHED) else ""
+        fetch = " (--download makes and fills it)" if row["download"] else ""
         yield f"--data_folder: given {root}, allowed a folder that exists{fetch}"
         return
     for name in ("train_dir", "val_dir"):
         given = getattr(config, name)
-        if given and config.dataset in OF_FOLDERS and not (root / given).is_dir():
+        if given and row["class_folders"] and not (root / given).is_dir():
             inside = " ".join(sorted(p.name for p in root.iterdir() if p.is_dir())[:8])
             yield f"--{name}: given {given}, allowed a folder in {root}: {inside or 'it has none'}"
 

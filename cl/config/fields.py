@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from cl.config import datasets
 from cl.config.flag import flag
 from cl.config.signature import methods, pairwise
 
@@ -10,10 +11,7 @@ MULTICROP = ("multicrop", (True,))
 WARMUP = ("scheduler", ("warmup_cosine",))
 Scheduler = Literal["reduce", "cosine", "warmup_cosine", "step", "exponential", "none"]
 PRESET = "the preset's"
-OF_FOLDERS = ("imagenet100", "imagenet", "folder")
-FETCHED = ("cifar10", "cifar100", "stl10", "svhn", "food101", "torchvision:NAME")
-OPEN = ("torchvision:NAME", "huggingface:FOLDER", "webdataset:PATTERN")
-DATASETS = ("digits", *FETCHED[:-1], "tiny_imagenet", *OF_FOLDERS)
+OF_FOLDERS = ("dataset", datasets.Having(("class_folders",)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,13 +19,7 @@ class Data:
     """What is trained on, and how it is read."""
 
     dataset: str = flag(
-        "data set; digits comes with the program, folder is any set with a folder for each class, "
-        "torchvision:NAME a class of torchvision.datasets, huggingface:FOLDER what save_to_disk "
-        "wrote, webdataset:PATTERN tar shards as in train-{000..009}.tar",
-        choices=lambda: DATASETS,
-        open=OPEN,
-        positional=True,
-        metavar="DATASET",
+        datasets.described, choices=datasets.closed, open=datasets.open_forms, positional=True
     )
     encoder: str = flag(
         "any timm model (resnet18, resnet50, vit_tiny_patch16_224, ...), or resnet6 and resnet6_wN "
@@ -39,19 +31,19 @@ class Data:
         "training images, inside --data_folder",
         None,
         metavar="PATH",
-        needs=("dataset", OF_FOLDERS),
+        needs=OF_FOLDERS,
     )
     val_dir: str | None = flag(
-        "validation images (of webdataset: a pattern of shards), inside --data_folder",
+        "validation images, inside --data_folder",
         None,
         metavar="PATH",
-        needs=("dataset", (*OF_FOLDERS, "webdataset:PATTERN")),
+        needs=("dataset", datasets.Having(("class_folders", "val_dir"))),
     )
     class_list: str | None = flag(
-        "file with the class folders to take, one a line; imagenet100 knows its own",
+        "file with the class folders to take, one a line",
         None,
         metavar="PATH",
-        needs=("dataset", OF_FOLDERS),
+        needs=OF_FOLDERS,
     )
     data_fraction: float = flag(
         "share of the training images, of every class alike, or how many of them; always the same "
@@ -87,12 +79,12 @@ class Data:
         "side of the images in pixels",
         None,
         low=8,
-        shown="digits 16, cifar and svhn 32, tiny_imagenet 64, stl10 96, else 224",
+        shown=datasets.sizes,
     )
     download: bool = flag(
         "fetch the data set if it is not in --data_folder",
         False,
-        needs=("dataset", FETCHED),
+        needs=("dataset", datasets.Having(("download",))),
     )
 
 

@@ -1,10 +1,11 @@
 """How a field of a configuration says that it is a flag."""
 
+from collections.abc import Callable
 from dataclasses import MISSING, field, fields
 from typing import Any
 
 
-def flag(help: str, default: Any = MISSING, **about: Any) -> Any:
+def flag(help: str | Callable[[], str], default: Any = MISSING, **about: Any) -> Any:
     """A field of a configuration, and so a flag; without a default it must be given.
 
     Args:
@@ -15,9 +16,9 @@ def flag(help: str, default: Any = MISSING, **about: Any) -> Any:
             (None: where it is given);
             `shortcut=("lars", ("sgd",))` makes `--lars` another way to set the value, allowed
             beside these; `positional=True` takes the name away; `once=True` keeps the value out of
-            what `--config` hands on; `choices` is called for the words that are
-            allowed, and `open` has those that go on behind their colon as the user likes;
-            `metavar` and `shown` are for `--help`.
+            what `--config` hands on; `choices` are the words that are allowed, and `open` those
+            that go on behind their colon as the user likes; `metavar` and `shown` are for `--help`.
+            What can be called, the help too, is called when the settings are first asked for.
     """
     if default is MISSING:
         return field(metadata={"help": help, **about})

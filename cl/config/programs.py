@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cl.config.datasets import row_of
 from cl.config.fields import (
     Data,
     Evaluation,
@@ -22,11 +23,6 @@ from cl.config.launcher import started
 from cl.config.setting import Setting
 from cl.config.signature import Thing, filled, loss_of, losses, methods
 
-SIZES = {"digits": 16, "cifar10": 32, "cifar100": 32, "svhn": 32, "tiny_imagenet": 64, "stl10": 96}
-SIZES |= {f"torchvision:{name}": 16 for name in ("USPS", "SEMEION")}
-SIZES |= {f"torchvision:{name}": 28 for name in ("MNIST", "FashionMNIST", "KMNIST", "QMNIST")}
-SIZES |= {f"torchvision:{name}": 32 for name in ("CIFAR10", "CIFAR100", "SVHN")}
-SIZES |= {"torchvision:FER2013": 48, "torchvision:EuroSAT": 64, "torchvision:STL10": 96}
 PROGRAMS = Path(__file__).parents[2]  # the folder in which the two programs stand
 
 
@@ -79,7 +75,7 @@ class Common(Data, Optimization, Hardware, Run):
 
     @property
     def resolved_image_size(self) -> int:
-        return self.image_size or SIZES.get(self.dataset, 224)
+        return self.image_size or row_of(self.dataset)["size"]
 
     @property
     def runs_folder(self) -> Path:

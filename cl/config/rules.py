@@ -1,11 +1,11 @@
 """Which settings go together: what a choice has no use for, and what contradicts another."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from cl.config.programs import Linear, Pretrain, settings_of_thing
-from cl.config.setting import Setting, fits, settings_of
+from cl.config.setting import Setting, settings_of
 from cl.config.signature import losses, methods, pairwise
 
 COLDEST = 0.01  # a temperature that learns is kept between it and its inverse, see Learned
@@ -64,18 +64,15 @@ def idle(config: Linear, settings: Mapping[str, Setting]) -> dict[str, str]:
     return found
 
 
-def holds(value: Any, allowed: tuple[Any, ...] | None) -> bool:
+def holds(value: Any, allowed: Container[Any] | None) -> bool:
     """Whether another setting has one of the values that a setting needs, or any (None)."""
     if allowed is None:
         return value is not None
     several = value if isinstance(value, tuple) and value else (value,)
-    pairs = [(v, a) for v in several for a in allowed]
-    return any(
-        v == a or (isinstance(v, str) and isinstance(a, str) and fits(v, a)) for v, a in pairs
-    )
+    return any(v in allowed for v in several)
 
 
-def condition(other: str, allowed: tuple[Any, ...] | None) -> str:
+def condition(other: str, allowed: Iterable[Any] | None) -> str:
     """What a setting needs, in flags.
 
     >>> condition("scheduler", ("step", "exponential")), condition("multicrop", (True,))

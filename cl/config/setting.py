@@ -8,6 +8,8 @@ from functools import cache, cached_property
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from cl.config import plugin
+
 NOUNS = {int: ("a whole number", "whole numbers"), float: ("a number", "numbers")}
 
 
@@ -18,11 +20,13 @@ def closest(word: str, known: Iterable[str]) -> str | None:
 
 
 def fits(word: str, form: str) -> bool:
-    """Whether a word is one that is allowed, which may go on behind a colon.
+    """Whether a word is one that is allowed, which may go on behind a colon, or be the user's own.
 
     >>> fits("torchvision:MNIST", "torchvision:NAME"), fits("torchvision:", "torchvision:NAME")
     (True, False)
     """
+    if form == plugin.FORM:
+        return plugin.file_of(word) is not None
     head, colon, _ = form.partition(":")
     return word.startswith(head + colon) and word != head + colon if colon else word == form
 
@@ -74,7 +78,7 @@ class Setting:
     @cached_property
     def choices(self) -> tuple[str, ...]:
         if "choices" in self.about:
-            return tuple(self.about["choices"]())
+            return tuple(self.about["choices"])
         inner = get_args(self.plain)[0] if get_origin(self.plain) is tuple else self.plain
         return get_args(inner) if get_origin(inner) is Literal else ()
 
@@ -117,6 +121,8 @@ class Setting:
     def refusal(self, given: object) -> ValueError:
         """The error that says what was given and what is allowed."""
         near = did_you_mean(closest(str(given), self.forms))
+        if plugin.FORM in self.forms:
+            near = near or plugin.absent(str(given))
         return ValueError(f"{self.label}: given {given}, allowed {self.allowed}{near}")
 
     def value_of(self, words: list[str] | bool) -> Any:
@@ -188,7 +194,11 @@ def settings_of(of: type) -> dict[str, Setting]:
     hints, found = get_type_hints(of), {f.name: f for f in fields(of)}
     return {
         name: Setting(
-            name, hints[name], found[name].default, dict(found[name].metadata), base.__name__
+            name,
+            hints[name],
+            found[name].default,
+            {key: what() if callable(what) else what for key, what in found[name].metadata.items()},
+            base.__name__,
         )
         for base in of.__mro__[1:]
         for name in vars(base).get("__annotations__", ())

@@ -17,7 +17,7 @@ from cl.data.draw import COUNT, FACTORS, FLIP, GRAY, JITTER, SIGMA, SOLARISE, dr
 from cl.data.loaders import Loader, Pixels, by_size
 from cl.data.recipe import Recipe
 from cl.data.sampler import Index, Sampler
-from cl.data.sources import Images
+from cl.data.sets import Images
 
 SHARP = 0.01  # a blur's deviation in pixels that leaves the image as it is
 LOST = "--backend dali: needs nvidia-dali; pip install nvidia-dali-cuda130 (or -cuda120)"

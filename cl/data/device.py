@@ -19,7 +19,7 @@ from cl.data.draw import COUNT, draw_many
 from cl.data.loaders import Loader, by_size, shape
 from cl.data.recipe import Recipe
 from cl.data.sampler import Index, Sampler
-from cl.data.sources import Images
+from cl.data.sets import Images
 
 # Numbers in the largest tensor of a piece of a batch, 64 MB: about six are alive beside the views.
 PIECE = 2**24

@@ -15,7 +15,7 @@ from cl.data.batch import Batch
 from cl.data.loaders import Loader, Part, by_size, numbers, shape
 from cl.data.recipe import Recipe
 from cl.data.sampler import Sampler
-from cl.data.sources import Images
+from cl.data.sets import Images
 
 Made = tuple[list[Tensor], list[int]]
 Make = Callable[..., None]  # takes what `kernel.views` takes

@@ -11,7 +11,7 @@ import torch
 from cl.data.batch import Batch
 from cl.data.recipe import Recipe
 from cl.data.sampler import Index, Sampler
-from cl.data.sources import Images
+from cl.data.sets import Images
 
 Pixels = npt.NDArray[np.float32]
 

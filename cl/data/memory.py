@@ -11,7 +11,7 @@ from cl.data.batch import Batch
 from cl.data.loaders import Loader, Pixels, by_size, numbers, shape
 from cl.data.recipe import Recipe
 from cl.data.sampler import Index, Sampler
-from cl.data.sources import Images
+from cl.data.sets import Images
 
 Work = tuple[Index, list[Pixels], list[Future[None]]]
 

@@ -16,7 +16,7 @@ from cl.data.loaders import Loader, Pixels, numbers
 from cl.data.memory import MemoryLoader
 from cl.data.recipe import Recipe
 from cl.data.sampler import Index, Sampler, shard
-from cl.data.sources import Images, Source
+from cl.data.sets import Images, Source
 
 Backend = Literal["auto", "memory", "torch", "torchvision", "dali"]
 UNCROPPED = 64  # px: up to here images are taken whole, larger ones lose an eighth at the borders

@@ -1,16 +1,16 @@
 """A recipe of views: numbers, not code, so that every backend executes the same one."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from cl.data.draw import GROUPS
+from cl.data.sets import DEFAULTS, row_of
 
 Triple = tuple[float, float, float]
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +57,8 @@ class Recipe:
     blur: float = 0.5
     blur_sigma: tuple[float, float] = (0.1, 2.0)
     solarise: float = 0.0
-    mean: Triple = IMAGENET_MEAN
-    std: Triple = IMAGENET_STD
+    mean: Triple = DEFAULTS["mean"]
+    std: Triple = DEFAULTS["std"]
     shared: tuple[str, ...] = ()
 
     @property
@@ -127,38 +127,21 @@ PAPERS: dict[str, tuple[dict[str, Any], ...]] = {
 }
 SMALL_SCALE = {"sigmoid": (0.05, 1.0)}  # of small crops, where it is not SwAV's
 SWAV_SMALL = (0.05, 0.14)
-# Mean and deviation of the channels, and side, of sets that are no ImageNet.
-CIFAR: dict[str, Any] = {"size": 32, "crop_scale": (0.2, 1.0), "blur": 0.0}
-KNOWN: dict[str, dict[str, Any]] = {
-    "digits": {
-        "size": 16,
-        "crop_scale": (0.5, 1.0),
-        "flip": 0.0,
-        "brightness": 0.4,
-        "contrast": 0.4,
-        "saturation": 0.0,
-        "hue": 0.0,
-        "grayscale": 0.0,
-        "blur": 0.0,
-        "mean": (0.305, 0.305, 0.305),
-        "std": (0.376, 0.376, 0.376),
-    },
-    "cifar10": CIFAR | {"mean": (0.4914, 0.4822, 0.4465), "std": (0.247, 0.2435, 0.2616)},
-    "cifar100": CIFAR | {"mean": (0.5071, 0.4865, 0.4409), "std": (0.2673, 0.2564, 0.2762)},
-    "svhn": CIFAR | {"flip": 0.0, "mean": (0.4377, 0.4438, 0.4728), "std": (0.198, 0.201, 0.197)},
-    "tiny_imagenet": CIFAR
-    | {"size": 64, "mean": (0.4802, 0.4481, 0.3975), "std": (0.277, 0.2691, 0.2821)},
-    "stl10": {"size": 96, "mean": (0.4467, 0.4398, 0.4066), "std": (0.2603, 0.2566, 0.2713)},
-}
 
 
 def preset(dataset: str) -> Recipe:
-    """The recipe of a data set; that of one unknown here is SimCLR's for ImageNet.
+    """The recipe of a data set; what its row does not say is SimCLR's for ImageNet.
 
-    CIFAR has no blur (SimCLR, B.9) and crops from a fifth of the area (solo-learn's recipes), as
-    the other sets of small images; digits have no colour, and no mirror image, nor has SVHN.
+    Raises:
+        ValueError: there is no such data set, or its row says what no recipe has.
     """
-    return Recipe(**{"size": 224, **KNOWN.get(dataset, {})})
+    row, known = row_of(dataset), [field.name for field in fields(Recipe)]
+    for name in row["recipe"]:
+        if name not in known:
+            raise ValueError(
+                f"DATASET {dataset}: ROW's recipe has {name}, allowed {', '.join(known)}"
+            )
+    return Recipe(size=row["size"], mean=row["mean"], std=row["std"], **row["recipe"])
 
 
 def full_size(dataset: str, paper: str | None, views: int) -> list[Recipe]:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from cl import checkpoints, distributed
-from cl.data.sources import Images, Stored
+from cl.data.sets import Images, Stored
 from cl.eval.features import Features
 
 

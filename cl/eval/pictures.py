@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.manifold import TSNE
 from torch import Tensor
 
-from cl.data.images import Images
+from cl.data.sets import Images
 from cl.eval.choose import Part, labelled
 from cl.measures import effective_rank
 

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from cl.data.sources import Images
-from cl.data.sources import in_files as in_files_of
+from cl.data.sets import Images
+from cl.data.sets import in_files as in_files_of
 
 
 def picture(height: int, width: int, seed: int = 0) -> npt.NDArray[np.uint8]:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cl.data import decode as module
-from cl.data import sources
-from cl.data.decode import UnreadableError, decode
+from cl.data import sets
+from cl.data.sets import _decode as module
+from cl.data.sets._decode import UnreadableError, decode
 from tests.data.made import picture
 
 
@@ -96,11 +96,11 @@ def test_that_pil_decodes_is_told_of_files_alone(
             Image.fromarray(picture(8, 8)).save(tmp_path / name / f"{i}.jpg")
     monkeypatch.setattr(module, "decode_jpeg", None)
     with pytest.warns(UserWarning, match="simplejpeg is not installed: PIL decodes JPEGs") as said:
-        sources.load("folder", str(tmp_path))
+        sets.load("folder", str(tmp_path))
     assert len(said) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        sources.load("digits", "")
+        sets.load("digits", "")
 
 
 def test_real_jpegs_are_decoded_as_by_pil(shared: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cl.data import reference, sources
+from cl.data import reference, sets
 from cl.data.batch import Batch
 from cl.data.device import DeviceLoader
 from cl.data.files import FileLoader
@@ -20,7 +20,7 @@ from cl.data.loaders import Loader
 from cl.data.memory import MemoryLoader
 from cl.data.recipe import Recipe
 from cl.data.sampler import Sampler
-from cl.data.sources import Images, Paths
+from cl.data.sets import Images, Paths
 from tests.data.made import in_files, in_memory, picture
 
 RECIPES = [Recipe(size=16, solarise=0.2), Recipe(size=8, views=3)]
@@ -205,7 +205,7 @@ def test_dali_reads_jpegs_of_any_size(tmp_path: Path) -> None:
     paths = [tmp_path / f"{i}.jpg" for i in range(8)]
     for i, path in enumerate(paths):
         Image.fromarray(picture(40 + 9 * i, 90 - 7 * i, i)).save(path, quality=90)
-    images = sources.in_files(paths)
+    images = sets.in_files(paths)
     assert difference(images) < 3
     exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side: no backend turns it

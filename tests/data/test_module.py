@@ -12,7 +12,7 @@ from cl.data.files import FileLoader
 from cl.data.memory import MemoryLoader
 from cl.data.module import ContrastiveData, PlainLoader, choose
 from cl.data.recipe import Recipe
-from cl.data.sources import Images, Source
+from cl.data.sets import Images, Source
 from tests.data.made import in_files, in_memory, picture
 
 

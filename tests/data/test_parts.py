@@ -8,9 +8,8 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from cl.data.images import Images
-from cl.data.parts import fraction, split
-from cl.data.sources import Paths, load
+from cl.data.sets import Images, Paths, load
+from cl.data.sets._split import fraction, split
 from tests.data.made import picture
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from cl.data import sheet
 from cl.data.module import ContrastiveData
 from cl.data.recipe import Recipe
-from cl.data.sources import Source
+from cl.data.sets import Source
 from tests.data.made import in_memory
 
 

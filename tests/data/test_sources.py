@@ -11,10 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cl.config.fields import DATASETS, OPEN
-from cl.data.folders import IMAGENET100
-from cl.data.parts import Source
-from cl.data.sources import READERS, Images, Paths, load
+from cl.data.sets import Images, Paths, Source, Where, load
+from cl.data.sets.imagenet100 import CLASSES
 from tests.data.made import picture
 
 
@@ -167,15 +165,15 @@ def test_parts_that_overlap_are_refused(val_dir: str, tmp_path: Path) -> None:
         load("folder", str(tmp_path), "train", val_dir)
 
 
-def test_only_what_has_a_label(tmp_path: Path) -> None:
-    """Before the fraction is taken, so that so many labelled images are left."""
+def partly_labeled(name: str, _: Where) -> Source:
     images = Images(np.array([0, -1, 1, -1, 0, 1] * 10), np.zeros((60, 8, 8, 3), np.uint8))
-    READERS["made"] = lambda name, _: Source(name, ["a", "b"], images, images)
-    try:
-        source = load("made", str(tmp_path), labelled=True, data_fraction=12)
-        whole = load("made", str(tmp_path), data_fraction=12)
-    finally:
-        del READERS["made"]
+    return Source(name, ["a", "b"], images, images)
+
+
+def test_only_what_has_a_label(tmp_path: Path) -> None:
+    """Before the fraction is taken, so that so many labeled images are left."""
+    source = load(f"{__name__}:partly_labeled", str(tmp_path), labeled=True, data_fraction=12)
+    whole = load(f"{__name__}:partly_labeled", str(tmp_path), data_fraction=12)
     assert np.bincount(source.train.labels).tolist() == [6, 6]
     assert len(source.val) == 40
     assert (whole.train.labels < 0).sum() == 4
@@ -199,7 +197,7 @@ def test_a_list_of_classes(tmp_path: Path) -> None:
 
 
 def test_the_classes_of_imagenet100(tmp_path: Path) -> None:
-    names = IMAGENET100.read_text().split()
+    names = CLASSES.read_text().split()
     assert len({*names}) == 100
     assert all(len(name) == 9 and name[0] == "n" and name[1:].isdigit() for name in names)
     for name in names:
@@ -243,10 +241,6 @@ def test_tiny_imagenet(tmp_path: Path) -> None:
     (folder / "val" / "val_annotations.txt").write_text("val_0.JPEG\tn03\n")
     with pytest.raises(ValueError, match=r"val_annotations.txt: val_0.JPEG n03 names no class"):
         load("tiny_imagenet", str(tmp_path))
-
-
-def test_every_name_of_the_command_line_has_a_reader() -> None:
-    assert {*READERS} == {*DATASETS, *(form.partition(":")[0] for form in OPEN)}
 
 
 def test_an_unknown_name(tmp_path: Path) -> None:

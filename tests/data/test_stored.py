@@ -19,12 +19,11 @@ import scipy.io
 import torchvision.datasets
 from PIL import Image
 
-from cl.data.decode import UnreadableError, decode
 from cl.data.files import FileLoader
-from cl.data.images import Images, Stored
 from cl.data.recipe import Recipe
 from cl.data.sampler import Sampler
-from cl.data.sources import Source, load
+from cl.data.sets import Images, Source, Stored, load
+from cl.data.sets._decode import UnreadableError, decode
 from tests.data.made import picture
 
 ALL = torchvision.datasets.__all__

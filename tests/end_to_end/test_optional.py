@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cl import logs
 from cl.data.dali import LOST
-from cl.data.decode import SLOWER
+from cl.data.sets._decode import SLOWER
 
 REPOSITORY = Path(__file__).parents[2]
 # Their import fails as where they are not installed, in worker processes too.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cl.checkpoints import fingerprint
 from cl.data.module import PlainLoader
 from cl.data.recipe import Recipe
-from cl.data.sources import in_files as in_files_of
+from cl.data.sets import in_files as in_files_of
 from cl.eval.cache import key_of, store, stored, sum_of, writable
 from cl.eval.features import Features, extract
 from tests.data.made import in_files, in_memory

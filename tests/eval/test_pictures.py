@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cl.data.images import Images
+from cl.data.sets import Images
 from cl.eval import pictures
 from cl.eval.judge import confusion
 

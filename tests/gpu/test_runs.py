@@ -14,7 +14,7 @@ import torch
 import main_contrastive
 from cl import checkpoints
 from cl.callbacks.saver import Saver
-from cl.data import sources
+from cl.data import sets
 from cl.data.module import PlainLoader
 from cl.data.recipe import preset
 from cl.nets.encoders import create
@@ -114,7 +114,7 @@ def test_features_are_those_of_the_cpu(
     checkpoints.load_encoder(encoder, run / checkpoints.ENCODER)
     assert checkpoints.fingerprint(encoder) == result["encoder"]
     kept = {len(h): h for h in map(np.load, (run / "features").glob("*.npy")) if h.ndim == 2}
-    source = sources.load("digits", "")
+    source = sets.load("digits", "")
     for images in (source.train, source.val):
         batches = PlainLoader(images, preset("digits"), len(images))
         with torch.no_grad():

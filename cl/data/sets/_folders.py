@@ -1,25 +1,32 @@
-"""Data sets of files: a folder for each class, and Tiny ImageNet as it is distributed."""
+"""Data sets of image files in a folder for each class."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from cl.data.decode import SUFFIXES
-from cl.data.images import Images, in_files
-from cl.data.parts import HELD_OUT, HOLD_OUT, Source, Where, split
-
-# The 100 classes of ImageNet-100 (CMC, Tian et al. 2019, https://arxiv.org/abs/1906.05849).
-IMAGENET100 = Path(__file__).with_name("imagenet100.txt")
-TINY = "tiny-imagenet-200"
-TINY_ADDRESS = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+from cl.data.sets._decode import SUFFIXES
+from cl.data.sets._images import Images, in_files
+from cl.data.sets._source import Source, Where
+from cl.data.sets._split import HELD_OUT, HOLD_OUT, split
 
 
-def folders(name: str, where: Where) -> Source:
-    """A folder for each class, in the order of their names (torchvision's ImageFolder)."""
+def read_folders(
+    name: str, where: Where, known: Sequence[str] | None = None, called: str = ""
+) -> Source:
+    """A folder for each class, in the order of their names (torchvision's ImageFolder).
+
+    Args:
+        name: of the data set.
+        where: it lies.
+        known: its classes, taken where the folder has more and no `--class_list` is given.
+        called: what `known` is, for the note.
+    """
     root, train_dir, val_dir = where.folder, where.train_dir, where.val_dir
     place = root / train_dir if train_dir else root / "train" if (root / "train").is_dir() else root
     if train_dir is None and val_dir is None and (root / "val").is_dir():
         val_dir = "val"
-    only, note = wanted(name, place, where.class_list)
+    only, note = listed(where.class_list)
+    if only is None and known and len(class_names(place, "--train_dir")) > len(known):
+        only, note = known, called
     classes, train = class_folder(place, "--train_dir", only)
     if val_dir is None:
         train, val = split(train, HOLD_OUT)
@@ -38,17 +45,15 @@ def folders(name: str, where: Where) -> Source:
     return Source(name, classes, train, val, note)
 
 
-def wanted(name: str, place: Path, class_list: str | None) -> tuple[list[str] | None, str]:
-    """Which classes of a folder are taken, None for all of them; and a word on it."""
-    if class_list:
-        lines = Path(class_list).read_text(encoding="utf-8").splitlines()
-        only = sorted({line.strip() for line in lines if line.strip()})
-        if not only:
-            raise ValueError(f"--class_list {class_list}: no class in it")
-        return only, f"{len(only)} classes of {class_list}"
-    if name == "imagenet100" and len(class_names(place, "--train_dir")) > 100:
-        return IMAGENET100.read_text().split(), "the 100 classes of CMC (Tian et al. 2019)"
-    return None, ""
+def listed(class_list: str | None) -> tuple[Sequence[str] | None, str]:
+    """The classes in a file, None without one; and a note on them."""
+    if not class_list:
+        return None, ""
+    lines = Path(class_list).read_text(encoding="utf-8").splitlines()
+    only = sorted({line.strip() for line in lines if line.strip()})
+    if not only:
+        raise ValueError(f"--class_list {class_list}: no class in it")
+    return only, f"{len(only)} classes of {class_list}"
 
 
 def class_names(place: Path, flag: str) -> list[str]:
@@ -92,22 +97,3 @@ def class_folder(
             f"images end in {' '.join(SUFFIXES)}"
         )
     return classes, in_files(paths, labels)
-
-
-def tiny_imagenet(name: str, where: Where) -> Source:
-    """Tiny ImageNet's 200 classes; the validation part's are in a table beside its images."""
-    place = where.folder / TINY
-    table = place / "val" / "val_annotations.txt"
-    for needed in (place / "train", table):
-        if not needed.exists():
-            raise ValueError(
-                f"--data_folder {where.folder}: no {needed.relative_to(where.folder)} in it; "
-                f"unpack {TINY_ADDRESS} there"
-            )
-    classes, train = class_folder(place / "train", "--data_folder")
-    label_of = {c: label for label, c in enumerate(classes)}
-    rows = [line.split("\t")[:2] for line in table.read_text().splitlines() if line.strip()]
-    if wrong := [row for row in rows if len(row) < 2 or row[1] not in label_of]:
-        raise ValueError(f"{table}: {' '.join(wrong[0])} names no class of the training part")
-    paths = [place / "val" / "images" / file for file, _ in rows]
-    return Source(name, classes, train, in_files(paths, [label_of[c] for _, c in rows]))

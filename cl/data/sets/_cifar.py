@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+
+from cl.data.sets._images import Images
+from cl.data.sets._source import Source, Where
 
 SAFE = {  # everything that the official pickles name
     ("numpy", "dtype"),
@@ -16,7 +18,6 @@ SAFE = {  # everything that the official pickles name
     ("numpy._core.multiarray", "_reconstruct"),
     ("_codecs", "encode"),
 }
-Read = tuple[list[str], npt.NDArray[np.uint8], list[int], npt.NDArray[np.uint8], list[int]]
 
 
 class DataOnly(pickle.Unpickler):
@@ -28,22 +29,23 @@ class DataOnly(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def load(name: str, folder: Path, download: bool = False) -> Read:
-    """Class names, training pixels `(n 32 32 3)` and labels, test pixels and labels.
+def read_cifar(name: str, where: Where, called: str, labels: str) -> Source:
+    """Both parts in memory; the test part validates.
 
     Args:
-        name: cifar10 or cifar100.
-        folder: that holds `cifar-10-batches-py` or `cifar-100-python`.
-        download: fetch the set with torchvision if it is not there.
+        name: of the data set.
+        where: the folder that holds `cifar-10-batches-py` or `cifar-100-python`.
+        called: torchvision's class, which knows the files and fetches them.
+        labels: the key of the labels in a file.
 
     Raises:
         ValueError: it is not there; a file is missing, damaged or names code.
     """
-    from torchvision.datasets import CIFAR10, CIFAR100
+    from torchvision import datasets
 
-    official = CIFAR10 if name == "cifar10" else CIFAR100
+    official, folder = getattr(datasets, called), where.folder
     place = folder / official.base_folder
-    if download and not place.exists():
+    if where.download and not place.exists():
         official(str(folder), download=True)
     if not place.is_dir():
         raise ValueError(
@@ -60,11 +62,12 @@ def load(name: str, folder: Path, download: bool = False) -> Read:
             "used as they are",
             stacklevel=2,
         )
-    key = "labels" if name == "cifar10" else "fine_labels"
-    x, y = parts(place, [file for file, _ in official.train_list], key)
-    xv, yv = parts(place, [file for file, _ in official.test_list], key)
+    train, val = (
+        images_in(place, [file for file, _ in files], labels)
+        for files in (official.train_list, official.test_list)
+    )
     meta = unpickle(place / official.meta["filename"])
-    return [str(c) for c in meta[official.meta["key"]]], x, y, xv, yv
+    return Source(name, [str(c) for c in meta[official.meta["key"]]], train, val)
 
 
 def md5_of(path: Path) -> str:
@@ -87,8 +90,8 @@ def unpickle(path: Path) -> dict[str, Any]:
     return found
 
 
-def parts(place: Path, files: list[str], key: str) -> tuple[npt.NDArray[np.uint8], list[int]]:
-    """Pixels and labels of some files, one after the other."""
+def images_in(place: Path, files: list[str], key: str) -> Images:
+    """The images of some files, one after the other."""
     pixels, labels = [], []
     for file in files:
         found = unpickle(place / file)
@@ -98,4 +101,4 @@ def parts(place: Path, files: list[str], key: str) -> tuple[npt.NDArray[np.uint8
             raise ValueError(f"{place / file} is no CIFAR file: {error}") from None
         pixels.append(rows.transpose(0, 2, 3, 1))
         labels += [int(c) for c in found[key]]
-    return np.ascontiguousarray(np.concatenate(pixels)), labels
+    return Images(np.array(labels, np.int64), np.ascontiguousarray(np.concatenate(pixels)))

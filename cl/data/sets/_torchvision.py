@@ -1,31 +1,47 @@
-"""Classification data sets of torchvision by the name of their class."""
+"""Classification data sets of torchvision by the name of their class, and classes like them."""
 
 import inspect
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
-from cl.data.items import images_of
-from cl.data.parts import HELD_OUT, HOLD_OUT, Source, Where, split
+from cl.data.sets._map_style import images_of
+from cl.data.sets._source import Source, Where
+from cl.data.sets._split import HELD_OUT, HOLD_OUT, split
 
-NAMED = {"stl10": "STL10", "svhn": "SVHN", "food101": "Food101"}
 TRAIN = {"STL10": "train+unlabeled", "LFWPeople": "train"}  # where `split` has another default
 VALIDATION = ("test", "val", "valid")
 
 
-def torchvision_set(name: str, where: Where) -> Source:
-    """A data set of torchvision, by its name here or as torchvision:CLASS.
+def read_torchvision(name: str, called: str, where: Where) -> Source:
+    """A data set of torchvision.
 
-    Its `train` or `split` says what is trained on and what validates: the test part, or the
-    validation part where it has no other; of one that is not divided a tenth is held out.
+    Args:
+        name: of the data set.
+        called: torchvision's class.
+        where: torchvision expects it.
 
     Raises:
         ValueError: torchvision has no such data set, it is not there, or it has no classes.
     """
-    called = NAMED.get(name) or name.partition(":")[2]
-    of = class_of(name, called)
-    accepted = parameters(of)
-    train, val = parts(called, accepted, opener(called, of, accepted, where))
+    return read_class(name, class_of(name, called), called, where)
+
+
+def read_class(
+    name: str, of: Callable[..., Any], called: str, where: Where, library: str = "torchvision"
+) -> Source:
+    """A data set whose class takes `root`, `train` or `split`, and `download` as torchvision's do.
+
+    Its `train` or `split` says what is trained on and what validates: the test part, or the
+    validation part where it has no other; of one that is not divided a tenth is held out.
+    """
+    accepted = parameters(name, of)
+    open_part = opener(called, of, accepted, where, library)
+    return read_datasets(name, *parts(called, accepted, open_part))
+
+
+def read_datasets(name: str, train: Any, val: Any) -> Source:
+    """The source of map-style data sets, of which the second may be None."""
     first = images_of(train, f"{name} train")
     if val is None:
         both, note = split(first, HOLD_OUT), f"it has no validation part: {HELD_OUT}"
@@ -36,14 +52,14 @@ def torchvision_set(name: str, where: Where) -> Source:
 
 
 def opener(
-    called: str, of: Callable[..., Any], accepted: dict[str, Any], where: Where
+    called: str, of: Callable[..., Any], accepted: dict[str, Any], where: Where, library: str
 ) -> Callable[..., Any]:
     """What makes a part of a data set from the arguments that choose it."""
     base: dict[str, Any] = {"root": str(where.folder)} if "root" in accepted else {}
     flag, fetch = f"--data_folder {where.folder}", ""
     if where.download:
         if "download" not in accepted:
-            raise ValueError(f"--download: torchvision cannot fetch {called}")
+            raise ValueError(f"--download: {library} cannot fetch {called}")
         base["download"], flag = True, "--download"
     elif "download" in accepted:
         fetch = "; --download fetches it"
@@ -52,7 +68,7 @@ def opener(
         try:
             return of(**base, **which)
         except (OSError, RuntimeError) as error:
-            raise ValueError(f"{flag}: no whole {called} of torchvision ({error}){fetch}") from None
+            raise ValueError(f"{flag}: no whole {called} of {library} ({error}){fetch}") from None
 
     return part
 
@@ -69,7 +85,7 @@ def class_of(name: str, called: str) -> Callable[..., Any]:
     return getattr(datasets, called)
 
 
-def parameters(of: Callable[..., Any]) -> dict[str, Any]:
+def parameters(name: str, of: Callable[..., Any]) -> dict[str, Any]:
     """What a data set's class takes, with the defaults.
 
     Raises:
@@ -80,8 +96,7 @@ def parameters(of: Callable[..., Any]) -> dict[str, Any]:
     empty = inspect.Parameter.empty
     needed = [n for n, p in found.items() if p.default is empty and n not in {"root", *free}]
     if needed:
-        called = getattr(of, "__name__", "")
-        raise ValueError(f"DATASET torchvision:{called}: needs {', '.join(needed)}, not given here")
+        raise ValueError(f"DATASET {name}: needs {', '.join(needed)}, not given here")
     accepted = {n: p.default for n, p in found.items()}
     return accepted | ({"download": False} if free else {})
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cl.data.decode import Pixels, UnreadableError, decode
+from cl.data.sets._decode import Pixels, UnreadableError, decode
 
 Index = npt.NDArray[np.int64]
 

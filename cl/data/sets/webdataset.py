@@ -12,10 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
-from cl.data.decode import SUFFIXES
-from cl.data.images import Images, Index, Stored
-from cl.data.parts import HELD_OUT, HOLD_OUT, Source, Where, split
+from cl.data.sets._decode import SUFFIXES
+from cl.data.sets._images import Images, Index, Stored
+from cl.data.sets._source import Source, Where
+from cl.data.sets._split import HELD_OUT, HOLD_OUT, split
 
+ROW = {
+    "help": "tar shards, as in train-{000..009}.tar; --val_dir is a pattern, too",
+    "order": 92,
+    "argument": "PATTERN",
+    "val_dir": True,
+}
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 LABELS = ("cls", "json")
 
@@ -58,7 +65,7 @@ class Members(Stored):
         return Members(self.shards, self.place[index], [self.names[i] for i in index])
 
 
-def webdataset(name: str, where: Where) -> Source:
+def read(name: str, where: Where) -> Source:
     """The shards of a pattern, and those of `--val_dir` for validation."""
     pattern = name.partition(":")[2]
     train, note = of_pattern(where.folder, pattern, f"DATASET {name}"), ""

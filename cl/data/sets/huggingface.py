@@ -7,9 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from cl.data.images import Images, Index, Stored
-from cl.data.parts import HELD_OUT, HOLD_OUT, Source, Where, split
+from cl.data.sets._images import Images, Index, Stored
+from cl.data.sets._source import Source, Where
+from cl.data.sets._split import HELD_OUT, HOLD_OUT, split
 
+ROW = {
+    "help": "what save_to_disk wrote",
+    "order": 91,
+    "argument": "FOLDER",
+}
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 VALIDATION = ("validation", "valid", "val", "test")
 
@@ -55,7 +61,7 @@ class Rows(Stored):
         return Rows(self.data, self.column, self.title, self.fingerprint, self.index[index])
 
 
-def huggingface(name: str, where: Where) -> Source:
+def read(name: str, where: Where) -> Source:
     """The folder that `save_to_disk` wrote; its columns are found by their types.
 
     Raises:

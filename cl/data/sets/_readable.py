@@ -9,9 +9,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
-from cl.data.decode import UnreadableError
-from cl.data.images import Images, Index
-from cl.data.parts import Source
+from cl.data.sets._decode import UnreadableError
+from cl.data.sets._images import Images, Index
+from cl.data.sets._source import Source
 
 PIECE = 256  # images that a thread decodes at a time
 NAMED = 5  # of the unreadable ones, in the warning

@@ -1,4 +1,4 @@
-"""A torchvision data set as images: what it holds in memory, and what it decodes one at a time."""
+"""A map-style data set of torch as images: pixels that it holds, or items decoded one at a time."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ import torch
 from einops import rearrange, repeat
 from PIL import Image
 
-from cl.data.decode import WRONG, Pixels, UnreadableError, rgb
-from cl.data.images import Images, Index, Stored
+from cl.data.sets._decode import WRONG, Pixels, UnreadableError, rgb
+from cl.data.sets._images import Images, Index, Stored
 
 
 @dataclass(frozen=True, eq=False)
 class Items(Stored):
-    """Images that torchvision decodes one at a time.
+    """Images that a data set decodes one at a time.
 
     Args:
         data: the data set.
@@ -62,7 +62,7 @@ class Items(Stored):
         return f"{path.parent.name}/{path.name} {path.stat().st_size}"
 
     def path(self, at: int) -> Path | None:
-        """The file of an image, where torchvision has a list of them."""
+        """The file of an image, where the data set has a list of them."""
         for name in ("_image_files", "_images", "samples", "_samples", "imgs"):
             found = getattr(self.data, name, None)
             if isinstance(found, list | tuple) and len(found) == len(self.data):
@@ -77,7 +77,7 @@ class Items(Stored):
 
 
 def images_of(data: Any, title: str) -> Images:
-    """A part: in memory where torchvision holds its pixels, else decoded one at a time."""
+    """A part: in memory where the data set holds its pixels, else decoded one at a time."""
     labels = labels_of(data, title)
     pixels = held(getattr(data, "data", None))
     if pixels is not None:

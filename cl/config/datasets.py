@@ -1,0 +1,96 @@
+"""What is known of the data sets: their rows, read from the source, for importing takes seconds."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cl.config.plugin import FORM, file_of, literal
+
+SETS = Path(__file__).parents[1] / "data" / "sets"
+
+
+@cache
+def defaults() -> dict[str, Any]:
+    """What holds where a row does not say it."""
+    return literal(SETS / "_rows.py", "DEFAULTS")
+
+
+@cache
+def rows() -> dict[str, dict[str, Any]]:
+    """The row of every data set by its name: a file without leading underscore."""
+    found = {file.stem: defaults() | row_in(file) for file in SETS.glob("[!_]*.py")}
+    return dict(sorted(found.items(), key=lambda item: (item[1]["order"], item[0])))
+
+
+def row_in(file: Path) -> dict[str, Any]:
+    """What a file says of its data set.
+
+    Raises:
+        ValueError: something that no row says.
+    """
+    row = literal(file, "ROW")
+    for key in row:
+        if key not in defaults():
+            raise ValueError(f"{file}: ROW has {key}, allowed {', '.join(defaults())}")
+    return row
+
+
+def row_of(dataset: str) -> dict[str, Any]:
+    """What is known of a data set; `size` is that of what stands behind the colon.
+
+    One of the user's own may have a row beside its function; it looks for its files itself.
+    """
+    name, _, argument = dataset.partition(":")
+    row = rows().get(name)
+    if row is None:
+        file = file_of(dataset)
+        row = {**defaults(), "data_folder": False, **(row_in(file) if file else {})}
+    return row | {"size": row["sizes"].get(argument, row["size"])}
+
+
+def form(name: str) -> str:
+    """How a data set is called on a command line, as torchvision:NAME."""
+    argument = rows()[name]["argument"]
+    return f"{name}:{argument}" if argument else name
+
+
+def closed() -> list[str]:
+    """The names behind which nothing may stand."""
+    return [name for name, row in rows().items() if not row["argument"]]
+
+
+def open_forms() -> list[str]:
+    """The forms of the others, and that of the user's own."""
+    return [FORM, *(form(name) for name, row in rows().items() if row["argument"])]
+
+
+def described() -> str:
+    """All of them, for --help."""
+    each = ", ".join(f"{form(name)} ({row['help']})" for name, row in rows().items())
+    return f"data set: {each}, or {FORM} (your own, see docs/data.md)"
+
+
+def sizes() -> str:
+    """The sides of their images, for --help."""
+    by_size: dict[int, list[str]] = {}
+    for name, row in rows().items():
+        by_size.setdefault(row["size"], []).append(name)
+    rest = defaults()["size"]
+    said = [f"{' '.join(by_size[size])} {size}" for size in sorted(by_size) if size != rest]
+    return f"{', '.join(said)}, else {rest}"
+
+
+@dataclass(frozen=True)
+class Having:
+    """The data sets whose row says yes to one of some keys."""
+
+    keys: tuple[str, ...]
+
+    def __contains__(self, dataset: str) -> bool:
+        row = row_of(dataset)
+        return any(row[key] for key in self.keys)
+
+    def __iter__(self) -> Iterator[str]:
+        return (form(name) for name in rows() if name in self)

@@ -1,0 +1,25 @@
+"""One data set a file; a file's name is its name on the command line.
+
+A file has a `ROW`, what is known of the set (`_rows.DEFAULTS` says what that may be), and a
+function `read(name, where)` that gives a `Source`. `load` is the way in.
+"""
+
+from cl.data.sets._images import Images, Paths, Stored, in_files
+from cl.data.sets._loading import load
+from cl.data.sets._rows import DEFAULTS, NAMES, row_of
+from cl.data.sets._source import Source, Where
+from cl.data.sets._split import split
+
+__all__ = [
+    "DEFAULTS",
+    "NAMES",
+    "Images",
+    "Paths",
+    "Source",
+    "Stored",
+    "Where",
+    "in_files",
+    "load",
+    "row_of",
+    "split",
+]

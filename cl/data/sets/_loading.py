@@ -1,0 +1,77 @@
+"""The way in: a data set by its name, and what of it is taken."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from cl.data.sets._decode import warn_of_pil
+from cl.data.sets._images import Images
+from cl.data.sets._plugin import read_plugin
+from cl.data.sets._readable import readable
+from cl.data.sets._rows import is_plugin, module_of
+from cl.data.sets._source import Source, Where
+from cl.data.sets._split import fraction
+
+
+def load(
+    name: str,
+    data_folder: str,
+    train_dir: str | None = None,
+    val_dir: str | None = None,
+    download: bool = False,
+    *,
+    class_list: str | None = None,
+    data_fraction: float = 1.0,
+    skip_corrupt: bool = False,
+    labeled: bool = False,
+    workers: int = 0,
+    console: Console | None = None,
+) -> Source:
+    """The data set of that name.
+
+    Args:
+        name: a file of this folder, with more behind a colon where it takes that, as in
+            torchvision:FashionMNIST; or MODULE:FUNCTION, see `read_plugin`.
+        data_folder: where data sets are.
+        train_dir: of class folders, inside it.
+        val_dir: likewise, or a pattern of shards; without it a tenth of every training class is
+            held out.
+        download: fetch it with torchvision if it is not there.
+        class_list: a file with the class folders to take.
+        data_fraction: of the training images: a share up to 1, or a number of them.
+        skip_corrupt: decode every image now, and leave out those that cannot be.
+        labeled: leave the images without a label out.
+        workers: threads that decode.
+        console: for its progress.
+
+    Raises:
+        ValueError: it is not there or not what it should be; names the flag and the place.
+    """
+    read = read_plugin if is_plugin(name) else module_of(name).read
+    source = read(name, Where(Path(data_folder), train_dir, val_dir, class_list, download))
+    if source.train.files is not None:
+        warn_of_pil()
+    if not len(source.train):
+        raise ValueError(f"DATASET {name}: no training images in --data_folder {data_folder}")
+    if not len(source.val):
+        raise ValueError(
+            "--val_dir: no validation images; without it a tenth of every class is held out, but "
+            "for classes of one image"
+        )
+    if labeled:
+        source = replace(source, train=with_labels(source.train), val=with_labels(source.val))
+        if not (len(source.train) and len(source.val)):
+            raise ValueError(f"DATASET {name}: no labeled images in one of its parts")
+    if data_fraction != 1:
+        part = fraction(source.train, data_fraction)
+        said = f"{len(part):,} of {len(source.train):,} training images"
+        source = replace(source, train=part, note="; ".join(filter(None, (source.note, said))))
+    return readable(source, workers, console) if skip_corrupt else source
+
+
+def with_labels(images: Images) -> Images:
+    """Those that have one; the very same where all have."""
+    known = images.labels >= 0
+    return images if known.all() else images.subset(np.flatnonzero(known))

@@ -1,0 +1,68 @@
+"""Which data sets there are, and what the `ROW` in a data set's file says of it.
+
+The command line reads the same rows from the source files (cl/config/datasets.py), since it answers
+before numpy is loaded: a row is a dictionary of literals.
+"""
+
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+# What a row may say, and what holds where it does not say it.
+DEFAULTS: dict[str, Any] = {
+    "help": "",  # of --help, behind the name
+    "order": 50,  # place in lists; of equal ones by name
+    "argument": "",  # what stands behind the name and a colon: NAME in torchvision:NAME
+    "size": 224,  # side of the images in pixels
+    "sizes": {},  # by argument, where it is another one
+    "mean": (0.485, 0.456, 0.406),  # of the channels; ImageNet's
+    "std": (0.229, 0.224, 0.225),
+    "recipe": {},  # in what its views differ from SimCLR's for ImageNet: fields of Recipe
+    "data_folder": True,  # it lies in --data_folder, which must exist
+    "class_folders": False,  # of files: --train_dir, --val_dir, --class_list
+    "val_dir": False,  # --val_dir says what validates, in the set's own way
+    "download": False,  # --download can fetch it
+}
+NAMES = sorted(file.stem for file in Path(__file__).parent.glob("[!_]*.py"))
+
+
+def names() -> list[str]:
+    """The names in the order of lists; `NAMES` needs no file read."""
+    return sorted(NAMES, key=lambda name: (row_of(name)["order"], name))
+
+
+def row_of(dataset: str) -> dict[str, Any]:
+    """What is known of a data set; `size` is that of its argument.
+
+    Raises:
+        ValueError: there is no such data set.
+    """
+    row = DEFAULTS | getattr(module_of(dataset), "ROW", {})
+    return row | {"size": row["sizes"].get(dataset.partition(":")[2], row["size"])}
+
+
+def is_plugin(dataset: str) -> bool:
+    """Whether no file here has that name, so that it must be the user's own."""
+    return dataset.partition(":")[0] not in NAMES
+
+
+def module_of(dataset: str) -> ModuleType:
+    """The module of a data set, the user's own for MODULE:FUNCTION.
+
+    Raises:
+        ValueError: there is none.
+    """
+    name, colon, _ = dataset.partition(":")
+    if not is_plugin(dataset):
+        return import_module(f"cl.data.sets.{name}")
+    if not colon:
+        raise ValueError(
+            f"DATASET: given {dataset}, allowed {', '.join(names())}, or MODULE:FUNCTION of yours"
+        )
+    try:
+        return import_module(name)
+    except (ImportError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"DATASET {dataset}: {name} cannot be imported ({error}); is its folder on PYTHONPATH?"
+        ) from None

@@ -1,0 +1,41 @@
+"""Scikit-learn's 1,797 handwritten digits of 8 x 8 pixels; a fifth of every class validates."""
+
+from typing import Any
+
+import numpy as np
+from einops import repeat
+
+from cl.data.sets._images import Images
+from cl.data.sets._source import Source, Where
+from cl.data.sets._split import split
+
+ROW = {
+    "help": "1,797 handwritten digits, 10 classes; comes with the packages",
+    "order": 0,
+    "size": 16,
+    "mean": (0.305, 0.305, 0.305),
+    "std": (0.376, 0.376, 0.376),
+    # No color; the mirror image of a digit is none.
+    "recipe": {
+        "crop_scale": (0.5, 1.0),
+        "flip": 0.0,
+        "brightness": 0.4,
+        "contrast": 0.4,
+        "saturation": 0.0,
+        "hue": 0.0,
+        "grayscale": 0.0,
+        "blur": 0.0,
+    },
+    "data_folder": False,
+}
+
+
+def read(name: str, _: Where) -> Source:
+    """All of them, in memory."""
+    from sklearn.datasets import load_digits  # a second, and only for this set
+
+    data: Any = load_digits()
+    gray = (data.images * (255 / 16)).round().astype(np.uint8)
+    pixels = np.ascontiguousarray(repeat(gray, "n h w -> n h w c", c=3))
+    train, val = split(Images(data.target.astype(np.int64), pixels), 0.2)
+    return Source(name, [str(c) for c in range(10)], train, val, "a fifth validates")
