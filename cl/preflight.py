@@ -94,6 +94,8 @@ def negatives(loss: str, batch: int, views: int) -> str:
     }
     if loss == "looc":
         return f"{batch - 1:,} of other samples, more in the spaces that keep a change"
+    if not loss or ":" in loss:
+        return "not known here: the loss is your own"
     if loss not in each:
         return "none: this loss pushes no pairs"
     return f"{each[loss] * (batch - 1):,} of other samples"

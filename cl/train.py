@@ -120,9 +120,11 @@ def recipes(config: Pretrain) -> list[Recipe]:
 
 def build(config: Pretrain, encoder: nn.Module, classes: int) -> Method:
     """The method on its encoder."""
+    name = config.loss_name
+    loss = [partial(get_loss(name), **config.loss_options)] if name else []  # else its own
     return get_method(config.method)(
         encoder,
-        partial(get_loss(config.loss_name), **config.loss_options),
+        *loss,
         classes=classes,
         channels_last=config.channels_last,
         mini_batch_size=config.mini_batch_size,

@@ -280,7 +280,10 @@ REFUSED = [
     ),
     ("--learned_lr 0.1", ["--learned_lr: given 0.1, allowed with --learn"]),
     ("--learn bias", ["--learn: given bias, allowed what nt_xent has"]),
-    ("--ema_beta 0.9", ["--ema_beta: given 0.9, allowed only with --method byol or relic or sigmoid"]),
+    (
+        "--ema_beta 0.9",
+        ["--ema_beta: given 0.9, allowed only with --method byol or relic or sigmoid"],
+    ),
     (
         "--method simsiam --supervised",
         ["--supervised: allowed only with --method simclr or supcon"],

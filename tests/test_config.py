@@ -378,9 +378,13 @@ def test_the_settings_of_the_chosen_loss(made_losses):
         ("--loss kcl --kernel imp", "--kernel: given imp, allowed imq, log; did you mean imq?"),
         (
             "--loss kcll",
-            "--loss: given kcll, allowed barlow_twins, dcl, kcl, nt_xent; did you mean kcl?",
+            "--loss: given kcll, allowed barlow_twins, dcl, kcl, nt_xent, MODULE:FUNCTION; did you "
+            "mean kcl?",
         ),
-        ("--loss cosine", "--loss: given cosine, allowed barlow_twins, dcl, kcl, nt_xent"),
+        (
+            "--loss cosine",
+            "--loss: given cosine, allowed barlow_twins, dcl, kcl, nt_xent, MODULE:FUNCTION",
+        ),
         ("--chunk 1.5", "--chunk: given 1.5, allowed a whole number"),
     ],
 )

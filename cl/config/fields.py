@@ -5,6 +5,7 @@ from typing import Literal
 
 from cl.config import datasets
 from cl.config.flag import flag
+from cl.config.plugin import FORM
 from cl.config.signature import methods, pairwise
 
 MULTICROP = ("multicrop", (True,))
@@ -161,11 +162,13 @@ class Method:
         "what compares the views, and with which heads",
         "simclr",
         choices=lambda: [*methods()],
+        open=(FORM,),
     )
     loss: str = flag(
         "which pairs are compared how, in a method that takes any",
         "nt_xent",
         choices=pairwise,
+        open=(FORM,),
         metavar="NAME",
     )
     zero_init_residual: bool = flag("each residual block starts as the identity", False)

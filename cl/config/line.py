@@ -7,8 +7,9 @@ from dataclasses import MISSING, replace
 from pathlib import Path
 from typing import Any
 
+from cl.config import signature
 from cl.config.helptext import help_of
-from cl.config.programs import Linear, Pretrain, settings_of_thing
+from cl.config.programs import Linear, Pretrain
 from cl.config.rules import (
     contradictions,
     foreign_options,
@@ -18,7 +19,6 @@ from cl.config.rules import (
     spell,
 )
 from cl.config.setting import settings_of
-from cl.config.signature import losses, methods
 from cl.config.stored import C, ConfigError, draft, values_from_json
 from cl.config.words import HELP, Sorted, sort
 
@@ -154,8 +154,8 @@ def tidied(
 def with_options(config: Pretrain, words: Sorted) -> tuple[Pretrain, dict[str, str]]:
     """The configuration with its method's and its loss's options, and why others are ignored."""
     rooms = {
-        "method_options": settings_of_thing(methods(), config.method),
-        "loss_options": settings_of_thing(losses(), config.loss_name),
+        "method_options": signature.method(config.method).settings,
+        "loss_options": signature.loss(config.loss_name).settings,
     }
     given = {n: w for n, w in words.given.items() if n not in settings_of(Pretrain)}
     inherited = [*config.method_options, *config.loss_options]

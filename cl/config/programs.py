@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cl.config import signature
 from cl.config.datasets import row_of
 from cl.config.fields import (
     Data,
@@ -20,8 +21,6 @@ from cl.config.fields import (
 )
 from cl.config.flag import again
 from cl.config.launcher import started
-from cl.config.setting import Setting
-from cl.config.signature import Thing, filled, loss_of, losses, methods
 
 PROGRAMS = Path(__file__).parents[2]  # the folder in which the two programs stand
 
@@ -98,17 +97,17 @@ class Pretrain(Common, Data, Views, Method, Large, Optimization, Hardware, Run, 
     @property
     def loss_name(self) -> str:
         """The loss that is computed: `loss`, or the method's own."""
-        return loss_of(self.method, self.loss)
+        return signature.loss_of(self.method, self.loss)
 
     @property
     def method_settings(self) -> dict[str, Any]:
         """All settings of the method."""
-        return filled(settings_of_thing(methods(), self.method), self.method_options)
+        return signature.filled(signature.method(self.method).settings, self.method_options)
 
     @property
     def loss_settings(self) -> dict[str, Any]:
         """All settings of that loss; one whose default is an expression stands as its source."""
-        return filled(settings_of_thing(losses(), self.loss_name), self.loss_options)
+        return signature.filled(signature.loss(self.loss_name).settings, self.loss_options)
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -138,8 +137,3 @@ class Linear(Common, Data, Evaluation, Optimization, Hardware, Run):
     lr: float = again(Optimization, "lr", 0.1)
     lr_scaling: bool = again(Optimization, "lr_scaling", default=False)
     weight_decay: float = again(Optimization, "weight_decay", 0.0)
-
-
-def settings_of_thing(room: Mapping[str, Thing], name: str) -> dict[str, Setting]:
-    """The options of a method or a loss; none of one that is not there."""
-    return room[name].settings if name in room else {}

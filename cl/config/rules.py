@@ -4,7 +4,8 @@ import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
-from cl.config.programs import Linear, Pretrain, settings_of_thing
+from cl.config import signature
+from cl.config.programs import Linear, Pretrain
 from cl.config.setting import Setting, settings_of
 from cl.config.signature import losses, methods, pairwise
 
@@ -40,7 +41,7 @@ def out_of_place(config: Pretrain | Linear, settings: Mapping[str, Setting]) -> 
 
 def takes_any_loss(config: Pretrain) -> bool:
     """Whether the method computes the loss that `--loss` names."""
-    return config.method in methods() and methods()[config.method].any_loss
+    return signature.method(config.method).any_loss
 
 
 def choosing() -> list[str]:
@@ -89,8 +90,8 @@ def condition(other: str, allowed: Iterable[Any] | None) -> str:
 def foreign_options(config: Pretrain, names: Iterable[str]) -> dict[str, str]:
     """For those options that neither the method nor its loss has, what they would need."""
     own = {
-        *settings_of_thing(methods(), config.method),
-        *settings_of_thing(losses(), config.loss_name),
+        *signature.method(config.method).settings,
+        *signature.loss(config.loss_name).settings,
     }
     return {name: needed(config, name) for name in names if name not in own}
 
@@ -210,13 +211,8 @@ def pretraining(config: Pretrain) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def of_the_loss(config: Pretrain) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Those that only a loss's settings can have."""
-    loss = losses().get(config.loss_name)
-    if (
-        loss
-        and takes_any_loss(config)
-        and loss.two_views
-        and (config.n_crops > 2 or config.multicrop)
-    ):
+    loss = signature.loss(config.loss_name)
+    if takes_any_loss(config) and loss.two_views and (config.n_crops > 2 or config.multicrop):
         yield (
             f"--loss: given {config.loss_name}, allowed two views a sample",
             ("loss", "n_crops", "multicrop"),

@@ -7,16 +7,18 @@ They are read with `ast`, since importing takes seconds.
 import ast
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_origin
 
 from cl import bounds
+from cl.config.plugin import file_of
 from cl.config.setting import Setting
 
 LOSSES, METHODS = (Path(__file__).parents[1] / room for room in ("losses", "methods"))
+METHODS_PACKAGE = "cl.methods"
 TYPES: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
 KNOWN: dict[str, dict[str, Any]] = {  # of parameters by name, whatever the loss says of them
     "temperature": {"help": "what similarities are divided by", "above": 0},
@@ -56,6 +58,9 @@ class Thing:
         return not re.search(r"""["']v n d""", self.arguments.get("z", ""))
 
 
+NOTHING = Thing("", {}, None, {})
+
+
 @cache
 def losses() -> dict[str, Thing]:
     """Every loss by name: a file without leading underscore that has a function of its name."""
@@ -65,13 +70,39 @@ def losses() -> dict[str, Thing]:
 @cache
 def methods() -> dict[str, Thing]:
     """Every method by name: a file without leading underscore that has a class of its name."""
+    return {name: without_shared(thing) for name, thing in things(METHODS).items()}
+
+
+def without_shared(method: Thing) -> Thing:
+    """A method without the options that every method has, and evaluation too: they are settings."""
     from cl.config import fields  # which asks here for the names
 
-    found = things(METHODS)
-    for name in vars(fields.Large)["__annotations__"] | vars(fields.Hardware)["__annotations__"]:
-        for method in found.values():
-            method.settings.pop(name, None)  # an option of every method, and of evaluation
-    return found
+    shared = {*vars(fields.Large)["__annotations__"], *vars(fields.Hardware)["__annotations__"]}
+    kept = {name: s for name, s in method.settings.items() if name not in shared}
+    return replace(method, settings=kept)
+
+
+def method(name: str) -> Thing:
+    """The method of that name, or the user's own; of no such method there is nothing to say."""
+    return methods().get(name) or plug_in(name, "method") or NOTHING
+
+
+def loss(name: str) -> Thing:
+    """The loss of that name, or the user's own; of no such loss there is nothing to say."""
+    return losses().get(name) or plug_in(name, "loss") or NOTHING
+
+
+@cache
+def plug_in(word: str, group: str) -> Thing | None:
+    """What the source of `package.module:name` says of a method or loss; None where it is none."""
+    file, (_, _, name) = file_of(word), word.partition(":")
+    for node in ast.parse(file.read_text(encoding="utf-8")).body if file else ():
+        if isinstance(node, ast.FunctionDef) and node.name == name and group == "loss":
+            return replace(of_function(name, node, node, group), name=word)
+        if isinstance(node, ast.ClassDef) and node.name == name and group == "method":
+            assert file
+            return without_shared(replace(of_class(file, node), name=word))
+    return None
 
 
 def things(room: Path) -> dict[str, Thing]:
@@ -118,7 +149,9 @@ def base_of(file: Path, node: ast.ClassDef) -> Thing | None:
     for imported in ast.parse(file.read_text(encoding="utf-8")).body:
         if not isinstance(imported, ast.ImportFrom) or not imported.module:
             continue
-        other = file.with_name(imported.module.rpartition(".")[2] + ".py")
+        package, _, module = imported.module.rpartition(".")
+        room = METHODS if package == METHODS_PACKAGE else file.parent
+        other = room / f"{module}.py"
         if not wanted & {alias.name for alias in imported.names} or not other.exists():
             continue
         for theirs in ast.parse(other.read_text(encoding="utf-8")).body:
@@ -199,10 +232,12 @@ def said_of(name: str, docstring: str) -> str:
     return " ".join(found[1].split()).removesuffix(".") if found else ""
 
 
-def loss_of(method: str, loss: str) -> str:
-    """The loss that a method computes."""
-    known = methods().get(method)
-    return loss if known is None or known.any_loss else known.loss or loss
+def loss_of(chosen: str, given: str) -> str:
+    """The loss that a method computes; none where it is the method's own and in no file here."""
+    known = method(chosen)
+    if known is NOTHING or known.any_loss:
+        return given
+    return known.loss if known.loss and known.loss in losses() else ""
 
 
 def pairwise() -> list[str]:

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict
 from typing import Any, TypeVar
 
-from cl.config.programs import Linear, Pretrain, settings_of_thing
+from cl.config import signature
+from cl.config.programs import Linear, Pretrain
 from cl.config.setting import Setting, closest, did_you_mean, settings_of
-from cl.config.signature import losses, methods
+from cl.config.signature import methods
 
 C = TypeVar("C", Pretrain, Linear)
 VERSION = 1
@@ -94,11 +95,11 @@ def values_from_json(text: str) -> tuple[type[Pretrain] | type[Linear], dict[str
             raise ConfigError(f"{room}: given {given}, allowed the options of a {room[:-8]}")
     if of is Pretrain:
         drafted = draft(Pretrain, values)
-        own = settings_of_thing(methods(), drafted.method)
+        own = signature.method(drafted.method).settings
         kept = {k: v for k, v in earlier.items() if k in own}
         given = checked(own, kept | options["method_options"])
         values["method_options"] = {k: v for k, v in given.items() if v != own[k].default}
-        own = settings_of_thing(losses(), drafted.loss_name)
+        own = signature.loss(drafted.loss_name).settings
         values["loss_options"] = checked(own, options["loss_options"])
     return of, values
 

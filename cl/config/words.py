@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from cl.config.programs import Linear, Pretrain
 from cl.config.setting import closest, did_you_mean, settings_of
-from cl.config.signature import all_settings
+from cl.config.signature import all_settings, plug_in
 
 NUMBER = re.compile(r"[-+]?\.?\d")
 HELP = ("-h", "--help")
@@ -61,11 +61,14 @@ class Sorted:
     lost: bool = False
 
 
-def flags_of(of: type[Pretrain | Linear]) -> dict[str, Flag]:
-    """Every flag of a program."""
+def flags_of(of: type[Pretrain | Linear], argv: Sequence[str] = ()) -> dict[str, Flag]:
+    """Every flag of a program, and those of the user's own methods and losses that a line names."""
     settings = [s for s in settings_of(of).values() if not s.about.get("positional")]
     if of is Pretrain:
         settings += [next(iter(having.values())) for having in all_settings().values()]
+        words = [word.rpartition("=")[2] for word in argv if ":" in word]
+        own = [plug_in(word, group) for word in words for group in ("method", "loss")]
+        settings += [s for thing in own if thing for s in thing.settings.values()]
     found = {}
     for s in settings:
         found[s.label] = Flag(s.name, s.many, choices=s.choices)
@@ -84,7 +87,7 @@ def is_flag(word: str) -> bool:
 
 def sort(of: type[Pretrain | Linear], argv: Sequence[str]) -> Sorted:
     """Give every word its flag; the last of several equal flags counts."""
-    flags, found, words = flags_of(of), Sorted(), list(argv)
+    flags, found, words = flags_of(of, argv), Sorted(), list(argv)
     while words:
         word = words.pop(0)
         if not is_flag(word):

@@ -16,9 +16,15 @@ NAMES = sorted(p.stem for p in Path(__file__).parent.glob("[!_]*.py"))
 def get_loss(name: str) -> Callable[..., Any]:
     """The loss of that name, e.g. `get_loss("dcl")` is `cl.losses.dcl.dcl`.
 
+    Args:
+        name: of a file here, or of a function of your own, `package.module:name`.
+
     Raises:
         ValueError: there is none.
     """
+    if ":" in name:
+        module, _, own = name.partition(":")
+        return getattr(import_module(module), own)
     if name not in NAMES:
         raise ValueError(f"--loss {name}: there are {', '.join(NAMES)}")
     return getattr(import_module(f"cl.losses.{name}"), name)

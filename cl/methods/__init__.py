@@ -15,9 +15,15 @@ NAMES = sorted(p.stem for p in Path(__file__).parent.glob("[!_]*.py"))
 def get_method(name: str) -> type[Any]:
     """The method of that name, e.g. `get_method("barlow_twins")` is `BarlowTwins`.
 
+    Args:
+        name: of a file here, or of a class of your own, `package.module:Name`.
+
     Raises:
         ValueError: there is none.
     """
+    if ":" in name:
+        module, _, own = name.partition(":")
+        return getattr(import_module(module), own)
     if name not in NAMES:
         raise ValueError(f"--method {name}: there are {', '.join(NAMES)}")
     module = import_module(f"cl.methods.{name}")
