@@ -6,6 +6,7 @@
 import pytest
 import torch
 
+from cl.methods import NAMES as METHODS
 from tests.distributed import exactness
 from tests.distributed.exactness import BOUNDS, BUFFERS, HALVES, METHOD, REDUCTIONS, SHARDS, Found
 
@@ -41,7 +42,7 @@ def test_running_statistics(name: str, one: dict[str, Found], many: dict[str, Fo
     assert max(exactness.error(many["64"][key], one["64"][key])) <= 1e-10
 
 
-@pytest.mark.parametrize("name", exactness.MAKE)
+@pytest.mark.parametrize("name", METHODS)
 def test_mini_batches_cost_no_reduction(name: str, many: dict[str, Found]) -> None:
     """The gradients of all chunks leave the process in one piece, as without chunks."""
     whole, chunked = (
