@@ -19,7 +19,7 @@ from cl.data.module import ContrastiveData
 from cl.data.recipe import SMALL_SCALE, SWAV_SMALL, Recipe, full_size
 from cl.data.sampler import Sampler
 from cl.data.sources import Images
-from cl.eval.baseline import Baseline, frozen, read
+from cl.eval._baseline import Baseline, frozen, read
 from cl.losses import get_loss
 from cl.methods.barlow_twins import BarlowTwins
 from cl.methods.base import Method

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict
 from typing import Any, TypeVar
 
+from cl.config.evaluations import plugins
 from cl.config.objectives import losses
-from cl.config.programs import Linear, Pretrain
+from cl.config.programs import Linear, Pretrain, linear_with
 from cl.config.setting import Setting, closest, did_you_mean, settings_of
 
 C = TypeVar("C", Pretrain, Linear)
@@ -28,7 +29,7 @@ class ConfigError(ValueError):
 
 def program_of(config: Pretrain | Linear) -> str:
     """The program that the configuration is for."""
-    return next(name for name, of in PROGRAMS.items() if of is type(config))
+    return next(name for name, of in PROGRAMS.items() if isinstance(config, of))
 
 
 def to_json(config: Pretrain | Linear, derived: Mapping[str, Any] | None = None) -> str:
@@ -80,6 +81,11 @@ def values_from_json(text: str) -> tuple[type[Pretrain] | type[Linear], dict[str
     if not isinstance(program, str) or program not in PROGRAMS:
         raise ConfigError(f"program: given {program}, allowed {', '.join(PROGRAMS)}")
     of = PROGRAMS[program]
+    if of is Linear and isinstance(found.get("eval"), list):
+        try:
+            of = linear_with(plugins(found["eval"]))
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
     options = found.pop("loss_options", {}) if of is Pretrain else {}
     if isinstance(derived, dict) and found.get(GLOBAL) is None and derived.get(GLOBAL):
         found[GLOBAL] = derived[GLOBAL]  # of as many processes as there were then
