@@ -38,7 +38,9 @@ from cl.config import Linear, run
 from cl.data.module import PlainLoader
 from cl.data.recipe import preset
 from cl.data.sets import Images, load
-from cl.eval import features, logreg, nearest
+from cl.eval import _features as features
+from cl.eval import knn as neighbors
+from cl.eval import logistic as regression
 from cl.evaluate import evaluate
 from cl.nets import encoders
 
@@ -136,7 +138,9 @@ def logistic(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> None:
     (h, labels), (queries, right) = train, test
     mean, deviation = h.mean(0), h.std(0, correction=0).clamp(min=1e-6)
     x, q = (h - mean) / deviation, (queries - mean) / deviation
-    ours, mine = timed(lambda: logreg.fit(x, labels, 10, l2=1 / (C * len(x)), steps=500).classifier)
+    ours, mine = timed(
+        lambda: regression.fit(x, labels, 10, l2=1 / (C * len(x)), steps=500).classifier
+    )
     search = LogisticRegression(C=C, tol=1e-6, max_iter=5000)
     theirs, scikit = timed(lambda: search.fit(x.numpy(), labels.numpy()))
 
@@ -164,7 +168,7 @@ def neighbours(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> Non
     by_weight: Any = weights  # scikit-learn's types know words alone
 
     def mine() -> np.ndarray:
-        ((_, said),) = nearest.answers(train, queries, 10, [(K, TEMPERATURE)])
+        ((_, said),) = neighbors.predict(train, queries, 10, [(K, TEMPERATURE)])
         return said.argmax(1).numpy()
 
     def scikit() -> np.ndarray:

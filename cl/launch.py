@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
+from lightning_fabric import Fabric
 from pytorch_lightning.callbacks import Callback
 from rich.console import Console
 
@@ -120,6 +122,7 @@ def trainer(
     callbacks: Sequence[Callback],
     options: dict[str, Any],
     plugins: Sequence[Any] = (),
+    logger: list[Any] | None = None,
 ) -> pl.Trainer:
     """A Trainer that logs into the run's folder, and shows a bar where there is a terminal."""
     watch = Watch(config.log_every_n_steps)
@@ -127,7 +130,7 @@ def trainer(
     return pl.Trainer(
         max_epochs=config.epochs,
         max_steps=config.max_steps or -1,
-        logger=loggers(config, folder, checkpoint),
+        logger=loggers(config, folder, checkpoint) if logger is None else logger,
         callbacks=[watch, bar, *callbacks],
         plugins=[checkpoints.SafeIO(), *plugins],
         num_sanity_val_steps=0,
@@ -138,6 +141,14 @@ def trainer(
         enable_progress_bar=console.is_terminal,
         **options,
     )
+
+
+def processes(options: Mapping[str, Any]) -> torch.device:
+    """Start the other processes, where there are to be any and nobody did; this one's device."""
+    names = ("accelerator", "devices", "num_nodes", "strategy")
+    fabric = Fabric(**{name: options[name] for name in names})
+    fabric.launch()
+    return fabric.device
 
 
 def loggers(config: Config, folder: Path, checkpoint: Path | None) -> list[Any]:

@@ -18,7 +18,7 @@ from cl.data.module import ContrastiveData
 from cl.data.recipe import SMALL_SCALE, SWAV_SMALL, Recipe, full_size
 from cl.data.sampler import Sampler
 from cl.data.sets import Images
-from cl.eval.baseline import Baseline, frozen, read
+from cl.eval._baseline import Baseline, frozen, read
 from cl.losses import get_loss
 from cl.methods import get_method
 from cl.methods._base import Method

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from cl.config import datasets
+from cl.config.evaluations import augmentable, chosen, default, either, untrained
 from cl.config.flag import flag
 from cl.config.plugin import FORM
 from cl.config.signature import methods, pairwise
@@ -345,72 +346,16 @@ class Evaluation:
     pretrained_feature_extractor: str | None = flag(
         "a run's folder, or a file of weights: ours, timm's, torchvision's, solo-learn's, "
         "lightly's, or of the official MoCo, SimSiam, Barlow Twins, VICReg, SwAV and DINO; only "
-        "--eval supervised goes without",
+        f"--eval {either(untrained())} goes without",
         None,
         metavar="PATH",
         shown="must be given",
     )
-    eval: tuple[
-        Literal[
-            "linear",
-            "logistic",
-            "knn",
-            "retrieval",
-            "cluster",
-            "finetune",
-            "supervised",
-            "all",
-        ],
-        ...,
-    ] = flag(
-        "linear: a classifier on frozen features by SGD; logistic: by L-BFGS to the optimum; knn; "
-        "retrieval and cluster: without any label; all: these five from one pass; finetune: the "
-        "encoder learns too; supervised: the same from random weights",
-        ("linear",),
-    )
+    eval: tuple[str, ...] = flag(default=(default(),), **chosen())
     augment: bool = flag(
-        "learn from augmented images, encoded anew each epoch, instead of features taken once",
+        "learn from augmented images, encoded anew each epoch, instead of features extracted once",
         False,
-        needs=("eval", ("linear",)),
-    )
-    lora_rank: int | None = flag(
-        "of --eval finetune: each weight of the encoder learns a change of this rank alone (LoRA, "
-        "https://arxiv.org/abs/2106.09685), which is merged into the encoder that is saved",
-        None,
-        low=1,
-        needs=("eval", ("finetune",)),
-        shown="all of each weight learns",
-    )
-    lr_grid: tuple[float, ...] = flag(
-        "learning rates of which the one that does best on a held-out tenth of the training data "
-        "takes the place of --lr",
-        (),
-        above=0,
-        needs=("eval", ("linear", "all")),
-        shown="--lr alone",
-    )
-    weight_decay_grid: tuple[float, ...] = flag(
-        "so --weight_decay, each with each learning rate",
-        (),
-        low=0,
-        needs=("eval", ("linear", "all")),
-        shown="--weight_decay alone",
-    )
-    c: tuple[float, ...] = flag(
-        "scikit-learn's C of the logistic regression; of several the best on a held-out tenth of "
-        "the training data",
-        (1.0,),
-        above=0,
-        needs=("eval", ("logistic", "all")),
-    )
-    k: tuple[int, ...] = flag(
-        "neighbours; of several so the best", (20,), low=1, needs=("eval", ("knn", "all"))
-    )
-    knn_temperature: tuple[float, ...] = flag(
-        "of their votes; of several so the best",
-        (0.07,),
-        above=0,
-        needs=("eval", ("knn", "all")),
+        needs=("eval", augmentable()),
     )
     pictures: bool = flag(
         "draw the features (t-SNE, spectrum, nearest neighbours) and the confusions", False

@@ -17,11 +17,12 @@ EXAMPLES = {
 
 def help_of(of: type[Pretrain | Linear]) -> str:
     """The text of `--help`."""
-    program = EXAMPLES[of].split()[0]
+    example = EXAMPLES[Linear if issubclass(of, Linear) else Pretrain]
+    program = example.split()[0]
     parser = ArgumentParser(
         usage=f"{program} DATASET ENCODER [--flag value ...]",
         description=(of.__doc__ or "").partition("\n")[0],
-        epilog=f"for example: python {EXAMPLES[of]}",
+        epilog=f"for example: python {example}",
         formatter_class=lambda prog: HelpFormatter(prog, max_help_position=32),
     )
     titles = {base.__name__: base.__doc__ for base in of.__mro__}

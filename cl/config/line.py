@@ -1,15 +1,18 @@
 """A command line becomes a configuration, or the list of everything that is wrong with it."""
 
+import json
 import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import MISSING, replace
+from dataclasses import MISSING, fields, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from cl.config import signature
+from cl.config.evaluations import plugins
 from cl.config.helptext import help_of
-from cl.config.programs import Linear, Pretrain
+from cl.config.programs import Linear, Pretrain, linear_with
 from cl.config.rules import (
     contradictions,
     foreign_options,
@@ -46,6 +49,8 @@ def parse_linear(argv: Sequence[str]) -> Linear:
 
 def parse(of: type[C], argv: Sequence[str]) -> C:
     """The configuration of a program; `--help` is answered here."""
+    if of is Linear:
+        of = linear_with(plugins(evaluations_on(argv)))  # pyright: ignore[reportAssignmentType]
     if any(word in HELP for word in argv):
         sys.stdout.write(help_of(of))
         raise SystemExit(0)
@@ -68,6 +73,27 @@ def parse(of: type[C], argv: Sequence[str]) -> C:
         said = ", ".join(f"{' '.join(names)} ({why})" for why, names in reasons.items())
         sys.stderr.write(f"warning: ignored: {said}\n")
     return config
+
+
+def evaluations_on(argv: Sequence[str]) -> list[Any]:
+    """The words of `--eval`, on the line or in the file that it names; faults are found later."""
+    words = [part for word in argv for part in (word.split("=", 1) if word[:2] == "--" else [word])]
+    behind = {
+        w: words[i + 1 :] for i, w in enumerate(words) if w in ("--eval", "--verify", "--config")
+    }
+    if "--eval" in behind:
+        return list(takewhile(lambda word: not word.startswith("--"), behind["--eval"]))
+    for file in (rest[0] for flag, rest in sorted(behind.items(), reverse=True) if rest):
+        path = Path(file)
+        try:
+            found = json.loads(
+                (path / CARDS if path.is_dir() else path).read_text(encoding="utf-8")
+            )
+        except (OSError, ValueError, RecursionError):
+            continue
+        given = found.get("eval") if isinstance(found, dict) else None
+        return given if isinstance(given, list) else []
+    return []
 
 
 def read(of: type[Pretrain | Linear], words: Sorted) -> tuple[dict[str, Any], set[str]]:
@@ -110,12 +136,13 @@ def inherited(
     except ConfigError as error:
         wrong += [f"--{flag} {path}: {text}" for text in error.args]
     else:
-        if theirs is of:
-            settings = settings_of(of)
+        settings = settings_of(of)
+        if issubclass(theirs, Linear) is issubclass(of, Linear):
             once = {name for name, s in settings.items() if s.about.get("once")}
             if "batch_size" in line:  # which the line's own word is on
                 once.add("global_batch_size")
-            return {name: value for name, value in values.items() if name not in once}
+            known = {f.name for f in fields(of)}  # not what is of an evaluation that is left out
+            return {n: v for n, v in values.items() if n not in once and n in known}
         wrong.append(f"--{flag}: given {path} of the other program, allowed one of this program")
     return {}
 

@@ -1,11 +1,12 @@
 """The configurations of the two programs, frozen, and what follows from them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cl.config import signature
+from cl.config import evaluations, signature
 from cl.config.datasets import row_of
 from cl.config.fields import (
     Data,
@@ -129,11 +130,36 @@ class Pretrain(Common, Data, Views, Method, Large, Optimization, Hardware, Run, 
         return self.small_crop_size or round((self.crop_size or self.resolved_image_size) * 3 / 7)
 
 
+KNOWN = tuple(f.name for f in fields(Common))  # what an evaluation is given under these names
+if TYPE_CHECKING:
+
+    class Evaluations: ...
+
+else:
+    Evaluations = evaluations.settings((), KNOWN)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Linear(Common, Data, Evaluation, Optimization, Hardware, Run):
+class Linear(Common, Data, Evaluation, Evaluations, Optimization, Hardware, Run):
     """Linear evaluation of a frozen encoder."""
 
     scheduler: Scheduler = again(Optimization, "scheduler", "step")
     lr: float = again(Optimization, "lr", 0.1)
     lr_scaling: bool = again(Optimization, "lr_scaling", default=False)
     weight_decay: float = again(Optimization, "weight_decay", 0.0)
+
+
+@cache
+def linear_with(plugins: tuple[str, ...]) -> type[Linear]:
+    """The configuration of `main_linear.py` with the flags of further evaluations.
+
+    Args:
+        plugins: by MODULE:FUNCTION.
+
+    Raises:
+        ValueError: one of them is no evaluation.
+    """
+    if not plugins:
+        return Linear
+    bases = (evaluations.settings(plugins, KNOWN), Linear)
+    return dataclass(frozen=True, kw_only=True)(type("Linear", bases, {"__doc__": Linear.__doc__}))

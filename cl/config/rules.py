@@ -5,6 +5,17 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from cl.config import signature
+from cl.config.evaluations import (
+    ALL,
+    about,
+    augmentable,
+    built_in,
+    either,
+    having,
+    of_images,
+    plugins,
+    untrained,
+)
 from cl.config.programs import Linear, Pretrain
 from cl.config.setting import Setting, settings_of
 from cl.config.signature import losses, methods, pairwise
@@ -18,7 +29,6 @@ LENIENT = ("temperature", "lamb", "pred_hidden_mlp", "no_lr_scheduler_for_pred_h
 
 
 # How an evaluation trains and reads images is likewise on lines that serve every --eval.
-OF_IMAGES = ("finetune", "supervised")
 OF_VIEWS = ("backend", "last_batch_fill")
 
 
@@ -56,11 +66,12 @@ def only_with(names: Iterable[str]) -> str:
 def idle(config: Linear, settings: Mapping[str, Setting]) -> dict[str, str]:
     """What an evaluation has no use for that trains nothing, or sees each image once as it is."""
     found = {}
-    if not {"linear", "all", *OF_IMAGES} & {*config.eval}:
+    training = having("trains", plugins(config.eval))
+    if not {*training} & {*config.eval}:
         named = (name for name, s in settings.items() if s.group == "Optimization")
-        found |= dict.fromkeys(named, f"only with --eval linear, all, {' or '.join(OF_IMAGES)}")
-    if not (config.augment or {*OF_IMAGES} & {*config.eval}):
-        reason = f"only with --augment or --eval {' or '.join(OF_IMAGES)}"
+        found |= dict.fromkeys(named, f"only with --eval {either(training)}")
+    if not (config.augment or of_images(config.eval)):
+        reason = f"only with --augment or --eval {' or '.join(of_images(built_in()))}"
         found |= dict.fromkeys(OF_VIEWS, reason)
     return found
 
@@ -151,33 +162,42 @@ def contradictions(config: Pretrain | Linear) -> Iterator[tuple[str, tuple[str, 
 
 def evaluation(config: Linear) -> Iterator[tuple[str, tuple[str, ...]]]:
     """The contradictions that only evaluation can have."""
-    given = spell(config.eval)
-    if len(config.eval) > 1 and {"finetune", "supervised", "all"} & {*config.eval}:
-        yield f"--eval: given {given}, allowed finetune, supervised or all alone", ("eval",)
-    if config.augment and config.eval != ("linear",):
-        yield "--augment: given, allowed with --eval linear alone", ("augment", "eval")
-    if config.augment and (config.lr_grid or config.weight_decay_grid):
-        yield "--augment: given, allowed without --lr_grid and --weight_decay_grid", ("augment",)
-    if {"linear", "all"} & {*config.eval}:
-        yield from of_grids(config)
+    given, images = spell(config.eval), of_images(config.eval)
+    if len(config.eval) > 1 and (images or ALL in config.eval):
+        alone = either([*of_images((*built_in(), *plugins(config.eval))), ALL])
+        yield f"--eval: given {given}, allowed {alone} alone", ("eval",)
+    if config.augment and not (len(config.eval) == 1 and config.eval[0] in augmentable()):
+        yield (
+            f"--augment: given, allowed with --eval {either(augmentable())} alone",
+            (
+                "augment",
+                "eval",
+            ),
+        )
+    if len(training := [name for name in config.eval if name != ALL and about(name).trains]) > 1:
+        yield f"--eval: given {given}, allowed one of {either(training)}: each trains", ("eval",)
+    yield from of_grids(config)
     if config.augment and config.pictures:
         yield "--pictures: given, allowed without --augment", ("augment", "pictures")
-    if {"finetune", "supervised"} & {*config.eval} and config.pictures:
+    if images and config.pictures:
         yield f"--pictures: given, allowed without --eval {given}", ("eval", "pictures")
-    if config.pretrained_feature_extractor is None and config.eval != ("supervised",):
+    without = {*config.eval} <= {*untrained()}
+    if config.pretrained_feature_extractor is None and not without:
         allowed = "a run's folder or a file of weights"
         yield f"--pretrained_feature_extractor: missing, allowed {allowed}", ("eval",)
-    if config.pretrained_feature_extractor is not None and config.eval == ("supervised",):
+    if config.pretrained_feature_extractor is not None and without:
         path = config.pretrained_feature_extractor
         yield (
-            f"--pretrained_feature_extractor: given {path}, allowed without --eval supervised",
+            f"--pretrained_feature_extractor: given {path}, allowed without --eval {given}",
             ("pretrained_feature_extractor", "eval"),
         )
 
 
 def of_grids(config: Linear) -> Iterator[tuple[str, tuple[str, ...]]]:
     """What the classifiers of a grid do not follow, so that another one would be chosen."""
-    for grid in (name for name in ("lr_grid", "weight_decay_grid") if getattr(config, name)):
+    for grid in (name for name in ("lr_grid", "weight_decay_grid") if getattr(config, name, ())):
+        if config.augment:
+            yield f"--augment: given, allowed without --{grid}", ("augment", grid)
         for name in ("max_steps", "clip_grad_norm"):
             if (value := getattr(config, name)) is not None:
                 yield f"--{name}: given {spell(value)}, allowed without --{grid}", (name, grid)

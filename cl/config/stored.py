@@ -6,7 +6,8 @@ from dataclasses import MISSING, asdict
 from typing import Any, TypeVar
 
 from cl.config import signature
-from cl.config.programs import Linear, Pretrain
+from cl.config.evaluations import plugins
+from cl.config.programs import Linear, Pretrain, linear_with
 from cl.config.setting import Setting, closest, did_you_mean, settings_of
 from cl.config.signature import methods
 
@@ -30,7 +31,7 @@ class ConfigError(ValueError):
 
 def program_of(config: Pretrain | Linear) -> str:
     """The program that the configuration is for."""
-    return next(name for name, of in PROGRAMS.items() if of is type(config))
+    return next(name for name, of in PROGRAMS.items() if isinstance(config, of))
 
 
 def to_json(config: Pretrain | Linear, derived: Mapping[str, Any] | None = None) -> str:
@@ -85,23 +86,45 @@ def values_from_json(text: str) -> tuple[type[Pretrain] | type[Linear], dict[str
     if not isinstance(program, str) or program not in PROGRAMS:
         raise ConfigError(f"program: given {program}, allowed {', '.join(PROGRAMS)}")
     of = PROGRAMS[program]
+    if of is Linear and isinstance(found.get("eval"), list):
+        try:
+            of = linear_with(plugins(found["eval"]))
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
     options = {room: found.pop(room, {}) for room in OPTIONS} if of is Pretrain else {}
     earlier = flat_options(found) if of is Pretrain else {}
     if isinstance(derived, dict) and found.get(GLOBAL) is None and derived.get(GLOBAL):
         found[GLOBAL] = derived[GLOBAL]  # of as many processes as there were then
     values = checked(settings_of(of), found)
+    return of, values | (options_of(values, options, earlier) if of is Pretrain else {})
+
+
+def options_of(
+    values: Mapping[str, Any], options: Mapping[str, Any], earlier: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The options of a run's method and of its loss.
+
+    Args:
+        values: of the settings.
+        options: what the file has for each of the two.
+        earlier: a method's that stand beside the settings.
+
+    Raises:
+        ConfigError: there are no such options, or these values are not allowed.
+    """
     for room, given in options.items():
         if not isinstance(given, dict):
             raise ConfigError(f"{room}: given {given}, allowed the options of a {room[:-8]}")
-    if of is Pretrain:
-        drafted = draft(Pretrain, values)
-        own = signature.method(drafted.method).settings
-        kept = {k: v for k, v in earlier.items() if k in own}
-        given = checked(own, kept | options["method_options"])
-        values["method_options"] = {k: v for k, v in given.items() if v != own[k].default}
-        own = signature.loss(drafted.loss_name).settings
-        values["loss_options"] = checked(own, options["loss_options"])
-    return of, values
+    drafted = draft(Pretrain, values)
+    own = signature.method(drafted.method).settings
+    kept = {k: v for k, v in earlier.items() if k in own}
+    given = checked(own, kept | options["method_options"])
+    return {
+        "method_options": {k: v for k, v in given.items() if v != own[k].default},
+        "loss_options": checked(
+            signature.loss(drafted.loss_name).settings, options["loss_options"]
+        ),
+    }
 
 
 def flat_options(found: dict[str, Any]) -> dict[str, Any]:

@@ -1,1 +1,37 @@
-"""Evaluation of frozen encoders."""
+"""One evaluation a file; a file's name is its function's name and its name in `--eval`.
+
+What a function takes says what it is, and the command line reads that from the source:
+
+- `(train, test, classes)`: features and labels of both parts, of a frozen encoder;
+- `(encoder, data, classes)`: it learns from images, from a pretrained encoder on;
+- `(untrained, data, classes)`: the same from random weights.
+
+Keyword-only parameters are its flags, but for those that every run has (`seed`, `dataset`,
+`channels_last`, ...) and `training`, with which it trains by SGD. A second function `augmented` in
+the file is what it does with `--augment`. Each returns an `EvalResult`.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+NAMES = sorted(p.stem for p in Path(__file__).parent.glob("[!_]*.py"))
+DEFAULT = "linear"
+
+
+def get_evaluation(name: str, function: str = "") -> Callable[..., Any]:
+    """The evaluation of that name, e.g. `get_evaluation("knn")` is `cl.eval.knn.knn`.
+
+    Args:
+        name: of a file here, or MODULE:FUNCTION of anything that can be imported.
+        function: another one of the same module.
+
+    Raises:
+        ValueError: there is none.
+    """
+    module, _, own = name.partition(":")
+    if not own and name not in NAMES:
+        raise ValueError(f"--eval {name}: there are {', '.join(NAMES)}")
+    found = import_module(module if own else f"cl.eval.{name}")
+    return getattr(found, function or own or name)

@@ -1,102 +1,38 @@
-"""Classifiers that learn from images: fine-tuned, from scratch, or on a frozen encoder."""
+"""Fine-tuning: the pretrained encoder learns on, with a linear classifier on top."""
 
-from typing import Any
+from typing import Annotated
 
-import pytorch_lightning as pl
-import torch
-from einops import rearrange, repeat
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
-from cl import distributed
-from cl.data.batch import Batch
-from cl.nets.encoders import width
-from cl.nets.lora import LoRA
-from cl.nets.probe import cross_entropy, hits
-from cl.optim import Optimization, configure, planned
+from cl.data.module import ContrastiveData
+from cl.eval import _classifier
+from cl.eval._result import EvalResult
+from cl.eval._training import Training
 
 
-class Classifier(pl.LightningModule):
-    """An encoder and a linear layer that learn from augmented images with labels.
+def finetune(
+    encoder: nn.Module,
+    data: ContrastiveData,
+    classes: int,
+    *,
+    training: Training,
+    lora_rank: Annotated[int | None, {"low": 1, "shown": "all of each weight learns"}] = None,
+    channels_last: bool = True,
+) -> EvalResult:
+    """The encoder learns too, from augmented images.
 
     Args:
-        encoder: `(n c h w)` images to `(n d)` features.
+        encoder: `(n c h w)` images to `(n d)` features; trained in place.
+        data: crops of the training images, plain test images.
         classes: how many there are.
-        optimization: how it is trained.
-        frozen: the encoder stands still, weights and buffers, and only the layer learns.
-        lora_rank: of what learns of the encoder in place of its weights, see `LoRA`; its running
-            statistics then stand still too.
+        training: optimizer, schedule, batch size and epochs.
+        lora_rank: each weight of the encoder learns only a change of this rank (LoRA,
+            https://arxiv.org/abs/2106.09685), which is merged into the encoder that is saved
         channels_last: the layout in memory.
+
+    Returns:
+        Top-k accuracies after the last epoch, see `score`, and the encoder.
     """
-
-    def __init__(
-        self,
-        encoder: nn.Module,
-        classes: int,
-        optimization: Optimization,
-        *,
-        frozen: bool = False,
-        lora_rank: int | None = None,
-        channels_last: bool = True,
-    ) -> None:
-        super().__init__()
-        self.layout = torch.channels_last if channels_last else torch.contiguous_format
-        dim = width(encoder)
-        encoder = encoder.to(memory_format=self.layout)  # pyright: ignore[reportCallIssue]
-        encoder.requires_grad_(not frozen)
-        self.encoder = encoder if lora_rank is None else LoRA(encoder, lora_rank)
-        self.still = frozen or lora_rank is not None
-        self.encoder.train(not self.still)
-        self.classifier = nn.Linear(dim, classes)
-        self.optimization, self.frozen = optimization, frozen
-        self.seen: list[tuple[Tensor, Tensor]] = []
-        self.scores: Tensor | None = None  # of the whole validation part, when it has been seen
-        self.labels: Tensor | None = None
-
-    @property
-    def evaluated(self) -> nn.Module:
-        """The encoder, as it is saved."""
-        return self.encoder.merged() if isinstance(self.encoder, LoRA) else self.encoder
-
-    def train(self, mode: bool = True) -> "Classifier":
-        super().train(mode)
-        if self.still:
-            self.encoder.eval()
-        return self
-
-    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
-        images = x.contiguous(memory_format=self.layout)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            h = self.encoder(images)
-        return self.classifier(h)
-
-    def training_step(self, batch: Batch, _: int) -> dict[str, Any]:
-        views = batch.views[0]
-        labels = repeat(batch.labels, "n -> (v n)", v=len(views))
-        logits = self(rearrange(views, "v n c h w -> (v n) c h w"))
-        seen = (labels >= 0).sum()
-        share = distributed.share(seen)
-        loss = cross_entropy(logits[None], labels) * share
-        top1 = hits(logits.detach(), labels, 1) / seen.clamp(min=1) * share
-        return {"loss": loss, "log": {"train/loss": loss.detach(), "train/probe_top1": top1}}
-
-    def on_validation_epoch_start(self) -> None:
-        self.seen = []
-
-    def validation_step(self, batch: Batch, _: int) -> None:
-        self.seen.append((self(batch.views[0][0]).float(), batch.labels))
-
-    def on_validation_epoch_end(self) -> None:
-        scores, labels = (torch.cat(part) for part in zip(*self.seen, strict=True))
-        self.scores = distributed.gather(scores, dim=0)[0].cpu()
-        self.labels = distributed.gather(labels, dim=0)[0].cpu()
-        known = self.labels >= 0
-        n = known.sum().clamp(min=1)
-        loss = cross_entropy(self.scores[None], self.labels)
-        self.log("val/loss", loss, logger=False)
-        for k in (1, 5):
-            share = hits(self.scores[known], self.labels[known], k) / n
-            self.log(f"val/probe_top{k}", share, logger=False)
-
-    def configure_optimizers(self) -> Any:
-        return configure(self, self.optimization, *planned(self.trainer), "train/loss")
+    return _classifier.learn(
+        encoder, data, classes, training, lora_rank=lora_rank, channels_last=channels_last
+    )

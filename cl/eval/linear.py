@@ -1,162 +1,135 @@
 """Linear evaluation: a classifier trained by SGD on the cached features of a frozen encoder.
 
 The protocol of SimCLR (Chen et al. 2020, B.6) and of the ImageNet-100 recipes, without augmented
-training views, which is what lets the features be taken once.
+training views, which is what lets the features be extracted once; with them it is `augmented`.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from itertools import product
+from typing import Annotated, Any, NamedTuple
 
-import pytorch_lightning as pl
 import torch
-from einops import rearrange
-from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from cl import distributed
-from cl.nets.probe import Probe, cross_entropy, hits
-from cl.optim import Optimization, configure, planned
+from cl.data.module import ContrastiveData
+from cl.eval import _classifier
+from cl.eval._choose import Part, Tested, choose, labelled
+from cl.eval._probe import FeatureData, Grid, LinearProbe, fit
+from cl.eval._result import EvalResult, score
+from cl.eval._training import Training
+from cl.optim import Optimization
 
 
-class FeatureBatch(NamedTuple):
-    h: Float[Tensor, "n d"]
-    labels: Int[Tensor, " n"]
+class Candidate(NamedTuple):
+    lr: float
+    weight_decay: float
 
 
-class FeatureLoader:
-    """Batches of cached features; shuffled by (seed, epoch) when a seed is given.
-
-    Whole batches are cut from the tensors, so an epoch over 50,000 samples takes milliseconds.
-    Processes share each batch, so that the run does not depend on how many there are.
-
-    Args:
-        h: features.
-        labels: theirs.
-        batch_size: of all processes.
-        seed: of the order; None keeps that of the features.
-        whole: each process gets all of a batch, because each does the same.
-    """
-
-    def __init__(
-        self,
-        h: Float[Tensor, "n d"],
-        labels: Int[Tensor, " n"],
-        batch_size: int,
-        seed: int | None = None,
-        *,
-        whole: bool = False,
-    ) -> None:
-        self.h, self.labels, self.batch_size, self.seed = h, labels, batch_size, seed
-        self.whole = whole
-        self.epoch, self.given = 0, 0
-        if seed is not None:
-            self.sampler = self  # Lightning tells a sampler which epoch it is
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-    def state_dict(self) -> dict[str, int]:
-        return {"given": self.given % len(self)}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self.given = state["given"]
-
-    def __len__(self) -> int:
-        return -(-len(self.h) // self.batch_size)
-
-    def __iter__(self) -> Iterator[FeatureBatch]:
-        order = torch.arange(len(self.h))
-        if self.seed is not None:
-            # A generator of its own for every epoch, so that a resumed run goes on alike.
-            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-            order = torch.randperm(len(self.h), generator=generator)
-        batches = order.split(self.batch_size)
-        self.given %= len(batches)
-        rank, world = (0, 1) if self.whole else (distributed.rank(), distributed.world_size())
-        for index in batches[self.given :]:
-            self.given += 1
-            index = index[len(index) * rank // world : len(index) * (rank + 1) // world]
-            yield FeatureBatch(self.h[index], self.labels[index])
-
-
-class FeatureData(pl.LightningDataModule):
-    """Features of both parts, for a Trainer.
+def linear(
+    train: Part,
+    test: Tested,
+    classes: int,
+    *,
+    training: Training,
+    lr_grid: Annotated[tuple[float, ...], {"above": 0, "shown": "--lr alone"}] = (),
+    weight_decay_grid: Annotated[
+        tuple[float, ...], {"low": 0, "shown": "--weight_decay alone"}
+    ] = (),
+    seed: int = 0,
+) -> EvalResult:
+    """A linear classifier of frozen features by SGD, as the papers have it.
 
     Args:
-        take: gives those to train on and those to validate on; called when the processes know of
-            each other, which can share the work.
-        batch_size: of all processes.
-        seed: of the order.
-    """
-
-    def __init__(
-        self, take: Callable[[], tuple[FeatureBatch, FeatureBatch]], *, batch_size: int, seed: int
-    ) -> None:
-        super().__init__()
-        self.take, self.batch_size, self.seed = take, batch_size, seed
-
-    def setup(self, stage: str) -> None:
-        self.train, self.val = self.take()
-
-    def train_dataloader(self) -> FeatureLoader:
-        return FeatureLoader(*self.train, self.batch_size, self.seed)
-
-    def val_dataloader(self) -> FeatureLoader:
-        return FeatureLoader(*self.val, self.batch_size)
-
-
-class Linear(pl.LightningModule):
-    """A linear classifier of features; validation follows it, and what it ends as is the result.
-
-    Args:
-        dim: of the features.
+        train: features `(n d)` and labels `(n)`.
+        test: features `(m d)` and labels `(m)`; validation decides nothing.
         classes: how many there are.
-        plan: how it is trained (the ImageNet-100 recipe: SGD, steps at 60 and 80 of 100); called
-            with the device when the features are there, on which it may depend.
+        training: optimizer, schedule, batch size and epochs.
+        lr_grid: learning rates in place of --lr; the best on a held-out tenth of the training data
+            is used
+        weight_decay_grid: weight decays in place of --weight_decay, each combined with each
+            learning rate; the best on a held-out tenth of the training data is used
+        seed: of the order, the held-out part and the first weights of the grid.
+
+    Returns:
+        Top-k accuracies after the last epoch, see `score`.
+
+    Raises:
+        ValueError: there is something to select and no class with two samples to hold one out.
+    """
+    lrs, decays = lr_grid or (training.lr,), weight_decay_grid or (training.weight_decay,)
+    plans = {Candidate(*each): training.plan(*each) for each in product(lrs, decays)}
+    best, reached = search(train, classes, plans, training, seed)
+    o = plans[best]
+    probe = LinearProbe(train[0].shape[1], classes, o)
+    data = FeatureData(train, test, batch_size=training.batch_size, seed=seed)
+    training.fit(probe, data)
+    with torch.no_grad():
+        scores = probe.classifier.cpu()(test[0][None])[0]
+    how: dict[str, Any] = {"normalisation": "none"}
+    if lr_grid or weight_decay_grid:
+        how["grid"] = [{**c._asdict(), "held_out_top1": top1} for c, top1 in reached.items()]
+    how |= training.describe(o)
+    chosen = best._asdict() if "grid" in how else {}
+    return score(scores, test[1], chosen=chosen, how=how)
+
+
+def search(
+    train: Part,
+    classes: int,
+    plans: Mapping[Candidate, Optimization],
+    training: Training,
+    seed: int,
+) -> tuple[Candidate, dict[Candidate, float]]:
+    """Select learning rate and weight decay on a held-out part of the training data.
+
+    Args:
+        train: features and labels; the test part is not among them.
+        classes: how many there are.
+        plans: the candidates, and how each is trained.
+        training: epochs, batch size and device.
+        seed: of the held-out part, the order and the first weights.
+
+    Returns:
+        The best candidate, and the held-out top-1 of each.
     """
 
-    def __init__(
-        self, dim: int, classes: int, plan: Callable[[torch.device], Optimization]
-    ) -> None:
-        super().__init__()
-        # No `probe` to the optimizer: it has the main learning rate, and it decays.
-        self.classifier, self.plan = Probe(dim, classes), plan
-        self.sums: dict[str, Tensor] = {}
+    def scores(part: Part, queries: Tensor) -> Iterator[tuple[Candidate, Tensor]]:
+        with torch.random.fork_rng(devices=[]):  # what is trained then starts as without a search
+            torch.manual_seed(seed)
+            start = nn.Linear(queries.shape[1], classes)
+            grid = Grid(start.to(queries), list(plans.values()))
+            fit(part, grid, epochs=training.epochs, batch_size=training.batch_size, seed=seed)
+        with torch.no_grad():
+            yield from zip(plans, grid(queries), strict=True)
 
-    def training_step(self, batch: FeatureBatch, _: int) -> dict[str, Any]:
-        logits = self.classifier(rearrange(batch.h, "n d -> 1 n d"))
-        seen = (batch.labels >= 0).sum()
-        share = distributed.share(seen)
-        loss = cross_entropy(logits, batch.labels) * share
-        top1 = hits(logits[0].detach(), batch.labels, 1) / seen.clamp(min=1) * share
-        return {"loss": loss, "log": {"train/loss": loss.detach(), "train/probe_top1": top1}}
-
-    def on_validation_epoch_start(self) -> None:
-        self.sums = {k: torch.zeros(2, device=self.device) for k in ("loss", "top1", "top5")}
-
-    def validation_step(self, batch: FeatureBatch, _: int) -> None:
-        logits = self.classifier(rearrange(batch.h, "n d -> 1 n d"))
-        seen = (batch.labels >= 0).sum()
-        values = {
-            "loss": cross_entropy(logits, batch.labels) * seen,
-            "top1": hits(logits[0], batch.labels, 1),
-            "top5": hits(logits[0], batch.labels, 5),
-        }
-        for name, value in values.items():
-            self.sums[name] += torch.stack([value.float(), seen.float()])
-
-    def on_validation_epoch_end(self) -> None:
-        columns = {"loss": "val/loss", "top1": "val/probe_top1", "top5": "val/probe_top5"}
-        for name, column in columns.items():
-            total, n = distributed.total(self.sums[name])
-            self.log(column, total / n.clamp(min=1), logger=False)
-
-    def configure_optimizers(self) -> Any:
-        plan = self.plan(self.trainer.strategy.root_device)
-        return configure(self, plan, *planned(self.trainer), "train/loss")
+    if len(plans) > 1:
+        train = (train[0].to(training.device), train[1].to(training.device))
+    flags = "--lr_grid, --weight_decay_grid"
+    best, reached = choose(plans, scores, labelled(train), seed, flags)
+    return distributed.firsts(best), reached  # on other devices another may be as good
 
 
-class Nothing(pl.LightningModule):
-    """Learns nothing: with it a Trainer takes features, on all processes, and no more."""
+def augmented(
+    encoder: nn.Module,
+    data: ContrastiveData,
+    classes: int,
+    *,
+    training: Training,
+    channels_last: bool = True,
+) -> EvalResult:
+    """A linear classifier on the frozen encoder, of images that are augmented anew each epoch.
 
-    def validation_step(self, batch: FeatureBatch, _: int) -> None: ...
+    Args:
+        encoder: `(n c h w)` images to `(n d)` features; it stays as it is.
+        data: crops of the training images, plain test images.
+        classes: how many there are.
+        training: optimizer, schedule, batch size and epochs.
+        channels_last: the layout in memory.
+
+    Returns:
+        Top-k accuracies after the last epoch, see `score`.
+    """
+    return _classifier.learn(
+        encoder, data, classes, training, frozen=True, channels_last=channels_last
+    )

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from cl.config import parse_linear
-from cl.eval import card
-from cl.eval.judge import Found
+from cl.eval import _card
+from cl.eval._result import EvalResult
 from cl.optim import Optimization
 
-FOUND = Found(
+RESULT = EvalResult(
     {"top1": 0.9, "top1_95": [0.88, 0.92], "per_class": [0.9, None]},
     chosen={"lr": 0.1, "weight_decay": 1e-4},
     how={
@@ -23,17 +23,18 @@ FOUND = Found(
 )
 RUN = ["digits", "resnet6_w8", "--pretrained_feature_extractor", "run"]
 MADE_BY = {"dataset": "digits", "seed": 0}
+GIVEN = {"k": (20, 5), "seed": 0}
 
 
 def changed(*path: Any, value: Any) -> list[str]:
     """The differences after a change at one place."""
-    before = card.card("knn", FOUND, MADE_BY)
+    before = _card.card("any", RESULT, GIVEN, MADE_BY)
     now: Any = copy.deepcopy(before)
     at = now
     for key in path[:-1]:
         at = at[key]
     at[path[-1]] = value
-    return card.differences(before, now)
+    return _card.diff_cards(before, now)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,7 @@ def changed(*path: Any, value: Any) -> list[str]:
         (("how", "weight_decay"), 5e-4),
         (("how", "temperature"), 0.0701),
         (("how", "k"), 21),
+        (("given", "k", 0), 21),
         (("how", "grid", 0, "lr"), 0.1001),
         (("chosen", "weight_decay"), 0.0),
         (("seed",), 1),
@@ -86,7 +88,7 @@ def test_rounding_and_other_hardware_are_not(path: tuple[Any, ...], value: float
 )
 def test_a_training_is_all_that_makes_its_numbers(o: Optimization, more: dict[str, Any]) -> None:
     config = parse_linear([*RUN, "--max_steps", "7", "--clip_grad_norm", "2", "--batch_size", "9"])
-    found = card.training(config, o, {"accelerator": "cpu", "precision": "32-true", "devices": 1})
+    found = _card.training(config, o, {"accelerator": "cpu", "precision": "32-true", "devices": 1})
     assert found == more | {
         "optimizer": o.optimizer,
         "scheduler": o.scheduler,
@@ -99,3 +101,11 @@ def test_a_training_is_all_that_makes_its_numbers(o: Optimization, more: dict[st
         "accelerator": "cpu",
         "precision": "32-true",
     }
+
+
+def test_a_card_of_before_has_no_arguments_to_compare() -> None:
+    """It is verified in all that it has."""
+    now = _card.card("any", RESULT, GIVEN, MADE_BY)
+    before = {key: value for key, value in now.items() if key != "given"}
+    assert _card.diff_cards(before, now) == []
+    assert _card.diff_cards(now, before) != []

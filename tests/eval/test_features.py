@@ -14,8 +14,15 @@ from cl.checkpoints import fingerprint
 from cl.data.module import PlainLoader
 from cl.data.recipe import Recipe
 from cl.data.sets import in_files as in_files_of
-from cl.eval.cache import key_of, store, stored, sum_of, writable
-from cl.eval.features import Features, extract
+from cl.eval._features import (
+    Features,
+    extract,
+    key_of,
+    store,
+    stored,
+    sum_of,
+    writable,
+)
 from tests.data.made import in_files, in_memory
 
 ENCODERS = {"norm": lambda: nn.BatchNorm2d(4), "dropout": lambda: nn.Dropout(0.5)}

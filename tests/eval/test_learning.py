@@ -10,8 +10,8 @@ from torch.utils.data import DataLoader
 
 from cl.callbacks.watch import Watch
 from cl.data.batch import Batch
-from cl.eval.finetune import Classifier
-from cl.eval.linear import FeatureLoader, Linear
+from cl.eval._classifier import Classifier
+from cl.eval._probe import FeatureLoader, LinearProbe
 from cl.optim import Optimization
 
 PLATEAU = Optimization(scheduler="reduce", lr=0.05, weight_decay=0.0)
@@ -32,7 +32,7 @@ class Data(pl.LightningDataModule):
         self.kind, self.shift = kind, shift
 
     def batches(self, labels: Tensor) -> Any:
-        if self.kind == "linear":
+        if self.kind == "features":
             return FeatureLoader(self.images[0].flatten(1), labels, 64)
         return DataLoader([Batch([self.images], labels, torch.arange(64))], batch_size=None)
 
@@ -47,7 +47,7 @@ def learned(kind: str, shift: int) -> tuple[Tensor, float]:
     """The classifier's weights in the end, and its learning rate."""
     torch.manual_seed(0)
     module: Any = (
-        Linear(12, 4, lambda _: PLATEAU) if kind == "linear" else Classifier(Flat(), 4, PLATEAU)
+        LinearProbe(12, 4, PLATEAU) if kind == "features" else Classifier(Flat(), 4, PLATEAU)
     )
     trainer = pl.Trainer(
         max_epochs=EPOCHS,
@@ -60,11 +60,11 @@ def learned(kind: str, shift: int) -> tuple[Tensor, float]:
         enable_checkpointing=False,
     )
     trainer.fit(module, datamodule=Data(kind, shift))
-    classifier = module.classifier.linear if kind == "linear" else module.classifier
+    classifier = module.classifier.linear if kind == "features" else module.classifier
     return classifier.weight.detach(), trainer.optimizers[0].param_groups[0]["lr"]
 
 
-@pytest.mark.parametrize("kind", ["linear", "finetune"])
+@pytest.mark.parametrize("kind", ["features", "images"])
 def test_the_plateau_is_the_training_losss(kind: str) -> None:
     """With a test part that is learned ever worse the classifier is the very same."""
     (own, rate), (others, _) = learned(kind, 0), learned(kind, 1)

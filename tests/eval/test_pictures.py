@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from cl.data.sets import Images
-from cl.eval import pictures
-from cl.eval.judge import confusion
+from cl.eval import _pictures as pictures
+from cl.eval._result import confusion
 
 CLASSES = ("one", "two", "three")
 

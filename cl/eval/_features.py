@@ -1,4 +1,4 @@
-"""Features on disk for whoever asks again: under a name of all they depend on, with their sums."""
+"""Features of a frozen encoder: one pass over a data set, and a cache of it with checksums."""
 
 import hashlib
 import json
@@ -11,11 +11,68 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from einops import rearrange
+from jaxtyping import Float, Int
+from lightning_fabric import Fabric
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor, nn
 
 from cl import checkpoints, distributed
+from cl.data.module import PlainLoader
 from cl.data.sets import Images, Stored
-from cl.eval.features import Features
+
+Features = tuple[Float[Tensor, "n d"], Int[Tensor, " n"]]
+
+
+def extract(
+    encoder: nn.Module,
+    loader: PlainLoader,
+    *,
+    channels_last: bool = True,
+    console: Console | None = None,
+    **hardware: Any,
+) -> Features:
+    """Extract the features of all images of a loader, in its order.
+
+    Args:
+        encoder: `(n c h w)` images to `(n d)` features; it runs in evaluation mode and is left as
+            it was, which is checked.
+        loader: gives one view a sample.
+        channels_last: the layout in memory.
+        console: shows the progress.
+        hardware: `accelerator`, `devices` (one) and `precision` of Lightning's Fabric.
+
+    Returns:
+        Features `(n d)` in float32 and labels `(n)`, on the CPU.
+
+    Raises:
+        RuntimeError: the pass changed the encoder (a BatchNorm in training mode, say).
+    """
+    before, modes = checkpoints.fingerprint(encoder), [(m, m.training) for m in encoder.modules()]
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    fabric = Fabric(**hardware)
+    encoder = encoder.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
+    frozen = fabric.setup_module(encoder.eval())
+    h, labels, done = None, torch.empty(loader.samples, dtype=torch.long), 0
+    for batch in track(
+        loader, "features", console=console, transient=True, disable=console is None
+    ):
+        images = rearrange(batch.views[0], "v n c h w -> (v n) c h w")
+        with torch.inference_mode():
+            images = fabric.to_device(images).contiguous(memory_format=layout)
+            part = frozen(images).float().cpu()
+        h = part.new_empty(len(labels), part.shape[1]) if h is None else h
+        h[done : done + len(part)] = part
+        labels[done : done + len(part)] = batch.labels
+        done += len(part)
+    encoder.cpu()
+    for module, mode in modes:
+        module.training = mode
+    if checkpoints.fingerprint(encoder) != before:
+        raise RuntimeError("the frozen encoder changed while its features were extracted")
+    assert h is not None
+    return h, labels
 
 
 def key_of(

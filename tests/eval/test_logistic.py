@@ -8,8 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from cl.eval import logreg
-from cl.eval.logreg import accuracy, fit, fitted, logistic
+from cl.eval import logistic as module
+from cl.eval.logistic import accuracy, fit, fitted, logistic
 
 PARTS = slice(0, 1200), slice(1200, None)
 
@@ -71,17 +71,17 @@ def test_weak_regularisation_ends_at_scikit_learns_optimum(
     found = fit(torch.from_numpy(x).to(dtype), torch.from_numpy(y), 10, l2=l2, steps=10_000)
     ours = objective(found.classifier.weight.double().numpy(), found.classifier.bias.numpy())
     assert ours == pytest.approx(objective(theirs.coef_, theirs.intercept_), abs=1e-6)
-    assert found.gradient < logreg.SMALL
+    assert found.gradient < module.SMALL
 
 
 def test_a_search_that_is_cut_short_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = load_digits(return_X_y=True)
     part = torch.from_numpy(x)[:300], torch.from_numpy(y)[:300]
-    whole = logistic(part, part, 10, [10.0]).how["iterations"]
+    whole = logistic(part, part, 10, c=(10.0,)).how["iterations"]
     assert whole > 20
-    monkeypatch.setattr(logreg, "ITERATIONS", 20)
+    monkeypatch.setattr(module, "ITERATIONS", 20)
     with pytest.warns(UserWarning, match=r"--c 10: not at the optimum after 20 iterations"):
-        assert logistic(part, part, 10, [10.0]).how["iterations"] == 20
+        assert logistic(part, part, 10, c=(10.0,)).how["iterations"] == 20
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.7, -1e4])
@@ -111,7 +111,7 @@ def test_accuracy_is_scikit_learns_with_a_scaler() -> None:
     x, y = load_digits(return_X_y=True)
     train, test = ((torch.from_numpy(x[part]), torch.from_numpy(y[part])) for part in PARTS)
     for c in (0.01, 1.0):
-        found = logistic(train, test, 10, [c])
+        found = logistic(train, test, 10, c=(c,))
         theirs = make_pipeline(StandardScaler(), LogisticRegression(C=c, max_iter=2000, tol=1e-8))
         theirs.fit(x[PARTS[0]], y[PARTS[0]])
         assert found.numbers["top1"] == pytest.approx(
@@ -123,6 +123,6 @@ def test_accuracy_is_scikit_learns_with_a_scaler() -> None:
 def test_of_several_cs_the_best_on_the_held_out_part_is_taken() -> None:
     x, y = load_digits(return_X_y=True)
     train, test = ((torch.from_numpy(x[part]), torch.from_numpy(y[part])) for part in PARTS)
-    found = logistic(train, test, 10, [1e-7, 1.0])
+    found = logistic(train, test, 10, c=(1e-7, 1.0))
     assert found.chosen == {"c": 1.0}
-    assert found.numbers == logistic(train, test, 10, [1.0]).numbers
+    assert found.numbers == logistic(train, test, 10, c=(1.0,)).numbers

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from cl.config import Linear
-from cl.eval.judge import Found
+from cl.eval._result import EvalResult
 from cl.optim import Optimization
 
 LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "timm", "numpy", "scikit-learn", "numba")
@@ -21,6 +21,7 @@ LOOSE = (
     "versions",
     "how.iterations",
     "how.accelerator",
+    "given.training.accelerator",
 )  # what other hardware may have otherwise
 
 
@@ -29,31 +30,36 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
-def card(evaluation: str, found: Found, made_by: Mapping[str, Any]) -> dict[str, Any]:
-    """The card of an evaluation.
+def card(
+    evaluation: str, result: EvalResult, given: Mapping[str, Any], provenance: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The protocol card of an evaluation.
 
     Args:
         evaluation: its name.
-        found: its numbers and settings.
-        made_by: encoder, data, transform, seed and the like, which all evaluations of a run share.
+        result: its numbers, and what it says itself of how it made them.
+        given: everything that its function was called with besides data and encoder.
+        provenance: encoder, data and preprocessing, which all evaluations of a run share.
     """
     content = {
         "evaluation": evaluation,
-        "numbers": found.numbers,
-        "chosen": found.chosen,
-        "how": found.how,
-        **made_by,
+        "numbers": result.numbers,
+        "chosen": result.chosen,
+        "how": result.how,
+        "given": given,
+        **provenance,
         "versions": versions(),
     }
+    content = json.loads(json.dumps(content, default=str))  # as it will be read: a tuple is a list
     return {**content, "sha256": sum_of(content)}
 
 
 def training(config: Linear, o: Optimization, options: Mapping[str, Any]) -> dict[str, Any]:
-    """All of a classifier's training that makes its numbers.
+    """What a classifier's training reads of its settings, for the card's `how`.
 
     Args:
         config: says how long it is.
-        o: with the values that were chosen.
+        o: with the values that were selected.
         options: of its Trainer, about the hardware.
     """
     unused = {"classifier_lr", "learned_lr", "constant"}  # of pretraining
@@ -90,8 +96,12 @@ def read(file: Path) -> list[dict[str, Any]]:
     return cards
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What a card computed again says otherwise: any setting, or a result by more than `NEAR`."""
+def diff_cards(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Where a card that was computed again differs: any setting, or a result by more than `NEAR`.
+
+    A card of before `given` was written is compared in what it has.
+    """
+    now = {k: v for k, v in now.items() if k != "given" or k in before}
     return [
         f"{name}: {old} then, {new} now"
         for name, old, new in paired(before, now, ())

@@ -7,7 +7,10 @@ from scipy.stats import binomtest
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
-from cl.eval import nearest
+from cl.eval import retrieval as module
+from cl.eval.cluster import cluster
+from cl.eval.knn import knn
+from cl.eval.retrieval import retrieval
 
 X, Y = load_digits(return_X_y=True)
 X = torch.from_numpy(X).float()
@@ -22,7 +25,7 @@ def test_neighbours_are_scikit_learns(k: int) -> None:
 
     theirs = KNeighborsClassifier(k, metric="cosine", weights=weights, algorithm="brute")
     theirs.fit(TRAIN[0].double().numpy(), TRAIN[1].numpy())
-    found = nearest.classify(TRAIN, TEST, 10, ks=[k], temperatures=[0.1])
+    found = knn(TRAIN, TEST, 10, k=(k,), knn_temperature=(0.1,))
     assert found.numbers["top1"] == pytest.approx(theirs.score(*map(torch.Tensor.numpy, TEST)))
     assert found.how["k"] == k
     assert not found.chosen
@@ -33,16 +36,17 @@ def test_of_several_the_best_on_the_banks_own_part_is_taken() -> None:
     g = torch.Generator().manual_seed(0)
     noisy = torch.rand(1000, generator=g) < 0.4
     labels = torch.where(noisy, torch.randint(0, 10, (1000,), generator=g), TRAIN[1])
-    found = nearest.classify((TRAIN[0], labels), TEST, 10, ks=[1, 30], temperatures=[1.0])
+    found = knn((TRAIN[0], labels), TEST, 10, k=(1, 30), knn_temperature=(1.0,))
     assert found.chosen == {"k": 30, "temperature": 1.0}
 
 
 @pytest.mark.parametrize("block", [7, 1024])
-def test_retrieval_is_the_loop(block: int) -> None:
+def test_retrieval_is_the_loop(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BLOCK", block)
     h, labels = TEST[0][:60].double(), TEST[1][:60].clone()
     labels[0] = 10  # alone in its class
     labels[5] = -1
-    found = nearest.retrieve((h, labels), "digits", block).numbers
+    found = retrieval(TRAIN, (h, labels), 10).numbers
     kept = torch.where(labels >= 0)[0].tolist()
     u = torch.nn.functional.normalize(h, dim=1)
     precisions, recalls = [], {1: [], 5: [], 10: []}
@@ -69,21 +73,21 @@ def test_retrieval_is_the_loop(block: int) -> None:
 def test_what_cannot_be_asked_is_said() -> None:
     h, labels = torch.randn(4, 3), torch.tensor([0, 1, 2, -1])
     with pytest.raises(ValueError, match=r"--eval retrieval: given mine, allowed .* with two test"):
-        nearest.retrieve((h, labels), "mine")
+        retrieval((h, labels), (h, labels), 4, dataset="mine")
     with pytest.raises(ValueError, match=r"--eval cluster: given mine, .* are 3 for 4 classes"):
-        nearest.cluster((h, labels), 4, "mine")
+        cluster((h, labels), (h, labels), 4, dataset="mine")
 
 
 def test_of_a_small_bank_all_are_neighbours() -> None:
     """More than there are cannot vote; the card says how many did."""
-    found = nearest.classify((X[:8], Y[:8]), TEST, 10, ks=[20])
+    found = knn((X[:8], Y[:8]), TEST, 10, k=(20,))
     assert found.how["k"] == 8
 
 
 def test_clusters_that_are_the_classes() -> None:
     corners = torch.eye(4).repeat(10, 1) + 0.01 * torch.randn(40, 4)
     labels = torch.tensor([2, 0, 3, 1]).repeat(10)
-    found = nearest.cluster((corners, labels), 4, "digits")
+    found = cluster((corners, labels), (corners, labels), 4)
     assert found.numbers == pytest.approx({"nmi": 1.0, "ari": 1.0, "accuracy": 1.0})
     assert torch.equal(found.confusion, 10 * torch.eye(4).long())
 
@@ -91,6 +95,7 @@ def test_clusters_that_are_the_classes() -> None:
 def test_clusters_of_noise_say_nothing() -> None:
     g = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 4, (400,), generator=g)
-    found = nearest.cluster((torch.randn(400, 8, generator=g), labels), 4, "digits").numbers
+    part = (torch.randn(400, 8, generator=g), labels)
+    found = cluster(part, part, 4).numbers
     assert abs(found["ari"]) < 0.05
     assert found["nmi"] < 0.05

@@ -9,6 +9,7 @@ from torch import nn
 from cl import checkpoints, runs
 from cl.checkpoints import ENCODER
 from cl.config import Linear, from_json
+from cl.config.evaluations import of_images
 from cl.data.recipe import Recipe, preset
 from cl.layouts import Report
 from cl.nets import encoders
@@ -17,7 +18,15 @@ from cl.nets import encoders
 def restore(
     config: Linear, file: Path | None
 ) -> tuple[nn.Module, Recipe, dict[str, Any], Report | None]:
-    """The encoder, how its images are prepared, what it takes to build it, whence its weights are.
+    """Restore an encoder.
+
+    Args:
+        config: names the encoder and the data set.
+        file: with its weights; None leaves them random.
+
+    Returns:
+        The encoder, how its images are prepared, what it takes to build it again, and how the
+        file's tensors became the encoder's.
 
     Raises:
         ValueError: the weights are another encoder's.
@@ -64,16 +73,16 @@ def prepared(config: Path) -> dict[str, Any]:
 
 
 def about_evaluation(run: Linear, file: Path) -> dict[str, Any]:
-    """The same of an evaluation's, of which only fine-tuning and `supervised` train an encoder.
+    """The same of an evaluation's, of which only one that learns from images trains an encoder.
 
     Raises:
         ValueError: there is none in it, or not as one.
     """
     flag, beside = f"--pretrained_feature_extractor {file}", file.with_name(ENCODER)
-    if not {"finetune", "supervised"} & {*run.eval}:
+    if not of_images(run.eval):
         kinds = " ".join(run.eval)
         raise ValueError(f"{flag}: holds the classifier of --eval {kinds}, allowed an encoder")
-    if run.lora_rank is not None:
+    if getattr(run, "lora_rank", None) is not None:
         raise ValueError(f"{flag}: holds the parts of --lora_rank, allowed their sum, {beside}")
     if not beside.exists():
         raise ValueError(f"{flag}: allowed beside its {ENCODER}, which says how it is built")

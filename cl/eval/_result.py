@@ -1,4 +1,4 @@
-"""From scores to numbers: accuracy with its interval, for each class, and who is taken for whom."""
+"""What an evaluation returns, and a classifier's metrics: top-k, intervals, confusion matrix."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,35 +6,45 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from scipy.stats import binomtest
-from torch import Tensor
+from torch import Tensor, nn
 
 from cl.nets.probe import hits
 
 
 @dataclass(frozen=True)
-class Found:
-    """What an evaluation found.
+class EvalResult:
+    """What an evaluation returns.
 
     Args:
-        numbers: by name; the first one is what the evaluation is quoted by.
-        chosen: settings that were chosen on a held-out part of the training data.
-        how: what else made the numbers, for the protocol card.
-        confusion: `(c c)` counts, true classes down and given answers across.
+        numbers: metrics by name, shares between 0 and 1; the evaluation is quoted by the first one.
+        chosen: hyperparameters that were selected on a held-out part of the training data.
+        how: what the evaluation itself adds to its protocol card; what it was given stands there
+            without its help.
+        confusion: `(c c)` counts, true classes down and predicted classes across.
+        encoder: the encoder that was trained, if one was.
     """
 
     numbers: dict[str, Any]
     chosen: dict[str, float] = field(default_factory=dict)
     how: dict[str, Any] = field(default_factory=dict)
     confusion: Int[Tensor, "c c"] | None = None
+    encoder: nn.Module | None = None
 
 
-def judged(scores: Float[Tensor, "n c"], labels: Int[Tensor, " n"], **more: Any) -> Found:
-    """Top-1, top-5 and top-10 (of so many classes at least) and the accuracy of every class.
+def score(scores: Float[Tensor, "n c"], labels: Int[Tensor, " n"], **more: Any) -> EvalResult:
+    """Top-1, top-5 and top-10 (where there are more classes) and the accuracy of every class.
 
     Args:
-        scores: of the classes, the largest is the answer.
-        labels: the right ones; samples with a label below 0 do not count.
-        more: what else `Found` has.
+        scores: `(n c)`, one for each class; the largest is the prediction.
+        labels: `(n)`, the true classes; samples with a label below 0 do not count.
+        more: other fields of `EvalResult`.
+
+    Returns:
+        `top1`, `top5`, `top10` with their 95 % intervals (Wilson 1927), `per_class`, and the
+        confusion matrix.
+
+    Raises:
+        ValueError: no sample has a label.
     """
     scores, labels = scores.cpu(), labels.cpu()
     scores, labels = scores[labels >= 0], labels[labels >= 0]
@@ -49,7 +59,7 @@ def judged(scores: Float[Tensor, "n c"], labels: Int[Tensor, " n"], **more: Any)
     counts = confusion(scores.argmax(dim=1), labels, classes)
     shares = counts.diagonal() / counts.sum(dim=1)
     numbers["per_class"] = [None if s != s else s for s in shares.tolist()]
-    return Found(numbers, confusion=counts, **more)
+    return EvalResult(numbers, confusion=counts, **more)
 
 
 def interval(right: int, n: int) -> list[float]:
@@ -65,7 +75,7 @@ def interval(right: int, n: int) -> list[float]:
 def confusion(
     given: Int[Tensor, " n"], labels: Int[Tensor, " n"], classes: int
 ) -> Int[Tensor, "c c"]:
-    """How often each class (down) was taken for each (across).
+    """Confusion matrix: how often each class (down) was predicted as each (across).
 
     >>> confusion(torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]), 2).tolist()
     [[1, 1], [0, 1]]

@@ -1,16 +1,16 @@
 """Multinomial logistic regression by L-BFGS: one optimum, whatever the seed."""
 
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Annotated, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from cl.eval.choose import Part, Tested, choose, labelled
-from cl.eval.judge import Found, judged
+from cl.eval._choose import Part, Tested, choose, labelled
+from cl.eval._result import EvalResult, score
 from cl.nets.probe import hits
 
 ITERATIONS = 10_000  # C = 1e4 of features that are nearly dependent takes 2,000
@@ -21,7 +21,7 @@ class Fit(NamedTuple):
     """A classifier at the end of its search, and how that ended.
 
     Args:
-        classifier: of standardised features.
+        classifier: of standardized features.
         iterations: of L-BFGS.
         gradient: its largest entry there.
     """
@@ -31,8 +31,8 @@ class Fit(NamedTuple):
     gradient: float
 
 
-class Standardised(NamedTuple):
-    """A classifier of features that are first standardised by its training part."""
+class Standardized(NamedTuple):
+    """A classifier of features that are first standardized by its training part."""
 
     fit: Fit
     mean: Float[Tensor, " d"]
@@ -52,7 +52,7 @@ def accuracy(
 ) -> float:
     r"""Top-1 share on `test` of the classifier that minimises its mean loss on `train`.
 
-    The loss is cross-entropy plus $\lambda/2 \lVert W \rVert^2$ on features standardised with the
+    The loss is cross-entropy plus $\lambda/2 \lVert W \rVert^2$ on features standardized with the
     training part's mean and deviation; samples with labels < 0 take no part.
 
     Args:
@@ -68,29 +68,42 @@ def accuracy(
 
 
 def logistic(
-    train: Part, test: Tested, classes: int, cs: Sequence[float] = (1.0,), seed: int = 0
-) -> Found:
-    r"""Logistic regression of standardised features, as scikit-learn's with `StandardScaler`.
+    train: Part,
+    test: Tested,
+    classes: int,
+    *,
+    c: Annotated[tuple[float, ...], {"above": 0}] = (1.0,),
+    seed: int = 0,
+) -> EvalResult:
+    r"""Logistic regression by L-BFGS to the optimum, of standardized features.
+
+    Equivalent to scikit-learn's `make_pipeline(StandardScaler(), LogisticRegression(C=c))`.
 
     Args:
-        train: what the classifier is fitted to.
-        test: what it is measured on.
+        train: features `(n d)` and labels `(n)`; those without a label (below 0) are left out.
+        test: features `(m d)` and labels `(m)`.
         classes: how many there are.
-        cs: scikit-learn's C, so that $\lambda = 1 / (n C)$; of several the best on a held-out part
-            of the training data, with which the classifier is then fitted to all of it.
-        seed: of that part.
+        c: scikit-learn's C of the logistic regression, the inverse of n times the weight decay; if
+            several are given, the best on a held-out tenth of the training data is used
+        seed: of the held-out part.
+
+    Returns:
+        Top-k accuracies, see `score`.
+
+    Raises:
+        ValueError: there is something to select and no class with two samples to hold one out.
     """
 
-    def made(part: Part, c: float) -> Standardised:
-        return fitted(part, classes, l2=1 / (c * len(part[0])), steps=ITERATIONS)
+    def classifier_of(part: Part, value: float) -> Standardized:
+        return fitted(part, classes, l2=1 / (value * len(part[0])), steps=ITERATIONS)
 
     def scores(part: Part, queries: Tensor) -> Iterator[tuple[float, Tensor]]:
-        for c in cs:
-            yield c, made(part, c)(queries)
+        for value in c:
+            yield value, classifier_of(part, value)(queries)
 
     train = labelled(train)
-    best, _ = choose(cs, scores, train, seed, "--c")
-    classifier = made(train, best)
+    best, _ = choose(c, scores, train, seed, "--c")
+    classifier = classifier_of(train, best)
     _, iterations, gradient = classifier.fit
     if iterations >= ITERATIONS or gradient > SMALL:
         warnings.warn(
@@ -98,10 +111,10 @@ def logistic(
             f"is {gradient:.1g}; a smaller --c has one that is found",
             stacklevel=2,
         )
-    return judged(
+    return score(
         classifier(test[0]),
         test[1],
-        chosen={"c": best} if len(cs) > 1 else {},
+        chosen={"c": best} if len(c) > 1 else {},
         how={
             "c": best,
             "iterations": iterations,
@@ -110,14 +123,14 @@ def logistic(
     )
 
 
-def fitted(part: Part, classes: int, *, l2: float, steps: int) -> Standardised:
-    """The classifier of a part's standardised features; one that is constant there is centred."""
+def fitted(part: Part, classes: int, *, l2: float, steps: int) -> Standardized:
+    """The classifier of a part's standardized features; one that is constant there is centred."""
     h = part[0].float()
     deviation, mean = torch.std_mean(h, dim=0, correction=0)
     constant = deviation <= 10 * torch.finfo(h.dtype).eps * mean.abs()  # 0, or what rounding made
     deviation = deviation.masked_fill(constant, 1.0)
     made = fit((h - mean) / deviation, part[1], classes, l2=l2, steps=steps)
-    return Standardised(made, mean, deviation)
+    return Standardized(made, mean, deviation)
 
 
 def fit(

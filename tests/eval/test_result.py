@@ -8,8 +8,8 @@ import torch
 from sklearn.metrics import confusion_matrix, top_k_accuracy_score
 from torch import Tensor
 
-from cl.eval.choose import Part, choose, held_out, labelled
-from cl.eval.judge import confusion, judged
+from cl.eval._choose import Part, choose, held_out, labelled
+from cl.eval._result import confusion, score
 
 RNG = np.random.default_rng(0)
 LABELS = np.concatenate([np.arange(12), RNG.integers(0, 12, 188)])
@@ -17,7 +17,7 @@ SCORES = RNG.standard_normal((200, 12)) + 1.5 * np.eye(12)[LABELS]
 
 
 def test_numbers_are_scikit_learns() -> None:
-    found = judged(torch.from_numpy(SCORES), torch.from_numpy(LABELS))
+    found = score(torch.from_numpy(SCORES), torch.from_numpy(LABELS))
     numbers = found.numbers
     for k in (1, 5, 10):
         expected = top_k_accuracy_score(LABELS, SCORES, k=k)
@@ -31,14 +31,14 @@ def test_numbers_are_scikit_learns() -> None:
 
 def test_intervals_are_wilsons() -> None:
     """Wilson 1927 by hand, for every share; that of a classifier without a fault has a width."""
-    found = judged(torch.from_numpy(SCORES), torch.from_numpy(LABELS)).numbers
+    found = score(torch.from_numpy(SCORES), torch.from_numpy(LABELS)).numbers
     z, n = 1.959964, 200
     for k in (1, 5, 10):
         p = found[f"top{k}"]
         middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
         half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
         assert found[f"top{k}_95"] == pytest.approx([middle - half, middle + half], abs=1e-6)
-    low, high = judged(torch.eye(30), torch.arange(30)).numbers["top1_95"]
+    low, high = score(torch.eye(30), torch.arange(30)).numbers["top1_95"]
     assert high == 1
     assert low == pytest.approx(30 / (30 + z**2))
 
@@ -48,17 +48,17 @@ def test_what_has_no_label_does_not_count() -> None:
     labels[::3] = -1
     kept = labels >= 0
     scores = torch.from_numpy(SCORES)
-    found, expected = judged(scores, labels), judged(scores[kept], labels[kept])
+    found, expected = score(scores, labels), score(scores[kept], labels[kept])
     assert found.numbers == expected.numbers
     assert torch.equal(found.confusion, expected.confusion)
     with pytest.raises(ValueError, match="no labelled image"):
-        judged(scores, torch.full((200,), -1))
+        score(scores, torch.full((200,), -1))
 
 
 def test_few_classes_have_no_top5() -> None:
-    numbers = judged(torch.eye(3), torch.arange(3)).numbers
+    numbers = score(torch.eye(3), torch.arange(3)).numbers
     assert numbers.keys() == {"top1", "top1_95", "per_class"}
-    few = judged(torch.eye(3)[:2], torch.arange(2)).numbers
+    few = score(torch.eye(3)[:2], torch.arange(2)).numbers
     assert few["per_class"] == [1.0, 1.0, None]
 
 

@@ -11,8 +11,8 @@ from pytorch_lightning.callbacks import Callback
 from torch import nn
 
 from cl.data.module import PlainLoader
-from cl.eval.features import extract
-from cl.eval.logreg import accuracy
+from cl.eval._features import extract
+from cl.eval.logistic import accuracy
 from cl.knn import knn
 
 

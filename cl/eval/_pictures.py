@@ -16,7 +16,7 @@ from sklearn.manifold import TSNE
 from torch import Tensor
 
 from cl.data.sets import Images
-from cl.eval.choose import Part, labelled
+from cl.eval._choose import Part, labelled
 from cl.measures import effective_rank
 
 mpl.use("Agg")  # into files, also where there is a screen

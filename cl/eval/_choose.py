@@ -1,4 +1,4 @@
-"""Choosing settings without the test set: on a held-out part of the training data."""
+"""Selecting hyperparameters without the test set: on a held-out part of the training data."""
 
 from collections.abc import Callable, Iterable
 from typing import TypeVar
@@ -41,14 +41,18 @@ def choose(
     seed: int,
     flags: str,
 ) -> tuple[S, dict[S, float]]:
-    """The setting with the best top-1 on the held-out part, and what each reached there.
+    """Select the setting with the best top-1 on the held-out part.
 
     Args:
-        settings: one alone is taken as it is; of equals it is the first.
-        scores: from a part to fit and features to answer for to each setting's scores.
+        settings: candidates; a single one is returned as it is, of equally good ones the first.
+        scores: fits on a part and predicts for features `(m d)`: yields each setting with its class
+            scores `(m c)`.
         train: labelled samples; the test part is never seen here.
         seed: of the split.
-        flags: that the settings come from, for errors.
+        flags: where the settings come from, for error messages.
+
+    Returns:
+        The setting, and the held-out top-1 of each; empty where there was nothing to select.
 
     Raises:
         ValueError: every class has one sample, so that none can be held out.

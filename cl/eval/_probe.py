@@ -1,0 +1,194 @@
+"""A linear classifier of cached features: its batches, its training, and a grid of many at once."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from cl import distributed
+from cl.eval._choose import Part, Tested
+from cl.nets.probe import Probe, cross_entropy, hits
+from cl.optim import Optimization, configure, factor, optimizer, planned
+
+
+class FeatureBatch(NamedTuple):
+    h: Float[Tensor, "n d"]
+    labels: Int[Tensor, " n"]
+
+
+class FeatureLoader:
+    """Batches of cached features; shuffled by (seed, epoch) when a seed is given.
+
+    Whole batches are cut from the tensors, so an epoch over 50,000 samples takes milliseconds.
+    Processes share each batch, so that the run does not depend on how many there are.
+
+    Args:
+        h: features.
+        labels: theirs.
+        batch_size: of all processes.
+        seed: of the order; None keeps that of the features.
+        whole: each process gets all of a batch, because each does the same.
+    """
+
+    def __init__(
+        self,
+        h: Float[Tensor, "n d"],
+        labels: Int[Tensor, " n"],
+        batch_size: int,
+        seed: int | None = None,
+        *,
+        whole: bool = False,
+    ) -> None:
+        self.h, self.labels, self.batch_size, self.seed = h, labels, batch_size, seed
+        self.whole = whole
+        self.epoch, self.given = 0, 0
+        if seed is not None:
+            self.sampler = self  # Lightning tells a sampler which epoch it is
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"given": self.given % len(self)}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.given = state["given"]
+
+    def __len__(self) -> int:
+        return -(-len(self.h) // self.batch_size)
+
+    def __iter__(self) -> Iterator[FeatureBatch]:
+        order = torch.arange(len(self.h))
+        if self.seed is not None:
+            # A generator of its own for every epoch, so that a resumed run goes on alike.
+            generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+            order = torch.randperm(len(self.h), generator=generator)
+        batches = order.split(self.batch_size)
+        self.given %= len(batches)
+        rank, world = (0, 1) if self.whole else (distributed.rank(), distributed.world_size())
+        for index in batches[self.given :]:
+            self.given += 1
+            index = index[len(index) * rank // world : len(index) * (rank + 1) // world]
+            yield FeatureBatch(self.h[index], self.labels[index])
+
+
+class FeatureData(pl.LightningDataModule):
+    """Cached features, for a Trainer.
+
+    Args:
+        train: features and labels to train on.
+        test: those to validate on.
+        batch_size: of all processes.
+        seed: of the order.
+    """
+
+    def __init__(self, train: Part, test: Tested, *, batch_size: int, seed: int) -> None:
+        super().__init__()
+        self.train, self.test, self.batch_size, self.seed = train, test, batch_size, seed
+
+    def train_dataloader(self) -> FeatureLoader:
+        return FeatureLoader(*self.train, self.batch_size, self.seed)
+
+    def val_dataloader(self) -> FeatureLoader:
+        return FeatureLoader(*self.test, self.batch_size)
+
+
+class LinearProbe(pl.LightningModule):
+    """A linear classifier of features; validation follows it, and what it ends as is the result.
+
+    Args:
+        dim: of the features.
+        classes: how many there are.
+        optimization: how it is trained (the ImageNet-100 recipe: SGD, steps at 60 and 80 of 100).
+    """
+
+    def __init__(self, dim: int, classes: int, optimization: Optimization) -> None:
+        super().__init__()
+        # No `probe` to the optimizer: it has the main learning rate, and it decays.
+        self.classifier, self.optimization = Probe(dim, classes), optimization
+        self.sums: dict[str, Tensor] = {}
+
+    def training_step(self, batch: FeatureBatch, _: int) -> dict[str, Any]:
+        logits = self.classifier(rearrange(batch.h, "n d -> 1 n d"))
+        seen = (batch.labels >= 0).sum()
+        share = distributed.share(seen)
+        loss = cross_entropy(logits, batch.labels) * share
+        top1 = hits(logits[0].detach(), batch.labels, 1) / seen.clamp(min=1) * share
+        return {"loss": loss, "log": {"train/loss": loss.detach(), "train/probe_top1": top1}}
+
+    def on_validation_epoch_start(self) -> None:
+        self.sums = {k: torch.zeros(2, device=self.device) for k in ("loss", "top1", "top5")}
+
+    def validation_step(self, batch: FeatureBatch, _: int) -> None:
+        logits = self.classifier(rearrange(batch.h, "n d -> 1 n d"))
+        seen = (batch.labels >= 0).sum()
+        values = {
+            "loss": cross_entropy(logits, batch.labels) * seen,
+            "top1": hits(logits[0], batch.labels, 1),
+            "top5": hits(logits[0], batch.labels, 5),
+        }
+        for name, value in values.items():
+            self.sums[name] += torch.stack([value.float(), seen.float()])
+
+    def on_validation_epoch_end(self) -> None:
+        columns = {"loss": "val/loss", "top1": "val/probe_top1", "top5": "val/probe_top5"}
+        for name, column in columns.items():
+            total, n = distributed.total(self.sums[name])
+            self.log(column, total / n.clamp(min=1), logger=False)
+
+    def configure_optimizers(self) -> Any:
+        return configure(self, self.optimization, *planned(self.trainer), "train/loss")
+
+
+class Grid(nn.Module):
+    """Linear classifiers that are trained at once; none sees another, each learns as if alone.
+
+    Args:
+        start: all begin as this one.
+        optimizations: one for each; they differ in learning rate and weight decay.
+    """
+
+    def __init__(self, start: nn.Linear, optimizations: Sequence[Optimization]) -> None:
+        super().__init__()
+        weight, bias = start.weight.detach(), start.bias.detach()
+        self.weight = nn.ParameterList(weight.clone() for _ in optimizations)
+        self.bias = nn.ParameterList(bias.clone() for _ in optimizations)
+        self.optimizations = list(optimizations)
+
+    def forward(self, h: Float[Tensor, "n d"]) -> Float[Tensor, "g n c"]:
+        weight = rearrange(list(self.weight), "g c d -> (g c) d")
+        logits = rearrange(h @ weight.T, "n (g c) -> g n c", g=len(self.optimizations))
+        return logits + rearrange(list(self.bias), "g c -> g 1 c")
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        """One over all, with a group for each weight and one for each bias."""
+        kind = optimizer(nn.Linear(1, 1), self.optimizations[0])  # of which only the kind counts
+        kind.param_groups.clear()
+        for w, b, o in zip(self.weight, self.bias, self.optimizations, strict=True):
+            decay = {"weight_decay": o.weight_decay, "always_adapt": True}  # as `groups` has it
+            kind.add_param_group({"params": [w], "lr": o.lr, **decay})
+            kind.add_param_group({"params": [b], "lr": o.lr, "weight_decay": 0.0})
+        return kind
+
+
+def fit(train: Part, grid: Grid, *, epochs: int, batch_size: int, seed: int) -> Grid:
+    """Train all classifiers of a grid on the same batches, each with its own schedule."""
+    loader = FeatureLoader(*train, batch_size, seed, whole=True)
+    total, step = epochs * len(loader), 0
+    opt = grid.optimizer()
+    own = [o for o in grid.optimizations for _ in ("weight", "bias")]
+    for epoch in range(epochs):
+        loader.set_epoch(epoch)
+        for h, labels in loader:
+            for group, o in zip(opt.param_groups, own, strict=True):
+                group["lr"] = o.lr * factor(o, step, total, len(loader))
+            loss = cross_entropy(grid(h), labels) * len(grid.optimizations)  # sum of their means
+            opt.zero_grad(set_to_none=True)
+            loss.backward()
+            opt.step()
+            step += 1
+    return grid

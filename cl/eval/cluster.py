@@ -1,0 +1,65 @@
+"""K-means clusters of the test features, compared with the classes."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Int
+from scipy.optimize import linear_sum_assignment
+from sklearn.cluster import KMeans
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+from torch import Tensor
+
+from cl.eval._choose import Part, Tested, labelled
+from cl.eval._result import EvalResult, confusion
+
+STARTS = 10  # of k-means, as scikit-learn's n_init was for long
+
+
+def cluster(
+    train: Part,
+    test: Tested,
+    classes: int,
+    *,
+    dataset: str = "this data set",
+    seed: int = 0,
+) -> EvalResult:
+    """K-means of the test features into as many clusters as classes, without labels.
+
+    Features are normalized to unit length; the clusters are scikit-learn's.
+
+    Args:
+        train: not used.
+        test: features `(m d)` and labels `(m)`; samples without a label (below 0) are left out.
+        classes: how many there are.
+        dataset: its name, for error messages.
+        seed: of the starting points.
+
+    Returns:
+        Normalized mutual information and adjusted Rand index with the classes, and the accuracy
+        under the best one-to-one match of clusters and classes (Kuhn and Munkres).
+
+    Raises:
+        ValueError: there are fewer test images than classes.
+    """
+    h, labels = labelled(test)
+    if len(h) < classes:
+        raise ValueError(
+            f"--eval cluster: given {dataset}, allowed a data set with a test image for each "
+            f"cluster: there are {len(h)} for {classes} classes"
+        )
+    u, labels = F.normalize(h.float(), dim=1).cpu().numpy(), labels.cpu()
+    starts: Any = STARTS  # annotated as a word
+    clusters = KMeans(classes, n_init=starts, random_state=seed).fit_predict(u)
+    counts = confusion(torch.from_numpy(clusters).long(), labels, classes)
+    rows, columns = linear_sum_assignment(counts.numpy(), maximize=True)
+    names: Int[Tensor, " c"] = torch.from_numpy(columns)
+    return EvalResult(
+        {
+            "nmi": float(normalized_mutual_info_score(labels.numpy(), clusters)),
+            "ari": float(adjusted_rand_score(labels.numpy(), clusters)),
+            "accuracy": int(counts[rows, names].sum()) / len(labels),
+        },
+        how={"clusters": classes, "starts": STARTS, "normalisation": "unit length"},
+        confusion=counts[:, names],
+    )

@@ -1,0 +1,70 @@
+"""Weighted k-nearest-neighbor classification (Wu et al. 2018, https://arxiv.org/abs/1805.01978)."""
+
+from collections.abc import Iterable, Iterator
+from itertools import product
+from typing import Annotated
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cl.eval._choose import Part, Tested, choose, labelled
+from cl.eval._result import EvalResult, score
+from cl.knn import nearest, votes
+
+Candidate = tuple[int, float]  # neighbors, temperature
+
+
+def knn(
+    train: Part,
+    test: Tested,
+    classes: int,
+    *,
+    k: Annotated[tuple[int, ...], {"low": 1}] = (20,),
+    knn_temperature: Annotated[tuple[float, ...], {"above": 0}] = (0.07,),
+    seed: int = 0,
+) -> EvalResult:
+    """Each test image gets the class that its k nearest training images vote for.
+
+    The votes are those of `cl.knn`.
+
+    Args:
+        train: features `(n d)` and labels `(n)`; those without a label (below 0) do not vote.
+        test: features `(m d)` and labels `(m)`.
+        classes: how many there are.
+        k: number of neighbors; if several are given, the best on a held-out tenth of the training
+            data is used
+        knn_temperature: a neighbor's vote weighs exp(cosine / temperature); if several are given,
+            the best on a held-out tenth of the training data is used
+        seed: of the held-out part.
+
+    Returns:
+        Top-k accuracies, see `score`.
+
+    Raises:
+        ValueError: there is something to select and no class with two samples to hold one out.
+    """
+    train, candidates = labelled(train), list(product(k, knn_temperature))
+
+    def scores(bank: Part, queries: Tensor) -> Iterator[tuple[Candidate, Tensor]]:
+        return predict(bank, queries, classes, candidates)
+
+    best, _ = choose(candidates, scores, train, seed, "--k, --knn_temperature")
+    ((_, predicted),) = predict(train, test[0], classes, [best])
+    return score(
+        predicted,
+        test[1],
+        chosen={"k": best[0], "temperature": best[1]} if len(candidates) > 1 else {},
+        how={"k": min(best[0], len(train[0])), "temperature": best[1], "similarity": "cosine"},
+    )
+
+
+def predict(
+    bank: Part, queries: Float[Tensor, "m d"], classes: int, candidates: Iterable[Candidate]
+) -> Iterator[tuple[Candidate, Float[Tensor, "m c"]]]:
+    """Class scores of the queries for every candidate, from one search."""
+    candidates = list(candidates)
+    near = list(nearest(bank[0], queries, max(k for k, _ in candidates)))
+    for k, t in candidates:
+        blocks = [votes(cosines[:, :k], bank[1][at[:, :k]], classes, t) for cosines, at in near]
+        yield (k, t), torch.cat(blocks)
