@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,9 @@ def main() -> int:
             print(f"error: --data {data}: no cifar-10-batches-py in it", file=sys.stderr)
             return 2
         words += ["--data", str(data)]
+    if find_spec("torch") is None:
+        print(f"error: {sys.executable} has no torch; PYTHON names another one", file=sys.stderr)
+        return 2
     if not g.rehearse:
         import torch
 
