@@ -105,8 +105,8 @@ def parameters(function: ast.FunctionDef) -> dict[str, Setting]:
         hint, _ = hint_of(annotation)
         if hint is None or value is None:
             continue
-        told = {"help": said_of(argument.arg, text), **bounds}
-        found[argument.arg] = Setting(argument.arg, hint, literal(value), told, "evaluations")
+        about_it = {"help": said_of(argument.arg, text), **bounds}
+        found[argument.arg] = Setting(argument.arg, hint, literal(value), about_it, "evaluations")
     return found
 
 
@@ -195,13 +195,15 @@ def settings(names: Iterable[str], known: Iterable[str]) -> type:
         one, *others = each.values()
         if any(other.hint != one.hint for other in others):
             raise ValueError(f"--eval: {either([*each])} have a --{name} of another type each")
-        told, value = one.about, one.default
+        description, value = one.about, one.default
         if any(other.default != value for other in others):
             value = None  # each has its own
             shown = "; ".join(f"{e} {s.default}" for e, s in each.items())
-            told = told | {"shown": shown}
+            description = description | {"shown": shown}
         hint = one.hint if value is not None or one.default is None else one.hint | None
-        made.append((name, hint, flag(told["help"], value, **plain(told), needs=needs)))
+        made.append(
+            (name, hint, flag(description["help"], value, **plain(description), needs=needs))
+        )
     words = field(default=(default(),), metadata=chosen(more)) if more else None
     made += [("eval", tuple[str, ...], words)] if words else []
     group = make_dataclass("Evaluations", made, frozen=True, kw_only=True)
@@ -209,8 +211,8 @@ def settings(names: Iterable[str], known: Iterable[str]) -> type:
     return group
 
 
-def plain(told: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in told.items() if key != "help"}
+def plain(description: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in description.items() if key != "help"}
 
 
 def chosen(more: Sequence[str] = ()) -> dict[str, Any]:

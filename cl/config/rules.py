@@ -226,7 +226,20 @@ def pretraining(config: Pretrain) -> Iterator[tuple[str, tuple[str, ...]]]:
             f"--mini_batch_size: given {m}, allowed up to the {n} samples of a device in a step",
             ("mini_batch_size", "batch_size", "global_batch_size"),
         )
+    yield from of_their_own(config)
     yield from of_the_loss(config)
+
+
+def of_their_own(config: Pretrain) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What a user's module must have to be a method or a loss."""
+    if ":" in config.method and signature.method(config.method) is signature.NOTHING:
+        yield f"--method: given {config.method}, allowed a class of that module", ("method",)
+    if ":" in config.loss and not signature.loss(config.loss).pairwise:
+        yield (
+            f"--loss: given {config.loss}, allowed a function of that module that takes "
+            "(z, ids, rows)",
+            ("loss",),
+        )
 
 
 def of_the_loss(config: Pretrain) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -55,7 +55,8 @@ class Thing:
     @property
     def two_views(self) -> bool:
         """Whether it is a loss whose first axis is no number of views: it takes two of a sample."""
-        return not re.search(r"""["']v n d""", self.arguments.get("z", ""))
+        axes = self.arguments.get("z", "")
+        return bool(axes) and not re.search(r"""["']v n d""", axes)
 
 
 NOTHING = Thing("", {}, None, {})
@@ -96,7 +97,11 @@ def loss(name: str) -> Thing:
 def plug_in(word: str, group: str) -> Thing | None:
     """What the source of `package.module:name` says of a method or loss; None where it is none."""
     file, (_, _, name) = file_of(word), word.partition(":")
-    for node in ast.parse(file.read_text(encoding="utf-8")).body if file else ():
+    try:
+        body = ast.parse(file.read_text(encoding="utf-8")).body if file else []
+    except SyntaxError as error:
+        raise ValueError(f"{file} is no Python: {error}") from None
+    for node in body:
         if isinstance(node, ast.FunctionDef) and node.name == name and group == "loss":
             return replace(of_function(name, node, node, group), name=word)
         if isinstance(node, ast.ClassDef) and node.name == name and group == "method":

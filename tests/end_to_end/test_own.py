@@ -106,6 +106,9 @@ def test_it_trains_on_two_processes(
     [
         ("--method nowhere.at_all:It", "Python finds no module nowhere.at_all"),
         ("--directions 5", "unknown flag --directions"),
+        ("--method cl.methods.byol:Nothing", "allowed a class of that module"),
+        ("--loss cl.losses.dcl:nothing", "allowed a function of that module"),
+        ("--loss cl.losses.cosine:cosine", r"takes \(z, ids, rows\)"),
     ],
 )
 def test_what_is_not_there_is_said(words: str, message: str, digits: list[str]) -> None:
@@ -117,3 +120,14 @@ def test_its_options_are_checked(own: str, digits: list[str]) -> None:
     words = [*words_of(own, digits), "--directions", "0"]
     with pytest.raises(ValueError, match="--directions: given 0, allowed a whole number from 1 on"):
         parse_pretrain(words)
+
+
+def test_it_takes_more_views_than_two(own: str, digits: list[str]) -> None:
+    """A loss whose parameters have no types may take any number of views."""
+    assert parse_pretrain([*words_of(own, digits), "--n_crops", "3"]).n_crops == 3
+
+
+def test_a_module_that_is_no_python_is_said(own: str, digits: list[str], tmp_path: Path) -> None:
+    (tmp_path / "broken_module.py").write_text("class (:\n")
+    with pytest.raises(ValueError, match="is no Python"):
+        parse_pretrain([*digits, "--method", "broken_module:It"])
