@@ -26,11 +26,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as T
 
 from cl.data import sets
-from cl.data.files import FileLoader
-from cl.data.loaders import Loader
-from cl.data.memory import MemoryLoader
-from cl.data.recipe import Recipe
-from cl.data.sampler import Sampler
+from cl.data.augment.recipe import Recipe
+from cl.data.loaders.base import Loader
+from cl.data.loaders.memory import MemoryLoader
+from cl.data.loaders.sampler import Sampler
+from cl.data.loaders.workers import FileLoader
 from cl.data.sets import Images
 
 SMALL, LARGE = Recipe(size=32, crop_scale=(0.2, 1.0), blur=0.0), Recipe(size=224)
@@ -101,7 +101,7 @@ def sampler(images: Images, batch: int) -> Sampler:
 
 def dali(images: Images, recipe: Recipe, batch: int, workers: int) -> dict[str, Run]:
     """Nothing where it is not installed."""
-    from cl.data.dali import DaliLoader
+    from cl.data.loaders.dali import DaliLoader
 
     try:
         return {"DALI, CPU": ours(DaliLoader(images, [recipe], sampler(images, batch), workers))}

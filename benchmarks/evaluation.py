@@ -35,8 +35,8 @@ from torchvision import transforms
 
 from cl import checkpoints
 from cl.config import Linear, run
+from cl.data.augment.recipe import preset
 from cl.data.module import PlainLoader
-from cl.data.recipe import preset
 from cl.data.sets import Images, load
 from cl.eval import _features as features
 from cl.eval import knn as neighbors

@@ -77,7 +77,7 @@ def sizes_of(n: int, like: Tensor) -> list[int]:
     return torch.cat(each).tolist()
 
 
-def total(x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
+def all_reduce_sum(x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
     """The sum over all processes, without gradient."""
     if world_size() == 1:
         return x
@@ -86,14 +86,14 @@ def total(x: Shaped[Tensor, "..."]) -> Shaped[Tensor, "..."]:
     return summed
 
 
-def share(n: Shaped[Tensor, ""]) -> Shaped[Tensor, ""] | float:
+def loss_weight(n: Shaped[Tensor, ""]) -> Shaped[Tensor, ""] | float:
     """This process's part of a count, 1 where all have alike: weighs its mean in DDP's mean."""
     if world_size() == 1:
         return 1.0
-    return n.double() * world_size() / total(n).clamp(min=1)
+    return n.double() * world_size() / all_reduce_sum(n).clamp(min=1)
 
 
-def largest(x: Shaped[Tensor, ""]) -> Shaped[Tensor, ""]:
+def all_reduce_max(x: Shaped[Tensor, ""]) -> Shaped[Tensor, ""]:
     """The largest over all processes."""
     if world_size() == 1:
         return x
@@ -102,13 +102,13 @@ def largest(x: Shaped[Tensor, ""]) -> Shaped[Tensor, ""]:
     return most
 
 
-def wait() -> None:
+def barrier() -> None:
     """For all processes to come here."""
     if world_size() > 1:
         dist.barrier()
 
 
-def firsts(x: T) -> T:
+def broadcast_object(x: T) -> T:
     """The first process's object, on every process."""
     if world_size() == 1:
         return x

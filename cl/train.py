@@ -14,9 +14,9 @@ from cl.callbacks.geometry import Geometry
 from cl.callbacks.saver import Saver
 from cl.config import Pretrain
 from cl.data import sets, sheet
+from cl.data.augment.recipe import SMALL_SCALE, SWAV_SMALL, Recipe, full_size
+from cl.data.loaders.sampler import Sampler
 from cl.data.module import ContrastiveData
-from cl.data.recipe import SMALL_SCALE, SWAV_SMALL, Recipe, full_size
-from cl.data.sampler import Sampler
 from cl.data.sets import Images
 from cl.eval._baseline import Baseline, frozen, read
 from cl.losses import get_loss
@@ -102,7 +102,7 @@ def recipes(config: Pretrain) -> list[Recipe]:
         "flip": config.flip_prob,
         "grayscale": config.grayscale_prob,
         "blur": config.blur_prob,
-        "solarise": config.solarize_prob,
+        "solarize": config.solarize_prob,
     }
     given = {k: v for k, v in named.items() if v is not None}
     full = [r.changed(given) for r in full_size(config.dataset, config.recipe, config.n_crops)]
@@ -113,7 +113,7 @@ def recipes(config: Pretrain) -> list[Recipe]:
         "size": config.resolved_small_crop_size,
         "views": config.n_small_crops,
         "crop_scale": config.small_crop_scale or SMALL_SCALE.get(config.recipe or "", SWAV_SMALL),
-        "solarise": config.solarize_prob or 0.0,  # full-size views alone have it in the papers
+        "solarize": config.solarize_prob or 0.0,  # full-size views alone have it in the papers
     }
     return [*full, full[0].changed(small)]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cl.config import Linear, Pretrain, parse_linear, parse_pretrain
-from cl.data.recipe import preset
+from cl.data.augment.recipe import preset
 from cl.data.sets import load
 from cl.methods import NAMES as METHODS
 

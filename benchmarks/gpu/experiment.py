@@ -25,8 +25,8 @@ from cl.callbacks.geometry import Geometry
 from cl.callbacks.saver import Saver
 from cl.callbacks.stop import Stop
 from cl.callbacks.watch import Watch
+from cl.data.augment.recipe import Recipe, preset
 from cl.data.module import ContrastiveData
-from cl.data.recipe import Recipe, preset
 from cl.data.sets import Images, Source
 from cl.launch import NOISE
 from cl.losses.nt_xent import nt_xent

@@ -92,7 +92,7 @@ class Geometry(Callback):
         bank, classes = (distributed.gather(t, dim=0)[0] for t in (bank, classes))
         h, labels = (torch.cat(part) for part in zip(*self.asked, strict=True))
         right = (knn(bank[classes >= 0], classes[classes >= 0], h) == labels)[labels >= 0]
-        counts = distributed.total(torch.stack([right.sum(), (labels >= 0).sum()]))
+        counts = distributed.all_reduce_sum(torch.stack([right.sum(), (labels >= 0).sum()]))
         pl_module.log("val/knn_top1", counts[0] / counts[1].clamp(min=1), logger=False)
         self.look(trainer, pl_module)
 

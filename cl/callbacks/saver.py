@@ -91,7 +91,7 @@ class Saver(Checkpoint):
         ended = trainer.current_epoch + 1 == trainer.max_epochs
         ended = ended or trainer.global_step == trainer.max_steps
         due = torch.tensor(ended or time.monotonic() - self.newest >= self.apart)
-        due = bool(distributed.largest(due.int().to(pl_module.device)))  # all or none
+        due = bool(distributed.all_reduce_max(due.int().to(pl_module.device)))  # all or none
         if due:
             self.save(trainer, pl_module)
             self.newest = time.monotonic()
@@ -106,7 +106,7 @@ class Saver(Checkpoint):
             waits = pl_module.device.type != "cpu"  # to ask is to wait for all work on the GPU
             if waits and not trainer.is_last_batch and trainer.global_step % EXCHANGED:
                 return
-            number = int(distributed.largest(torch.tensor(number, device=pl_module.device)))
+            number = int(distributed.all_reduce_max(torch.tensor(number, device=pl_module.device)))
         if not number:
             return
         if not saved:

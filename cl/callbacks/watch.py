@@ -101,7 +101,9 @@ class Watch(Callback):
         """Mean over the steps and all processes; the sums start again."""
         n = sums.pop("n")
         names = sorted(sums)
-        total = distributed.total(torch.stack([torch.as_tensor(sums[k]).float() for k in names]))
+        total = distributed.all_reduce_sum(
+            torch.stack([torch.as_tensor(sums[k]).float() for k in names])
+        )
         sums.clear()
         return dict(zip(names, (total / (n * distributed.world_size())).tolist(), strict=True))
 

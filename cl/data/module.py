@@ -8,14 +8,14 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from cl.data import kernel, reference
+from cl.data.augment import cpu, torchvision
+from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
-from cl.data.device import DeviceLoader
-from cl.data.files import FileLoader
-from cl.data.loaders import Loader, Pixels, numbers
-from cl.data.memory import MemoryLoader
-from cl.data.recipe import Recipe
-from cl.data.sampler import Index, Sampler, shard
+from cl.data.loaders.base import Loader, Pixels, numbers
+from cl.data.loaders.device import DeviceLoader
+from cl.data.loaders.memory import MemoryLoader
+from cl.data.loaders.sampler import Index, Sampler, shard
+from cl.data.loaders.workers import FileLoader
 from cl.data.sets import Images, Source
 
 Backend = Literal["auto", "memory", "torch", "torchvision", "dali"]
@@ -67,7 +67,7 @@ class PlainLoader:
         _, _, mean, std = numbers(self.recipe)
 
         def make(at: int, out: Pixels) -> None:
-            kernel.plain(self.images.pixel(at), share, mean, std, out)
+            cpu.plain(self.images.pixel(at), share, mean, std, out)
 
         def begin(index: Index) -> tuple[Pixels, Iterator[None]]:
             out = np.empty((len(index), 3, size, size), np.float32)
@@ -144,9 +144,11 @@ class ContrastiveData(pl.LightningDataModule):
                 return DeviceLoader(images, self.recipes, sampler, device)
             return MemoryLoader(images, self.recipes, sampler, self.workers)
         if self.backend in ("torch", "torchvision"):
-            make = kernel.views if self.backend == "torch" else reference.views
+            make = cpu.views if self.backend == "torch" else torchvision.views
             return FileLoader(images, self.recipes, sampler, self.workers, make)
-        from cl.data.dali import DaliLoader  # half a gigabyte that other backends do not need
+        from cl.data.loaders.dali import (
+            DaliLoader,  # half a gigabyte that other backends do not need
+        )
 
         return DaliLoader(images, self.recipes, sampler, self.workers)
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from cl.nets.probe import hits
+from cl.nets.probe import topk_correct
 
 SHARE = 0.1  # of every class
 S = TypeVar("S")
@@ -69,5 +69,5 @@ def choose(
             "one image, of which none can be held out to choose by"
         )
     found = scores((h[~held], labels[~held]), h[held])
-    reached = {s: int(hits(x, labels[held], 1)) / number for s, x in found}
+    reached = {s: int(topk_correct(x, labels[held], 1)) / number for s, x in found}
     return max(settings, key=lambda s: reached[s]), reached

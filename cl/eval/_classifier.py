@@ -15,7 +15,7 @@ from cl.eval._result import EvalResult, score
 from cl.eval._training import Training
 from cl.nets.encoders import width
 from cl.nets.lora import LoRA
-from cl.nets.probe import cross_entropy, hits
+from cl.nets.probe import cross_entropy, topk_correct
 from cl.optim import Optimization, configure, planned
 
 
@@ -78,9 +78,9 @@ class Classifier(pl.LightningModule):
         labels = repeat(batch.labels, "n -> (v n)", v=len(views))
         logits = self(rearrange(views, "v n c h w -> (v n) c h w"))
         seen = (labels >= 0).sum()
-        share = distributed.share(seen)
+        share = distributed.loss_weight(seen)
         loss = cross_entropy(logits[None], labels) * share
-        top1 = hits(logits.detach(), labels, 1) / seen.clamp(min=1) * share
+        top1 = topk_correct(logits.detach(), labels, 1) / seen.clamp(min=1) * share
         return {"loss": loss, "log": {"train/loss": loss.detach(), "train/probe_top1": top1}}
 
     def on_validation_epoch_start(self) -> None:
@@ -98,7 +98,7 @@ class Classifier(pl.LightningModule):
         loss = cross_entropy(self.scores[None], self.labels)
         self.log("val/loss", loss, logger=False)
         for k in (1, 5):
-            share = hits(self.scores[known], self.labels[known], k) / n
+            share = topk_correct(self.scores[known], self.labels[known], k) / n
             self.log(f"val/probe_top{k}", share, logger=False)
 
     def configure_optimizers(self) -> Any:

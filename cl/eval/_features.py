@@ -157,15 +157,15 @@ def store(file: Path, features: Features, samples: int, writer: str) -> None:
             np.lib.format.open_memmap(new, "w+", own.dtype, (samples, *own.shape[1:])).flush()
         for turn in range(distributed.world_size()):
             # One after the other and no page twice: hosts that share the folder keep pages of it.
-            distributed.wait()
+            distributed.barrier()
             if turn == distributed.rank():
                 with new.open("r+b") as written:
                     written.seek(new.stat().st_size - (samples - first) * row)
                     written.write(own.data)
                     written.flush()
                     os.fsync(written.fileno())
-        distributed.wait()
+        distributed.barrier()
         if distributed.rank() == 0:
             checkpoints.sum_of(path).write_text(f"{checkpoints.sha256(new)}  {path.name}\n")
             new.replace(path)
-    distributed.wait()
+    distributed.barrier()

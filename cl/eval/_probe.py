@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cl import distributed
 from cl.eval._choose import Part, Tested
-from cl.nets.probe import Probe, cross_entropy, hits
+from cl.nets.probe import Probe, cross_entropy, topk_correct
 from cl.optim import Optimization, configure, factor, optimizer, planned
 
 
@@ -115,9 +115,9 @@ class LinearProbe(pl.LightningModule):
     def training_step(self, batch: FeatureBatch, _: int) -> dict[str, Any]:
         logits = self.classifier(rearrange(batch.h, "n d -> 1 n d"))
         seen = (batch.labels >= 0).sum()
-        share = distributed.share(seen)
+        share = distributed.loss_weight(seen)
         loss = cross_entropy(logits, batch.labels) * share
-        top1 = hits(logits[0].detach(), batch.labels, 1) / seen.clamp(min=1) * share
+        top1 = topk_correct(logits[0].detach(), batch.labels, 1) / seen.clamp(min=1) * share
         return {"loss": loss, "log": {"train/loss": loss.detach(), "train/probe_top1": top1}}
 
     def on_validation_epoch_start(self) -> None:
@@ -128,8 +128,8 @@ class LinearProbe(pl.LightningModule):
         seen = (batch.labels >= 0).sum()
         values = {
             "loss": cross_entropy(logits, batch.labels) * seen,
-            "top1": hits(logits[0], batch.labels, 1),
-            "top5": hits(logits[0], batch.labels, 5),
+            "top1": topk_correct(logits[0], batch.labels, 1),
+            "top5": topk_correct(logits[0], batch.labels, 5),
         }
         for name, value in values.items():
             self.sums[name] += torch.stack([value.float(), seen.float()])
@@ -137,7 +137,7 @@ class LinearProbe(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         columns = {"loss": "val/loss", "top1": "val/probe_top1", "top5": "val/probe_top5"}
         for name, column in columns.items():
-            total, n = distributed.total(self.sums[name])
+            total, n = distributed.all_reduce_sum(self.sums[name])
             self.log(column, total / n.clamp(min=1), logger=False)
 
     def configure_optimizers(self) -> Any:

@@ -8,10 +8,10 @@ from torch import nn
 
 from cl import checkpoints, runs
 from cl.checkpoints import ENCODER
+from cl.checkpoints.formats import Report
 from cl.config import Linear, from_json
 from cl.config.evaluations import of_images
-from cl.data.recipe import Recipe, preset
-from cl.layouts import Report
+from cl.data.augment.recipe import Recipe, preset
 from cl.nets import encoders
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from cl.nets.probe import hits
+from cl.nets.probe import topk_correct
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def score(scores: Float[Tensor, "n c"], labels: Int[Tensor, " n"], **more: Any) 
     numbers: dict[str, Any] = {}
     for k in (1, 5, 10):
         if k == 1 or k < classes:
-            right = int(hits(scores, labels, k))
+            right = int(topk_correct(scores, labels, k))
             numbers |= {f"top{k}": right / n, f"top{k}_95": interval(right, n)}
     counts = confusion(scores.argmax(dim=1), labels, classes)
     shares = counts.diagonal() / counts.sum(dim=1)

@@ -8,17 +8,17 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from cl import checkpoints, distributed, hardware, preflight, runs
+from cl.checkpoints.formats import Report
 from cl.config import Linear
 from cl.config.evaluations import about, having, meant, plugins
+from cl.data.augment.recipe import Recipe
 from cl.data.module import ContrastiveData, PlainLoader, kept
-from cl.data.recipe import Recipe
 from cl.data.sets import Images, Source
 from cl.eval import _features
 from cl.eval._features import Features
-from cl.layouts import Report
 
 PASS = 256  # images that the frozen encoder gets at a time
-PLAIN = {"jitter": 0.0, "grayscale": 0.0, "blur": 0.0, "solarise": 0.0, "views": 1}  # but crops
+PLAIN = {"jitter": 0.0, "grayscale": 0.0, "blur": 0.0, "solarize": 0.0, "views": 1}  # but crops
 
 
 @dataclass
@@ -164,7 +164,7 @@ class Task:
             console=console if first and console.is_terminal else None,
             **hardware.own_device(self.options),
         )
-        if not distributed.firsts(_features.writable(self.cache)):
+        if not distributed.broadcast_object(_features.writable(self.cache)):
             file = self.folder / "features" / file.name
         _features.store(file, own, n, self.folder.name)
         found = _features.stored(file, n)

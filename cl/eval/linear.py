@@ -107,7 +107,7 @@ def search(
         train = (train[0].to(training.device), train[1].to(training.device))
     flags = "--lr_grid, --weight_decay_grid"
     best, reached = choose(plans, scores, labelled(train), seed, flags)
-    return distributed.firsts(best), reached  # on other devices another may be as good
+    return distributed.broadcast_object(best), reached  # on other devices another may be as good
 
 
 def augmented(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cl.eval._choose import Part, Tested, choose, labelled
 from cl.eval._result import EvalResult, score
-from cl.nets.probe import hits
+from cl.nets.probe import topk_correct
 
 ITERATIONS = 10_000  # C = 1e4 of features that are nearly dependent takes 2,000
 ENOUGH, SMALL = 1e-6, 1e-5  # largest entry of a gradient: ends the search, is not warned of
@@ -64,7 +64,7 @@ def accuracy(
     """
     classifier = fitted(labelled(train), classes, l2=l2, steps=steps)
     queries, labels = labelled(test)
-    return float(hits(classifier(queries), labels, 1) / len(labels))
+    return float(topk_correct(classifier(queries), labels, 1) / len(labels))
 
 
 def logistic(

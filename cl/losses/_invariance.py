@@ -5,7 +5,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from cl.losses._contrast import Scene
+from cl.losses._pairwise import Scene
 
 
 def invariance(s: Scene) -> Float[Tensor, ""]:

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cl.losses._contrast import Scene
 from cl.losses._pairs import Plan, Rule
+from cl.losses._pairwise import Scene
 
 Each = Callable[..., Tensor]  # of cosines (a c), the pairs, and the tensors given besides
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._contrast import ALL, Rows, mean_of, scene
+from cl.losses._pairwise import ALL, Rows, mean_of, scene
 
 
 def dclw(

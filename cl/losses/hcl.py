@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._contrast import ALL, Rows, scene
+from cl.losses._pairwise import ALL, Rows, scene
 from cl.losses._views import over_pairs
 
 

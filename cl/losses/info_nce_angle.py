@@ -11,7 +11,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._contrast import ALL, Rows, scene
+from cl.losses._pairwise import ALL, Rows, scene
 
 FLAT = 1e-7  # below it 1 - cos^2 has no gradient: the sine of a tiny angle is all rounding
 

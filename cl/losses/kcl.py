@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._contrast import ALL, Rows, scene
+from cl.losses._pairwise import ALL, Rows, scene
 from cl.losses._sum import pair_sum
 
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cl.losses._contrast import ALL, Rows
+from cl.losses._pairwise import ALL, Rows
 from cl.losses.mnrl import mnrl
 
 

@@ -9,8 +9,8 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._contrast import ALL, Rows, scene
 from cl.losses._pairs import Answer, Pairs
+from cl.losses._pairwise import ALL, Rows, scene
 
 
 def mnrl(

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._contrast import ALL, Rows, scene
+from cl.losses._pairwise import ALL, Rows, scene
 
 
 def mv_infonce(

@@ -3,7 +3,7 @@
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._contrast import ALL, Rows, contrast
+from cl.losses._pairwise import ALL, Rows, contrast
 
 
 def nt_xent(

@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._contrast import ALL, Rows, mean_of, scene
 from cl.losses._invariance import invariance
+from cl.losses._pairwise import ALL, Rows, mean_of, scene
 from cl.losses._views import crossed
 
 

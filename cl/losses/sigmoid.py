@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._contrast import ALL, Rows, scalar, scene
 from cl.losses._invariance import invariance
 from cl.losses._pairs import Pairs
+from cl.losses._pairwise import ALL, Rows, scalar, scene
 from cl.losses._sum import pair_sum
 from cl.losses._views import crossed
 

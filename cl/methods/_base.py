@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from cl import distributed
 from cl.bounds import Share
+from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
-from cl.data.recipe import Recipe
-from cl.nets import encoders, replay
+from cl.nets import encoders, gradient_cache
 from cl.nets.ema import Ema
 from cl.nets.learned import Learned
 from cl.nets.norm import still
-from cl.nets.probe import Probe, cross_entropy, hits
+from cl.nets.probe import Probe, cross_entropy, topk_correct
 from cl.optim import Optimization, configure, planned
 from cl.schedules import Schedule
 
@@ -45,7 +45,8 @@ class Method(pl.LightningModule, ABC):
         classes: of the online probe.
         optimization: see there; by default SGD at 0.3 with warm-up and cosine.
         channels_last: lay images out with their channels last, which convolutions prefer.
-        mini_batch_size: samples that are embedded at a time, see `cl.nets.replay`; None is all.
+        mini_batch_size: samples that are embedded at a time, see `cl.nets.gradient_cache`; None
+            is all.
         mini_batch_norm: what BatchNorm normalises by then.
         ema_encoder: evaluate and save an exponential moving average of the encoder; the decay is
             warmed up as min(decay, (1 + t) / (10 + t)); None: no average
@@ -63,7 +64,7 @@ class Method(pl.LightningModule, ABC):
         optimization: Optimization | None = None,
         channels_last: bool = True,
         mini_batch_size: int | None = None,
-        mini_batch_norm: replay.Norm = "chunk",
+        mini_batch_norm: gradient_cache.Norm = "chunk",
         ema_encoder: Share | None = None,
         schedules: Mapping[str, Schedule] | None = None,
         learned: Mapping[str, float] | None = None,
@@ -76,7 +77,7 @@ class Method(pl.LightningModule, ABC):
         self.optimization = optimization or Optimization()
         self.layout = layout
         self.mini_batch_size = mini_batch_size
-        self.mini_batch_norm: replay.Norm = mini_batch_norm
+        self.mini_batch_norm: gradient_cache.Norm = mini_batch_norm
         self.ema_decay = ema_encoder
         self.average = None if ema_encoder is None else Ema(self.encoder)
         self.schedules, self.learned = dict(schedules or {}), Learned(**learned or {})
@@ -105,16 +106,16 @@ class Method(pl.LightningModule, ABC):
         """What moves after the optimizer's step of that number, from 1 on; nothing here."""
 
     @property
-    def watched(self) -> nn.Module:
+    def eval_encoder(self) -> nn.Module:
         """The encoder whose features the probe and the monitors see."""
         return self.encoder
 
     @property
     def evaluated(self) -> nn.Module:
         """The encoder whose features are used in the end: saved and evaluated."""
-        return self.watched if self.average is None else self.average.module[0]
+        return self.eval_encoder if self.average is None else self.average.module[0]
 
-    def shown_to_probe(self, h: Float[Tensor, "v n d"]) -> Float[Tensor, "g n d"]:
+    def probe_features(self, h: Float[Tensor, "v n d"]) -> Float[Tensor, "g n d"]:
         """The features that the probe learns from: those of the full-size views."""
         return h[: self.global_views].detach()
 
@@ -144,7 +145,9 @@ class Method(pl.LightningModule, ABC):
         if self.mini_batch_size is None:
             return self.features(x, encoder)
         encode = partial(self.features, encoder=encoder)
-        return replay.in_chunks(encode, x, self.mini_batch_size, encoder, self.mini_batch_norm)
+        return gradient_cache.embed_in_chunks(
+            encode, x, self.mini_batch_size, encoder, self.mini_batch_norm
+        )
 
     def features(
         self, x: Float[Tensor, "v n c h w"], encoder: nn.Module | None = None
@@ -157,13 +160,16 @@ class Method(pl.LightningModule, ABC):
         self.global_views = len(batch.views[0])
         h = self.embed(batch.views)
         objective = self.objective(h, batch.labels)
-        whole = self.shown_to_probe(h)
+        whole = self.probe_features(h)
         logits = self.probe(whole)
         probe_loss = cross_entropy(logits, batch.labels)
-        correct = [hits(each, batch.labels, 1) for each in logits.detach()]
+        correct = [topk_correct(each, batch.labels, 1) for each in logits.detach()]
         labelled = (batch.labels >= 0).sum()
         seen = len(logits) * labelled
-        parts = distributed.share(torch.ones_like(batch.labels).sum()), distributed.share(labelled)
+        parts = (
+            distributed.loss_weight(torch.ones_like(batch.labels).sum()),
+            distributed.loss_weight(labelled),
+        )
         objective, probe_loss = objective * parts[0], probe_loss * parts[1]
         return {
             "loss": objective + probe_loss,
@@ -209,17 +215,17 @@ class Method(pl.LightningModule, ABC):
         self.counts = {"top1": zero.clone(), "top5": zero.clone(), "n": zero.clone()}
 
     def validation_step(self, batch: Batch, _: int) -> dict[str, Tensor]:
-        h = self.features(batch.views[0], self.watched)
+        h = self.features(batch.views[0], self.eval_encoder)
         logits = self.probe(h)[0]
-        self.counts["top1"] += hits(logits, batch.labels, 1)
-        self.counts["top5"] += hits(logits, batch.labels, 5)
+        self.counts["top1"] += topk_correct(logits, batch.labels, 1)
+        self.counts["top5"] += topk_correct(logits, batch.labels, 5)
         self.counts["n"] += (batch.labels >= 0).sum()
         return {"h": h[0]}
 
     def on_validation_epoch_end(self) -> None:
-        n = distributed.total(self.counts["n"]).clamp(min=1)
+        n = distributed.all_reduce_sum(self.counts["n"]).clamp(min=1)
         for name in ("top1", "top5"):
-            share = distributed.total(self.counts[name]) / n
+            share = distributed.all_reduce_sum(self.counts[name]) / n
             self.log(f"val/probe_{name}", share, logger=False)
 
     def configure_optimizers(self) -> Any:

@@ -82,9 +82,9 @@ class Teacher(Method):
         target, _ = gather(self.targets[1])
         return self.loss(z, None, rows, target, **self.options())
 
-    def shown_to_probe(self, h: Float[Tensor, "v n d"]) -> Float[Tensor, "g n d"]:
+    def probe_features(self, h: Float[Tensor, "v n d"]) -> Float[Tensor, "g n d"]:
         assert self.targets is not None
-        return self.targets[0] if self.of_target else super().shown_to_probe(h)
+        return self.targets[0] if self.of_target else super().probe_features(h)
 
     def after_step(self, step: int) -> None:
         if step <= self.ema_after_step:
@@ -93,5 +93,5 @@ class Teacher(Method):
             self.target.follow(self.now("ema_beta"), self.encoder, self.projector)
 
     @property
-    def watched(self) -> nn.Module:
+    def eval_encoder(self) -> nn.Module:
         return self.target.module[0] if self.of_target else self.encoder

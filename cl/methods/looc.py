@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cl.bounds import Count
-from cl.data.recipe import Recipe
+from cl.data.augment.recipe import Recipe
 from cl.distributed import gather
 from cl.losses.looc import looc
 from cl.methods._base import Method

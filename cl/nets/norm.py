@@ -13,7 +13,7 @@ from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from cl.distributed import total, world_size
+from cl.distributed import all_reduce_sum, world_size
 
 
 class Normalize(torch.autograd.Function):
@@ -45,7 +45,7 @@ class Normalize(torch.autograd.Function):
             *(gradient, x, weight, mean, variance),
             *(mean, inverse, False, ctx.eps, [True, True, True]),  # CUDA asks for them, unused
         )
-        mean_g, mean_gx = (total(torch.stack([of_bias, of_weight])) / ctx.n).to(mean.dtype)
+        mean_g, mean_gx = (all_reduce_sum(torch.stack([of_bias, of_weight])) / ctx.n).to(mean.dtype)
         scale = inverse if weight is None else inverse * weight
         slope = scale * inverse * mean_gx
         dx = torch.addcmul(dx, x, channels(-slope, x))
@@ -98,7 +98,7 @@ def moments(x: Float[Tensor, "n c *size"]) -> tuple[Tensor, Tensor, Tensor]:
     mean, variance = mean.double(), variance.double()
     n = torch.full_like(mean, x.numel() // x.shape[1])
     # In float64 the difference of squares below loses nothing that float32 could tell.
-    n, sum_, squares = total(torch.stack([n, n * mean, n * (variance + mean.square())]))
+    n, sum_, squares = all_reduce_sum(torch.stack([n, n * mean, n * (variance + mean.square())]))
     mean = sum_ / n
     return mean, (squares / n - mean.square()).clamp(min=0), n
 

@@ -6,7 +6,7 @@ from einops import rearrange, reduce, repeat
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from cl.distributed import total
+from cl.distributed import all_reduce_sum
 from cl.precision import precise
 
 
@@ -56,9 +56,9 @@ class Standardize(nn.Module):
 
 def moments(h: Float[Tensor, "v n d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
     """Mean and variance of each feature over the samples of all processes."""
-    n = total(h.new_full((), h.shape[0] * h.shape[1]))
-    mean = total(reduce(h, "v n d -> d", "sum")) / n
-    return mean, total(reduce((h - mean).square(), "v n d -> d", "sum")) / n
+    n = all_reduce_sum(h.new_full((), h.shape[0] * h.shape[1]))
+    mean = all_reduce_sum(reduce(h, "v n d -> d", "sum")) / n
+    return mean, all_reduce_sum(reduce((h - mean).square(), "v n d -> d", "sum")) / n
 
 
 def cross_entropy(logits: Float[Tensor, "v n c"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
@@ -72,7 +72,9 @@ def cross_entropy(logits: Float[Tensor, "v n c"], labels: Int[Tensor, " n"]) -> 
     return each / (len(logits) * (labels >= 0).sum()).clamp(min=1)
 
 
-def hits(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"], k: int) -> Int[Tensor, ""]:
+def topk_correct(
+    logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"], k: int
+) -> Int[Tensor, ""]:
     """How many labelled samples have their class among the k largest logits."""
     top = logits.topk(min(k, logits.shape[1]), dim=1).indices
     return (top == rearrange(labels, "n -> n 1")).any(dim=1).sum()

@@ -9,16 +9,16 @@ import torch
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cl.data import device as device_module
+from cl.data.augment.cpu import render as by_kernel
+from cl.data.augment.draw import COUNT, FACTORS, GRAY, JITTER, ORDER, SIGMA, SOLARISE, draw_many
+from cl.data.augment.gpu import halves, product, render
+from cl.data.augment.recipe import Recipe, full_size, preset
 from cl.data.batch import Batch
-from cl.data.batched import halves, product, render
-from cl.data.device import DeviceLoader
-from cl.data.draw import COUNT, FACTORS, GRAY, JITTER, ORDER, SIGMA, SOLARISE, draw_many
-from cl.data.kernel import render as by_kernel
-from cl.data.loaders import numbers
-from cl.data.memory import MemoryLoader
-from cl.data.recipe import Recipe, full_size, preset
-from cl.data.sampler import Sampler
+from cl.data.loaders import device as device_module
+from cl.data.loaders.base import numbers
+from cl.data.loaders.device import DeviceLoader
+from cl.data.loaders.memory import MemoryLoader
+from cl.data.loaders.sampler import Sampler
 from tests.data.made import in_memory, picture
 
 TOLERANCE = 1e-3 / 255
@@ -73,7 +73,7 @@ def test_one_operation(place: int, device: str) -> None:
 
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_whole_recipe(device: str) -> None:
-    recipe = Recipe(size=64, solarise=0.3)
+    recipe = Recipe(size=64, solarize=0.3)
     p = drawn(recipe, 120, 90)
     found = errors(recipe, p, pixels(120, 90), device)
     # Where a pixel stands at one half itself, rounding decides whether it is inverted.
@@ -102,7 +102,7 @@ def test_batches_are_those_of_the_memory_loader() -> None:
 # Two sizes; a view that shares its crop, and views that share their color, with the first.
 SHARING = [
     Recipe(size=16, views=1),
-    Recipe(size=16, views=1, blur=1.0, solarise=0.5, shared=("crop", "flip")),
+    Recipe(size=16, views=1, blur=1.0, solarize=0.5, shared=("crop", "flip")),
     Recipe(size=8, views=2, jitter_order="fixed"),
     Recipe(size=8, views=1, shared=("color",)),
 ]

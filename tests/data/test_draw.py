@@ -10,7 +10,7 @@ from numba import njit
 from scipy.stats import ks_2samp
 from torchvision.transforms import ColorJitter, RandomResizedCrop
 
-from cl.data.draw import (
+from cl.data.augment.draw import (
     COUNT,
     FACTORS,
     FLIP,
@@ -26,10 +26,10 @@ from cl.data.draw import (
     compiled,
     draw,
 )
-from cl.data.recipe import Recipe
+from cl.data.augment.recipe import Recipe
 
 DRAWS = 4000
-RECIPE = Recipe(size=32, solarise=0.2)
+RECIPE = Recipe(size=32, solarize=0.2)
 
 
 def drawn(seed: int, epoch: int, sample: int, view: int, size: tuple[int, int] = (90, 120)):

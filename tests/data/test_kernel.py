@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from cl.data import reference as by_torchvision
-from cl.data.draw import (
+from cl.data.augment import torchvision as by_torchvision
+from cl.data.augment.cpu import render
+from cl.data.augment.draw import (
     COUNT,
     FACTORS,
     FLIP,
@@ -25,8 +26,7 @@ from cl.data.draw import (
     WIDTH,
     draw,
 )
-from cl.data.kernel import render
-from cl.data.recipe import Recipe
+from cl.data.augment.recipe import Recipe
 from tests.data.made import picture
 
 ZEROS, ONES = np.zeros(3, np.float32), np.ones(3, np.float32)
@@ -106,7 +106,7 @@ def test_no_jitter_leaves_the_factors_unused() -> None:
     assert error(rendered(image, p, 32), floats(image)) < 1e-6
 
 
-def test_gray_and_solarised() -> None:
+def test_gray_and_solarized() -> None:
     image = picture(32, 32)
     for place in (GRAY, SOLARISE):
         p = neutral(32, 32)
@@ -130,7 +130,7 @@ def test_normalisation() -> None:
 
 
 def test_a_whole_recipe() -> None:
-    recipe = Recipe(size=64, solarise=0.3)
+    recipe = Recipe(size=64, solarize=0.3)
     image, p, errors = picture(120, 90), np.empty(COUNT), []
     for sample in range(50):
         draw(recipe.numbers(), 0, 1, sample, 0, 120, 90, p)

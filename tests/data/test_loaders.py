@@ -12,18 +12,19 @@ import pytest
 import torch
 from PIL import Image
 
-from cl.data import reference, sets
+from cl.data import sets
+from cl.data.augment import torchvision as by_torchvision
+from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
-from cl.data.device import DeviceLoader
-from cl.data.files import FileLoader
-from cl.data.loaders import Loader
-from cl.data.memory import MemoryLoader
-from cl.data.recipe import Recipe
-from cl.data.sampler import Sampler
+from cl.data.loaders.base import Loader
+from cl.data.loaders.device import DeviceLoader
+from cl.data.loaders.memory import MemoryLoader
+from cl.data.loaders.sampler import Sampler
+from cl.data.loaders.workers import FileLoader
 from cl.data.sets import Images, Paths
 from tests.data.made import in_files, in_memory, picture
 
-RECIPES = [Recipe(size=16, solarise=0.2), Recipe(size=8, views=3)]
+RECIPES = [Recipe(size=16, solarize=0.2), Recipe(size=8, views=3)]
 PLAIN = {"jitter": 0.0, "grayscale": 0.0, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 BACKENDS = [
     "memory",
@@ -43,13 +44,13 @@ def make_loader(
     if backend == "memory":
         return MemoryLoader(images, recipes, sampler, workers)
     if backend == "torchvision":
-        return FileLoader(images, recipes, sampler, 0, reference.views)
+        return FileLoader(images, recipes, sampler, 0, by_torchvision.views)
     if backend == "device":
         return DeviceLoader(images, recipes, sampler, torch.device("cpu"))
     if backend.startswith("torch"):
         return FileLoader(images, recipes, sampler, workers if "workers" in backend else 0)
     pytest.importorskip("nvidia.dali")
-    from cl.data.dali import DaliLoader
+    from cl.data.loaders.dali import DaliLoader
 
     return DaliLoader(images, recipes, sampler, workers)
 
@@ -190,8 +191,8 @@ def difference(images: Images, **changes: float) -> float:
 @pytest.mark.dali
 def test_dali_is_close_to_the_kernel(tmp_path: Path) -> None:
     images = in_memory(side=48)
-    assert difference(images, solarise=0.3) < 0.1
-    assert difference(in_files(tmp_path, images), solarise=0.3) < 0.1
+    assert difference(images, solarize=0.3) < 0.1
+    assert difference(in_files(tmp_path, images), solarize=0.3) < 0.1
     assert difference(images, grayscale=1.0) < 0.5
     alone = {"jitter": 1.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
     assert difference(images, **{**alone, "brightness": 0.8}) < 0.1
@@ -228,7 +229,7 @@ def test_a_bad_file_is_named(tmp_path: Path, backend: str, content: bytes | None
 
 
 def test_dali_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    from cl.data.dali import DaliLoader
+    from cl.data.loaders.dali import DaliLoader
 
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
     with pytest.raises(ValueError, match="--backend dali: needs nvidia-dali; pip install"):

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from cl.data.files import FileLoader
-from cl.data.memory import MemoryLoader
+from cl.data.augment.recipe import Recipe
+from cl.data.loaders.memory import MemoryLoader
+from cl.data.loaders.workers import FileLoader
 from cl.data.module import ContrastiveData, PlainLoader, choose
-from cl.data.recipe import Recipe
 from cl.data.sets import Images, Source
 from tests.data.made import in_files, in_memory, picture
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from cl.config import parse_pretrain
-from cl.data.draw import GROUPS, ORDER, draw
-from cl.data.loaders import by_size
-from cl.data.recipe import PAPERS, Recipe, full_size, preset
+from cl.data.augment.draw import GROUPS, ORDER, draw
+from cl.data.augment.recipe import PAPERS, Recipe, full_size, preset
+from cl.data.loaders.base import by_size
 from cl.train import recipes
 
 
@@ -30,8 +30,8 @@ def test_a_papers_views_keep_the_data_sets_size_and_mean(paper: str) -> None:
 def test_byols_two_views_differ() -> None:
     """Grill et al. 2020, table 6: T and T'."""
     first, second = made("--recipe byol")
-    assert (first.blur, first.solarise, second.blur, second.solarise) == (1.0, 0.0, 0.1, 0.2)
-    assert first.changed({"blur": 0.1, "solarise": 0.2}) == second
+    assert (first.blur, first.solarize, second.blur, second.solarize) == (1.0, 0.0, 0.1, 0.2)
+    assert first.changed({"blur": 0.1, "solarize": 0.2}) == second
     assert made("--recipe barlow_twins") == [first, second]
     assert [r.views for r in made("--recipe byol --n_crops 5")] == [3, 2]
 
@@ -43,7 +43,7 @@ def test_the_line_changes_every_view() -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "scale", "solarise"),
+    ("line", "scale", "solarize"),
     [
         ("--multicrop", (0.05, 0.14), 0.0),
         ("--multicrop --recipe swav", (0.05, 0.14), 0.0),
@@ -52,14 +52,14 @@ def test_the_line_changes_every_view() -> None:
         ("--multicrop --solarize_prob 0.3", (0.05, 0.14), 0.3),
     ],
 )
-def test_small_crops(line: str, scale: tuple[float, float], solarise: float) -> None:
+def test_small_crops(line: str, scale: tuple[float, float], solarize: float) -> None:
     *_, small = made(line)
     assert (small.views, small.size) == (6, 14)
-    assert (small.crop_scale, small.solarise) == (scale, solarise)
+    assert (small.crop_scale, small.solarize) == (scale, solarize)
 
 
 def test_leave_one_out_adds_a_view_for_each_change() -> None:
-    own = preset("cifar10").changed({"blur": 0.5, "solarise": 0.2})
+    own = preset("cifar10").changed({"blur": 0.5, "solarize": 0.2})
     shared = [own.changed({"views": 1, "shared": (g,)}) for g in GROUPS]
     line = f"--method looc --blur_prob 0.5 --solarize_prob 0.2 --left_out {' '.join(GROUPS)}"
     assert made(line) == [own, *shared]

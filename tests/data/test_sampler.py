@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cl.data.sampler import Sampler, shard
+from cl.data.loaders.sampler import Sampler, shard
 
 
 @pytest.mark.parametrize("fill", [False, True])

@@ -13,7 +13,7 @@ import pytest
 from cl.config import datasets, parse_linear, parse_pretrain
 from cl.config.helptext import help_of
 from cl.config.programs import Linear, Pretrain
-from cl.data.recipe import Recipe, preset
+from cl.data.augment.recipe import Recipe, preset
 from cl.data.sets import DEFAULTS, NAMES, load, row_of
 from cl.data.sets._rows import module_of, names
 

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from cl.data import sheet
+from cl.data.augment.recipe import Recipe
 from cl.data.module import ContrastiveData
-from cl.data.recipe import Recipe
 from cl.data.sets import Source
 from tests.data.made import in_memory
 

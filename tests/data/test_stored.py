@@ -19,9 +19,9 @@ import scipy.io
 import torchvision.datasets
 from PIL import Image
 
-from cl.data.files import FileLoader
-from cl.data.recipe import Recipe
-from cl.data.sampler import Sampler
+from cl.data.augment.recipe import Recipe
+from cl.data.loaders.sampler import Sampler
+from cl.data.loaders.workers import FileLoader
 from cl.data.sets import Images, Source, Stored, load
 from cl.data.sets._decode import UnreadableError, decode
 from tests.data.made import picture

@@ -77,7 +77,7 @@ class Problem:
         self.weight, self.temperature = weight, torch.tensor(0.3, dtype=dtype)
         self.ids, self.own = torch.arange(sum(sizes)) % 5, own
         self.z = x[:, own] @ self.weight.requires_grad_()
-        self.share = distributed.share(torch.tensor(sizes[rank]))
+        self.share = distributed.loss_weight(torch.tensor(sizes[rank]))
         self.parameters = [self.weight]
 
     def batched(self, name: str, labels: bool, views: int = 2, **options: Any) -> Tensor:
@@ -230,10 +230,12 @@ def work(rank: int, sizes: list[int], port: int, file: Path) -> None:
         found[bits] = of_losses(sizes, rank, dtype)
         for tensors in found[bits].values():
             for part in tensors:
-                part.copy_(distributed.total(part) / len(sizes))  # what DDP does to gradients
+                part.copy_(
+                    distributed.all_reduce_sum(part) / len(sizes)
+                )  # what DDP does to gradients
         for name, tensors in of_methods(sizes, rank, dtype).items():
             if not name.endswith(REDUCTIONS):
-                tensors[0] = distributed.total(tensors[0]) / len(sizes)
+                tensors[0] = distributed.all_reduce_sum(tensors[0]) / len(sizes)
             found[bits][name] = tensors
     found["16"] = of_halves()
     if rank == 0:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from cl import logs
-from cl.data.dali import LOST
+from cl.data.loaders.dali import LOST
 from cl.data.sets._decode import SLOWER
 
 REPOSITORY = Path(__file__).parents[2]

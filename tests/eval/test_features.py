@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from cl.checkpoints import fingerprint
+from cl.data.augment.recipe import Recipe
 from cl.data.module import PlainLoader
-from cl.data.recipe import Recipe
 from cl.data.sets import in_files as in_files_of
 from cl.eval._features import (
     Features,

@@ -58,15 +58,15 @@ def test_retrieval_is_the_loop(block: int, monkeypatch: pytest.MonkeyPatch) -> N
             continue
         at = [sum(right[: r + 1]) / (r + 1) for r in range(most) if right[r]]
         precisions.append(sum(at) / most)
-        for k, hits in recalls.items():
-            hits.append(float(any(right[:k])))
+        for k, found_within in recalls.items():
+            found_within.append(float(any(right[:k])))
     assert found["map_r"] == pytest.approx(np.mean(precisions))
     error = np.std(precisions) / len(precisions) ** 0.5
     span = [np.mean(precisions) - 1.96 * error, np.mean(precisions) + 1.96 * error]
     assert found["map_r_95"] == pytest.approx(span)
-    for k, hits in recalls.items():
-        assert found[f"recall{k}"] == pytest.approx(np.mean(hits))
-        wilson = binomtest(int(sum(hits)), len(hits)).proportion_ci(method="wilson")
+    for k, found_within in recalls.items():
+        assert found[f"recall{k}"] == pytest.approx(np.mean(found_within))
+        wilson = binomtest(int(sum(topk_correct)), len(topk_correct)).proportion_ci(method="wilson")
         assert found[f"recall{k}_95"] == pytest.approx([wilson.low, wilson.high])
 
 

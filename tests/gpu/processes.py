@@ -49,7 +49,7 @@ def of_losses(sizes: list[int], rank: int, device: torch.device) -> Found:
         problem = OnDevice(sizes, rank, device)
         value = loss(problem) * problem.share
         parts = [value.detach(), *torch.autograd.grad(value, problem.parameters)]
-        found[name] = [(distributed.total(part) / len(sizes)).cpu() for part in parts]
+        found[name] = [(distributed.all_reduce_sum(part) / len(sizes)).cpu() for part in parts]
     return found
 
 
@@ -71,7 +71,7 @@ def of_methods(sizes: list[int], rank: int, device: torch.device) -> Found:
         loss = step(Batch(views, numbers[own] % 4 - 1, numbers[own]))
         loss.backward()
         gradients = [p.grad for p in step.parameters() if p.grad is not None]
-        mean = distributed.total(loss.detach()) / len(sizes)
+        mean = distributed.all_reduce_sum(loss.detach()) / len(sizes)
         key = f"{METHOD} {name}"
         found[key] = [mean.cpu(), *(g.cpu() for g in gradients)]
         found[f"{key} {BUFFERS}"] = [mean.cpu(), *(b.to(DTYPE).cpu() for b in step.buffers())]

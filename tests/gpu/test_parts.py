@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cl.data.device import DeviceLoader
-from cl.data.memory import MemoryLoader
-from cl.data.recipe import Recipe, full_size, preset
-from cl.data.sampler import Sampler
+from cl.data.augment.recipe import Recipe, full_size, preset
+from cl.data.loaders.device import DeviceLoader
+from cl.data.loaders.memory import MemoryLoader
+from cl.data.loaders.sampler import Sampler
 from cl.distributed import Gather, sizes_of
 from cl.losses.nt_xent import nt_xent
-from cl.nets import norm, replay
+from cl.nets import gradient_cache, norm
 from cl.nets.encoders import create
 from tests.data.made import in_memory
 from tests.data.test_device import TOLERANCE
@@ -26,7 +26,7 @@ from tests.distributed.exactness import BOUNDS, Found, error
 from tests.end_to_end.test_devices import REPOSITORY, same_run
 from tests.gpu import processes
 from tests.gpu.conftest import GPU, apart
-from tests.nets.test_replay import encoded
+from tests.nets.test_gradient_cache import encoded
 
 pytestmark = GPU
 SMALL = {"size": 40, "crop_scale": (0.05, 0.14)}  # SwAV's small crops
@@ -36,7 +36,7 @@ RECIPES: dict[str, tuple[int, list[Recipe]]] = {  # the side of the images, and 
     "stl10": (96, full_size("stl10", None, 2)),
     "stl10, multicrop": (96, [preset("stl10"), preset("stl10").changed({**SMALL, "views": 4})]),
     "simsiam": (32, full_size("cifar10", "simsiam", 3)),
-    "byol, solarised": (96, full_size("stl10", "byol", 2)),
+    "byol, solarized": (96, full_size("stl10", "byol", 2)),
     "shared crops": (32, [Recipe(size=32), Recipe(size=32, views=1, shared=("crop", "flip"))]),
     "smaller than the images": (96, [Recipe(size=32, jitter_order="fixed")]),
 }
@@ -59,8 +59,8 @@ def test_views_are_the_kernels(name: str, device: torch.device) -> None:
             assert x.shape == y.shape
             each = (x.cpu() - y).abs().mean(dim=(2, 3, 4)).numpy() * np.mean(recipes[0].std)
             # Where a pixel stands at one half itself, rounding decides whether it is inverted.
-            solarised = any(recipe.solarise for recipe in recipes)
-            assert each.max() <= (0.5 / 255 if solarised else TOLERANCE)
+            solarized = any(recipe.solarize for recipe in recipes)
+            assert each.max() <= (0.5 / 255 if solarized else TOLERANCE)
             assert np.median(each) <= TOLERANCE
 
 
@@ -77,7 +77,7 @@ def test_chunks_have_the_gradient_of_the_whole(
     found = []
     for size in (12, 5):
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-            h = replay.in_chunks(encoded(encoder), x, size, encoder)
+            h = gradient_cache.embed_in_chunks(encoded(encoder), x, size, encoder)
         slopes = torch.autograd.grad(nt_xent(h), [*encoder.parameters()])
         found.append(torch.cat([g.flatten() for g in slopes]))
     assert apart(found[1], found[0]) <= bound

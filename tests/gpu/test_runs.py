@@ -15,8 +15,8 @@ import main_contrastive
 from cl import checkpoints
 from cl.callbacks.saver import Saver
 from cl.data import sets
+from cl.data.augment.recipe import preset
 from cl.data.module import PlainLoader
-from cl.data.recipe import preset
 from cl.nets.encoders import create
 from tests.end_to_end.conftest import DIGITS
 from tests.end_to_end.test_runs import same, weights

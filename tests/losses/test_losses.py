@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from cl.losses import NAMES, get_loss
-from cl.losses._contrast import contrast
+from cl.losses._pairwise import contrast
 from tests import references
 
 TWO_VIEWS = {"clip", "barlow_twins"}
@@ -104,7 +104,7 @@ def test_blocks_are_the_whole(name: str, block: int, supervised: bool, temperatu
 def test_every_loss_is_its_blocks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     z, t = made(2, 10), torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
     whole = heated(name, t)(z)
-    monkeypatch.setattr("cl.losses._contrast.CPU_BLOCK", 3)
+    monkeypatch.setattr("cl.losses._pairwise.CPU_BLOCK", 3)
     same_value_and_gradients(heated(name, t)(z), whole, (z, t))
 
 

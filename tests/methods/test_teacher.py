@@ -67,7 +67,7 @@ def test_the_target_gets_no_gradient_and_its_features_are_used() -> None:
     out = method.training_step(some, 0)
     out["loss"].backward()
     assert not [p for p in method.target.parameters() if p.grad is not None]
-    assert method.watched is method.evaluated is method.target.module[0]
+    assert method.eval_encoder is method.evaluated is method.target.module[0]
     assert out["h"].shape == (2, 8, 32)
     online = made(features="online")
     assert online.evaluated is online.encoder

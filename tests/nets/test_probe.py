@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cl.nets.probe import Probe, Standardize, cross_entropy, hits
+from cl.nets.probe import Probe, Standardize, cross_entropy, topk_correct
 
 
 def features(seed: int = 0) -> Tensor:
@@ -94,4 +94,4 @@ def test_hits_are_counted(kind: str, k: int) -> None:
     for row, label in zip(logits.tolist(), LABELS[kind], strict=True):
         order = sorted(range(5), key=lambda c: -row[c])
         expected += label in order[:k]
-    assert hits(logits, torch.tensor(LABELS[kind]), k) == expected
+    assert topk_correct(logits, torch.tensor(LABELS[kind]), k) == expected

@@ -1,10 +1,11 @@
-"""A view from its pixels: crop, resize, flip, jitter, gray, blur, solarise, normalise, in one go.
+"""A view from its pixels: crop, resize, flip, jitter, gray, blur, solarize, normalise, in one go.
 
 Compiled for one image and without threads of its own; it releases the interpreter's lock, so
 loaders run it on as many threads as they like. Colours are exact (hue through HSV), the order of
 the jitter is the sample's, shrinking is antialiased; each operation equals torchvision's on floats.
 
-Numba's cache on disk follows this file alone, so who changes `cl.data.draw` touches this one, too.
+Numba's cache on disk follows this file alone, so who changes `cl.data.augment.draw` touches this
+one, too.
 """
 
 import math
@@ -13,7 +14,7 @@ from typing import no_type_check
 import numpy as np
 from numba import njit
 
-from cl.data.draw import (
+from cl.data.augment.draw import (
     FACTORS,
     FLIP,
     GRAY,
@@ -212,7 +213,7 @@ def render(image, p, blur_width, mean, std, out):
 
     Args:
         image: `(h w 3)` uint8.
-        p: the parameters, see `cl.data.draw`.
+        p: the parameters, see `cl.data.augment.draw`.
         blur_width: taps of the blur.
         mean: `(3)` float32.
         std: `(3)` float32.

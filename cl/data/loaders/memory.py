@@ -6,11 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from cl.data import kernel
+from cl.data.augment import cpu
+from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
-from cl.data.loaders import Loader, Pixels, by_size, numbers, shape
-from cl.data.recipe import Recipe
-from cl.data.sampler import Index, Sampler
+from cl.data.loaders.base import Loader, Pixels, by_size, numbers, shape
+from cl.data.loaders.sampler import Index, Sampler
 from cl.data.sets import Images
 
 Work = tuple[Index, list[Pixels], list[Future[None]]]
@@ -54,7 +54,7 @@ class MemoryLoader(Loader):
                 rest = (*numbers(recipe), self.sampler.seed, self.sampler.epoch, first, out[at])
                 for start, stop in pairwise(cuts):
                     part = (self.images.pixels, index[start:stop], *rest, start)
-                    futures.append(pool.submit(kernel.many, *part))
+                    futures.append(pool.submit(cpu.many, *part))
         return index, views, futures
 
     def finish(self, work: Work) -> Batch:

@@ -10,7 +10,7 @@ from einops import einsum, rearrange, reduce
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from cl.losses._log_sum_exp import STEEP, log_sum_exp
+from cl.losses._logsumexp import STEEP, log_sum_exp
 from cl.losses._pairs import ALL, Plan, Rows, Rule, groups
 from cl.precision import precise
 

@@ -16,7 +16,8 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from cl import checkpoints, layouts
+from cl import checkpoints
+from cl.checkpoints import formats
 from cl.methods._teacher import Teacher
 from cl.nets import encoders
 from cl.optim import Optimization
@@ -416,9 +417,9 @@ def test_moco_v3s_small_vit_has_other_heads() -> None:
         {f"module.base_encoder.{key}": torch.ones(1152, 384)},
     )
     with pytest.raises(ValueError, match="file: MoCo v3's ViT-S has 12 attention heads"):
-        layouts.fit(found, wanted, "file")
+        formats.fit(found, wanted, "file")
     wide = {k: torch.ones(2304, 768) for k in (key,)}
-    state, report = layouts.fit({f"module.base_encoder.{key}": wide[key]}, wide, "file")
+    state, report = formats.fit({f"module.base_encoder.{key}": wide[key]}, wide, "file")
     assert state[key] is wide[key]
     assert report.layout == "MoCo v3's"
 

@@ -1,7 +1,7 @@
 """The memory backend on a GPU: pixels on the device, the next batch's views made there meanwhile.
 
 A thread draws the next batch's numbers, sends them in one piece and launches its operations
-(`cl.data.batched`) on a stream of its own, while the training step runs on another. Neither the
+(`cl.data.augment.gpu`) on a stream of its own, while the training step runs on another. Neither the
 step nor its launches wait. It runs on any device; on a CPU the kernel is many times faster.
 """
 
@@ -13,12 +13,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from cl.data.augment.draw import COUNT, draw_many
+from cl.data.augment.gpu import Numbers, Renderer, coefficients
+from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
-from cl.data.batched import Numbers, Renderer, coefficients
-from cl.data.draw import COUNT, draw_many
-from cl.data.loaders import Loader, by_size, shape
-from cl.data.recipe import Recipe
-from cl.data.sampler import Index, Sampler
+from cl.data.loaders.base import Loader, by_size, shape
+from cl.data.loaders.sampler import Index, Sampler
 from cl.data.sets import Images
 
 # Numbers in the largest tensor of a piece of a batch, 64 MB: about six are alive beside the views.

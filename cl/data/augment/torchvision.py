@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from cl.data.draw import (
+from cl.data.augment.draw import (
     COUNT,
     FACTORS,
     FLIP,
@@ -37,7 +37,7 @@ def render(
     std: Floats,
     out: Floats,
 ) -> None:
-    """`cl.data.kernel.render` by torchvision."""
+    """`cl.data.augment.cpu.render` by torchvision."""
     size = out.shape[1]
     top, left, height, width = (int(p[i]) for i in (TOP, LEFT, HEIGHT, WIDTH))
     x = torch.from_numpy(image).permute(2, 0, 1).float() / 255
@@ -69,7 +69,7 @@ def views(
     out: Floats,
     at: int,
 ) -> None:
-    """`cl.data.kernel.views` by torchvision: the same numbers drawn, `out[:, at]` filled."""
+    """`cl.data.augment.cpu.views` by torchvision: the same numbers drawn, `out[:, at]` filled."""
     p = np.empty(COUNT)
     for v in range(len(out)):
         draw(numbers, seed, epoch, sample, first + v, image.shape[0], image.shape[1], p)

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from cl.distributed import largest, world_size
+from cl.distributed import all_reduce_max, world_size
 
 Norm = Literal["chunk", "frozen"]
 
 
-def in_chunks(
+def embed_in_chunks(
     encode: Callable[[Tensor], Tensor],
     x: Float[Tensor, "v n ..."],
     size: int,
@@ -43,7 +43,7 @@ def in_chunks(
     """
     most = x.shape[1]
     if world_size() > 1:  # on a GPU the answer is waited for
-        most = int(largest(torch.tensor(most, device=x.device)))
+        most = int(all_reduce_max(torch.tensor(most, device=x.device)))
     number = -(-most // size)
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:

@@ -1,6 +1,7 @@
-"""Views by batched operations, all views of one size together: what `cl.data.device` runs.
+"""Views by batched operations, all views of one size together: what `cl.data.loaders.device` runs.
 
-Every operation is that of `cl.data.kernel`, with the same drawn numbers; only the rounding differs.
+Every operation is that of `cl.data.augment.cpu`, with the same drawn numbers; only the rounding
+differs.
 What is done to a batch at all is decided from the numbers on the host, and no shape depends on
 pixels, so that nothing waits for the device. The cost is launches and passes over memory, hence:
 
@@ -19,7 +20,7 @@ from einops import rearrange, repeat
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from cl.data.draw import (
+from cl.data.augment.draw import (
     FACTORS,
     FLIP,
     GRAY,
@@ -32,7 +33,7 @@ from cl.data.draw import (
     TOP,
     WIDTH,
 )
-from cl.data.recipe import Recipe
+from cl.data.augment.recipe import Recipe
 
 Numbers = npt.NDArray[np.float32]
 RGB = (0.2989, 0.587, 0.114)  # ITU-R 601, as PIL

@@ -10,22 +10,22 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from cl.data import kernel
+from cl.data.augment import cpu
+from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
-from cl.data.loaders import Loader, Part, by_size, numbers, shape
-from cl.data.recipe import Recipe
-from cl.data.sampler import Sampler
+from cl.data.loaders.base import Loader, Part, by_size, numbers, shape
+from cl.data.loaders.sampler import Sampler
 from cl.data.sets import Images
 
 Made = tuple[list[Tensor], list[int]]
-Make = Callable[..., None]  # takes what `kernel.views` takes
+Make = Callable[..., None]  # takes what `cpu.views` takes
 
 
 class Views(Dataset[Made]):
     """All views of some samples: a function of epoch and sample, so any worker may make them."""
 
     def __init__(
-        self, images: Images, recipes: Sequence[Recipe], seed: int, make: Make = kernel.views
+        self, images: Images, recipes: Sequence[Recipe], seed: int, make: Make = cpu.views
     ) -> None:
         self.images, self.parts, self.seed, self.make = images, by_size(recipes), seed, make
 
@@ -77,7 +77,7 @@ class FileLoader(Loader):
         recipes: of the views, a size each.
         sampler: which samples a step sees.
         workers: processes that decode and augment; with 0 the training process does.
-        make: what makes the views of an image, the kernel or `cl.data.reference`.
+        make: what makes the views of an image, the kernel or `cl.data.augment.torchvision`.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class FileLoader(Loader):
         recipes: Sequence[Recipe],
         sampler: Sampler,
         workers: int,
-        make: Make = kernel.views,
+        make: Make = cpu.views,
     ) -> None:
         super().__init__(images, recipes, sampler)
         self.loader = DataLoader(

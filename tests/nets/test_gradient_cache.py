@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cl.nets import replay
+from cl.nets import gradient_cache
 from cl.nets.encoders import create
 
 
@@ -32,7 +32,7 @@ def test_chunks_are_the_whole(x: Tensor, size: int) -> None:
     torch.manual_seed(0)
     encoder = create("resnet6_w8", 16, norm="group").double()
     encode = encoded(encoder)
-    chunked = replay.in_chunks(encode, x, size, encoder)
+    chunked = gradient_cache.embed_in_chunks(encode, x, size, encoder)
     torch.testing.assert_close(chunked, encode(x), rtol=1e-12, atol=1e-12)
     pairs = zip(gradients(encoder, chunked), gradients(encoder, encode(x)), strict=True)
     for ours, whole in pairs:
@@ -51,7 +51,7 @@ def test_a_chunk_has_its_random_numbers_again(x: Tensor) -> None:
             return nn.functional.dropout(x.flatten(1) * self.scale, 0.5)
 
     encoder = Dropped()
-    h = replay.in_chunks(encoded(encoder), x, 4, encoder)
+    h = gradient_cache.embed_in_chunks(encoded(encoder), x, 4, encoder)
     h.sum().backward()
     torch.testing.assert_close(encoder.scale.grad, h.detach().sum(dim=(0, 1)))
 
@@ -60,7 +60,7 @@ def test_running_statistics_move_once_a_chunk(x: Tensor) -> None:
     torch.manual_seed(0)
     encoder = create("resnet6_w8", 16).double()
     twin = copy.deepcopy(encoder)
-    gradients(encoder, replay.in_chunks(encoded(encoder), x, 4, encoder))
+    gradients(encoder, gradient_cache.embed_in_chunks(encoded(encoder), x, 4, encoder))
     for part in x.tensor_split(3, dim=1):
         encoded(twin)(part)
     for (name, ours), right in zip(encoder.named_buffers(), twin.buffers(), strict=True):
@@ -73,7 +73,9 @@ def test_frozen_statistics_stand_still_and_chunks_are_the_whole(x: Tensor) -> No
     for _ in range(20):
         encoded(encoder)(x)
     before = copy.deepcopy(encoder.state_dict())
-    ours = gradients(encoder, replay.in_chunks(encoded(encoder), x, 4, encoder, "frozen"))
+    ours = gradients(
+        encoder, gradient_cache.embed_in_chunks(encoded(encoder), x, 4, encoder, "frozen")
+    )
     assert all(torch.equal(b, before[n]) for n, b in encoder.named_buffers())
     assert encoder.training
     assert all(m.training for m in encoder.modules())
@@ -83,14 +85,14 @@ def test_frozen_statistics_stand_still_and_chunks_are_the_whole(x: Tensor) -> No
 
 
 @pytest.mark.parametrize("norm", ["chunk", "frozen"])
-def test_without_gradients_as_with_them(x: Tensor, norm: replay.Norm) -> None:
+def test_without_gradients_as_with_them(x: Tensor, norm: gradient_cache.Norm) -> None:
     """As a moving target is asked: where nothing is recomputed the statistics move no other way."""
     torch.manual_seed(0)
     encoder = create("resnet6_w8", 16).double()
     twin = copy.deepcopy(encoder)
     with torch.no_grad():
-        ours = replay.in_chunks(encoded(encoder), x, 4, encoder, norm)
-    right = replay.in_chunks(encoded(twin), x, 4, twin, norm)
+        ours = gradient_cache.embed_in_chunks(encoded(encoder), x, 4, encoder, norm)
+    right = gradient_cache.embed_in_chunks(encoded(twin), x, 4, twin, norm)
     torch.testing.assert_close(ours, right.detach(), rtol=1e-12, atol=1e-12)
     for (name, moved), expected in zip(encoder.named_buffers(), twin.buffers(), strict=True):
         assert torch.equal(moved, expected), name
@@ -113,5 +115,5 @@ def test_only_a_chunk_is_kept(x: Tensor) -> None:
         return sum(held.values())
 
     whole = bytes_of(encoded(encoder))
-    chunked = bytes_of(lambda x: replay.in_chunks(encoded(encoder), x, 4, encoder))
+    chunked = bytes_of(lambda x: gradient_cache.embed_in_chunks(encoded(encoder), x, 4, encoder))
     assert x.nbytes <= chunked <= x.nbytes + 0.01 * (whole - x.nbytes)

@@ -1,4 +1,4 @@
-"""The dali backend: NVIDIA DALI decodes and executes what `cl.data.draw` draws.
+"""The dali backend: NVIDIA DALI decodes and executes what `cl.data.augment.draw` draws.
 
 Its pipeline has no randomness of its own, so views and resumed runs are as exact as elsewhere.
 """
@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from PIL import Image
 
+from cl.data.augment.draw import COUNT, FACTORS, FLIP, GRAY, JITTER, SIGMA, SOLARISE, draw
+from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
-from cl.data.draw import COUNT, FACTORS, FLIP, GRAY, JITTER, SIGMA, SOLARISE, draw
-from cl.data.loaders import Loader, Pixels, by_size
-from cl.data.recipe import Recipe
-from cl.data.sampler import Index, Sampler
+from cl.data.loaders.base import Loader, Pixels, by_size
+from cl.data.loaders.sampler import Index, Sampler
 from cl.data.sets import Images
 
 SHARP = 0.01  # a blur's deviation in pixels that leaves the image as it is
@@ -86,7 +86,7 @@ class DaliLoader(Loader):
             x = math.clamp(x, np.float32(0), np.float32(1))
         if recipe.blur:
             x = fn.gaussian_blur(x, sigma=p[9], window_size=recipe.blur_kernel)
-        if recipe.solarise:
+        if recipe.solarize:
             x = x + (p[10].gpu() if self.gpu else p[10]) * (x >= 0.5) * (1 - 2 * x)
         normal = {"mean": list(recipe.mean), "std": list(recipe.std), "output_layout": "CHW"}
         return fn.crop_mirror_normalize(x, mirror=window[4], dtype=Type.FLOAT, **normal)

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
-from cl.data.recipe import Recipe
-from cl.data.sampler import Index, Sampler
+from cl.data.loaders.sampler import Index, Sampler
 from cl.data.sets import Images
 
 Pixels = npt.NDArray[np.float32]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from cl.data.draw import GROUPS
+from cl.data.augment.draw import GROUPS
 from cl.data.sets import DEFAULTS, row_of
 
 Triple = tuple[float, float, float]
@@ -18,7 +18,7 @@ class Recipe:
     """How views of one size are made; the defaults are SimCLR's (Chen et al. 2020, appendix A).
 
     In this order: a random resized crop, a flip, colour jitter, gray, blur,
-    solarisation, normalisation.
+    solarization, normalisation.
 
     Args:
         size: side of a view in pixels.
@@ -35,11 +35,11 @@ class Recipe:
         grayscale: probability of a gray image.
         blur: probability of a Gaussian blur over a tenth of the side.
         blur_sigma: its deviation in pixels, between these, uniform.
-        solarise: probability of inverting what is brighter than one half.
+        solarize: probability of inverting what is brighter than one half.
         mean: of the channels, subtracted.
         std: of the channels, divided by.
-        shared: groups of parameters (`cl.data.draw.GROUPS`) that these views have as the first view
-            of their sample has them; its recipe is the same in these.
+        shared: groups of parameters (`cl.data.augment.draw.GROUPS`) that these views have as the
+            first view of their sample has them; its recipe is the same in these.
     """
 
     size: int
@@ -56,7 +56,7 @@ class Recipe:
     grayscale: float = 0.2
     blur: float = 0.5
     blur_sigma: tuple[float, float] = (0.1, 2.0)
-    solarise: float = 0.0
+    solarize: float = 0.0
     mean: Triple = DEFAULTS["mean"]
     std: Triple = DEFAULTS["std"]
     shared: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ class Recipe:
             "flip": 0 < self.flip < 1,
             "color": colour or 0 < self.grayscale < 1,
             "blur": 0 < self.blur < 1 or (self.blur and self.blur_sigma[0] != self.blur_sigma[1]),
-            "solarize": 0 < self.solarise < 1,
+            "solarize": 0 < self.solarize < 1,
         }
         return tuple(group for group in GROUPS if differ[group])
 
@@ -98,7 +98,7 @@ class Recipe:
                 self.grayscale,
                 self.blur,
                 *self.blur_sigma,
-                self.solarise,
+                self.solarize,
                 self.jitter_order == "random",
                 sum(1 << GROUPS.index(group) for group in self.shared),
             ]
@@ -106,9 +106,9 @@ class Recipe:
 
 
 # Colour of BYOL (Grill et al. 2020, https://arxiv.org/abs/2006.07733, appendix B), whose two views
-# differ in blur and solarisation; the official Barlow Twins and VICReg took it over.
+# differ in blur and solarization; the official Barlow Twins and VICReg took it over.
 BYOL = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
-ASYMMETRIC = ({**BYOL, "blur": 1.0}, {**BYOL, "blur": 0.1, "solarise": 0.2})
+ASYMMETRIC = ({**BYOL, "blur": 1.0}, {**BYOL, "blur": 0.1, "solarize": 0.2})
 # What a paper changes of SimCLR's recipe, for the full-size views in turn.
 PAPERS: dict[str, tuple[dict[str, Any], ...]] = {
     "simclr": ({},),
@@ -123,7 +123,7 @@ PAPERS: dict[str, tuple[dict[str, Any], ...]] = {
     # Caron et al. 2020, https://arxiv.org/abs/2006.09882, and its code; for `--multicrop`.
     "swav": ({"crop_scale": (0.14, 1.0)},),
     # The code of the modulated sigmoid loss (Basara, sigmoid-contrastive-loss).
-    "sigmoid": ({"crop_scale": (0.1, 1.0), "blur": 1.0, "solarise": 0.2},),
+    "sigmoid": ({"crop_scale": (0.1, 1.0), "blur": 1.0, "solarize": 0.2},),
 }
 SMALL_SCALE = {"sigmoid": (0.05, 1.0)}  # of small crops, where it is not SwAV's
 SWAV_SMALL = (0.05, 0.14)
