@@ -66,7 +66,7 @@ def test_retrieval_is_the_loop(block: int, monkeypatch: pytest.MonkeyPatch) -> N
     assert found["map_r_95"] == pytest.approx(span)
     for k, found_within in recalls.items():
         assert found[f"recall{k}"] == pytest.approx(np.mean(found_within))
-        wilson = binomtest(int(sum(topk_correct)), len(topk_correct)).proportion_ci(method="wilson")
+        wilson = binomtest(int(sum(found_within)), len(found_within)).proportion_ci(method="wilson")
         assert found[f"recall{k}_95"] == pytest.approx([wilson.low, wilson.high])
 
 
