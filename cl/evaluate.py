@@ -12,9 +12,8 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from cl import checkpoints, export, hardware, launch, preflight, runs
-from cl.callbacks.saver import Saver
-from cl.callbacks.stop import Stop
+from cl import checkpoints, export, hardware, runs, summary, trainer
+from cl.callbacks.saver import Saver, Stop
 from cl.config import CARDS, Linear
 from cl.config.evaluations import about, meant
 from cl.data import sets
@@ -48,18 +47,23 @@ def evaluate(config: Linear) -> int:
     Raises:
         ValueError: there is nothing to evaluate: no encoder, no data, no folder.
     """
-    launch.prepare(config)
+    with trainer.setup(config):
+        return carry_out(config)
+
+
+def carry_out(config: Linear) -> int:
+    """Do all that is to be evaluated, and say it; the exit code back."""
     if config.export:
         export.needed()
     earlier = _card.read(cards_of(config.verify)) if config.verify else []
     task = load(config)
     first = not runs.other_rank()
     if first:
-        preflight.show(f"evaluation {task.folder.name}", task.table(), launch.console)
+        summary.show(f"evaluation {task.folder.name}", task.table(), trainer.console)
 
-    device = launch.processes(task.options)
-    loggers = launch.loggers(config, task.folder, task.checkpoint)
-    features = task.features(launch.console) if task.of_features else []
+    device = trainer.start_processes(task.options)
+    loggers = trainer.make_loggers(config, task.folder, task.checkpoint)
+    features = task.features(trainer.console) if task.of_features else []
     say("")
     try:
         results, cards = evaluate_each(task, features, device, loggers)
@@ -78,7 +82,7 @@ def evaluate(config: Linear) -> int:
     same = [say_difference(each, cards) for each in earlier]
     left_out = len(results) < len(meant(config.eval))
     code = LEFT_OUT if left_out else 0 if all(same) else DIFFERENT
-    launch.close(loggers, code, _report.all_scalars(results), pictures)
+    trainer.close(loggers, code, _report.all_scalars(results), pictures)
     return code
 
 
@@ -95,12 +99,12 @@ def load(config: Linear) -> Task:
         skip_corrupt=config.skip_corrupt,
         labeled=True,
         workers=config.num_workers,
-        console=None if runs.other_rank() else launch.console,
+        console=None if runs.other_rank() else trainer.console,
     )
     given = config.pretrained_feature_extractor
     file = checkpoints.encoder_file(given) if given else None
     encoder, recipe, origin, match = restore(config, file)
-    folder, checkpoint = launch.place(config)
+    folder, checkpoint = trainer.run_folder(config)
     runs.keep_skipped(folder, source.skipped)
     options = hardware.trainer_options(
         config.gpus, config.devices_per_node, config.precision, config.nodes
@@ -203,15 +207,15 @@ def training_of(
         plugins = [SyncEverywhere(options["accelerator"] == "gpu")]
 
     def plan(lr: float, weight_decay: float) -> Optimization:
-        return launch.optimization(replace(config, lr=lr, weight_decay=weight_decay))
+        return trainer.optimization(replace(config, lr=lr, weight_decay=weight_decay))
 
     def fit(module: pl.LightningModule, data: pl.LightningDataModule) -> pl.Trainer:
         at = task.folder, task.checkpoint
-        trainer = launch.trainer(config, *at, [saver], options, plugins, list(loggers))
-        code = launch.fit(trainer, module, data, task.checkpoint, PROGRAM, task.folder, more=True)
+        made = trainer.make_trainer(config, *at, [saver], options, plugins, list(loggers))
+        code = trainer.fit(made, module, data, task.checkpoint, PROGRAM, task.folder, more=True)
         if code:
             raise Stop(f"--eval {name} ended early", code)
-        return trainer
+        return made
 
     length = {k: getattr(config, k) for k in ("epochs", "max_steps", "clip_grad_norm")}
     hardware_of = {k: options[k] for k in ("accelerator", "precision")}
@@ -269,4 +273,4 @@ def cards_of(given: str) -> Path:
 def say(text: str) -> None:
     """A line for the user, from the first process."""
     if not runs.other_rank():
-        launch.console.print(text, markup=False)
+        trainer.console.print(text, markup=False)

@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from cl import distributed, measures
-from cl.callbacks.stop import Stop
+from cl.callbacks.saver import Stop
 from cl.data.batch import Batch
 from cl.knn import knn
 from cl.logs import MONITORS

@@ -12,9 +12,16 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from cl import checkpoints, distributed
-from cl.callbacks.stop import Stop
 
 EXCHANGED = 8  # steps between two questions on several GPUs whether one of them got a signal
+
+
+class Stop(Exception):  # noqa: N818 - nothing went wrong
+    """A run ends early on purpose: `code` is the process's exit code, the message says why."""
+
+    def __init__(self, why: str, code: int) -> None:
+        super().__init__(why)
+        self.code = code
 
 
 class Saver(Checkpoint):

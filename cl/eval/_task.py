@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from torch import Tensor, nn
 
-from cl import checkpoints, distributed, hardware, preflight, runs
+from cl import checkpoints, distributed, hardware, runs, summary
 from cl.checkpoints.formats import Report
 from cl.config import Linear
 from cl.config.evaluations import about, having, meant, plugins
@@ -182,9 +182,7 @@ class Task:
             "data": f"{source.name}: {len(source.train):,} train, {len(source.val):,} test, "
             f"{self.classes} classes {source.note}",
             "image": f"{self.recipe.size} px",
-            **preflight.distributed(
-                config.nodes, config.devices_per_node, self.options["accelerator"]
-            ),
+            **summary.processes(config.nodes, config.devices_per_node, self.options["accelerator"]),
         }
         if {*having("trains", plugins(config.eval))} & {*config.eval}:
             rates = getattr(config, "lr_grid", ())

@@ -23,7 +23,7 @@ class Training:
         plan: from a learning rate and a weight decay to optimizer and schedule.
         describe: all of such a training that makes its numbers, for the protocol card.
         settings: all of it as it stands on the protocol card.
-        fit: trains a module; `cl.callbacks.stop.Stop` is raised where it ends early.
+        fit: trains a module; `cl.callbacks.saver.Stop` is raised where it ends early.
     """
 
     lr: float

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from cl import measures
 from cl.callbacks.geometry import Geometry
-from cl.callbacks.stop import Stop
+from cl.callbacks.saver import Stop
 from cl.data.batch import Batch
 from cl.knn import knn
 from cl.logs import MONITORS
