@@ -110,9 +110,7 @@ def build_encoder(config: Pretrain, own: Own) -> nn.Module:
     )
 
 
-def build_method(
-    config: Pretrain, encoder: nn.Module, classes: int, own: Own = NOTHING
-) -> Method:
+def build_method(config: Pretrain, encoder: nn.Module, classes: int, own: Own = NOTHING) -> Method:
     """The method on its encoder.
 
     Args:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cl import distributed
 from cl.bounds import Share
+from cl.callbacks.watch import watched
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
 from cl.nets import encoders, gradient_cache
@@ -171,17 +172,18 @@ class Method(pl.LightningModule, ABC):
             distributed.loss_weight(labelled),
         )
         objective, probe_loss = objective * parts[0], probe_loss * parts[1]
-        return {
-            "loss": objective + probe_loss,
-            "h": whole,
-            "log": {  # their means over the processes are those of the whole batch
-                "train/loss": objective.detach(),
-                "train/probe_loss": probe_loss.detach(),
-                "train/probe_top1": torch.stack(correct).sum() / seen.clamp(min=1) * parts[1],
-            },
-            "now": {f"schedule/{k}": self.now(k) for k in self.schedules}
-            | {f"learned/{k}": v.detach() for k, v in self.learned.values().items()},
+        means = {  # over the processes they are those of the whole batch
+            "train/loss": objective.detach(),
+            "train/probe_loss": probe_loss.detach(),
+            "train/probe_top1": torch.stack(correct).sum() / seen.clamp(min=1) * parts[1],
         }
+        now = {f"schedule/{k}": self.now(k) for k in self.schedules}
+        now |= {f"learned/{k}": v.detach() for k, v in self.learned.values().items()}
+        if self._trainer is not None and not watched(self._trainer):
+            n = len(batch.labels)
+            self.log_dict(means, on_step=True, on_epoch=True, sync_dist=True, batch_size=n)
+            self.log_dict(now, on_step=True, batch_size=n)
+        return {"loss": objective + probe_loss, "h": whole, "log": means, "now": now}
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """A step and all that moves with it, before any callback can save the run."""
@@ -226,7 +228,7 @@ class Method(pl.LightningModule, ABC):
         n = distributed.all_reduce_sum(self.counts["n"]).clamp(min=1)
         for name in ("top1", "top5"):
             share = distributed.all_reduce_sum(self.counts[name]) / n
-            self.log(f"val/probe_{name}", share, logger=False)
+            self.log(f"val/probe_{name}", share, logger=not watched(self.trainer))
 
     def configure_optimizers(self) -> Any:
         return configure(self, self.optimization, *planned(self.trainer), "train/loss")
