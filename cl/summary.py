@@ -24,7 +24,7 @@ from cl.data.loaders.sampler import Sampler
 from cl.data.module import ContrastiveData
 from cl.nets import encoders
 from cl.optim import Optimization, factor
-from cl.schedules import Schedule
+from cl.schedules import FOLLOWS_LOSS, Schedule
 
 Curves = Mapping[str, Sequence[float]]
 BLOCKS, ASCII = "▁▂▃▄▅▆▇█", "_.:-=+*#"  # the least value first
@@ -161,9 +161,9 @@ def plot_schedules(
     """
     steps = min(per_epoch * config.epochs, config.max_steps or sys.maxsize)
     curves = {"lr": [o.lr * factor(o, step, steps, per_epoch) for step in range(steps)]}
-    if o.scheduler == "reduce":
+    if o.scheduler == FOLLOWS_LOSS:
         curves.clear()
-        console.print("lr is not drawn: --scheduler reduce follows the loss")
+        console.print(f"lr is not drawn: --scheduler {o.scheduler} follows the loss")
     for name, schedule in schedules.items():
         curves[name] = [schedule.at(step, steps) for step in range(steps)]
     if curves:
