@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from timm.optim.lars import Lars
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
@@ -84,6 +83,8 @@ def optimizer(module: nn.Module, o: Optimization) -> torch.optim.Optimizer:
     if o.optimizer == "sgd":
         return torch.optim.SGD(parameters, o.lr, momentum=o.momentum)
     if o.optimizer == "lars":
+        from timm.optim.lars import Lars  # timm takes a second
+
         momentum: Any = o.momentum  # timm annotates its default, the integer 0
         return Lars(parameters, o.lr, momentum=momentum, trust_coeff=0.001)
     return (torch.optim.Adam if o.optimizer == "adam" else torch.optim.AdamW)(parameters, o.lr)
