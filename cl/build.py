@@ -13,7 +13,7 @@ from cl.data import sets
 from cl.data.augment.recipe import SMALL_SCALE, SWAV_SMALL, Recipe, full_size
 from cl.data.module import ContrastiveData
 from cl.data.sets import Images
-from cl.eval._baseline import frozen
+from cl.eval._baseline import measure_frozen
 from cl.losses import get_loss
 from cl.methods import get_method
 from cl.methods._base import Method
@@ -160,7 +160,7 @@ def measurement(
 
     def measure(encoder: nn.Module) -> dict[str, float]:
         train, val = (data.plain(spread(part)) for part in (data.source.train, data.source.val))
-        return frozen(encoder, (train, val), len(data.source.classes), **one_device)
+        return measure_frozen(encoder, (train, val), len(data.source.classes), **one_device)
 
     return measure
 

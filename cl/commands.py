@@ -34,8 +34,8 @@ def evaluate(argv: Sequence[str] | None = None) -> int:
     """
 
     def work(config: Linear) -> int:
-        from cl.evaluate import evaluate
+        from cl.evaluation import evaluate_configured
 
-        return evaluate(config)
+        return evaluate_configured(config).code
 
     return run(Linear, argv, work)
