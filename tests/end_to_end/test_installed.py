@@ -56,7 +56,10 @@ def test_the_commands_are_the_programs(
     with pytest.raises(SystemExit):
         __import__(program).main(["--help"])
     assert done.returncode == 0
-    flags = [[w for w in text.split() if w[:2] == "--"] for text in (done.stdout, capsys.readouterr().out)]
+    flags = [
+        [w for w in text.split() if w[:2] == "--"]
+        for text in (done.stdout, capsys.readouterr().out)
+    ]
     assert flags[0] == flags[1]
     assert "--batch_size" in flags[0]
     assert "Traceback" not in command(site, tmp_path, name, "digits").stderr
