@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from cl.build import recipes
 from cl.config import parse_pretrain
 from cl.data.augment.draw import GROUPS, ORDER, draw
 from cl.data.augment.recipe import PAPERS, Recipe, full_size, preset
 from cl.data.loaders.base import by_size
-from cl.train import recipes
 
 
 def made(line: str) -> list[Recipe]:

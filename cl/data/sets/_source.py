@@ -44,3 +44,10 @@ class Source:
     val: Images
     note: str = ""
     skipped: tuple[str, ...] = ()
+
+    def describe(self) -> str:
+        """Sizes of the two parts and the number of classes."""
+        return (
+            f"{len(self.train):,} train / {len(self.val):,} val {self.note}, "
+            f"{len(self.classes)} classes"
+        )
