@@ -16,3 +16,4 @@ Share = Annotated[float, Bounds(low=0, high=1)]  # of a whole
 T = TypeVar("T")
 FromPython = Annotated[T, "no flag"]  # an option that the command line does not have
 Learn = Literal["nothing", "temperature", "bias", "both"]  # scalars of a loss
+Mining = Literal["all", "semi_hard", "hard"]  # which other samples are negatives
