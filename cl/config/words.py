@@ -13,6 +13,7 @@ from cl.config.setting import closest, did_you_mean, settings_of
 from cl.config.signature import all_settings, plug_in
 
 NUMBER = re.compile(r"[-+]?\.?\d")
+PAIR = re.compile(r"\w+=")  # NAME=VALUE
 HELP = ("-h", "--help")
 ACCUMULATION = (
     ": a large --batch_size with a small --mini_batch_size is what it should be, the loss of the "
@@ -39,7 +40,7 @@ class Flag:
 
     def goes_on(self, word: str) -> bool:
         """Whether a list that has begun goes on with a word."""
-        return bool(NUMBER.match(word)) or word in self.choices
+        return bool(NUMBER.match(word) or PAIR.match(word)) or word in self.choices
 
 
 @dataclass
