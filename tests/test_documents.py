@@ -84,7 +84,7 @@ def test_commands_are_found_in_every_document_that_has_some() -> None:
     }
 
 
-def test_the_readme_quotes_a_loss_as_it_is() -> None:
+def test_a_loss_is_quoted_as_it_is() -> None:
     assert (ROOT / "cl/losses/dcl.py").read_text() in (ROOT / "docs/extending.md").read_text()
 
 
