@@ -11,7 +11,7 @@ import torch
 from cl.data.augment import cpu, torchvision
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
-from cl.data.loaders.base import Loader, Pixels, numbers
+from cl.data.loaders.base import Loader, Pixels
 from cl.data.loaders.device import DeviceLoader
 from cl.data.loaders.memory import MemoryLoader
 from cl.data.loaders.sampler import Index, Sampler, shard
@@ -63,11 +63,10 @@ class PlainLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         size = self.recipe.size
-        share = kept(size)
-        _, _, mean, std = numbers(self.recipe)
+        central, record = kept(size), self.recipe.record
 
         def make(at: int, out: Pixels) -> None:
-            cpu.plain(self.images.pixel(at), share, mean, std, out)
+            cpu.plain(self.images.pixel(at), central, record, out)
 
         def begin(index: Index) -> tuple[Pixels, Iterator[None]]:
             out = np.empty((len(index), 3, size, size), np.float32)
