@@ -188,8 +188,7 @@ def table(
     crops = ", ".join(f"{r.views} of {r.size} px" for r in data.recipes)
     return {
         "method": f"{config.method}, {config.loss_name} {loss}",
-        "data": f"{source.name}: {len(source.train):,} train, {len(source.val):,} val, "
-        f"{len(source.classes)} classes {source.note}",
+        "data": f"{source.name}: {source.describe()}",
         "views": crops,
         "loader": data.describe(),
         "encoder": f"{config.encoder}, stem {encoders.stem_of(method.encoder)}, "

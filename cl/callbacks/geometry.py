@@ -79,8 +79,8 @@ class Geometry(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        everything = trainer.datamodule.source.val  # pyright: ignore[reportAttributeAccessIssue]
-        stride = -(-len(everything) // self.queries)
+        number = trainer.datamodule.val_samples  # pyright: ignore[reportAttributeAccessIssue]
+        stride = max(1, -(-number // self.queries))
         chosen = batch.index % stride == 0
         self.asked.append((outputs["h"][chosen], batch.labels[chosen]))
 

@@ -108,7 +108,7 @@ class Task:
                 name: {"images": len(images), "sha256": _features.sum_of(images)}
                 for name, images in parts.items()
             },
-            "split": self.source.note or "as the data set's",
+            "split": self.source.protocol(),
             "encoder": self.built | {"sha256": self.fingerprint},
             "layer": "the encoder's output",
             "transform": self.transform,
@@ -179,8 +179,7 @@ class Task:
         rows: dict[str, object] = {
             "evaluation": " ".join(config.eval) + ", augmented" * config.augment,
             "encoder": f"{config.encoder}{weights}",
-            "data": f"{source.name}: {len(source.train):,} train, {len(source.val):,} test, "
-            f"{self.classes} classes {source.note}",
+            "data": f"{source.name}: {source.describe()}",
             "image": f"{self.recipe.size} px",
             **preflight.distributed(
                 config.nodes, config.devices_per_node, self.options["accelerator"]

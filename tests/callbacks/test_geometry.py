@@ -50,7 +50,7 @@ def validate(
     sanity: bool = False,
 ) -> dict[str, float]:
     """What a validation in batches of four logs."""
-    method, data = Method(projector or nn.Identity()), Mock(source=Mock(val=range(len(h))))
+    method, data = Method(projector or nn.Identity()), Mock(val_samples=len(h))
     t = Mock(spec=pl.Trainer, datamodule=data, sanity_checking=sanity, global_step=7)
     callback.on_validation_epoch_start(t, method)
     for i in torch.arange(len(h)).split(4):
