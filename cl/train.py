@@ -25,6 +25,7 @@ from cl.methods._base import Method
 from cl.nets import encoders
 from cl.nets.norm import SyncEverywhere
 from cl.optim import factor
+from cl.schedules import FOLLOWS_LOSS
 
 PROGRAM = "main_contrastive.py"
 FITTED_ON = 10_000  # images of each part that the measurement before and after looks at
@@ -129,6 +130,7 @@ def build(config: Pretrain, encoder: nn.Module, classes: int) -> Method:
         channels_last=config.channels_last,
         mini_batch_size=config.mini_batch_size,
         mini_batch_norm=config.mini_batch_norm,
+        schedules=config.resolved_schedules,
         optimization=launch.optimization(
             config,
             classifier_lr=config.resolved_classifier_lr,
@@ -226,9 +228,9 @@ def show(
     steps = min(per_epoch * config.epochs, config.max_steps or sys.maxsize)
     o = method.optimization
     curves = {"lr": [o.lr * factor(o, step, steps, per_epoch) for step in range(steps)]}
-    if o.scheduler == "reduce":
+    if o.scheduler == FOLLOWS_LOSS:
         curves.clear()
-        launch.console.print("lr is not drawn: --scheduler reduce follows the loss")
+        launch.console.print(f"lr is not drawn: --scheduler {o.scheduler} follows the loss")
     for name, schedule in method.schedules.items():
         curves[name] = [schedule.at(step, steps) for step in range(steps)]
     if curves:

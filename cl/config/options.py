@@ -6,6 +6,7 @@ The options of a method, a loss or an evaluation stand at that thing, see `signa
 from dataclasses import dataclass, fields
 from typing import Literal
 
+from cl import schedules
 from cl.config import datasets
 from cl.config.evaluations import ALL, augmentable, built_in, default, described, untrained
 from cl.config.own import FORM
@@ -14,8 +15,7 @@ from cl.config.signature import names as names_of
 from cl.config.signature import pairwise
 
 MULTICROP = ("multicrop", (True,))
-WARMUP = ("scheduler", ("warmup_cosine",))
-Scheduler = Literal["reduce", "cosine", "warmup_cosine", "step", "exponential", "none"]
+WARMUP = ("scheduler", schedules.with_warmup())
 PRESET = "the preset's"
 OF_FOLDERS = ("dataset", datasets.Having(("class_folders",)))
 
@@ -190,6 +190,14 @@ class Method:
         noun="loss",
         common=True,
     )
+    schedule: tuple[str, ...] = flag(
+        "numbers of the method or of its loss that change while training, from their values to "
+        "END, e.g. temperature=cosine:0.5; SHAPE is " + " or ".join(schedules.shapes()) + ", "
+        "STEPS by default the whole run",
+        (),
+        metavar=schedules.FORM,
+        shown="none does",
+    )
     zero_init_residual: bool = flag("let each residual block start as the identity", False)
     norm: Literal["batch", "group"] = flag(
         "normalization in the encoder: its own (batch norm in most), or group norm in place of "
@@ -238,12 +246,17 @@ class Optimization:
     optimizer: Literal["sgd", "adam", "adamw", "lars"] = flag(
         "optimizer of the encoder and the heads", "sgd", shortcut=("lars", ("sgd",)), common=True
     )
-    scheduler: Scheduler = flag("schedule of the learning rate", "warmup_cosine", common=True)
+    scheduler: str = flag(
+        "schedule of the learning rate; warmup_ in front of a name is a linear rise before it",
+        "warmup_cosine",
+        choices=schedules.schedulers,
+        common=True,
+    )
     lr_decay_steps: tuple[int, ...] = flag(
         "epochs at which the learning rate is multiplied by --lr_decay_rate",
         (),
         low=1,
-        needs=("scheduler", ("step",)),
+        needs=("scheduler", schedules.asking("lr_decay_epochs")),
         shown="at 60% and 80% of the epochs",
     )
     lr_decay_rate: float | None = flag(
@@ -251,7 +264,7 @@ class Optimization:
         None,
         above=0,
         high=1,
-        needs=("scheduler", ("step", "exponential")),
+        needs=("scheduler", schedules.asking("lr_decay_rate")),
         shown="step 0.1, exponential 0.95",
     )
     epochs: int = flag("passes over the training data", 100, low=1, common=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cl import schedules
 from cl.config import signature
 from cl.config.datasets import row_of
 from cl.config.evaluations import about, meant
@@ -17,7 +18,6 @@ from cl.config.options import (
     Method,
     Optimization,
     Run,
-    Scheduler,
     Views,
     Watching,
 )
@@ -69,9 +69,8 @@ class Common(Data, Optimization, Hardware, Run):
 
     @property
     def resolved_lr_decay_rate(self) -> float:
-        if self.lr_decay_rate is not None:
-            return self.lr_decay_rate
-        return 0.95 if self.scheduler == "exponential" else 0.1
+        own = schedules.default_of(self.scheduler, "lr_decay_rate")
+        return self.lr_decay_rate or float(own or 0.1)
 
     @property
     def resolved_image_size(self) -> int:
@@ -111,6 +110,16 @@ class Pretrain(Common, Data, Views, Method, Large, Optimization, Hardware, Run, 
         return filled(signature.loss(self.loss_name).options, self.loss_options)
 
     @property
+    def resolved_schedules(self) -> dict[str, schedules.Schedule]:
+        """The numbers that `schedule` moves, each from its value on."""
+        values = self.method_settings | self.loss_settings
+        parsed = (schedules.parse(word) for word in self.schedule)
+        return {
+            name: schedules.Schedule(start=values[name], end=end, steps=steps, shape=shape)
+            for name, shape, end, steps in parsed
+        }
+
+    @property
     def learned(self) -> tuple[str, ...]:
         """The loss's scalars that learn."""
         choice = self.method_settings.get("learn", "nothing")
@@ -139,7 +148,7 @@ class Linear(Common, Data, Evaluation, Optimization, Hardware, Run):
             settings, as `config.k`; the others have each evaluation's defaults.
     """
 
-    scheduler: Scheduler = again(Optimization, "scheduler", "step")
+    scheduler: str = again(Optimization, "scheduler", "step")
     lr: float = again(Optimization, "lr", 0.1)
     lr_scaling: bool = again(Optimization, "lr_scaling", default=False)
     weight_decay: float = again(Optimization, "weight_decay", 0.0)

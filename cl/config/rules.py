@@ -8,6 +8,7 @@ import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
+from cl import schedules
 from cl.config import signature
 from cl.config.evaluations import (
     ALL,
@@ -196,8 +197,8 @@ def of_grids(config: Linear) -> Iterator[Fault]:
         given |= {name: getattr(config, name) for name in ("max_steps", "clip_grad_norm")}
         for name in (name for name, value in given.items() if value):
             yield f"--{name} cannot be used with --{grid}.", (name, grid)
-        if config.scheduler == "reduce":
-            message = f"--scheduler reduce cannot be used with --{grid}."
+        if config.scheduler == schedules.FOLLOWS_LOSS:
+            message = f"--scheduler {config.scheduler} cannot be used with --{grid}."
             yield message, ("scheduler", grid)
 
 
@@ -250,6 +251,7 @@ def of_values(config: Pretrain) -> Iterator[str]:
         yield f"--temperature must be {must}, not {spell(start)}."
     if config.learned_lr is not None and not config.learned:
         yield "--learned_lr needs --learn."
+    yield from of_schedules(config)
     if own.get("gamma_steps") and not options.get("gamma"):
         yield "--gamma_steps needs a --gamma above 0."
     if options.get("threshold") is not None and not options.get("gamma"):
@@ -260,3 +262,28 @@ def of_values(config: Pretrain) -> Iterator[str]:
     compared = options.get("global_views")
     if compared is not None and not 1 <= compared <= views:
         yield f"--global_views must be from 1 to the {views} views of a sample, not {compared}."
+
+
+def of_schedules(config: Pretrain) -> Iterator[str]:
+    """What `--schedule` names must be a number that the run has."""
+    known = {name: option for room in rooms(config).values() for name, option in room.items()}
+    numbers = {k: o for k, o in known.items() if o.of is float and o.many == 1}
+    values = config.method_settings | config.loss_settings
+    moved = set(config.learned)
+    for word in config.schedule:
+        try:
+            name, _, end, _ = schedules.parse(word)
+            if name in numbers:
+                numbers[name].check(end)
+        except ValueError as error:
+            yield str(error)
+            continue
+        if name not in numbers:
+            use = " ".join(numbers)
+            yield f"--schedule {word}: {name} is no number of this run; use one of {use}"
+        elif not isinstance(values[name], float):
+            yield f"--schedule {word}: it needs a value to start from; add --{name}"
+        elif name in moved:
+            other = "--learn" if name in config.learned else "another --schedule"
+            yield f"--schedule {word} cannot be used with {other} of {name}"
+        moved.add(name)

@@ -19,6 +19,7 @@ from cl.config.schema import Option, closest, did_you_mean, fits, options_of
 from cl.config.signature import find, having
 
 NUMBER = re.compile(r"[-+]?\.?\d")
+PAIR = re.compile(r"\w+=")  # NAME=VALUE
 HELP = ("-h", "--help")
 FILES = {"config": "config.json", "verify": "cards.json"}  # in a run's folder
 ACCUMULATION = (
@@ -149,6 +150,8 @@ def ends(option: Option, words: Sequence[str]) -> int:
         return option.many
 
     def goes_on(word: str) -> bool:
-        return bool(NUMBER.match(word)) or any(fits(word, form) for form in option.forms)
+        return bool(NUMBER.match(word) or PAIR.match(word)) or any(
+            fits(word, form) for form in option.forms
+        )
 
     return 1 + len([*takewhile(goes_on, words[1:])])

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from cl import schedules
 from cl.config import Linear
 from cl.eval._result import EvalResult
 from cl.optim import Optimization
@@ -64,9 +65,10 @@ def training(config: Linear, o: Optimization, options: Mapping[str, Any]) -> dic
     """
     unused = {"classifier_lr", "learned_lr", "constant"}  # of pretraining
     unused |= set() if o.optimizer in ("sgd", "lars") else {"momentum"}
-    unused |= set() if o.scheduler == "warmup_cosine" else {"warmup_epochs", "warmup_start_lr"}
-    unused |= set() if o.scheduler == "step" else {"lr_decay_epochs"}
-    unused |= set() if o.scheduler in ("step", "exponential") else {"lr_decay_rate"}
+    warm = o.scheduler in schedules.with_warmup()
+    unused |= set() if warm else {"warmup_epochs", "warmup_start_lr"}
+    for name in ("lr_decay_epochs", "lr_decay_rate"):
+        unused |= set() if o.scheduler in schedules.asking(name) else {name}
     used = {k: v for k, v in asdict(o).items() if k not in unused}
     used |= {k: getattr(config, k) for k in ("epochs", "max_steps", "clip_grad_norm")}
     used |= {k: options[k] for k in ("accelerator", "precision")}

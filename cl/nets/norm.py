@@ -1,4 +1,4 @@
-"""Normalisation: BatchNorm over the samples of all processes, and GroupNorm in its place."""
+"""Normalization: BatchNorm over the samples of all processes, and GroupNorm in its place."""
 
 import math
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from cl.distributed import all_reduce_sum, world_size
 
 
 class Normalize(torch.autograd.Function):
-    """BatchNorm by given statistics, which are functions of every process's `x`."""
+    """BatchNorm with given statistics, which depend on `x` of every process."""
 
     @staticmethod
     def forward(
@@ -40,7 +40,7 @@ class Normalize(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         x, weight, mean, variance = ctx.saved_tensors
         inverse = torch.rsqrt(variance + ctx.eps)
-        # As if mean and variance were constants; what they owe to each value comes behind.
+        # Gradient with the statistics held fixed; the terms through them are added below.
         dx, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
             *(gradient, x, weight, mean, variance),
             *(mean, inverse, False, ctx.eps, [True, True, True]),  # CUDA asks for them, unused
@@ -55,14 +55,15 @@ class Normalize(torch.autograd.Function):
 
 
 def channels(value: Float[Tensor, " c"], like: Tensor) -> Tensor:
-    """A value a channel, to be broadcast against `(n c ...)`."""
+    """One value per channel, reshaped to broadcast against `(n c ...)`."""
     return value.view(-1, *(1 for _ in like.shape[2:]))
 
 
 class Synced(_BatchNorm):
-    """BatchNorm in training by the moments of all processes' samples, however many each has.
+    """BatchNorm whose training statistics are those of the samples of all processes.
 
-    Torch's SyncBatchNorm, which computes the same, refuses tensors on a CPU.
+    Processes may have different numbers of samples. Torch's SyncBatchNorm computes the same, but
+    refuses tensors on a CPU.
     """
 
     def forward(self, input: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
@@ -92,12 +93,12 @@ class Synced(_BatchNorm):
 
 @torch.no_grad()
 def moments(x: Float[Tensor, "n c *size"]) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean and biased variance of each channel over all processes, and over how many values."""
+    """Mean, biased variance and number of values of each channel over all processes, `(c)` each."""
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     mean, variance = torch.ops.aten.batch_norm_update_stats(x, None, None, 0.0)
     mean, variance = mean.double(), variance.double()
     n = torch.full_like(mean, x.numel() // x.shape[1])
-    # In float64 the difference of squares below loses nothing that float32 could tell.
+    # In float64 the difference of squares below loses less than the precision of float32.
     n, sum_, squares = all_reduce_sum(torch.stack([n, n * mean, n * (variance + mean.square())]))
     mean = sum_ / n
     return mean, (squares / n - mean.square()).clamp(min=0), n
@@ -120,13 +121,13 @@ KINDS: dict[type[nn.Module], type[Synced]] = {
 
 
 class SyncEverywhere(LayerSync):
-    """For a Trainer: BatchNorm over all processes, on GPUs by torch's kernels, on CPUs by `Synced`.
+    """A Trainer's plugin: BatchNorm over all processes, by torch on GPUs, by `Synced` on CPUs.
 
-    Lightning's own converter replaces timm's BatchNorm-with-activation (EfficientNet and its kin)
-    by one without; this one keeps what every layer is, and its parameters with it.
+    Lightning's own converter drops the activation of timm's BatchNorm-with-activation
+    (EfficientNet and its kin); this one keeps it.
 
     Args:
-        gpu: whether the model will be on GPUs; it is converted before it goes there.
+        gpu: whether the model will be on GPUs; it is converted before it is moved there.
     """
 
     def __init__(self, gpu: bool = False) -> None:
@@ -141,13 +142,13 @@ class SyncEverywhere(LayerSync):
         return model
 
     def revert(self, model: nn.Module) -> nn.Module:
-        """Nothing: without other processes either computes what BatchNorm does."""
+        """Do nothing: on one process both compute what BatchNorm does."""
         return model
 
 
 @contextmanager
-def still(model: nn.Module) -> Iterator[None]:
-    """BatchNorm normalises by the batch as ever, but its running statistics do not move."""
+def frozen_stats(model: nn.Module) -> Iterator[None]:
+    """Freeze the running statistics of BatchNorm, which goes on normalizing by the batch."""
     momenta = [(m, m.momentum) for m in model.modules() if isinstance(m, _BatchNorm)]
     for module, _ in momenta:
         module.momentum = 0.0
@@ -159,10 +160,10 @@ def still(model: nn.Module) -> Iterator[None]:
 
 
 def group_norm(model: nn.Module) -> None:
-    """Put GroupNorm of 32 groups (Wu and He 2018, https://arxiv.org/abs/1803.08494) for BatchNorm.
+    """Replace every BatchNorm by GroupNorm (Wu and He 2018, https://arxiv.org/abs/1803.08494).
 
-    A sample's features then depend on no other sample. A width that 32 does not divide gets the
-    greatest number of groups that divides both. Scales and shifts start as those they replace.
+    A sample's features then depend on no other sample. There are 32 groups, or the greatest
+    common divisor of 32 and the channels. Scales and shifts are kept.
     """
     for name, child in list(model.named_children()):
         if not isinstance(child, nn.BatchNorm2d):
