@@ -9,6 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 from torch import Tensor, nn
 
+from cl import losses
+
 
 def activations(encoder: nn.Module, sizes: list[int]) -> int:
     """Bytes that autograd keeps for one float32 view of each size, found without computing.
@@ -70,32 +72,15 @@ def show(title: str, rows: Mapping[str, object], console: Console) -> None:
     console.print(table)
 
 
-# Which embeddings of other samples are pushed: those of the anchor's view, of the others, or all.
-OF_OWN_VIEW = ("dhel", "kcl", "mv_dhel")
-OF_OTHER_VIEWS = ("clip", "info_nce", "info_nce_angle", "mnrl", "relic", "sigmoid")
-OF_ALL_VIEWS = (
-    "nt_xent",
-    "supcon",
-    "dcl",
-    "dcl_symmetric",
-    "dclw",
-    "hcl",
-    "debiased",
-    "mv_infonce",
-)
-
-
 def negatives(loss: str, batch: int, views: int) -> str:
-    """How many embeddings a loss pushes an anchor away from."""
-    each = {
-        **dict.fromkeys(OF_OWN_VIEW, 1),
-        **dict.fromkeys(OF_OTHER_VIEWS, views - 1),
-        **dict.fromkeys(OF_ALL_VIEWS, views),
-    }
-    if loss == "looc":
-        return f"{batch - 1:,} of other samples, more in the spaces that keep a change"
-    if not loss or ":" in loss:
-        return "not known here: the loss is your own"
-    if loss not in each:
-        return "none: this loss pushes no pairs"
-    return f"{each[loss] * (batch - 1):,} of other samples"
+    """Say how many embeddings of other samples a loss contrasts an anchor with.
+
+    Args:
+        loss: its name; empty where the method has a loss of its own.
+        batch: samples in the global batch.
+        views: views per sample.
+    """
+    count = losses.negatives(loss, views, batch) if loss else None
+    if count is None:
+        return "unknown: the loss does not say"
+    return f"{count:,} of other samples" if count else "none"

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from cl.bounds import Count
 from cl.distributed import gather
-from cl.losses._views import over_pairs
+from cl.losses._views import mean_over_view_pairs
 from cl.losses.barlow_twins import barlow_twins
 from cl.methods._base import Method
 from cl.nets.heads import mlp, view_by_view
@@ -44,4 +44,4 @@ class BarlowTwins(Method):
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
         z, rows = gather(view_by_view(self.projector, h))
-        return over_pairs(self.loss, z, rows=rows, global_views=self.global_views)
+        return mean_over_view_pairs(self.loss, z, rows=rows, global_views=self.global_views)

@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cl.bounds import Count, Share
-from cl.losses._views import across
+from cl.losses._views import view_target_pairs
 from cl.losses.cosine import cosine
 from cl.methods._teacher import TeacherMethod
 from cl.nets.heads import mlp, view_by_view
@@ -51,5 +51,5 @@ class BYOL(TeacherMethod):
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
         assert self.targets is not None
         p, targets = view_by_view(self.predictor, view_by_view(self.projector, h)), self.targets[1]
-        pairs = across(len(p), len(targets))
+        pairs = view_target_pairs(len(p), len(targets))
         return torch.stack([self.loss(p[[v]], targets[[w]]) for v, w in pairs]).mean()

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cl.bounds import Count
-from cl.losses._views import across
+from cl.losses._views import view_target_pairs
 from cl.losses.cosine import cosine
 from cl.methods._base import Method
 from cl.nets.heads import mlp, view_by_view
@@ -58,5 +58,8 @@ class SimSiam(Method):
         z = view_by_view(self.projector, h)
         p = view_by_view(self.predictor, z)
         return torch.stack(
-            [self.loss(p[[v]], z.detach()[[w]]) for v, w in across(len(z), self.global_views)]
+            [
+                self.loss(p[[v]], z.detach()[[w]])
+                for v, w in view_target_pairs(len(z), self.global_views)
+            ]
         ).mean()
