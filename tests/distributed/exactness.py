@@ -171,9 +171,7 @@ WAYS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 
 def small(name: str, encoder: nn.Module, **options: Any) -> Method:
     """A method whose loss has each of its terms: SigLIP's with the confidence penalty."""
-    loss = (
-        {"loss": partial(sigmoid, gamma=0.5)} if "gamma_steps" in methods()[name].settings else {}
-    )
+    loss = {"loss": partial(sigmoid, gamma=0.5)} if "gamma_steps" in methods()[name].options else {}
     return made(name, encoder, **loss, **options)
 
 

@@ -48,9 +48,7 @@ def test_an_option_of_the_loss_is_driven(shape: str, step: int) -> None:
     out = method.training_step(batch(), 0)
     assert out["now"] == {"schedule/temperature": pytest.approx(value)}
     torch.manual_seed(0)
-    twin = SimCLR(
-        create("resnet6_w8", 16), partial(nt_xent, temperature=value), classes=3, **SIZES
-    )
+    twin = SimCLR(create("resnet6_w8", 16), partial(nt_xent, temperature=value), classes=3, **SIZES)
     torch.testing.assert_close(out["loss"], twin.training_step(batch(), 0)["loss"])
 
 
@@ -74,7 +72,7 @@ def test_an_option_of_the_method_is_driven() -> None:
         ("temperature=step:1", "the shape must be one of cosine, linear"),
         ("temprature=cosine:1", "temprature is no number of this run; use one of .*temperature"),
         ("hidden_mlp=cosine:1", "hidden_mlp is no number of this run"),
-        ("temperature=cosine:-1", "--temperature: given -1.0, allowed a number above 0"),
+        ("temperature=cosine:-1", "--temperature must be above 0, not -1"),
         ("ema_encoder=cosine:1", "it needs a value to start from; add --ema_encoder"),
         ("temperature=cosine:1 temperature=cosine:2", "another --schedule of temperature"),
         ("temperature=cosine:1 --learn temperature", "cannot be used with --learn"),
