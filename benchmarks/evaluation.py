@@ -41,7 +41,7 @@ from cl.data.sets import Images, load
 from cl.eval import _features as features
 from cl.eval import knn as neighbors
 from cl.eval import logistic as regression
-from cl.evaluate import evaluate
+from cl.evaluation import evaluate_configured
 from cl.nets import encoders
 
 EPOCHS, BATCH = 100, 128
@@ -111,7 +111,9 @@ def linear(folder: str, name: str, images: int) -> None:
         words = f"cifar10 {name} --data_folder {folder} --data_fraction {images} --wandb off "
         words += f"--epochs {EPOCHS} --batch_size {BATCH} --lr 0.1 --num_workers 1 --precision 32 "
         words += f"--output {place} --pretrained_feature_extractor {file} --no-lr_scaling"
-        ours, code = timed(lambda: run(Linear, words.split(), evaluate))
+        ours, code = timed(
+            lambda: run(Linear, words.split(), lambda c: evaluate_configured(c).code)
+        )
         assert code == 0
     theirs, _ = timed(lambda: frozen_each_epoch(folder, encoder, images))
     print(
@@ -126,10 +128,10 @@ def of_run(folder: str, run: Path) -> list[tuple[Tensor, Tensor]]:
     file = checkpoints.encoder_file(run)
     about = checkpoints.about_encoder(file)
     encoder = encoders.create(about["encoder"], about["image_size"], norm=about["norm"])
-    checkpoints.load_encoder(encoder, file)
+    checkpoints.load_weights(encoder, file)
     source, recipe = load("cifar10", folder), preset("cifar10").changed({"size": 32})
     return [
-        features.extract(encoder, PlainLoader(images, recipe, 256, 1), accelerator="cpu")
+        features.extract_features(encoder, PlainLoader(images, recipe, 256, 1), accelerator="cpu")
         for images in (source.train, source.val)
     ]
 

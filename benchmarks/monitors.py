@@ -16,7 +16,7 @@ from typing import Any
 from cl.callbacks.geometry import Geometry
 from cl.config import Pretrain
 from cl.config import run as from_words
-from cl.train import pretrain
+from cl.train import train
 
 DIGITS = (
     "digits resnet6_w16 --epochs 20 --optimizer adamw --lr 4e-3 --no-lr_scaling --batch_size 64 "
@@ -46,7 +46,7 @@ def main() -> None:
     words = sys.argv[1:] or DIGITS.split()
     with tempfile.TemporaryDirectory() as folder:
         more = ["--output", folder, "--wandb", "off", "--no-baseline"]
-        if from_words(Pretrain, [*words, *more], pretrain):
+        if from_words(Pretrain, [*words, *more], lambda config: train(config).code):
             sys.exit("the run failed")
     whole = begun[1] - begun[0]
     for hook, seconds in spent.items():

@@ -11,7 +11,7 @@ PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 TOLERANCE = 1e-4  # of the largest feature; float32 on another engine sums in another order
 
 
-def needed() -> None:
+def check_packages() -> None:
     """Check that what an export takes is installed.
 
     Raises:
@@ -23,7 +23,7 @@ def needed() -> None:
         )
 
 
-def onnx(encoder: nn.Module, size: int, path: Path) -> float:
+def export_onnx(encoder: nn.Module, size: int, path: Path) -> float:
     """Write an encoder as ONNX, `images` (n 3 size size) to `features` (n d), for every n.
 
     Returns:
@@ -32,7 +32,7 @@ def onnx(encoder: nn.Module, size: int, path: Path) -> float:
     Raises:
         ValueError: a package is not installed, or the file computes other features.
     """
-    needed()
+    check_packages()
     like = next(encoder.parameters())
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(3, 3, size, size, generator=generator).to(like)
@@ -51,7 +51,7 @@ def onnx(encoder: nn.Module, size: int, path: Path) -> float:
             external_data=False,
             verbose=False,
         )
-        apart = difference(encoder, images, new)
+        apart = feature_difference(encoder, images, new)
         if not apart <= TOLERANCE:
             raise ValueError(
                 f"{path}: features differ by {apart:.1g} of the largest, more than {TOLERANCE:g}"
@@ -64,7 +64,7 @@ def onnx(encoder: nn.Module, size: int, path: Path) -> float:
 
 
 @torch.no_grad()
-def difference(encoder: nn.Module, images: torch.Tensor, path: Path) -> float:
+def feature_difference(encoder: nn.Module, images: torch.Tensor, path: Path) -> float:
     """How far the features of an ONNX file are at most from the encoder's, over the largest one."""
     session = import_module("onnxruntime").InferenceSession(
         path, providers=["CPUExecutionProvider"]

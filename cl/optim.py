@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from timm.optim.lars import Lars
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
@@ -84,6 +83,8 @@ def optimizer(module: nn.Module, o: Optimization) -> torch.optim.Optimizer:
     if o.optimizer == "sgd":
         return torch.optim.SGD(parameters, o.lr, momentum=o.momentum)
     if o.optimizer == "lars":
+        from timm.optim.lars import Lars  # timm takes a second
+
         momentum: Any = o.momentum  # timm annotates its default, the integer 0
         return Lars(parameters, o.lr, momentum=momentum, trust_coeff=0.001)
     return (torch.optim.Adam if o.optimizer == "adam" else torch.optim.AdamW)(parameters, o.lr)
@@ -120,7 +121,14 @@ def planned_steps(trainer: pl.Trainer) -> tuple[int, int]:
     if data is None:
         steps = int(trainer.estimated_stepping_batches)
         return steps, min(int(trainer.num_training_batches), steps)
-    per_epoch = len(data.train_dataloader())
+    try:
+        per_epoch = len(data.train_dataloader())
+    except TypeError:  # a loader of the user's that does not know
+        if trainer.max_steps <= 0:
+            raise ValueError(
+                "the training DataLoader has no length: the number of steps must be given"
+            ) from None
+        return trainer.max_steps, trainer.max_steps
     steps = per_epoch * (trainer.max_epochs or 1)
     return (min(steps, trainer.max_steps) if trainer.max_steps > 0 else steps), per_epoch
 

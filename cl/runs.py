@@ -1,19 +1,55 @@
-"""A run's folder: its name, what it must not overwrite, how it is continued."""
+"""A run's folder: its name, what it must not overwrite, how it is continued, what it holds."""
 
+import json
 import os
 import secrets
 import shlex
 import string
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lightning_fabric.utilities.rank_zero import rank_zero_only
+from torch import nn
 
 from cl import checkpoints, logs
 from cl.config.launcher import started
+from cl.config.programs import from_clone
 
 CONFIG, METRICS, RESULT = "config.json", "metrics.csv", "result.json"
 SKIPPED = "skipped.txt"
+COMMANDS = {"main_contrastive.py": "cl-pretrain", "main_linear.py": "cl-evaluate"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has ended.
+
+    Args:
+        folder: where it is kept; of a run that was only looked at nothing is there.
+        encoder: what was trained, from a view to features `(n d)`.
+        method: all that was trained, the LightningModule; None where nothing was to be trained.
+        code: 0; 3 where the embeddings collapsed, 4 where they were not finite, 128 and the number
+            of the signal that ended it.
+    """
+
+    folder: Path
+    encoder: nn.Module
+    method: Any = None
+    code: int = 0
+
+    @property
+    def result(self) -> dict[str, dict[str, float]]:
+        """Accuracies of the frozen encoder, `untrained` and `trained`; empty without a baseline."""
+        file = self.folder / RESULT
+        return json.loads(file.read_text()) if file.exists() else {}
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """The rows of metrics.csv, each with the numbers that were measured then."""
+        rows = logs.read(self.folder / METRICS)
+        return [{k: float(v) for k, v in row.items() if v} for row in rows]
 
 
 def new_id(given: str | None) -> str:
@@ -81,8 +117,14 @@ def folder_of(checkpoint: Path) -> Path:
 
 
 def command(program: str, *words: object) -> str:
-    """A command line to copy."""
-    return shlex.join(["python", program, *(str(word) for word in words)])
+    """A command line to copy.
+
+    Args:
+        program: one of the clone's, which has a name of its own where the package is installed.
+        words: behind it.
+    """
+    start = ["python", program] if from_clone() else [COMMANDS[program]]
+    return shlex.join([*start, *(str(word) for word in words)])
 
 
 def how_to_go_on(program: str, folder: Path) -> str:

@@ -447,10 +447,10 @@ def training(monkeypatch):
         stand_in.config = config
         if isinstance(stand_in.answer, Exception):
             raise stand_in.answer
-        return stand_in.answer
+        return SimpleNamespace(code=stand_in.answer)
 
     stand_in.answer = 0
-    monkeypatch.setitem(sys.modules, "cl.train", SimpleNamespace(pretrain=stand_in))
+    monkeypatch.setitem(sys.modules, "cl.train", SimpleNamespace(train=stand_in))
     return stand_in
 
 

@@ -29,7 +29,7 @@ def test_the_file_gives_the_encoders_features(tmp_path: Path, encoder: nn.Module
     import onnxruntime
 
     assert encoder.training
-    apart = export.onnx(encoder, 32, tmp_path / "encoder.onnx")
+    apart = export.export_onnx(encoder, 32, tmp_path / "encoder.onnx")
     assert encoder.training
     assert apart <= export.TOLERANCE
     assert [each.name for each in tmp_path.iterdir()] == ["encoder.onnx"]
@@ -65,7 +65,7 @@ def test_the_difference_is_of_the_largest_feature(
 
     runtime = SimpleNamespace(InferenceSession=lambda *_, **__: Session())
     monkeypatch.setattr(export, "import_module", lambda _: runtime)
-    assert export.difference(Scaled(), images, tmp_path) == pytest.approx(1e-3, rel=1e-3)
+    assert export.feature_difference(Scaled(), images, tmp_path) == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_a_file_that_computes_something_else_is_not_kept(
@@ -82,7 +82,7 @@ def test_a_file_that_computes_something_else_is_not_kept(
 
     monkeypatch.setattr(torch.onnx, "export", wrong)
     with pytest.raises(ValueError, match=r"encoder.onnx: features differ by .* more than 0.0001"):
-        export.onnx(encoder, 32, tmp_path / "encoder.onnx")
+        export.export_onnx(encoder, 32, tmp_path / "encoder.onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -91,4 +91,4 @@ def test_absent_packages_are_named(
 ) -> None:
     monkeypatch.setattr(export, "PACKAGES", ("torch", "nowhere_a", "nowhere_b"))
     with pytest.raises(ValueError, match="pip install nowhere_a nowhere_b"):
-        export.onnx(encoder, 32, tmp_path / "encoder.onnx")
+        export.export_onnx(encoder, 32, tmp_path / "encoder.onnx")

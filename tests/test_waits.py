@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from cl.build import build_method
 from cl.config import parse_pretrain
 from cl.data.batch import Batch
 from cl.losses import NAMES, get_loss
 from cl.methods import NAMES as METHODS
 from cl.nets.encoders import create
-from cl.train import build
 
 PAIRWISE = [
     n for n in NAMES if list(inspect.signature(get_loss(n)).parameters)[1:3] == ["ids", "rows"]
@@ -65,7 +65,7 @@ def test_a_training_step_does_not_wait(method: str) -> None:
     words = f"digits resnet6_w8 --method {method} --hidden_mlp 16 --encoding_size 8"
     config = parse_pretrain(words.split())
     with torch.device("meta"):
-        module = build(config, create("resnet6_w8", 16), 10)
+        module = build_method(config, create("resnet6_w8", 16), 10)
         full = torch.randn(4, 32, 3, 16, 16)
         batch = Batch([full], torch.zeros(32, dtype=torch.long), torch.arange(32))
     with FromTheHost():

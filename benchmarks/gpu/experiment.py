@@ -22,18 +22,17 @@ from benchmarks.gpu.part import synchronize
 from benchmarks.loss import naive_nt_xent
 from cl import hardware
 from cl.callbacks.geometry import Geometry
-from cl.callbacks.saver import Saver
-from cl.callbacks.stop import Stop
+from cl.callbacks.saver import Saver, Stop
 from cl.callbacks.watch import Watch
 from cl.data.augment.recipe import Recipe, preset
 from cl.data.module import ContrastiveData
 from cl.data.sets import Images, Source
-from cl.launch import NOISE
 from cl.losses.nt_xent import nt_xent
 from cl.methods.simclr import SimCLR
 from cl.nets import encoders
 from cl.nets.heads import mlp
 from cl.optim import Optimization
+from cl.trainer import NOISE
 
 HIDDEN, DIM, RATE = 2048, 128, 0.1  # of the projector, and a learning rate at which nothing bursts
 WARM = 20  # steps before the clock starts

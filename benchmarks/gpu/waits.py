@@ -13,7 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu.experiment import Case, ours, quiet
 from benchmarks.gpu.part import Table, given
-from cl.callbacks.stop import Stop
+from cl.callbacks.saver import Stop
 
 FIRST, COUNTED, PROFILED = 12, 4, 4  # steps before, steps that are counted, steps in the profile
 ROOT = Path(__file__).parents[2]

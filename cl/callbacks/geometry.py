@@ -9,7 +9,8 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from cl import distributed, measures
-from cl.callbacks.stop import Stop
+from cl.callbacks.saver import Stop
+from cl.callbacks.watch import watched
 from cl.data.batch import Batch
 from cl.knn import knn
 from cl.logs import MONITORS
@@ -22,13 +23,15 @@ ENOUGH = 16  # embeddings, fewer of which have no rank to speak of
 class Geometry(Callback):
     """Each epoch: kNN on the validation set, and whether the embeddings still fill their space.
 
-    The neighbours are the newest training features, as the training saw them, so that no image is
-    embedded twice. A collapse (all embeddings alike, or all on one line) is said loudly.
+    The neighbors are the newest training features, as the training saw them, so that no image is
+    embedded twice; where nothing has a label there is no kNN. A collapse (all embeddings alike, or
+    all on one line) is said loudly. Without validation data the epoch's end is the time to look.
 
     Args:
         on_collapse: `stop` ends the run with exit code 3.
-        bank: how many of the newest training samples are neighbours.
-        queries: how many validation samples are classified, evenly spread.
+        bank: how many of the newest training samples are neighbors.
+        queries: how many validation samples are classified, evenly spread; all of a loader whose
+            length is not known.
     """
 
     def __init__(
@@ -79,8 +82,8 @@ class Geometry(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        everything = trainer.datamodule.source.val  # pyright: ignore[reportAttributeAccessIssue]
-        stride = -(-len(everything) // self.queries)
+        number = getattr(trainer.datamodule, "val_samples", 0)  # pyright: ignore[reportAttributeAccessIssue]
+        stride = max(1, -(-number // self.queries))
         chosen = batch.index % stride == 0
         self.asked.append((outputs["h"][chosen], batch.labels[chosen]))
 
@@ -91,11 +94,18 @@ class Geometry(Callback):
         bank, classes = (torch.cat(part) for part in zip(*self.known, strict=True))
         bank, classes = (distributed.gather(t, dim=0)[0] for t in (bank, classes))
         h, labels = (torch.cat(part) for part in zip(*self.asked, strict=True))
-        right = (knn(bank[classes >= 0], classes[classes >= 0], h) == labels)[labels >= 0]
-        counts = distributed.all_reduce_sum(torch.stack([right.sum(), (labels >= 0).sum()]))
-        pl_module.log("val/knn_top1", counts[0] / counts[1].clamp(min=1), logger=False)
+        asked = distributed.all_reduce_sum((labels >= 0).sum())
+        if asked and (classes >= 0).any():
+            right = (knn(bank[classes >= 0], classes[classes >= 0], h) == labels)[labels >= 0]
+            share = distributed.all_reduce_sum(right.sum()) / asked
+            pl_module.log("val/knn_top1", share, logger=not watched(trainer))
         self.look(trainer, pl_module)
 
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.enable_validation:
+            self.look(trainer, pl_module)
+
+    @torch.no_grad()
     def look(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure the newest embeddings, and say when they have collapsed."""
         assert self.last is not None
@@ -112,7 +122,7 @@ class Geometry(Callback):
             measures.uniformity(z[0]),
         )
         for name, value in zip(MONITORS, values, strict=True):
-            pl_module.log(name, value, logger=False)
+            pl_module.log(name, value, logger=not watched(trainer))
         std, rank = float(values[0]), float(values[1])
         if (std >= 0.01 and rank >= 1.5) or len(z[0]) < ENOUGH:
             return

@@ -96,7 +96,7 @@ class Report:
         return text
 
 
-class Fit(NamedTuple):
+class Match(NamedTuple):
     """What a layout makes of a state, and what is wrong with it."""
 
     layout: Layout
@@ -105,7 +105,7 @@ class Fit(NamedTuple):
     wrong: dict[str, list[str]]
 
 
-def fit(
+def match_layout(
     found: Mapping[str, Any], wanted: Mapping[str, Tensor], where: object, *, online: bool = False
 ) -> tuple[State, Report]:
     """The tensors of a file under the encoder's keys: all of them, or an error.
@@ -120,19 +120,21 @@ def fit(
         ValueError: no layout fits, with the missing, the foreign and the misshapen keys of the one
             that is nearest; or the tensors would fit and compute something else.
     """
-    states = tensors(found)
+    states = states_of(found)
     sizes = {nest: len(state) for nest, state in states.items() if nest}
     fits = [
-        under(layout, state, wanted, {k: n for k, n in sizes.items() if k != nest})
+        apply_layout(layout, state, wanted, {k: n for k, n in sizes.items() if k != nest})
         for nest, state in states.items()
-        for layout in layouts(nest, state, online)
+        for layout in candidate_layouts(nest, state, online)
         if nest != "student" or "teacher" not in states  # which is what DINO evaluates
     ]
     if not fits:
         raise ValueError(f"{where} holds no tensors by name")
     best = min(fits, key=lambda each: sum(map(len, each.wrong.values())))
     if any(best.wrong.values()):
-        said = f"{where} does not fit the encoder ({best.layout.name} layout): {listed(best.wrong)}"
+        said = (
+            f"{where} does not fit the encoder ({best.layout.name} layout): {list_keys(best.wrong)}"
+        )
         if [key for keys in best.wrong.values() for key in keys] == ["conv1.weight"]:
             said += "; a ResNet's is 3x3 for an --image_size up to 64, 7x7 above"
         raise ValueError(said)
@@ -151,7 +153,7 @@ def fit(
     return best.state | counts, Report(*named, padding=2 if wide else None)
 
 
-def listed(wrong: Mapping[str, list[str]]) -> str:
+def list_keys(wrong: Mapping[str, list[str]]) -> str:
     """How many keys there are of each kind, and the first three."""
     return "; ".join(
         f"{len(keys)} {what} ({', '.join(keys[:3])}{', ...' * (len(keys) > 3)})"
@@ -160,26 +162,26 @@ def listed(wrong: Mapping[str, list[str]]) -> str:
     )
 
 
-def tensors(found: Mapping[str, Any]) -> dict[str, State]:
+def states_of(found: Mapping[str, Any]) -> dict[str, State]:
     """The states of a file by the entry they stand under, the file's own under ""."""
     nests = {name: found[name] for name in NESTS if isinstance(found.get(name), Mapping)}
     states = {
-        name: peeled({k: v for k, v in state.items() if isinstance(v, Tensor)})
+        name: strip_prefixes({k: v for k, v in state.items() if isinstance(v, Tensor)})
         for name, state in {"": found, **nests}.items()
     }
     return {name: state for name, state in states.items() if state}
 
 
-def peeled(state: State) -> State:
+def strip_prefixes(state: State) -> State:
     """The state without `WRAPPERS` before its keys, unless two would get one name."""
     for wrapper in WRAPPERS:
         bare = {key.removeprefix(wrapper): value for key, value in state.items()}
         if len(bare) == len(state) and bare.keys() != state.keys():
-            return peeled(bare)
+            return strip_prefixes(bare)
     return state
 
 
-def layouts(nest: str, state: State, online: bool) -> list[Layout]:
+def candidate_layouts(nest: str, state: State, online: bool) -> list[Layout]:
     """Those that a state may be in."""
     fitting = [
         layout
@@ -193,9 +195,9 @@ def layouts(nest: str, state: State, online: bool) -> list[Layout]:
     return fitting[:1] if {AVERAGE, TARGET} & {*fitting} else fitting
 
 
-def under(
+def apply_layout(
     layout: Layout, state: State, wanted: Mapping[str, Tensor], others: Mapping[str, int]
-) -> Fit:
+) -> Match:
     """What a layout makes of a state; `others` are the file's other states, with their sizes."""
     own = {
         k.removeprefix(layout.prefix): v for k, v in state.items() if k.startswith(layout.prefix)
@@ -203,7 +205,7 @@ def under(
     left = [key.split(".")[0] for key in state if not key.startswith(layout.prefix)]
     for place, name in layout.places:
         own = {re.sub(rf"^{place}\.", f"{name}.", key): value for key, value in own.items()}
-    own = peeled(own)
+    own = strip_prefixes(own)
     foreign = sorted(own.keys() - wanted.keys())
     heads = [key for key in foreign if key.split(".")[0] in layout.heads]
     left += [f"{layout.prefix}{key.split('.')[0]}" for key in heads]
@@ -216,4 +218,4 @@ def under(
         "not in the encoder": [key for key in foreign if key not in heads],
         "of other shape": sorted(k for k, v in mapped.items() if v.shape != wanted[k].shape),
     }
-    return Fit(layout, mapped, dict(Counter(left)) | dict(others), wrong)
+    return Match(layout, mapped, dict(Counter(left)) | dict(others), wrong)

@@ -214,7 +214,7 @@ def data_in(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def load_encoder(encoder: nn.Module, path: Path) -> formats.Report:
+def load_weights(encoder: nn.Module, path: Path) -> formats.Report:
     """Fill an encoder from a file in any of `cl.checkpoints.formats`, completely or not at all.
 
     Of a run's .ckpt it is what `Method.evaluated` is: the average of the encoders, or the target
@@ -225,7 +225,7 @@ def load_encoder(encoder: nn.Module, path: Path) -> formats.Report:
         ValueError: no data, or with the missing, the foreign and the misshapen keys.
     """
     found = read_encoder(path)
-    state, report = formats.fit(found, encoder.state_dict(), path, online=online(path))
+    state, report = formats.match_layout(found, encoder.state_dict(), path, online=online(path))
     encoder.load_state_dict(state, strict=True)
     if "padding" in (about := about_encoder(path)):  # what an encoder had that was tuned here
         report = replace(report, padding=int(about["padding"]))

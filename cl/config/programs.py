@@ -26,6 +26,11 @@ from cl.config.schema import Option, again, filled
 PROGRAMS = Path(__file__).parents[2]  # the folder in which the two programs stand
 
 
+def from_clone() -> bool:
+    """Whether the package stands beside the two programs; where pip installed it, it does not."""
+    return (PROGRAMS / "main_contrastive.py").is_file()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Common(Data, Optimization, Hardware, Run):
     """What both programs share. A `resolved_` property is a setting with its default filled in."""
@@ -78,8 +83,8 @@ class Common(Data, Optimization, Hardware, Run):
 
     @property
     def runs_folder(self) -> Path:
-        """Where runs are kept."""
-        return Path(self.output) if self.output else PROGRAMS / "trained_models"
+        """Where runs are kept: beside the programs of a clone, else in the current folder."""
+        return Path(self.output or (PROGRAMS if from_clone() else Path.cwd()) / "trained_models")
 
 
 @dataclass(frozen=True, kw_only=True)

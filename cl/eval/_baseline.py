@@ -11,12 +11,12 @@ from pytorch_lightning.callbacks import Callback
 from torch import nn
 
 from cl.data.module import PlainLoader
-from cl.eval._features import extract
-from cl.eval.logistic import accuracy
+from cl.eval._features import extract_features
+from cl.eval.logistic import logistic_accuracy
 from cl.knn import knn
 
 
-def frozen(
+def measure_frozen(
     encoder: nn.Module, loaders: tuple[PlainLoader, PlainLoader], classes: int, **hw: Any
 ) -> dict[str, float]:
     """Linear (logistic regression) and kNN top-1 of a frozen encoder, from one pass.
@@ -25,14 +25,14 @@ def frozen(
         encoder: looked at as a copy.
         loaders: plain images for the classifier, and those it is measured on.
         classes: how many there are.
-        hw: see `extract`.
+        hw: see `extract_features`.
     """
     encoder = copy.deepcopy(encoder)
-    (h, labels), (queries, truth) = (extract(encoder, loader, **hw) for loader in loaders)
+    (h, labels), (queries, truth) = (extract_features(encoder, loader, **hw) for loader in loaders)
     known, asked = labels >= 0, truth >= 0
     near = knn(h[known], labels[known], queries[asked])
     return {
-        "linear_top1": accuracy((h, labels), (queries, truth), classes),
+        "linear_top1": logistic_accuracy((h, labels), (queries, truth), classes),
         "knn_top1": float((near == truth[asked]).float().mean()),
         "fitted_on": int(known.sum()),
         "measured_on": int(asked.sum()),
@@ -64,13 +64,13 @@ class Baseline(Callback):
         if trainer.is_global_zero:
             encoder = pl_module.evaluated
             assert isinstance(encoder, nn.Module)
-            found = read(self.file) | {when: self.measure(encoder)}
+            found = read_result(self.file) | {when: self.measure(encoder)}
             new = self.file.with_suffix(".new")
             new.write_text(json.dumps(found, indent=2) + "\n")
             new.replace(self.file)
         trainer.strategy.barrier("baseline")
 
 
-def read(file: Path) -> dict[str, dict[str, float]]:
+def read_result(file: Path) -> dict[str, dict[str, float]]:
     """What `result.json` holds so far."""
     return json.loads(file.read_text()) if file.exists() else {}

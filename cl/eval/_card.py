@@ -5,15 +5,13 @@ import json
 import math
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cl import schedules
-from cl.config import Linear
+from cl.eval import _cache
 from cl.eval._result import EvalResult
-from cl.optim import Optimization
+from cl.eval._task import Task
 
 LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "timm", "numpy", "scikit-learn", "numba")
 NEAR = 1e-3  # a tenth of a point: what other hardware may move a number by
@@ -52,37 +50,33 @@ def card(
         "versions": versions(),
     }
     content = json.loads(json.dumps(content, default=str))  # as it will be read: a tuple is a list
-    return {**content, "sha256": sum_of(content)}
+    return {**content, "sha256": card_checksum(content)}
 
 
-def training(config: Linear, o: Optimization, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What a classifier's training reads of its settings, for the card's `how`.
-
-    Args:
-        config: says how long it is.
-        o: with the values that were selected.
-        options: of its Trainer, about the hardware.
-    """
-    unused = {"classifier_lr", "learned_lr", "constant"}  # of pretraining
-    unused |= set() if o.optimizer in ("sgd", "lars") else {"momentum"}
-    warm = o.scheduler in schedules.with_warmup()
-    unused |= set() if warm else {"warmup_epochs", "warmup_start_lr"}
-    for name in ("lr_decay_epochs", "lr_decay_rate"):
-        unused |= set() if o.scheduler in schedules.asking(name) else {name}
-    used = {k: v for k, v in asdict(o).items() if k not in unused}
-    used |= {k: getattr(config, k) for k in ("epochs", "max_steps", "clip_grad_norm")}
-    used |= {k: options[k] for k in ("accelerator", "precision")}
-    used["batch"] = config.global_batch()
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in used.items()}
+def provenance(task: Task) -> dict[str, Any]:
+    """What all cards of this run share: data, split, encoder, preprocessing, seed."""
+    parts = {"train": task.source.train, "test": task.source.val}
+    return {
+        "dataset": task.source.name,
+        "parts": {
+            name: {"images": len(images), "sha256": _cache.data_checksum(images)}
+            for name, images in parts.items()
+        },
+        "split": task.source.protocol(),
+        "encoder": task.built | {"sha256": task.fingerprint},
+        "layer": "the encoder's output",
+        "transform": task.transform,
+        "seed": task.config.seed,
+    }
 
 
-def sum_of(content: Mapping[str, Any]) -> str:
+def card_checksum(content: Mapping[str, Any]) -> str:
     """Over a card without its sum, as JSON with sorted keys."""
     plain = {k: v for k, v in content.items() if k != "sha256"}
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def read(file: Path) -> list[dict[str, Any]]:
+def read_cards(file: Path) -> list[dict[str, Any]]:
     """The cards that stand under `derived` beside a run's configuration.
 
     Raises:
@@ -90,7 +84,7 @@ def read(file: Path) -> list[dict[str, Any]]:
     """
     try:
         cards = json.loads(file.read_text(encoding="utf-8"))["derived"]["cards"]
-        changed = [each["evaluation"] for each in cards if each["sha256"] != sum_of(each)]
+        changed = [each["evaluation"] for each in cards if each["sha256"] != card_checksum(each)]
     except (OSError, json.JSONDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"--verify {file}: no protocol cards: {error!r}") from None
     if changed:
@@ -101,32 +95,42 @@ def read(file: Path) -> list[dict[str, Any]]:
 def diff_cards(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Where a card that was computed again differs: any setting, or a result by more than `NEAR`.
 
-    A card of before `given` was written is compared in what it has.
+    A card of before more was written on it is compared in what it has.
     """
-    now = {k: v for k, v in now.items() if k != "given" or k in before}
     return [
         f"{name}: {old} then, {new} now"
-        for name, old, new in paired(before, now, ())
+        for name, old, new in paired_entries(before, shared_entries(now, before), ())
         if not any(name == loose or name.startswith(f"{loose}.") for loose in LOOSE)
-        and not near(name, old, new)
+        and not agree(name, old, new)
     ]
 
 
-def paired(before: Any, now: Any, path: tuple[str, ...]) -> list[tuple[str, Any, Any]]:
+def shared_entries(now: Any, before: Any) -> Any:
+    """What stands in both documents, as it is now.
+
+    >>> shared_entries({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 0}})
+    {'a': {'b': 1}}
+    """
+    if not (isinstance(now, dict) and isinstance(before, dict)):
+        return now
+    return {k: shared_entries(v, before[k]) for k, v in now.items() if k in before}
+
+
+def paired_entries(before: Any, now: Any, path: tuple[str, ...]) -> list[tuple[str, Any, Any]]:
     """All places of two documents, by name, with what stands there in each."""
     if isinstance(before, dict) and isinstance(now, dict):
         keys = sorted(before.keys() | now.keys())
-        return [x for k in keys for x in paired(before.get(k), now.get(k), (*path, k))]
+        return [x for k in keys for x in paired_entries(before.get(k), now.get(k), (*path, k))]
     if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
         each = enumerate(zip(before, now, strict=True))
-        return [x for i, (a, b) in each for x in paired(a, b, (*path, str(i)))]
+        return [x for i, (a, b) in each for x in paired_entries(a, b, (*path, str(i)))]
     return [(".".join(path), before, now)]
 
 
-def near(name: str, old: Any, new: Any) -> bool:
+def agree(name: str, old: Any, new: Any) -> bool:
     """Whether two entries say the same; what was measured may be moved by other hardware.
 
-    >>> near("numbers.top1", 0.9, 0.9004), near("how.weight_decay", 1e-4, 5e-4)
+    >>> agree("numbers.top1", 0.9, 0.9004), agree("how.weight_decay", 1e-4, 5e-4)
     (True, False)
     """
     if isinstance(old, float) and isinstance(new, float | int):

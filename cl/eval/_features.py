@@ -1,31 +1,23 @@
-"""Features of a frozen encoder: one pass over a data set, and a cache of it with checksums."""
+"""Features of a frozen encoder, from one pass over the images."""
 
-import hashlib
-import json
-import os
-import warnings
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from tempfile import TemporaryFile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor, nn
+from torch import nn
 
-from cl import checkpoints, distributed
+from cl import checkpoints
+from cl.data.batch import Batch
 from cl.data.module import PlainLoader
-from cl.data.sets import Images, Stored
-
-Features = tuple[Float[Tensor, "n d"], Int[Tensor, " n"]]
+from cl.eval._result import Features
 
 
-def extract(
+def extract_features(
     encoder: nn.Module,
     loader: PlainLoader,
     *,
@@ -49,123 +41,73 @@ def extract(
     Raises:
         RuntimeError: the pass changed the encoder (a BatchNorm in training mode, say).
     """
-    before, modes = checkpoints.fingerprint(encoder), [(m, m.training) for m in encoder.modules()]
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    fabric = Fabric(**hardware)
-    encoder = encoder.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
-    frozen = fabric.setup_module(encoder.eval())
     h, labels, done = None, torch.empty(loader.samples, dtype=torch.long), 0
-    for batch in track(
-        loader, "features", console=console, transient=True, disable=console is None
-    ):
-        images = rearrange(batch.views[0], "v n c h w -> (v n) c h w")
-        with torch.inference_mode():
-            images = fabric.to_device(images).contiguous(memory_format=layout)
-            part = frozen(images).float().cpu()
+    hidden = console is None
+    batches = track(loader, "features", console=console, transient=True, disable=hidden)
+    for part, known in feature_batches(encoder, batches, channels_last=channels_last, **hardware):
         h = part.new_empty(len(labels), part.shape[1]) if h is None else h
         h[done : done + len(part)] = part
-        labels[done : done + len(part)] = batch.labels
+        labels[done : done + len(part)] = known
         done += len(part)
-    encoder.cpu()
-    for module, mode in modes:
-        module.training = mode
-    if checkpoints.fingerprint(encoder) != before:
-        raise RuntimeError("the frozen encoder changed while its features were extracted")
     assert h is not None
     return h, labels
 
 
-def key_of(
-    encoder: nn.Module, images: Images, transform: str, built: Mapping[str, Any] | None = None
-) -> str:
-    """What features depend on: the encoder's bits, the data's, and how images are prepared.
+def feature_batches(
+    encoder: nn.Module, batches: Iterable[Batch], *, channels_last: bool = True, **hardware: Any
+) -> Iterator[Features]:
+    """Extract features batch by batch.
 
     Args:
-        encoder: its weights and buffers.
-        images: their labels with their pixels, or with where they lie and in which state.
-        transform: in words.
-        built: what no tensor of the encoder tells.
+        encoder: see `extract_features`.
+        batches: of views of one size.
+        channels_last: the layout in memory.
+        hardware: see `extract_features`.
+
+    Yields:
+        Features `(n d)` in float32 and labels `(n)` of each batch, on the CPU.
+
+    Raises:
+        RuntimeError: the pass changed the encoder.
     """
-    words = f"{checkpoints.fingerprint(encoder)} {transform} {json.dumps(built, sort_keys=True)}"
-    return update(hashlib.sha256(words.encode()), images, lambda files, at: files.key(at))[:16]
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    with frozen_encoder(encoder):
+        fabric = Fabric(**hardware)
+        laid_out = encoder.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
+        module = fabric.setup_module(laid_out)
+        for batch in batches:
+            images = rearrange(batch.views[0], "v n c h w -> (v n) c h w")
+            with torch.inference_mode():
+                images = fabric.to_device(images).contiguous(memory_format=layout)
+                part = module(images).float().cpu()
+            yield part.clone(), batch.labels
 
 
-def sum_of(images: Images) -> str:
-    """sha256 of labels and pixels, or of labels and files by name and size, wherever they lie."""
-    return update(hashlib.sha256(), images, lambda files, at: files.mark(at))
+@contextmanager
+def frozen_encoder(encoder: nn.Module) -> Iterator[None]:
+    """Evaluation mode; afterwards modes, device and memory layout are as they were before.
 
-
-def update(digest: Any, images: Images, word: Callable[[Stored, int], str]) -> str:
-    """A sum that goes on with labels and pixels, or with labels and a word for each file."""
-    digest.update(np.ascontiguousarray(images.labels).data)
-    if images.pixels is not None:
-        digest.update(np.ascontiguousarray(images.pixels).data)
-    if images.files is not None:
-        for at in range(len(images.files)):
-            digest.update(f"{word(images.files, at)}\n".encode())
-    return digest.hexdigest()
-
-
-def stored(file: Path, samples: int) -> Features | None:
-    """Features kept earlier, mapped and not read into memory; None if they are not whole."""
-    labels = labels_of(file)
-    if not all(
-        checkpoints.valid(path) and checkpoints.sum_of(path).exists() for path in (file, labels)
-    ):
-        return None
-    try:
-        h, known = np.load(file, mmap_mode="r"), np.load(labels)
-    except (OSError, ValueError, EOFError):  # not of this program
-        return None
-    if not len(h) == len(known) == samples:
-        return None
-    with warnings.catch_warnings():  # that the map is not writable is the point of it
-        warnings.simplefilter("ignore", UserWarning)
-        return torch.from_numpy(h), torch.from_numpy(known)
-
-
-def labels_of(file: Path) -> Path:
-    """Where the labels of features stand."""
-    return file.with_suffix(".labels.npy")
-
-
-def writable(folder: Path) -> bool:
-    """Whether a file can be made in a folder, which is made."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
-
-
-def store(file: Path, features: Features, samples: int, writer: str) -> None:
-    """Keep features of which each process has its shard; the file appears when it is complete.
-
-    Args:
-        file: on a file system that all processes see.
-        features: of this process's `shard`.
-        samples: of all processes.
-        writer: whose name no other has that may write the same file now.
+    Raises:
+        RuntimeError: a weight or a buffer has another value afterwards.
     """
-    first = samples * distributed.rank() // distributed.world_size()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    for path, tensor in ((labels_of(file), features[1]), (file, features[0])):
-        new, own = path.with_suffix(f".{writer}.new"), tensor.contiguous().numpy()
-        row = own.dtype.itemsize * int(np.prod(own.shape[1:]))
-        if distributed.rank() == 0:
-            np.lib.format.open_memmap(new, "w+", own.dtype, (samples, *own.shape[1:])).flush()
-        for turn in range(distributed.world_size()):
-            # One after the other and no page twice: hosts that share the folder keep pages of it.
-            distributed.barrier()
-            if turn == distributed.rank():
-                with new.open("r+b") as written:
-                    written.seek(new.stat().st_size - (samples - first) * row)
-                    written.write(own.data)
-                    written.flush()
-                    os.fsync(written.fileno())
-        distributed.barrier()
-        if distributed.rank() == 0:
-            checkpoints.sum_of(path).write_text(f"{checkpoints.sha256(new)}  {path.name}\n")
-            new.replace(path)
-    distributed.barrier()
+    before = checkpoints.fingerprint(encoder)
+    modes = [(module, module.training) for module in encoder.modules()]
+    weights = [(weight, weight.data) for weight in encoder.parameters()]
+    buffers = [
+        (module, name, buffer)
+        for module in encoder.modules()
+        for name, buffer in module.named_buffers(recurse=False)
+    ]
+    encoder.eval()
+    try:
+        yield
+        after = checkpoints.fingerprint(encoder)
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for weight, data in weights:
+            weight.data = data
+        for module, name, buffer in buffers:
+            setattr(module, name, buffer)
+    if after != before:
+        raise RuntimeError("the frozen encoder changed while its features were extracted")

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cl import distributed
-from cl.eval._choose import Part, Tested
+from cl.eval._result import Features, TestFeatures
 from cl.nets.probe import Probe, cross_entropy, topk_correct
 from cl.optim import Optimization, configure, factor, optimizer, planned_steps
 
@@ -86,7 +86,7 @@ class FeatureData(pl.LightningDataModule):
         seed: of the order.
     """
 
-    def __init__(self, train: Part, test: Tested, *, batch_size: int, seed: int) -> None:
+    def __init__(self, train: Features, test: TestFeatures, *, batch_size: int, seed: int) -> None:
         super().__init__()
         self.train, self.test, self.batch_size, self.seed = train, test, batch_size, seed
 
@@ -175,7 +175,7 @@ class Grid(nn.Module):
         return kind
 
 
-def fit(train: Part, grid: Grid, *, epochs: int, batch_size: int, seed: int) -> Grid:
+def train_grid(train: Features, grid: Grid, *, epochs: int, batch_size: int, seed: int) -> Grid:
     """Train all classifiers of a grid on the same batches, each with its own schedule."""
     loader = FeatureLoader(*train, batch_size, seed, whole=True)
     total, step = epochs * len(loader), 0

@@ -1,25 +1,46 @@
 """The files of an evaluation, and the lines that say what is in them."""
 
 import json
+import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cl import runs
+from cl import export, runs, summary, trainer
 from cl.config import CARDS, to_json
+from cl.config.evaluations import having, plugins
 from cl.eval import _card
-from cl.eval._result import EvalResult
+from cl.eval._result import EvalResult, Features
 from cl.eval._task import Task
 
 
-def write(
-    task: Task,
-    results: Mapping[str, EvalResult],
-    cards: list[dict[str, Any]],
+def summary_rows(task: Task) -> dict[str, object]:
+    """What the settings amount to, as the table that the run begins with shows it."""
+    config, source = task.config, task.source
+    weights = f" of {task.file}: {task.report}" if task.file else ", untrained"
+    rows: dict[str, object] = {
+        "evaluation": " ".join(config.eval) + ", augmented" * config.augment,
+        "encoder": f"{config.encoder}{weights}",
+        "data": f"{source.name}: {source.describe()}",
+        "image": f"{task.recipe.size} px",
+        **summary.processes(config.nodes, config.devices_per_node, task.options["accelerator"]),
+    }
+    if {*having("trains", plugins(config.eval))} & {*config.eval}:
+        rates = getattr(config, "lr_grid", ())
+        lr = " ".join(f"{x:g}" for x in rates) or f"{config.scaled_lr():g}"
+        rows["batch"] = config.global_batch()
+        rows["learning rate"] = f"{config.optimizer} {lr} ({config.scheduler})"
+        rows["epochs"] = config.epochs
+    return rows
+
+
+def write_results(
+    task: Task, results: Mapping[str, EvalResult], cards: list[dict[str, Any]]
 ) -> None:
-    """Write numbers, cards and confusion matrices, of all evaluations that are done by now.
+    """Write numbers, cards and confusion matrices of all evaluations that are done by now.
 
     Args:
         task: what is evaluated.
@@ -54,20 +75,38 @@ def file_name(evaluation: str) -> str:
     return evaluation.replace(":", "-")
 
 
-def last_lines(task: Task) -> list[str]:
-    """Which encoder it was, and where everything is."""
+def print_line(text: str) -> None:
+    """Print a line for the user, from the first process."""
+    if not runs.other_rank():
+        trainer.console.print(text, markup=False)
+
+
+def print_failure(name: str, error: Exception) -> None:
+    """Print why an evaluation could not be done; what is no user's error with its traceback."""
+    if runs.other_rank():
+        return
+    if not isinstance(error, ValueError):
+        traceback.print_exception(error)
+    message = " ".join(str(error).split())
+    where = "" if message.startswith("--") else f"--eval {name}: "
+    sys.stderr.write(f"error: {where}{message}\n")
+
+
+def print_location(task: Task) -> None:
+    """Print which encoder it was, and where everything is."""
     frozen = " before and after" if task.frozen else ""
-    return [f"{'encoder':12}sha256 {task.fingerprint[:16]}{frozen}", f"{'run':12}{task.folder}"]
+    print_line(f"{'encoder':12}sha256 {task.fingerprint[:16]}{frozen}")
+    print_line(f"{'run':12}{task.folder}")
 
 
-def line(name: str, result: EvalResult) -> str:
-    """An evaluation's numbers in one line."""
+def print_result(name: str, result: EvalResult) -> None:
+    """Print an evaluation's numbers in one line."""
     numbers = (format_metric(k, v, result) for k, v in scalars(result).items())
-    return f"{name:12}{', '.join(numbers)}"
+    print_line(f"{name:12}{', '.join(numbers)}")
 
 
 def format_metric(name: str, share: float, result: EvalResult) -> str:
-    """A metric in words, with its interval where it has one."""
+    """Format a metric in percent, with its interval where it has one."""
     text = f"{name} {100 * share:.2f} %"
     if span := result.numbers.get(f"{name}_95"):
         text += f" (95 %: {100 * span[0]:.2f} to {100 * span[1]:.2f})"
@@ -84,28 +123,49 @@ def all_scalars(results: Mapping[str, EvalResult]) -> dict[str, float]:
     return {f"{name}/{k}": v for name, each in results.items() for k, v in scalars(each).items()}
 
 
-def plot(task: Task, test: Any, results: Mapping[str, EvalResult]) -> list[Path]:
-    """The pictures of `--pictures`, in the run's folder."""
-    from cl.eval import _pictures  # matplotlib, which nothing else here needs
+def plot(task: Task, test: Features, results: Mapping[str, EvalResult]) -> list[Path]:
+    """Plot what `--pictures` shows into the run's folder.
+
+    Args:
+        task: what is evaluated.
+        test: features and labels of the test part.
+        results: by the evaluations' names.
+
+    Returns:
+        The files.
+    """
+    from cl.eval import _plots  # matplotlib, which nothing else here needs
 
     confusions = {file_name(k): r.confusion for k, r in results.items() if r.confusion is not None}
     source, seed = task.source, task.config.seed
-    return _pictures.draw(task.folder, test, source.val, source.classes, confusions, seed)
+    files = _plots.plot_all(task.folder, test, source.val, source.classes, confusions, seed)
+    print_line(f"{'pictures':12}{', '.join(path.name for path in files)}")
+    return files
 
 
-def compare(
-    earlier: Mapping[str, Any], cards: Sequence[Mapping[str, Any]]
-) -> tuple[bool, list[str]]:
-    """Compare a card with the one of the same evaluation that was computed again.
+def export_encoder(task: Task, results: Mapping[str, EvalResult]) -> None:
+    """Write `encoder.onnx`: the encoder that was trained, or the one that was evaluated."""
+    trained = [each.encoder for each in results.values() if each.encoder is not None]
+    file = task.folder / "encoder.onnx"
+    apart = export.export_onnx((*trained, task.encoder)[0], task.recipe.size, file)
+    within = f"features within {apart:.1g} of the largest of the encoder's"
+    print_line(f"{'exported':12}{file}, {within}")
+
+
+def verify(earlier: Sequence[Mapping[str, Any]], cards: Sequence[Mapping[str, Any]]) -> bool:
+    """Compare earlier cards with those that were computed again, and print where they differ.
 
     Returns:
-        Whether they are the same, and what there is to say.
+        Whether all are the same.
     """
-    name = earlier["evaluation"]
-    again = next((each for each in cards if each["evaluation"] == name), None)
-    found = _card.diff_cards(earlier, again) if again else ["not computed"]
-    lines = [f"{name}: " + ("; ".join(found) or "the same as then")]
-    other = [k for k, v in earlier["versions"].items() if _card.versions().get(k) != v]
-    if found and other:
-        lines.append(f"{name}: other versions than then: {', '.join(other)}")
-    return not found, lines
+    same = True
+    for card in earlier:
+        name = card["evaluation"]
+        again = next((each for each in cards if each["evaluation"] == name), None)
+        differences = _card.diff_cards(card, again) if again else ["it was not computed again"]
+        print_line(f"{name}: " + ("; ".join(differences) or "the same as then"))
+        other = [k for k, v in card["versions"].items() if _card.versions().get(k) != v]
+        if differences and other:
+            print_line(f"{name}: other versions than then: {', '.join(other)}")
+        same = same and not differences
+    return same

@@ -1,8 +1,9 @@
 """An encoder from its file, with what no tensor tells: how it is built, how images are prepared."""
 
+import copy
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -11,43 +12,128 @@ from cl.checkpoints import ENCODER
 from cl.checkpoints.formats import Report
 from cl.config import Linear, from_json
 from cl.config.evaluations import of_images
+from cl.config.programs import PROGRAMS
 from cl.data.augment.recipe import Recipe, preset
+from cl.data.sets import DEFAULTS
+from cl.eval._transform import Transform
 from cl.nets import encoders
 
 
+class Restored(NamedTuple):
+    """An encoder, and where it comes from.
+
+    Args:
+        encoder: `(n c h w)` images to `(n d)` features.
+        recipe: how its images are prepared.
+        about: what it takes to build it again.
+        file: with its weights; None where they are random, or were in memory.
+        report: how the file's tensors became the encoder's.
+    """
+
+    encoder: nn.Module
+    recipe: Recipe
+    about: dict[str, Any]
+    file: Path | None = None
+    report: Report | None = None
+
+    @property
+    def named(self) -> bool:
+        """Whether the encoder can be built again by its name; one of the user's own cannot."""
+        return ":" not in self.about["encoder"]
+
+
+def load_encoder(
+    run_or_file: str | Path,
+    name: str | None = None,
+    *,
+    dataset: str | None = None,
+    image_size: int | None = None,
+) -> tuple[nn.Module, Transform]:
+    """Load an encoder, and how its images are prepared.
+
+    Args:
+        run_or_file: a run's folder, or its id under `trained_models/`; an `encoder.safetensors`; or
+            a checkpoint of another project (docs/evaluation.md has the list).
+        name: of the encoder, as on the command line; needed where the file does not say it.
+        dataset: whose mean and deviation the images get where the file does not say them; by
+            default ImageNet's.
+        image_size: side of the images in pixels; by default that of the run, or 224.
+
+    Returns:
+        The encoder in evaluation mode, on the CPU, and the transform from an image to what the
+        encoder takes.
+
+    Raises:
+        ValueError: there is no such file, it is not read as data, or holds another encoder.
+    """
+    file = checkpoints.encoder_file(find_run(run_or_file))
+    restored = restore(file, name, dataset, image_size)
+    return restored.encoder.eval(), Transform(restored.recipe)
+
+
+def find_run(given: str | Path) -> Path:
+    """The folder of a run that is called by its id, or the path itself."""
+    path, run = Path(given), PROGRAMS / "trained_models" / given
+    return run if not path.exists() and run.is_dir() else path
+
+
 def restore(
-    config: Linear, file: Path | None
-) -> tuple[nn.Module, Recipe, dict[str, Any], Report | None]:
+    file: Path | None,
+    name: str | None = None,
+    dataset: str | None = None,
+    image_size: int | None = None,
+) -> Restored:
     """Restore an encoder.
 
     Args:
-        config: names the encoder and the data set.
         file: with its weights; None leaves them random.
-
-    Returns:
-        The encoder, how its images are prepared, what it takes to build it again, and how the
-        file's tensors became the encoder's.
+        name: of the encoder; None takes the one that the file says.
+        dataset: whose recipe prepares the images, in what the file does not say.
+        image_size: side of the images in pixels; by default the file's, or the data set's.
 
     Raises:
-        ValueError: the weights are another encoder's.
+        ValueError: the weights are another encoder's, or nothing says whose they are.
     """
-    about = (about_run(file) or checkpoints.about_encoder(file)) if file else {}
-    if about and about["encoder"] != config.encoder:
-        raise ValueError(
-            f"ENCODER {config.encoder}: {file} holds the weights of {about['encoder']}"
-        )
-    size = config.image_size or about.get("image_size") or config.resolved_image_size
+    about = about_file(file) if file else {}
+    name = name or about.get("encoder")
+    if name is None:
+        raise ValueError(f"{file} does not say whose weights it holds: give the encoder's name")
+    if about and about["encoder"] != name:
+        raise ValueError(f"ENCODER {name}: {file} holds the weights of {about['encoder']}")
+    recipe = preset(dataset) if dataset else Recipe(size=DEFAULTS["size"])
+    size = image_size or about.get("image_size") or recipe.size
     built, norm = about.get("image_size", size), about.get("norm", "batch")
-    encoder = encoders.create(config.encoder, built, norm=norm)
-    report = checkpoints.load_encoder(encoder, file) if file else None
+    encoder = encoders.create(name, built, norm=norm)
+    report = checkpoints.load_weights(encoder, file) if file else None
     changes: dict[str, Any] = {"size": size}
     changes |= {k: tuple(about[k]) for k in ("mean", "std") if k in about}
-    recipe = preset(config.dataset).changed(changes)
-    own = {"encoder": config.encoder, "norm": norm, "image_size": built}
-    own |= {"mean": list(recipe.mean), "std": list(recipe.std), "dataset": config.dataset}
+    recipe = recipe.changed(changes)
+    own = {"encoder": name, "norm": norm, "image_size": built}
+    own |= {"mean": list(recipe.mean), "std": list(recipe.std), "dataset": dataset}
     if report is not None and report.padding is not None:
         own["padding"] = report.padding
-    return encoder, recipe, own, report
+    return Restored(encoder, recipe, own, file, report)
+
+
+def restore_module(encoder: nn.Module, recipe: Recipe) -> Restored:
+    """An encoder that is in memory: a copy, so that whatever trains leaves the original alone."""
+    about = {"encoder": qualified_name(encoder), "image_size": recipe.size}
+    about |= {"mean": list(recipe.mean), "std": list(recipe.std)}
+    return Restored(copy.deepcopy(encoder).cpu(), recipe, about)
+
+
+def qualified_name(thing: object) -> str:
+    """Where the type of an object is defined.
+
+    >>> qualified_name(nn.ReLU())
+    'torch.nn.modules.activation:ReLU'
+    """
+    return f"{type(thing).__module__}:{type(thing).__qualname__}"
+
+
+def about_file(file: Path) -> dict[str, Any]:
+    """What it takes to build the encoder of a file, by the file or the run around it."""
+    return about_run(file) or checkpoints.about_encoder(file)
 
 
 def about_run(file: Path) -> dict[str, Any]:
@@ -57,7 +143,7 @@ def about_run(file: Path) -> dict[str, Any]:
         return {}
     try:
         run = from_json(config.read_text())
-        about = {} if isinstance(run, Linear) else prepared(config)
+        about = {} if isinstance(run, Linear) else preparation(config)
     except (ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{config}, which says what {file} holds: {error!r}") from error
     if isinstance(run, Linear):
@@ -66,7 +152,7 @@ def about_run(file: Path) -> dict[str, Any]:
     return {"encoder": run.encoder, "norm": run.norm, "image_size": size} | about
 
 
-def prepared(config: Path) -> dict[str, Any]:
+def preparation(config: Path) -> dict[str, Any]:
     """Mean and deviation of a pretraining's images, as its config.json has them."""
     recipe = json.loads(config.read_text())["derived"]["recipes"][0]
     return {"mean": recipe["mean"], "std": recipe["std"]}

@@ -1,5 +1,6 @@
 """What an evaluation returns, and a classifier's metrics: top-k, intervals, confusion matrix."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,10 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from cl.nets.probe import topk_correct
+
+Features = tuple[Float[Tensor, "n d"], Int[Tensor, " n"]]  # of one part, with labels
+TestFeatures = tuple[Float[Tensor, "m d"], Int[Tensor, " m"]]  # of the part that is measured on
+BothParts = Sequence[tuple[Tensor, Tensor]]  # features of the training and of the test part
 
 
 @dataclass(frozen=True)

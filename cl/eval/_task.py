@@ -1,21 +1,21 @@
 """What is evaluated on what: an encoder, a data set, how its images are prepared, the folder."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from torch import Tensor, nn
+from torch import Tensor
 
-from cl import checkpoints, distributed, hardware, preflight, runs
-from cl.checkpoints.formats import Report
+from cl import checkpoints, distributed, hardware, runs, trainer
 from cl.config import Linear
-from cl.config.evaluations import about, having, meant, plugins
-from cl.data.augment.recipe import Recipe
+from cl.config.evaluations import about, meant
+from cl.data import sets
 from cl.data.module import ContrastiveData, PlainLoader, kept
 from cl.data.sets import Images, Source
-from cl.eval import _features
-from cl.eval._features import Features
+from cl.eval import _cache, _features
+from cl.eval._restore import Restored, restore
+from cl.eval._result import Features
 
 PASS = 256  # images that the frozen encoder gets at a time
 PLAIN = {"jitter": 0.0, "grayscale": 0.0, "blur": 0.0, "solarize": 0.0, "views": 1}  # but crops
@@ -28,11 +28,7 @@ class Task:
     Args:
         config: as checked.
         source: the data set.
-        encoder: with its weights.
-        recipe: how its images are prepared.
-        file: where the weights come from; None where they are random.
-        about: what is written beside an encoder's weights, to build it again.
-        report: how the file's tensors became the encoder's.
+        restored: the encoder, how its images are prepared, and where it comes from.
         folder: the evaluation's own.
         checkpoint: from which it is resumed, if it is.
         options: of Lightning's Trainer, about the hardware.
@@ -40,16 +36,13 @@ class Task:
 
     config: Linear
     source: Source
-    encoder: nn.Module
-    recipe: Recipe
-    file: Path | None
-    about: dict[str, Any]
-    report: Report | None
+    restored: Restored
     folder: Path
     checkpoint: Path | None
     options: dict[str, Any]
 
     def __post_init__(self) -> None:
+        self.encoder, self.recipe, self.about, self.file, self.report = self.restored
         self.fingerprint = checkpoints.fingerprint(self.encoder)  # from before the evaluations
 
     @property
@@ -70,7 +63,13 @@ class Task:
 
     @property
     def cache(self) -> Path:
-        """Where features are kept: beside the run that made the encoder, or beside all runs."""
+        """Where features are kept: beside the run that made the encoder, or beside all runs.
+
+        Those of an encoder of the user's own are kept in the evaluation's folder and never taken
+        again: its code may change while its weights do not.
+        """
+        if not self.restored.named:
+            return self.folder / "features"
         of_a_run = self.file and (self.file.parent / runs.CONFIG).exists()
         home = self.file.parent if self.file and of_a_run else self.config.runs_folder
         return home / "features"
@@ -99,22 +98,6 @@ class Task:
         if self.frozen and checkpoints.fingerprint(self.encoder) != self.fingerprint:
             raise RuntimeError("the frozen encoder changed while it was evaluated")
 
-    def provenance(self) -> dict[str, Any]:
-        """What all cards of this run share: data, split, encoder, preprocessing, seed."""
-        parts = {"train": self.source.train, "test": self.source.val}
-        return {
-            "dataset": self.source.name,
-            "parts": {
-                name: {"images": len(images), "sha256": _features.sum_of(images)}
-                for name, images in parts.items()
-            },
-            "split": self.source.note or "as the data set's",
-            "encoder": self.built | {"sha256": self.fingerprint},
-            "layer": "the encoder's output",
-            "transform": self.transform,
-            "seed": self.config.seed,
-        }
-
     def crops(self) -> ContrastiveData:
         """Training images as crops that may be mirrored, test images as they are."""
         config = self.config
@@ -127,6 +110,25 @@ class Task:
             backend=config.backend,
             fill_last=config.last_batch_fill,
         )
+
+    @property
+    def preparation(self) -> dict[str, Any]:
+        """How the images reach what is evaluated, for the protocol card."""
+        config = self.config
+        if self.of_features:
+            precision = self.options["precision"]
+            return {
+                "batch": PASS,
+                "channels_last": config.channels_last,
+                "precision": precision,
+            }
+        data = self.crops()
+        return {
+            "recipe": asdict(data.recipes[0]),
+            "order": data.seed,
+            "backend": data.backend,
+            "last_batch_fill": data.fill_last,
+        }
 
     def features(self, console: Console) -> list[tuple[Tensor, Tensor]]:
         """Features `(n d)` and labels `(n)` of the training and the test part, see `extract`."""
@@ -145,9 +147,9 @@ class Task:
         Raises:
             ValueError: they cannot be written.
         """
-        n, name = len(images), _features.key_of(self.encoder, images, self.transform, self.built)
+        n, name = len(images), _cache.cache_key(self.encoder, images, self.transform, self.built)
         file = self.cache / f"{name}.npy"
-        found = None if self.config.verify else _features.stored(file, n)
+        found = None if self.config.verify else _cache.load_features(file, n)
         known = all(distributed.gather_objects(found is not None))
         how = f"cached in {file}" if known else "one pass of the frozen encoder ..."
         first = not runs.other_rank()
@@ -157,39 +159,62 @@ class Task:
             return found
         place = distributed.rank(), distributed.world_size()
         loader = PlainLoader(images, self.recipe, PASS, self.config.num_workers, *place)
-        own = _features.extract(
+        own = _features.extract_features(
             self.encoder,
             loader,
             channels_last=self.config.channels_last,
             console=console if first and console.is_terminal else None,
             **hardware.own_device(self.options),
         )
-        if not distributed.broadcast_object(_features.writable(self.cache)):
+        if not distributed.broadcast_object(_cache.is_writable(self.cache)):
             file = self.folder / "features" / file.name
-        _features.store(file, own, n, self.folder.name)
-        found = _features.stored(file, n)
+        _cache.save_features(file, own, n, self.folder.name)
+        found = _cache.load_features(file, n)
         if found is None:
             raise ValueError(f"{file} was written and is not there: is the disk full?")
         return found
 
-    def table(self) -> dict[str, object]:
-        """What the settings amount to, as the run's table shows it."""
-        config, source = self.config, self.source
-        weights = f" of {self.file}: {self.report}" if self.file else ", untrained"
-        rows: dict[str, object] = {
-            "evaluation": " ".join(config.eval) + ", augmented" * config.augment,
-            "encoder": f"{config.encoder}{weights}",
-            "data": f"{source.name}: {len(source.train):,} train, {len(source.val):,} test, "
-            f"{self.classes} classes {source.note}",
-            "image": f"{self.recipe.size} px",
-            **preflight.distributed(
-                config.nodes, config.devices_per_node, self.options["accelerator"]
-            ),
-        }
-        if {*having("trains", plugins(config.eval))} & {*config.eval}:
-            rates = getattr(config, "lr_grid", ())
-            lr = " ".join(f"{x:g}" for x in rates) or f"{config.scaled_lr():g}"
-            rows["batch"] = config.global_batch()
-            rows["learning rate"] = f"{config.optimizer} {lr} ({config.scheduler})"
-            rows["epochs"] = config.epochs
-        return rows
+
+def load_task(
+    config: Linear, source: Source | None = None, restored: Restored | None = None
+) -> Task:
+    """Load the data set and the encoder with its weights, and make the evaluation's folder.
+
+    Args:
+        config: as checked.
+        source: the data set; None loads the configured one.
+        restored: the encoder; None loads the configured one.
+
+    Raises:
+        ValueError: there is no data, no encoder, or no new folder.
+    """
+    source = source or load_source(config)
+    if restored is None:
+        given = config.pretrained_feature_extractor
+        file = checkpoints.encoder_file(given) if given else None
+        restored = restore(file, config.encoder, config.dataset, config.image_size)
+    folder, checkpoint = trainer.run_folder(config)
+    runs.keep_skipped(folder, source.skipped)
+    options = hardware.trainer_options(
+        config.gpus, config.devices_per_node, config.precision, config.nodes
+    )
+    if options["precision"] == "64-true":
+        restored.encoder.double()  # which Lightning would do, and the weights' sum would differ
+    return Task(config, source, restored, folder, checkpoint, options)
+
+
+def load_source(config: Linear) -> Source:
+    """Load the configured data set."""
+    return sets.load(
+        config.dataset,
+        config.data_folder,
+        config.train_dir,
+        config.val_dir,
+        config.download,
+        class_list=config.class_list,
+        data_fraction=config.data_fraction,
+        skip_corrupt=config.skip_corrupt,
+        labeled=True,
+        workers=config.num_workers,
+        console=None if runs.other_rank() else trainer.console,
+    )

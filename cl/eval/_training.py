@@ -1,13 +1,22 @@
 """What an evaluation that learns by SGD is given: how to train, on what, and where it is kept."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 
+from cl import trainer
+from cl.callbacks.saver import Saver, Stop
+from cl.config import Linear
+from cl.eval._task import Task
+from cl.nets.norm import SyncEverywhere
 from cl.optim import Optimization
+
+PROGRAM_FILE = "main_linear.py"
+PRECISION = "32-true"  # of a classifier of features, a layer this small
+REST = 30.0  # seconds of a probe that a crash may cost; its epochs often take a tenth of one
 
 
 @dataclass(frozen=True)
@@ -21,9 +30,8 @@ class Training:
         batch_size: samples of all processes in a step.
         device: this process's.
         plan: from a learning rate and a weight decay to optimizer and schedule.
-        describe: all of such a training that makes its numbers, for the protocol card.
-        settings: all of it as it stands on the protocol card.
-        fit: trains a module; `cl.callbacks.stop.Stop` is raised where it ends early.
+        describe: all settings of such a training, for the protocol card.
+        fit: trains a module; `cl.callbacks.saver.Stop` is raised where it ends early.
     """
 
     lr: float
@@ -33,5 +41,67 @@ class Training:
     device: torch.device
     plan: Callable[[float, float], Optimization]
     describe: Callable[[Optimization], dict[str, Any]]
-    settings: dict[str, Any]
     fit: Callable[[pl.LightningModule, pl.LightningDataModule], pl.Trainer]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All of it as it was given, for the protocol card."""
+        return self.describe(self.plan(self.lr, self.weight_decay))
+
+
+def training_of(task: Task, name: str, device: torch.device, loggers: Sequence[Any]) -> Training:
+    """How an evaluation trains: as the options say, with this run's logs and checkpoints.
+
+    Args:
+        task: what is evaluated.
+        name: of the evaluation.
+        device: this process's.
+        loggers: of the run.
+    """
+    config = task.config
+    options = task.options | ({"precision": PRECISION} if task.of_features else {})
+    saver, plugins = Saver(task.folder, apart=REST), []
+    if not task.of_features:
+        saver = Saver(task.folder, None if config.augment else task.about | {"method": name})
+    if not task.of_features and config.processes > 1:
+        plugins = [SyncEverywhere(options["accelerator"] == "gpu")]
+
+    def plan(lr: float, weight_decay: float) -> Optimization:
+        return trainer.optimization(replace(config, lr=lr, weight_decay=weight_decay))
+
+    def fit(module: pl.LightningModule, data: pl.LightningDataModule) -> pl.Trainer:
+        at = task.folder, task.checkpoint
+        made = trainer.make_trainer(config, *at, [saver], options, plugins, list(loggers))
+        code = trainer.fit(
+            made, module, data, task.checkpoint, PROGRAM_FILE, task.folder, more=True
+        )
+        if code:
+            raise Stop(f"--eval {name} ended early", code)
+        return made
+
+    return Training(
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        epochs=config.epochs,
+        batch_size=config.global_batch(),
+        device=device,
+        plan=plan,
+        describe=lambda o: settings_of_training(config, o, options),
+        fit=fit,
+    )
+
+
+def settings_of_training(
+    config: Linear, o: Optimization, options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """All settings of a training, for the protocol card: every field, so that none is forgotten.
+
+    Args:
+        config: says how long it is.
+        o: optimizer and schedule, with the values that were selected.
+        options: of its Trainer, about the hardware.
+    """
+    settings = asdict(o) | {k: getattr(config, k) for k in ("epochs", "max_steps")}
+    settings |= {"clip_grad_norm": config.clip_grad_norm, "batch": config.global_batch()}
+    settings |= {k: options[k] for k in ("accelerator", "precision")}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in settings.items()}

@@ -10,15 +10,15 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from torch import Tensor
 
-from cl.eval._choose import Part, Tested, labelled
-from cl.eval._result import EvalResult, confusion
+from cl.eval._result import EvalResult, Features, TestFeatures, confusion
+from cl.eval._select import labeled
 
 STARTS = 10  # of k-means, as scikit-learn's n_init was for long
 
 
 def cluster(
-    train: Part,
-    test: Tested,
+    train: Features,
+    test: TestFeatures,
     classes: int,
     *,
     dataset: str = "this data set",
@@ -42,7 +42,7 @@ def cluster(
     Raises:
         ValueError: there are fewer test images than classes.
     """
-    h, labels = labelled(test)
+    h, labels = labeled(test)
     if len(h) < classes:
         raise ValueError(
             f"--eval cluster: given {dataset}, allowed a data set with a test image for each "

@@ -8,16 +8,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cl.bounds import Count, Positive
-from cl.eval._choose import Part, Tested, choose, labelled
-from cl.eval._result import EvalResult, score
+from cl.eval._result import EvalResult, Features, TestFeatures, score
+from cl.eval._select import labeled, select_hyperparameters
 from cl.knn import nearest, votes
 
-Candidate = tuple[int, float]  # neighbors, temperature
+KNNCandidate = tuple[int, float]  # neighbors, temperature
 
 
 def knn(
-    train: Part,
-    test: Tested,
+    train: Features,
+    test: TestFeatures,
     classes: int,
     *,
     k: tuple[Count, ...] = (20,),
@@ -44,13 +44,13 @@ def knn(
     Raises:
         ValueError: there is something to select and no class with two samples to hold one out.
     """
-    train, candidates = labelled(train), list(product(k, knn_temperature))
+    train, candidates = labeled(train), list(product(k, knn_temperature))
 
-    def scores(bank: Part, queries: Tensor) -> Iterator[tuple[Candidate, Tensor]]:
-        return predict(bank, queries, classes, candidates)
+    def scores(bank: Features, queries: Tensor) -> Iterator[tuple[KNNCandidate, Tensor]]:
+        return predict_votes(bank, queries, classes, candidates)
 
-    best, _ = choose(candidates, scores, train, seed, "--k, --knn_temperature")
-    ((_, predicted),) = predict(train, test[0], classes, [best])
+    best, _ = select_hyperparameters(candidates, scores, train, seed, "--k, --knn_temperature")
+    ((_, predicted),) = predict_votes(train, test[0], classes, [best])
     return score(
         predicted,
         test[1],
@@ -59,9 +59,9 @@ def knn(
     )
 
 
-def predict(
-    bank: Part, queries: Float[Tensor, "m d"], classes: int, candidates: Iterable[Candidate]
-) -> Iterator[tuple[Candidate, Float[Tensor, "m c"]]]:
+def predict_votes(
+    bank: Features, queries: Float[Tensor, "m d"], classes: int, candidates: Iterable[KNNCandidate]
+) -> Iterator[tuple[KNNCandidate, Float[Tensor, "m c"]]]:
     """Class scores of the queries for every candidate, from one search."""
     candidates = list(candidates)
     near = list(nearest(bank[0], queries, max(k for k, _ in candidates)))

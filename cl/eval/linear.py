@@ -15,21 +15,21 @@ from cl import distributed
 from cl.bounds import NonNegative, Positive
 from cl.data.module import ContrastiveData
 from cl.eval import _classifier
-from cl.eval._choose import Part, Tested, choose, labelled
-from cl.eval._probe import FeatureData, Grid, LinearProbe, fit
-from cl.eval._result import EvalResult, score
+from cl.eval._probe import FeatureData, Grid, LinearProbe, train_grid
+from cl.eval._result import EvalResult, Features, TestFeatures, score
+from cl.eval._select import labeled, select_hyperparameters
 from cl.eval._training import Training
 from cl.optim import Optimization
 
 
-class Candidate(NamedTuple):
+class LinearCandidate(NamedTuple):
     lr: float
     weight_decay: float
 
 
 def linear(
-    train: Part,
-    test: Tested,
+    train: Features,
+    test: TestFeatures,
     classes: int,
     *,
     training: Training,
@@ -57,8 +57,8 @@ def linear(
         ValueError: there is something to select and no class with two samples to hold one out.
     """
     lrs, decays = lr_grid or (training.lr,), weight_decay_grid or (training.weight_decay,)
-    plans = {Candidate(*each): training.plan(*each) for each in product(lrs, decays)}
-    best, reached = search(train, classes, plans, training, seed)
+    plans = {LinearCandidate(*each): training.plan(*each) for each in product(lrs, decays)}
+    best, reached = select_candidate(train, classes, plans, training, seed)
     o = plans[best]
     probe = LinearProbe(train[0].shape[1], classes, o)
     data = FeatureData(train, test, batch_size=training.batch_size, seed=seed)
@@ -73,13 +73,13 @@ def linear(
     return score(scores, test[1], chosen=chosen, how=how)
 
 
-def search(
-    train: Part,
+def select_candidate(
+    train: Features,
     classes: int,
-    plans: Mapping[Candidate, Optimization],
+    plans: Mapping[LinearCandidate, Optimization],
     training: Training,
     seed: int,
-) -> tuple[Candidate, dict[Candidate, float]]:
+) -> tuple[LinearCandidate, dict[LinearCandidate, float]]:
     """Select learning rate and weight decay on a held-out part of the training data.
 
     Args:
@@ -93,19 +93,21 @@ def search(
         The best candidate, and the held-out top-1 of each.
     """
 
-    def scores(part: Part, queries: Tensor) -> Iterator[tuple[Candidate, Tensor]]:
+    def scores(part: Features, queries: Tensor) -> Iterator[tuple[LinearCandidate, Tensor]]:
         with torch.random.fork_rng(devices=[]):  # what is trained then starts as without a search
             torch.manual_seed(seed)
             start = nn.Linear(queries.shape[1], classes)
             grid = Grid(start.to(queries), list(plans.values()))
-            fit(part, grid, epochs=training.epochs, batch_size=training.batch_size, seed=seed)
+            train_grid(
+                part, grid, epochs=training.epochs, batch_size=training.batch_size, seed=seed
+            )
         with torch.no_grad():
             yield from zip(plans, grid(queries), strict=True)
 
     if len(plans) > 1:
         train = (train[0].to(training.device), train[1].to(training.device))
     flags = "--lr_grid, --weight_decay_grid"
-    best, reached = choose(plans, scores, labelled(train), seed, flags)
+    best, reached = select_hyperparameters(plans, scores, labeled(train), seed, flags)
     return distributed.broadcast_object(best), reached  # on other devices another may be as good
 
 

@@ -10,15 +10,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cl.bounds import Positive
-from cl.eval._choose import Part, Tested, choose, labelled
-from cl.eval._result import EvalResult, score
+from cl.eval._result import EvalResult, Features, TestFeatures, score
+from cl.eval._select import labeled, select_hyperparameters
 from cl.nets.probe import topk_correct
 
 ITERATIONS = 10_000  # C = 1e4 of features that are nearly dependent takes 2,000
 ENOUGH, SMALL = 1e-6, 1e-5  # largest entry of a gradient: ends the search, is not warned of
 
 
-class Fit(NamedTuple):
+class Optimum(NamedTuple):
     """A classifier at the end of its search, and how that ended.
 
     Args:
@@ -35,7 +35,7 @@ class Fit(NamedTuple):
 class Standardized(NamedTuple):
     """A classifier of features that are first standardized by its training part."""
 
-    fit: Fit
+    fit: Optimum
     mean: Float[Tensor, " d"]
     deviation: Float[Tensor, " d"]
 
@@ -43,9 +43,9 @@ class Standardized(NamedTuple):
         return self.fit.classifier((queries.float() - self.mean) / self.deviation)
 
 
-def accuracy(
-    train: Part,
-    test: Tested,
+def logistic_accuracy(
+    train: Features,
+    test: TestFeatures,
     classes: int,
     *,
     l2: float = 1e-4,
@@ -63,14 +63,14 @@ def accuracy(
         l2: $\lambda$; scikit-learn's C = 1 is 1/n.
         steps: L-BFGS iterations at most.
     """
-    classifier = fitted(labelled(train), classes, l2=l2, steps=steps)
-    queries, labels = labelled(test)
+    classifier = fit_standardized(labeled(train), classes, l2=l2, steps=steps)
+    queries, labels = labeled(test)
     return float(topk_correct(classifier(queries), labels, 1) / len(labels))
 
 
 def logistic(
-    train: Part,
-    test: Tested,
+    train: Features,
+    test: TestFeatures,
     classes: int,
     *,
     c: tuple[Positive, ...] = (1.0,),
@@ -95,15 +95,15 @@ def logistic(
         ValueError: there is something to select and no class with two samples to hold one out.
     """
 
-    def classifier_of(part: Part, value: float) -> Standardized:
-        return fitted(part, classes, l2=1 / (value * len(part[0])), steps=ITERATIONS)
+    def classifier_of(part: Features, value: float) -> Standardized:
+        return fit_standardized(part, classes, l2=1 / (value * len(part[0])), steps=ITERATIONS)
 
-    def scores(part: Part, queries: Tensor) -> Iterator[tuple[float, Tensor]]:
+    def scores(part: Features, queries: Tensor) -> Iterator[tuple[float, Tensor]]:
         for value in c:
             yield value, classifier_of(part, value)(queries)
 
-    train = labelled(train)
-    best, _ = choose(c, scores, train, seed, "--c")
+    train = labeled(train)
+    best, _ = select_hyperparameters(c, scores, train, seed, "--c")
     classifier = classifier_of(train, best)
     _, iterations, gradient = classifier.fit
     if iterations >= ITERATIONS or gradient > SMALL:
@@ -124,33 +124,33 @@ def logistic(
     )
 
 
-def fitted(part: Part, classes: int, *, l2: float, steps: int) -> Standardized:
+def fit_standardized(part: Features, classes: int, *, l2: float, steps: int) -> Standardized:
     """The classifier of a part's standardized features; one that is constant there is centred."""
     h = part[0].float()
     deviation, mean = torch.std_mean(h, dim=0, correction=0)
     constant = deviation <= 10 * torch.finfo(h.dtype).eps * mean.abs()  # 0, or what rounding made
     deviation = deviation.masked_fill(constant, 1.0)
-    made = fit((h - mean) / deviation, part[1], classes, l2=l2, steps=steps)
+    made = fit_classifier((h - mean) / deviation, part[1], classes, l2=l2, steps=steps)
     return Standardized(made, mean, deviation)
 
 
-def fit(
+def fit_classifier(
     h: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes: int, *, l2: float, steps: int
-) -> Fit:
+) -> Optimum:
     """The linear classifier at the minimum, from zero weights."""
     classifier = nn.Linear(h.shape[1], classes).to(h)
     nn.init.zeros_(classifier.weight)
     nn.init.zeros_(classifier.bias)
-    iterations, gradient = search(classifier, h, labels, l2, steps)
+    iterations, gradient = run_lbfgs(classifier, h, labels, l2, steps)
     if gradient > ENOUGH and h.dtype != torch.float64 and iterations < steps:
         # Of features that are nearly dependent float32 ends up to 1e-2 above the least objective.
         exact = h.double()
-        more, gradient = search(classifier.to(exact), exact, labels, l2, steps - iterations)
+        more, gradient = run_lbfgs(classifier.to(exact), exact, labels, l2, steps - iterations)
         iterations += more
-    return Fit(classifier.to(h).requires_grad_(False), iterations, gradient)
+    return Optimum(classifier.to(h).requires_grad_(False), iterations, gradient)
 
 
-def search(
+def run_lbfgs(
     classifier: nn.Linear,
     h: Float[Tensor, "n d"],
     labels: Int[Tensor, " n"],

@@ -6,16 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cl.eval._choose import Part, Tested, labelled
-from cl.eval._result import EvalResult, interval
+from cl.eval._result import EvalResult, Features, TestFeatures, interval
+from cl.eval._select import labeled
 
 NORMAL = 1.96  # standard errors, within which 95 % of a normal distribution lie
 BLOCK = 1024  # queries at a time
 
 
 def retrieval(
-    train: Part,
-    test: Tested,
+    train: Features,
+    test: TestFeatures,
     classes: int,
     *,
     dataset: str = "this data set",
@@ -39,7 +39,7 @@ def retrieval(
     Raises:
         ValueError: no image has another one of its class.
     """
-    h, labels = labelled(test)
+    h, labels = labeled(test)
     u = F.normalize(h.float(), dim=1)
     others = torch.bincount(labels)[labels] - 1
     if not (others > 0).any():

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cl import distributed
 from cl.bounds import FromPython, Share
+from cl.callbacks.watch import watched
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
 from cl.nets import encoders, gradient_cache
@@ -214,14 +215,16 @@ class Method(pl.LightningModule, ABC):
         weight = distributed.loss_weight(torch.ones_like(batch.labels).sum())
         objective = objective * weight
         probe_loss, accuracy = self.probe_step(full, batch.labels)
-        return {
-            "loss": objective + probe_loss if accuracy else objective,
-            "h": full,
-            # their means over the processes are those of the whole batch
-            "log": {"train/loss": objective.detach(), **accuracy},
-            "now": {f"schedule/{k}": self.now(k) for k in self.schedules}
-            | {f"learned/{k}": v.detach() for k, v in self.learnable.values().items()},
-        }
+        # Their means over the processes are those of the whole batch.
+        means = {"train/loss": objective.detach(), **accuracy}
+        now = {f"schedule/{k}": self.now(k) for k in self.schedules}
+        now |= {f"learned/{k}": v.detach() for k, v in self.learnable.values().items()}
+        if self._trainer is not None and not watched(self._trainer):
+            n = len(batch.labels)
+            self.log_dict(means, on_step=True, on_epoch=True, sync_dist=True, batch_size=n)
+            self.log_dict(now, on_step=True, batch_size=n)
+        loss = objective + probe_loss if accuracy else objective
+        return {"loss": loss, "h": full, "log": means, "now": now}
 
     def probe_step(
         self, h: Float[Tensor, "g n d"], labels: Int[Tensor, " n"]
@@ -283,7 +286,7 @@ class Method(pl.LightningModule, ABC):
         n = distributed.all_reduce_sum(self.counts["n"]).clamp(min=1)
         for name in ("top1", "top5"):
             accuracy = distributed.all_reduce_sum(self.counts[name]) / n
-            self.log(f"val/probe_{name}", accuracy, logger=False)
+            self.log(f"val/probe_{name}", accuracy, logger=not watched(self.trainer))
 
     def configure_optimizers(self) -> Any:
         return configure(self, self.optimization, *planned_steps(self.trainer), "train/loss")

@@ -6,9 +6,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
-import timm
 import torch
-from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
 from cl.nets.norm import group_norm
@@ -48,6 +46,8 @@ def build(name: str, image_size: int, zero_init_residual: bool) -> nn.Module:
         if zero_init_residual:
             raise ValueError(f"--zero_init_residual needs a timm ResNet, not {name}")
         return ResNet6(int(ours[1] or 32))
+    import timm  # a second, and not for ours
+
     if not timm.is_model(name):
         near = ", ".join(get_close_matches(name, [*timm.list_models(), "resnet6_w16"], n=3))
         raise ValueError(f"ENCODER {name}: no such model; did you mean {near or 'resnet18'}?")
@@ -132,6 +132,8 @@ def width(encoder: nn.Module, example: Tensor | None = None) -> int:
 
 def small_stem(model: nn.Module) -> None:
     """Change a ResNet's stem for small images as SimCLR does (B.9): 3x3, stride 1, no max-pool."""
+    from timm.models.resnet import ResNet
+
     if not isinstance(model, ResNet):
         return
     first = model.conv1[0] if isinstance(model.conv1, nn.Sequential) else model.conv1
@@ -147,5 +149,5 @@ def small_stem(model: nn.Module) -> None:
 
 def stem_of(model: nn.Module) -> str:
     """The stem in words, for the table at the start of a run."""
-    small = isinstance(model, ResNet) and isinstance(model.maxpool, nn.Identity)
+    small = isinstance(getattr(model, "maxpool", None), nn.Identity)
     return "3x3 at stride 1, no max-pool" if small else "its own"

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from pytorch_lightning.plugins.layer_sync import LayerSync
-from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -86,8 +86,8 @@ class Synced(_BatchNorm):
             x, self.weight, self.bias, mean.to(dtype), variance.to(dtype), self.eps, n
         )
         assert isinstance(y, Tensor)
-        for name in ("drop", "act") if isinstance(self, BatchNormAct2d) else ():
-            y = self.get_submodule(name)(y)
+        for activation in activations(self):
+            y = activation(y)
         return y
 
 
@@ -110,14 +110,21 @@ class Synced1d(Synced, nn.BatchNorm1d): ...
 class Synced2d(Synced, nn.BatchNorm2d): ...
 
 
-class SyncedAct2d(Synced, BatchNormAct2d): ...
+def activations(norm: nn.Module) -> list[nn.Module]:
+    """What timm's BatchNorm-with-activation computes behind the normalization; else nothing."""
+    found = (getattr(norm, name, None) for name in ("drop", "act"))
+    return [module for module in found if module is not None]
 
 
-KINDS: dict[type[nn.Module], type[Synced]] = {
-    nn.BatchNorm1d: Synced1d,
-    nn.BatchNorm2d: Synced2d,
-    BatchNormAct2d: SyncedAct2d,
-}
+@cache
+def synced_kinds() -> dict[type[nn.Module], type[Synced]]:
+    """The class that takes each BatchNorm's place; timm is loaded here, and only for this."""
+    from timm.layers.norm_act import BatchNormAct2d
+
+    class SyncedAct2d(Synced, BatchNormAct2d): ...
+
+    plain = {nn.BatchNorm1d: Synced1d, nn.BatchNorm2d: Synced2d}
+    return {**plain, BatchNormAct2d: SyncedAct2d}
 
 
 class SyncEverywhere(LayerSync):
@@ -135,10 +142,13 @@ class SyncEverywhere(LayerSync):
 
     def apply(self, model: nn.Module) -> nn.Module:
         if self.gpu:
+            from timm.layers.norm_act import convert_sync_batchnorm
+
             return convert_sync_batchnorm(model)
+        kinds = synced_kinds()
         for module in model.modules():
-            if type(module) in KINDS:
-                module.__class__ = KINDS[type(module)]
+            if type(module) in kinds:
+                module.__class__ = kinds[type(module)]
         return model
 
     def revert(self, model: nn.Module) -> nn.Module:
@@ -172,6 +182,5 @@ def group_norm(model: nn.Module) -> None:
         c = child.num_features
         norm = nn.GroupNorm(math.gcd(32, c), c, child.eps).to(child.weight)
         norm.load_state_dict({"weight": child.weight, "bias": child.bias})
-        act = isinstance(child, BatchNormAct2d)
-        after = [child.get_submodule(inner) for inner in ("drop", "act") if act]
+        after = activations(child)
         setattr(model, name, nn.Sequential(norm, *after) if after else norm)

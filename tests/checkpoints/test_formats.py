@@ -253,7 +253,7 @@ def test_features_are_the_peers(peer: Callable[[], Peer], file: Path, images: Te
     content, features = peer()
     torch.save(content, file)
     encoder = encoders.create("resnet18", 224).eval()
-    report = checkpoints.load_encoder(encoder, file)
+    report = checkpoints.load_weights(encoder, file)
     with torch.no_grad():
         torch.testing.assert_close(encoder(images), features(images), atol=1e-5, rtol=1e-5)
     assert str(report) == PEERS[peer]
@@ -287,7 +287,7 @@ def test_solo_learns_stem_for_small_images_pads_by_two(
         parts[beside] = nn.Linear(512, 8, bias=False)
     torch.save({"state_dict": module(**parts).state_dict()}, file)
     encoder = encoders.create("resnet18", 32).eval()
-    report = checkpoints.load_encoder(encoder, file)
+    report = checkpoints.load_weights(encoder, file)
     assert str(report).startswith(f"120 of 120 tensors, solo-learn's layout{said}")
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -300,7 +300,7 @@ def test_another_stem_leads_to_the_image_size(size: int, file: Path) -> None:
     with pytest.raises(
         ValueError, match=r"\(conv1.weight\); a ResNet's is 3x3 for an --image_size"
     ):
-        checkpoints.load_encoder(encoders.create("resnet18", size), file)
+        checkpoints.load_weights(encoders.create("resnet18", size), file)
 
 
 def test_lightlys_resnet_in_a_sequential_has_no_relu_and_is_refused(file: Path) -> None:
@@ -308,7 +308,7 @@ def test_lightlys_resnet_in_a_sequential_has_no_relu_and_is_refused(file: Path) 
     backbone = nn.Sequential(*list(net.children())[:-1], nn.AdaptiveAvgPool2d(1))
     torch.save({"state_dict": module(backbone=backbone).state_dict()}, file)
     with pytest.raises(ValueError, match=r"lightly's layout\): .* missing .* not in the encoder"):
-        checkpoints.load_encoder(encoders.create("resnet18", 32), file)
+        checkpoints.load_weights(encoders.create("resnet18", 32), file)
 
 
 def small() -> nn.Module:
@@ -406,7 +406,7 @@ def refused(path: Path, said: str) -> None:
     encoder = small()
     before = checkpoints.fingerprint(encoder)
     with pytest.raises(ValueError, match=said):
-        checkpoints.load_encoder(encoder, path)
+        checkpoints.load_weights(encoder, path)
     assert checkpoints.fingerprint(encoder) == before
 
 
@@ -417,9 +417,9 @@ def test_moco_v3s_small_vit_has_other_heads() -> None:
         {f"module.base_encoder.{key}": torch.ones(1152, 384)},
     )
     with pytest.raises(ValueError, match="file: MoCo v3's ViT-S has 12 attention heads"):
-        formats.fit(found, wanted, "file")
+        formats.match_layout(found, wanted, "file")
     wide = {k: torch.ones(2304, 768) for k in (key,)}
-    state, report = formats.fit({f"module.base_encoder.{key}": wide[key]}, wide, "file")
+    state, report = formats.match_layout({f"module.base_encoder.{key}": wide[key]}, wide, "file")
     assert state[key] is wide[key]
     assert report.layout == "MoCo v3's"
 
@@ -446,7 +446,7 @@ def test_a_run_gives_what_it_evaluates(
     if features:
         (tmp_path / "config.json").write_text(json.dumps({"version": 1, "features": features}))
     encoder = small()
-    report = checkpoints.load_encoder(encoder, tmp_path / "last.ckpt")
+    report = checkpoints.load_weights(encoder, tmp_path / "last.ckpt")
     assert checkpoints.fingerprint(encoder) == checkpoints.fingerprint(method.evaluated)
     whose = " (average)" if average else " (target)" * (features != "online")
     assert report.layout == f"cl's{whose}"
@@ -457,7 +457,7 @@ def test_a_run_without_a_target_gives_its_encoder(tmp_path: Path) -> None:
     state = of_small("encoder.") | {"projector.0.weight": torch.zeros(1)}
     torch.save({"state_dict": state}, tmp_path / "last.ckpt")
     encoder = small()
-    report = checkpoints.load_encoder(encoder, tmp_path / "last.ckpt")
+    report = checkpoints.load_weights(encoder, tmp_path / "last.ckpt")
     assert str(report) == "30 of 30 tensors, cl's layout; left out: projector 1"
     assert all((v == state[f"encoder.{k}"]).all() for k, v in encoder.state_dict().items())
 

@@ -88,7 +88,7 @@ def test_an_encoder_comes_back_bit_for_bit(tmp_path: Path) -> None:
     file = tmp_path / checkpoints.ENCODER
     checkpoints.save_encoder(a, file, {"encoder": "net"})
     assert checkpoints.fingerprint(a) != checkpoints.fingerprint(b)
-    checkpoints.load_encoder(b, file)
+    checkpoints.load_weights(b, file)
     assert checkpoints.fingerprint(a) == checkpoints.fingerprint(b)
     assert checkpoints.about_encoder(file) == {"encoder": "net"}
 
@@ -100,7 +100,7 @@ def test_plain_and_lightning_state_dicts_load(tmp_path: Path, prefix: str) -> No
     if prefix:
         state = {"state_dict": state | {"projector.0.weight": torch.zeros(1)}}
     torch.save(state, tmp_path / "net.pth")
-    checkpoints.load_encoder(b, tmp_path / "net.pth")
+    checkpoints.load_weights(b, tmp_path / "net.pth")
     assert checkpoints.fingerprint(a) == checkpoints.fingerprint(b)
 
 
@@ -117,7 +117,7 @@ def test_an_incomplete_encoder_is_refused(tmp_path: Path, change: object, said: 
     change(state)
     torch.save(state, tmp_path / "net.pth")
     with pytest.raises(ValueError, match=said):
-        checkpoints.load_encoder(net(1), tmp_path / "net.pth")
+        checkpoints.load_weights(net(1), tmp_path / "net.pth")
 
 
 def test_folders_and_files_are_found_or_named(tmp_path: Path) -> None:

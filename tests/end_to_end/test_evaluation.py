@@ -197,13 +197,13 @@ def test_a_grids_rates_are_scaled_as_lr_is(run: Path, linear: Run) -> None:
 def test_the_layout_reaches_the_pass(
     flag: str, run: Path, linear: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extract, seen = features.extract, []
+    extract, seen = features.extract_features, []
 
     def spy(*args: Any, channels_last: bool = True, **options: Any) -> features.Features:
         seen.append(channels_last)
         return extract(*args, channels_last=channels_last, **options)
 
-    monkeypatch.setattr(features, "extract", spy)
+    monkeypatch.setattr(features, "extract_features", spy)
     linear("digits", "resnet6_w8", "--pretrained_feature_extractor", run, "--eval", "knn", flag)
     assert seen == [flag == "--channels_last"] * 2
 
@@ -301,10 +301,10 @@ def test_pictures_and_another_format(
         return 0.0
 
     monkeypatch.setattr("cl.export.PACKAGES", ())
-    monkeypatch.setattr("cl.export.onnx", onnx)
+    monkeypatch.setattr("cl.export.export_onnx", onnx)
     done = linear(*words, run, "--export", "onnx", "--pictures", run_id="all")
     assert written == [done / "encoder.onnx"]
-    names = {"features", "spectrum", "neighbours", "confusion-knn"}
+    names = {"features", "spectrum", "neighbors", "confusion-knn"}
     assert {path.stem for path in done.glob("*.png")} == names
     assert "features.png, spectrum.png" in capsys.readouterr().out
 
@@ -319,7 +319,7 @@ def test_what_is_exported_is_what_was_trained(
         return 0.0
 
     monkeypatch.setattr("cl.export.PACKAGES", ())
-    monkeypatch.setattr("cl.export.onnx", onnx)
+    monkeypatch.setattr("cl.export.export_onnx", onnx)
     words = ["digits", "resnet6_w8", *SHORT, "--max_steps", "2", "--eval", "finetune"]
     words += ["--export", "onnx", "--pretrained_feature_extractor", run]
     for name, more in {"whole": [], "lora": ["--lora_rank", "1"]}.items():

@@ -15,12 +15,12 @@ import torch
 from safetensors.torch import load_file
 
 from cl import logs
+from cl.build import build_method
 from cl.config import parse_pretrain
 from cl.methods import NAMES as METHODS
 from cl.methods.simsiam import SimSiam
 from cl.nets.encoders import create
 from cl.nets.heads import view_by_view
-from cl.train import build
 
 Run = Callable[..., Path]
 REPOSITORY = Path(__file__).parents[2]
@@ -231,7 +231,7 @@ def test_settings_of_a_loss_reach_it(words: str, pretrain: Run, digits: list[str
     pretrain(*digits, *words.split(), "--max_steps", "2", "--no-baseline")
     config = parse_pretrain([*digits, *words.split()])
     assert config.loss_options
-    method = build(config, create("resnet6_w8", 16), 10)
+    method = build_method(config, create("resnet6_w8", 16), 10)
     assert method.loss.keywords == config.loss_options
 
 

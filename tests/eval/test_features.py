@@ -14,15 +14,15 @@ from cl.checkpoints import fingerprint
 from cl.data.augment.recipe import Recipe
 from cl.data.module import PlainLoader
 from cl.data.sets import in_files as in_files_of
-from cl.eval._features import (
-    Features,
-    extract,
-    key_of,
-    store,
-    stored,
-    sum_of,
-    writable,
+from cl.eval._cache import (
+    cache_key,
+    data_checksum,
+    is_writable,
+    load_features,
+    save_features,
 )
+from cl.eval._features import extract_features
+from cl.eval._result import Features
 from tests.data.made import in_files, in_memory
 
 ENCODERS = {"norm": lambda: nn.BatchNorm2d(4), "dropout": lambda: nn.Dropout(0.5)}
@@ -40,9 +40,9 @@ def made(kind: str = "norm", mode: str = "train") -> nn.Module:
     return encoder
 
 
-def taken(encoder: nn.Module, batch_size: int = 4) -> Features:
+def features_of(encoder: nn.Module, batch_size: int = 4) -> Features:
     loader = PlainLoader(IMAGES, Recipe(size=16), batch_size)
-    return extract(encoder, loader, accelerator="cpu", devices=1)
+    return extract_features(encoder, loader, accelerator="cpu", devices=1)
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
@@ -52,7 +52,7 @@ def test_the_encoder_stands_still(kind: str, mode: str) -> None:
     encoder, seen = made(kind, mode), []
     encoder.register_forward_hook(lambda *_: seen.append([m.training for m in encoder.modules()]))
     before, modes = fingerprint(encoder), [m.training for m in encoder.modules()]
-    taken(encoder)
+    features_of(encoder)
     assert seen == [[False] * 6] * 3
     assert fingerprint(encoder) == before
     assert [m.training for m in encoder.modules()] == modes
@@ -61,7 +61,7 @@ def test_the_encoder_stands_still(kind: str, mode: str) -> None:
 @pytest.mark.parametrize("kind", ENCODERS)
 @pytest.mark.parametrize("batch_size", [1, 4, 11, 50])
 def test_features_do_not_depend_on_the_batch(kind: str, batch_size: int) -> None:
-    h, labels = taken(made(kind), batch_size)
+    h, labels = features_of(made(kind), batch_size)
     frozen = copy.deepcopy(made(kind)).eval()
     with torch.no_grad():
         one_by_one = [frozen(b.views[0][0])[0] for b in PlainLoader(IMAGES, Recipe(size=16), 1)]
@@ -78,7 +78,7 @@ def test_the_layout_is_as_asked_for(channels_last: bool) -> None:
         lambda _, args: seen.append(args[0].is_contiguous(memory_format=layout))
     )
     loader = PlainLoader(IMAGES, Recipe(size=16), 4)
-    extract(encoder, loader, channels_last=channels_last, accelerator="cpu", devices=1)
+    extract_features(encoder, loader, channels_last=channels_last, accelerator="cpu", devices=1)
     assert seen == [True] * 3
 
 
@@ -91,7 +91,7 @@ def test_an_encoder_that_changes_is_refused() -> None:
     encoder = made()
     encoder[1] = Counting(4)
     with pytest.raises(RuntimeError, match="the frozen encoder changed"):
-        taken(encoder)
+        features_of(encoder)
 
 
 def altered(what: str) -> str:
@@ -108,64 +108,64 @@ def altered(what: str) -> str:
         images.labels[4] += 1
     elif what == "order":
         images = images.subset(np.arange(11)[::-1])
-    return key_of(encoder, images, transform if what != "transform" else "plain 17", built)
+    return cache_key(encoder, images, transform if what != "transform" else "plain 17", built)
 
 
 def test_the_key_is_of_what_features_depend_on() -> None:
     kinds = ("nothing", "weight", "buffer", "padding", "pixel", "label", "order", "transform")
     assert len({altered(what) for what in kinds}) == 8
     built = {"padding": None, "norm": "batch"}
-    assert altered("nothing") == key_of(made(mode="eval"), IMAGES, "plain 16", built)
+    assert altered("nothing") == cache_key(made(mode="eval"), IMAGES, "plain 16", built)
 
 
 def test_the_key_notices_a_changed_file(tmp_path: Path) -> None:
     images, encoder = in_files(tmp_path, IMAGES), made()
-    before = key_of(encoder, images, "")
-    assert key_of(encoder, images, "") == before
+    before = cache_key(encoder, images, "")
+    assert cache_key(encoder, images, "") == before
     os.utime(tmp_path / "7.png", ns=(1, 1))
-    assert key_of(encoder, images, "") != before
+    assert cache_key(encoder, images, "") != before
 
 
 def test_the_sum_of_files_is_of_their_names_and_sizes(tmp_path: Path) -> None:
     """Wherever they lie and whenever they were written."""
     (tmp_path / "a" / "set").mkdir(parents=True)
     images = in_files(tmp_path / "a" / "set", IMAGES)
-    before = sum_of(images)
+    before = data_checksum(images)
     moved = shutil.copytree(tmp_path / "a", tmp_path / "b")
     paths = [moved / "set" / f"{i}.png" for i in range(11)]
     there = in_files_of(paths, IMAGES.labels.tolist())
     os.utime(paths[0], ns=(1, 1))
-    assert sum_of(there) == before
-    assert sum_of(in_files_of(paths, [0] * 11)) != before
-    assert sum_of(in_files_of(paths[::-1], IMAGES.labels.tolist())) != before
+    assert data_checksum(there) == before
+    assert data_checksum(in_files_of(paths, [0] * 11)) != before
+    assert data_checksum(in_files_of(paths[::-1], IMAGES.labels.tolist())) != before
     paths[7].write_bytes(paths[7].read_bytes() + b"0")
-    assert sum_of(there) != before
+    assert data_checksum(there) != before
 
 
 def test_what_is_stored_comes_back(tmp_path: Path) -> None:
     file, (h, labels) = tmp_path / "features" / "0123.npy", (torch.randn(9, 4), torch.arange(9))
-    assert stored(file, 9) is None
+    assert load_features(file, 9) is None
     file.parent.mkdir()
     (file.parent / "0123.other.new").touch()  # of an evaluation that does the same now
     (file.parent / "0123.new").touch()
-    store(file, (h, labels), 9, "me")
+    save_features(file, (h, labels), 9, "me")
     (file.parent / "0123.new").unlink()  # still there: no name that another would take
     arrays = {"0123.npy", "0123.labels.npy"}
     sums = {f"{name}.sha256" for name in arrays}
     assert {p.name for p in file.parent.iterdir()} == arrays | sums | {"0123.other.new"}
     assert (file.parent / "0123.other.new").stat().st_size == 0
-    found = stored(file, 9)
+    found = load_features(file, 9)
     assert torch.equal(found[0], h)
     assert torch.equal(found[1], labels)
-    assert stored(file, 10) is None
+    assert load_features(file, 10) is None
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    assert writable(tmp_path / "new" / "features")
+    assert is_writable(tmp_path / "new" / "features")
     assert not [*(tmp_path / "new" / "features").iterdir()]
     (tmp_path / "file").touch()
-    assert not writable(tmp_path / "file")
-    assert not writable(tmp_path / "file" / "features")
+    assert not is_writable(tmp_path / "file")
+    assert not is_writable(tmp_path / "file" / "features")
 
 
 FILES = ["0.npy", "0.labels.npy"]
@@ -174,15 +174,15 @@ FILES = ["0.npy", "0.labels.npy"]
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
     """The file of 99 features."""
-    store(tmp_path / "0.npy", (torch.randn(99, 4), torch.arange(99)), 99, "me")
+    save_features(tmp_path / "0.npy", (torch.randn(99, 4), torch.arange(99)), 99, "me")
     return tmp_path / "0.npy"
 
 
 @pytest.mark.parametrize("name", [*FILES, *(f"{name}.sha256" for name in FILES)])
 def test_one_file_without_the_others_is_not_taken(name: str, kept: Path) -> None:
-    assert stored(kept, 99) is not None
+    assert load_features(kept, 99) is not None
     kept.with_name(name).unlink()
-    assert stored(kept, 99) is None
+    assert load_features(kept, 99) is None
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -190,7 +190,7 @@ def test_one_file_without_the_others_is_not_taken(name: str, kept: Path) -> None
 def test_half_a_file_is_not_taken(name: str, share: float, kept: Path) -> None:
     data = kept.with_name(name).read_bytes()
     kept.with_name(name).write_bytes(data[: int(share * len(data))])
-    assert stored(kept, 99) is None
+    assert load_features(kept, 99) is None
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -199,12 +199,12 @@ def test_a_hole_is_not_taken(name: str, kept: Path) -> None:
     data = kept.with_name(name).read_bytes()
     kept.with_name(name).write_bytes(data[:128] + bytes(len(data) - 128))
     assert len(np.load(kept.with_name(name))) == 99
-    assert stored(kept, 99) is None
+    assert load_features(kept, 99) is None
 
 
 def test_features_can_be_learned_from() -> None:
     """They come out of inference mode as plain tensors, the labels beside them."""
-    h, labels = taken(made())
+    h, labels = features_of(made())
     assert not h.is_inference()
     weight = torch.zeros(4, 3, requires_grad=True)
     torch.nn.functional.cross_entropy(h @ weight, labels).backward()

@@ -9,7 +9,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cl.eval import logistic as module
-from cl.eval.logistic import accuracy, fit, fitted, logistic
+from cl.eval.logistic import fit_classifier, fit_standardized, logistic, logistic_accuracy
 
 PARTS = slice(0, 1200), slice(1200, None)
 
@@ -19,7 +19,7 @@ def test_the_optimum_is_scikit_learns(dtype: torch.dtype) -> None:
     x, y = load_digits(return_X_y=True)
     x = (x - x.mean(0)) / (x.std(0) + 1e-6)
     h, labels = torch.from_numpy(x).to(dtype), torch.from_numpy(y)
-    ours = fit(h, labels, 10, l2=1 / len(x), steps=500).classifier
+    ours = fit_classifier(h, labels, 10, l2=1 / len(x), steps=500).classifier
     theirs = LogisticRegression(C=1.0, max_iter=2000, tol=1e-8).fit(x, y)
 
     def objective(weight: np.ndarray, bias: np.ndarray) -> float:
@@ -43,7 +43,7 @@ def test_float32_ends_at_the_optimum_too() -> None:
 
     def objective(dtype: torch.dtype) -> float:
         h = torch.from_numpy(x).to(dtype)
-        found = fit(h, labels, 10, l2=1 / len(x), steps=2000).classifier.double()
+        found = fit_classifier(h, labels, 10, l2=1 / len(x), steps=2000).classifier.double()
         loss = torch.nn.functional.cross_entropy(found(h.double()), labels)
         return float(loss + 0.5 / len(x) * found.weight.square().sum())
 
@@ -68,7 +68,9 @@ def test_weak_regularisation_ends_at_scikit_learns_optimum(
         loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(y))
         return float(loss) + l2 / 2 * float((weight**2).sum())
 
-    found = fit(torch.from_numpy(x).to(dtype), torch.from_numpy(y), 10, l2=l2, steps=10_000)
+    found = fit_classifier(
+        torch.from_numpy(x).to(dtype), torch.from_numpy(y), 10, l2=l2, steps=10_000
+    )
     ours = objective(found.classifier.weight.double().numpy(), found.classifier.bias.numpy())
     assert ours == pytest.approx(objective(theirs.coef_, theirs.intercept_), abs=1e-6)
     assert found.gradient < module.SMALL
@@ -94,7 +96,7 @@ def test_a_constant_feature_is_centred_as_by_scikit_learn(constant: float) -> No
     queries[:, -1] += 0.05 * rng.normal(size=50).astype(np.float32)
     theirs = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, max_iter=2000, tol=1e-8))
     theirs.fit(x.astype(float), y[:300])
-    ours = fitted(tuple(map(torch.from_numpy, (x, y[:300]))), 10, l2=1 / 300, steps=500)
+    ours = fit_standardized(tuple(map(torch.from_numpy, (x, y[:300]))), 10, l2=1 / 300, steps=500)
     expected = torch.from_numpy(theirs.decision_function(queries.astype(float))).float()
     found = ours(torch.from_numpy(queries))
     centred = [logits - logits.mean(dim=1, keepdim=True) for logits in (found, expected)]
@@ -104,7 +106,7 @@ def test_a_constant_feature_is_centred_as_by_scikit_learn(constant: float) -> No
 def test_unlabelled_samples_take_no_part() -> None:
     h = torch.tensor([[0.0], [1.0], [9.0]])
     labels = torch.tensor([0, 1, -1])
-    assert accuracy((h, labels), (h, labels), 2) == 1.0
+    assert logistic_accuracy((h, labels), (h, labels), 2) == 1.0
 
 
 def test_accuracy_is_scikit_learns_with_a_scaler() -> None:

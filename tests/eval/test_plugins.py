@@ -166,7 +166,8 @@ def test_a_plugin_runs_beside_others(
     assert result[name]["top1"] > 0.3
     cards = json.loads((done / "cards.json").read_text())["derived"]["cards"]
     (card,) = [card for card in cards if card["evaluation"] == name]
-    assert card["given"] == {"shrink": 0.25, "seed": 0}
+    images = {"batch": 256, "channels_last": True, "precision": "32-true"}
+    assert card["given"] == {"shrink": 0.25, "seed": 0, "images": images}
     assert card["numbers"] == result[name]
     assert (done / "confusion-mypackage.probes-mean_probe.csv").exists()
     capsys.readouterr()

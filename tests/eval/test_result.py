@@ -8,8 +8,8 @@ import torch
 from sklearn.metrics import confusion_matrix, top_k_accuracy_score
 from torch import Tensor
 
-from cl.eval._choose import Part, choose, held_out, labelled
-from cl.eval._result import confusion, score
+from cl.eval._result import Features, confusion, score
+from cl.eval._select import held_out, labeled, select_hyperparameters
 
 RNG = np.random.default_rng(0)
 LABELS = np.concatenate([np.arange(12), RNG.integers(0, 12, 188)])
@@ -74,20 +74,20 @@ def test_the_best_on_the_held_out_part_is_chosen() -> None:
     h, labels = torch.eye(2).repeat(20, 1), torch.arange(2).repeat(20)
     held = held_out(labels, 3)
 
-    def scores(part: Part, queries: Tensor) -> Iterator[tuple[float, Tensor]]:
+    def scores(part: Features, queries: Tensor) -> Iterator[tuple[float, Tensor]]:
         assert torch.equal(part[1], labels[~held])
         assert torch.equal(queries, h[held])
         for sign in (-1.0, 1.0, 2.0):
             yield sign, sign * queries
 
-    best, reached = choose([-1.0, 1.0, 2.0], scores, (h, labels), 3, "--c")
+    best, reached = select_hyperparameters([-1.0, 1.0, 2.0], scores, (h, labels), 3, "--c")
     assert best == 1.0
     assert reached == {-1.0: 0.0, 1.0: 1.0, 2.0: 1.0}
-    assert choose([-1.0], scores, (h[:0], labels[:0]), 3, "--c") == (-1.0, {})
+    assert select_hyperparameters([-1.0], scores, (h[:0], labels[:0]), 3, "--c") == (-1.0, {})
     with pytest.raises(ValueError, match=r"--c: given several values, .* --data_fraction leaves"):
-        choose([-1.0, 1.0], scores, (h[:2], labels[:2]), 3, "--c")
+        select_hyperparameters([-1.0, 1.0], scores, (h[:2], labels[:2]), 3, "--c")
 
 
-def test_labelled() -> None:
+def test_labeled() -> None:
     h, labels = torch.arange(4.0)[:, None], torch.tensor([1, -1, 0, -1])
-    assert [t.tolist() for t in labelled((h, labels))] == [[[0.0], [2.0]], [1, 0]]
+    assert [t.tolist() for t in labeled((h, labels))] == [[[0.0], [2.0]], [1, 0]]

@@ -15,7 +15,7 @@ import torch.distributed as dist  # noqa: TID251 - the processes are made here
 import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
-from cl import distributed, launch
+from cl import distributed, trainer
 from cl.data.batch import Batch
 from cl.methods import NAMES as METHODS
 from cl.nets.encoders import create
@@ -117,14 +117,14 @@ def by_ddp(words: list[str]) -> int:
     """`main_contrastive.py`, whose one process trains as one of many do."""
     import main_contrastive
 
-    made = launch.trainer
+    made = trainer.make_trainer
 
-    def trainer(config: Any, folder: Any, checkpoint: Any, callbacks: Any, options: Any, *_: Any):
+    def make(config: Any, folder: Any, checkpoint: Any, callbacks: Any, options: Any, *_: Any):
         sync = SyncEverywhere(options["accelerator"] == "gpu")
         options = options | {"strategy": "ddp"}
         return made(config, folder, checkpoint, callbacks, options, [sync])
 
-    launch.trainer = trainer
+    trainer.make_trainer = make
     return main_contrastive.main(words)
 
 

@@ -111,7 +111,7 @@ def test_features_are_those_of_the_cpu(
     assert result["knn"]["top1"] > 0.5
     assert result["encoder"] == result["encoder_afterwards"]
     encoder = create("resnet6_w8", 16)
-    checkpoints.load_encoder(encoder, run / checkpoints.ENCODER)
+    checkpoints.load_weights(encoder, run / checkpoints.ENCODER)
     assert checkpoints.fingerprint(encoder) == result["encoder"]
     kept = {len(h): h for h in map(np.load, (run / "features").glob("*.npy")) if h.ndim == 2}
     source = sets.load("digits", "")

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from matplotlib import pyplot as plt
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from PIL import Image
@@ -16,51 +15,53 @@ from sklearn.manifold import TSNE
 from torch import Tensor
 
 from cl.data.sets import Images
-from cl.eval._choose import Part, labelled
+from cl.eval._result import Features
+from cl.eval._select import labeled
 from cl.measures import effective_rank
 
-mpl.use("Agg")  # into files, also where there is a screen
 POINTS = 2000  # of the map: t-SNE of more takes minutes and shows no more
-QUERIES, NEIGHBOURS, SIDE = 8, 8, 96  # of the neighbour grid; its pictures' side in pixels
-NAMED = 20  # classes, up to which axes and legends name them
+QUERIES, NEIGHBORS, SIDE = 8, 8, 96  # of the neighbour grid; its pictures' side in pixels
+MAX_NAMED = 20  # classes, up to which axes and legends name them
 
 
-def spread(n: int, most: int) -> Int[Tensor, " k"]:
+def evenly_spaced(n: int, most: int) -> Int[Tensor, " k"]:
     """At most so many of n, evenly spread."""
     return torch.arange(0, n, -(-n // most))
 
 
-def chart(part: Part, classes: Sequence[str], seed: int) -> Figure:
-    """A map of at most `POINTS` features by t-SNE of cosine distances, coloured by class."""
-    h, labels = labelled(part)
-    chosen = spread(len(h), POINTS)
+def plot_tsne(part: Features, classes: Sequence[str], seed: int) -> Figure:
+    """A map of at most `POINTS` features by t-SNE of cosine distances, colored by class."""
+    h, labels = labeled(part)
+    chosen = evenly_spaced(len(h), POINTS)
     u, labels = F.normalize(h[chosen].float(), dim=1).numpy(), labels[chosen].numpy()
     perplexity = min(30.0, (len(u) - 1) / 3)
     places = TSNE(metric="cosine", random_state=seed, perplexity=perplexity).fit_transform(u)
-    figure, axes = plt.subplots(figsize=(8, 7), layout="constrained")
-    colours = mpl.colormaps["tab20"] if len(classes) <= NAMED else mpl.colormaps["turbo"]
+    figure = Figure(figsize=(8, 7), layout="constrained")  # no pyplot, whose state is the user's
+    axes = figure.subplots()
+    colors = mpl.colormaps["tab20"] if len(classes) <= MAX_NAMED else mpl.colormaps["turbo"]
     for c in np.unique(labels):
         at = places[labels == c]
-        shade = colours(c / max(1, len(classes) - 1))
+        shade = colors(c / max(1, len(classes) - 1))
         axes.scatter(*at.T, s=6, color=shade, label=classes[c])
-    if len(classes) <= NAMED:
+    if len(classes) <= MAX_NAMED:
         axes.legend(markerscale=3, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     axes.set(title=f"t-SNE of {len(u):,} test images", xticks=[], yticks=[])
     return figure
 
 
-def spectrum(h: Float[Tensor, "n d"]) -> Figure:
+def plot_spectrum(h: Float[Tensor, "n d"]) -> Figure:
     """Variances along the principal directions, largest first, and the effective rank."""
     h = h.float()
     values = torch.linalg.svdvals(h - h.mean(dim=0)).square() / len(h)
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
     axes.plot(range(1, len(values) + 1), values.clamp(min=1e-12).numpy())
     axes.set(yscale="log", xlabel="principal direction", ylabel="variance")
     axes.set_title(f"effective rank {float(effective_rank(h)):.1f} of {h.shape[1]}")
     return figure
 
 
-def neighbours(part: Part, images: Images) -> Image.Image:
+def plot_neighbors(part: Features, images: Images) -> Image.Image:
     """Some images on the left, their nearest on the right, framed green where the class is theirs.
 
     Args:
@@ -70,11 +71,11 @@ def neighbours(part: Part, images: Images) -> Image.Image:
     h, labels = part
     u = F.normalize(h.float(), dim=1)
     cell, frame = SIDE + 8, 3
-    sheet = Image.new("RGB", ((NEIGHBOURS + 1) * cell + cell // 2, QUERIES * cell), "white")
-    for row, query in enumerate(spread(len(u), QUERIES)[:QUERIES].tolist()):
+    sheet = Image.new("RGB", ((NEIGHBORS + 1) * cell + cell // 2, QUERIES * cell), "white")
+    for row, query in enumerate(evenly_spaced(len(u), QUERIES)[:QUERIES].tolist()):
         similar = u @ u[query]
         similar[query] = torch.inf
-        near = similar.topk(min(NEIGHBOURS + 1, len(u))).indices.tolist()
+        near = similar.topk(min(NEIGHBORS + 1, len(u))).indices.tolist()
         for column, at in enumerate(near):
             left = column * cell + (cell // 2 if column else 0)
             same = bool(labels[at] == labels[query])
@@ -86,14 +87,15 @@ def neighbours(part: Part, images: Images) -> Image.Image:
     return sheet
 
 
-def confusions(counts: Int[Tensor, "c c"], classes: Sequence[str], title: str) -> Figure:
+def plot_confusion(counts: Int[Tensor, "c c"], classes: Sequence[str], title: str) -> Figure:
     """True classes down, answers across, on a logarithmic scale."""
-    figure, axes = plt.subplots(figsize=(7, 6), layout="constrained")
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    axes = figure.subplots()
     visible = counts.clamp(min=0.5).numpy()
     shown = axes.imshow(visible, norm=LogNorm(), cmap="viridis")
     figure.colorbar(shown, label="images")
     axes.set(title=title, xlabel="answer", ylabel="class")
-    if len(classes) <= NAMED:
+    if len(classes) <= MAX_NAMED:
         axes.set_xticks(range(len(classes)), classes, rotation=90)
         axes.set_yticks(range(len(classes)), classes)
         bright = np.asarray(shown.norm(visible), dtype=float) > 0.6
@@ -103,9 +105,9 @@ def confusions(counts: Int[Tensor, "c c"], classes: Sequence[str], title: str) -
     return figure
 
 
-def draw(
+def plot_all(
     folder: Path,
-    part: Part,
+    part: Features,
     images: Images,
     classes: Sequence[str],
     counts: dict[str, Int[Tensor, "c c"]],
@@ -122,18 +124,17 @@ def draw(
         seed: of the map.
     """
     made: dict[str, Figure | Image.Image] = {
-        "features": chart(part, classes, seed),
-        "spectrum": spectrum(part[0]),
-        "neighbours": neighbours(part, images),
+        "features": plot_tsne(part, classes, seed),
+        "spectrum": plot_spectrum(part[0]),
+        "neighbors": plot_neighbors(part, images),
     }
     for name, matrix in counts.items():
-        made[f"confusion-{name}"] = confusions(matrix, classes, name)
+        made[f"confusion-{name}"] = plot_confusion(matrix, classes, name)
     paths = []
     for name, picture in made.items():
         path = folder / f"{name}.png"
         if isinstance(picture, Figure):
             picture.savefig(path, dpi=120)
-            plt.close(picture)
         else:
             picture.save(path)
         paths.append(path)

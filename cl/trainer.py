@@ -1,10 +1,14 @@
-"""What both programs do around their training: folder, loggers, Trainer, exit code, last words."""
+"""Lightning's Trainer as both programs want it: run folder, loggers, early ends, last words."""
 
 import json
 import logging
+import os
+import signal
 import sys
+import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,7 @@ from rich.console import Console
 
 from cl import checkpoints, hardware, logs, runs
 from cl.callbacks.bar import Bar, Lines
-from cl.callbacks.stop import Stop
+from cl.callbacks.saver import Stop
 from cl.callbacks.watch import Watch
 from cl.config import Linear, Pretrain, from_json, to_json
 from cl.optim import Optimization
@@ -27,6 +31,7 @@ console = Console(highlight=False, soft_wrap=True)
 FREE = {"name", "project", "output", "wandb", "log_every_n_steps", "num_workers", "on_collapse"}
 FREE |= {"baseline", "gpus", "devices", "data_folder", "batch_size", "debug", "run_id", "config"}
 FREE |= {"resume_training_from", "num_nodes", "global_batch_size"}  # their product is compared
+LOGGERS = ("pytorch_lightning", "lightning_fabric", "lightning.fabric")
 NOISE = (
     "The '.*_dataloader' does not have many workers",
     "Checkpoint directory .* exists",
@@ -39,25 +44,50 @@ NOISE = (
 )
 
 
-def prepare(config: Config) -> None:
-    """What comes before everything else: seeds, the allocator, and the frameworks' noise."""
-    pl.seed_everything(config.seed, verbose=False)
-    hardware.keep_memory()
-    for name in ("pytorch_lightning", "lightning_fabric", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for noise in NOISE:
-        warnings.filterwarnings("ignore", noise)
-    if not config.debug:
-        warnings.showwarning = plainly
+@contextmanager
+def setup(config: Config) -> Iterator[None]:
+    """Seed everything and silence the frameworks; leave the process as it was found.
+
+    Warning filters, logging levels and signal handlers are restored, and with one process the
+    environment too; the processes of a larger run know each other by it. The random generators
+    stay where the run leaves them, and the allocator keeps its memory.
+    """
+    levels = {name: logging.getLogger(name).level for name in LOGGERS}
+    environment = dict(os.environ)
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():  # no other may set them
+        handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+    with warnings.catch_warnings():
+        try:
+            pl.seed_everything(config.seed, verbose=False)
+            hardware.keep_memory()
+            for name in LOGGERS:
+                logging.getLogger(name).setLevel(logging.WARNING)
+            for noise in NOISE:
+                warnings.filterwarnings("ignore", noise)
+            if not config.debug:
+                warnings.showwarning = print_warning
+            yield
+        finally:
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            if config.processes == 1:
+                for name in os.environ.keys() - environment.keys():
+                    del os.environ[name]
+                os.environ.update(environment)
 
 
-def plainly(message: Warning | str, *_: Any, **__: Any) -> None:
-    """A warning in one line, without the place in the code it came from."""
+def print_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Print a warning in one line, without the place in the code it came from."""
     if not runs.other_rank():
         print(f"warning: {message}", file=sys.stderr, flush=True)  # noqa: T201
 
 
-def place(config: Config, derived: Mapping[str, Any] | None = None) -> tuple[Path, Path | None]:
+def run_folder(
+    config: Config, derived: Mapping[str, Any] | None = None
+) -> tuple[Path, Path | None]:
     """The run's folder, and the checkpoint it continues from if it does.
 
     Args:
@@ -74,11 +104,11 @@ def place(config: Config, derived: Mapping[str, Any] | None = None) -> tuple[Pat
         return folder, None
     checkpoint = checkpoints.resumable(config.resume_training_from)
     folder = runs.folder_of(checkpoint)
-    same_settings(config, folder)
+    check_same_settings(config, folder)
     return folder, checkpoint
 
 
-def same_settings(config: Config, folder: Path) -> None:
+def check_same_settings(config: Config, folder: Path) -> None:
     """Refuse to continue a run as another one.
 
     Raises:
@@ -115,7 +145,7 @@ def optimization(config: Config, **more: Any) -> Optimization:
     )
 
 
-def trainer(
+def make_trainer(
     config: Config,
     folder: Path,
     checkpoint: Path | None,
@@ -130,8 +160,8 @@ def trainer(
     return pl.Trainer(
         max_epochs=config.epochs,
         max_steps=config.max_steps or -1,
-        logger=loggers(config, folder, checkpoint) if logger is None else logger,
-        callbacks=[watch, bar, *callbacks],
+        logger=make_loggers(config, folder, checkpoint) if logger is None else logger,
+        callbacks=[*callbacks, watch, bar],  # the two write what the others have logged
         plugins=[checkpoints.SafeIO(), *plugins],
         num_sanity_val_steps=0,
         enable_model_summary=False,
@@ -143,7 +173,7 @@ def trainer(
     )
 
 
-def processes(options: Mapping[str, Any]) -> torch.device:
+def start_processes(options: Mapping[str, Any]) -> torch.device:
     """Start the other processes, where there are to be any and nobody did; this one's device."""
     names = ("accelerator", "devices", "num_nodes", "strategy")
     fabric = Fabric(**{name: options[name] for name in names})
@@ -151,7 +181,7 @@ def processes(options: Mapping[str, Any]) -> torch.device:
     return fabric.device
 
 
-def loggers(config: Config, folder: Path, checkpoint: Path | None) -> list[Any]:
+def make_loggers(config: Config, folder: Path, checkpoint: Path | None) -> list[Any]:
     """The CSV, and wandb if it starts; nothing on other processes than the first."""
     if runs.other_rank():
         return []

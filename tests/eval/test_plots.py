@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from cl.data.sets import Images
-from cl.eval import _pictures as pictures
+from cl.eval import _plots as plots
 from cl.eval._result import confusion
 
 CLASSES = ("one", "two", "three")
@@ -30,9 +30,9 @@ def images(n: int) -> Images:
 def test_all_are_written(tmp_path: Path) -> None:
     h, labels = part(60)
     counts = {"knn": confusion(labels[labels >= 0], labels[labels >= 0], 3)}
-    made = pictures.draw(tmp_path, (h, labels), images(60), CLASSES, counts, 0)
+    made = plots.plot_all(tmp_path, (h, labels), images(60), CLASSES, counts, 0)
     assert [path.name for path in made] == [
-        *("features.png", "spectrum.png", "neighbours.png", "confusion-knn.png")
+        *("features.png", "spectrum.png", "neighbors.png", "confusion-knn.png")
     ]
     for path in made:
         shades = np.asarray(Image.open(path).convert("L"))
@@ -42,12 +42,12 @@ def test_all_are_written(tmp_path: Path) -> None:
 def test_the_neighbours_are_the_nearest() -> None:
     """Every image is its own grey level: the sheet is read back."""
     h, labels = part(60)
-    sheet = np.asarray(pictures.neighbours((h, labels), images(60)))
+    sheet = np.asarray(plots.plot_neighbors((h, labels), images(60)))
     u = torch.nn.functional.normalize(h, dim=1)
-    cell = pictures.SIDE + 8
+    cell = plots.SIDE + 8
     for row, query in enumerate(range(0, 60, 8)):
         near = (u @ u[query]).argsort(descending=True)
-        near = [query, *(int(i) for i in near if i != query)][: pictures.NEIGHBOURS + 1]
+        near = [query, *(int(i) for i in near if i != query)][: plots.NEIGHBORS + 1]
         for column, at in enumerate(near):
             left = column * cell + (cell // 2 if column else 0)
             assert (sheet[row * cell + 40, left + 40] == at).all()
@@ -60,7 +60,7 @@ def test_the_neighbours_are_the_nearest() -> None:
 
 def test_a_map_puts_classes_apart(tmp_path: Path) -> None:
     h, labels = part(200)
-    figure = pictures.chart((h, labels), CLASSES, 0)
+    figure = plots.plot_tsne((h, labels), CLASSES, 0)
     heaps = [np.asarray(c.get_offsets()) for c in figure.axes[0].collections]
     assert sum(map(len, heaps)) == int((labels >= 0).sum())
     centres = np.stack([heap.mean(0) for heap in heaps])
@@ -75,4 +75,4 @@ def test_a_map_puts_classes_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize("n", [4, 9])
 def test_few_images_are_enough(tmp_path: Path, n: int) -> None:
     h, labels = part(n)
-    assert len(pictures.draw(tmp_path, (h, labels), images(n), CLASSES, {}, 0)) == 3
+    assert len(plots.plot_all(tmp_path, (h, labels), images(n), CLASSES, {}, 0)) == 3

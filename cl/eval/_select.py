@@ -7,15 +7,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from cl.eval._result import Features
 from cl.nets.probe import topk_correct
 
-SHARE = 0.1  # of every class
+HELD_OUT_SHARE = 0.1  # of every class
 S = TypeVar("S")
-Part = tuple[Float[Tensor, "n d"], Int[Tensor, " n"]]  # features and labels
-Tested = tuple[Float[Tensor, "m d"], Int[Tensor, " m"]]  # so those that are measured on
 
 
-def labelled(part: Part) -> tuple[Float[Tensor, "k d"], Int[Tensor, " k"]]:
+def labeled(part: Features) -> tuple[Float[Tensor, "k d"], Int[Tensor, " k"]]:
     """The samples of a part that have a label."""
     h, labels = part
     known = labels >= 0
@@ -29,15 +28,15 @@ def held_out(labels: Int[Tensor, " n"], seed: int) -> Bool[Tensor, " n"]:
     held = torch.zeros(len(labels), dtype=torch.bool)
     for c in labels.unique():
         (of,) = torch.where(labels == c)
-        number = min(len(of) - 1, max(1, round(SHARE * len(of))))
+        number = min(len(of) - 1, max(1, round(HELD_OUT_SHARE * len(of))))
         held[of[place[of].argsort()[:number]]] = True
     return held
 
 
-def choose(
+def select_hyperparameters(
     settings: Iterable[S],
-    scores: Callable[[Part, Tensor], Iterable[tuple[S, Float[Tensor, "m c"]]]],
-    train: Part,
+    scores: Callable[[Features, Tensor], Iterable[tuple[S, Float[Tensor, "m c"]]]],
+    train: Features,
     seed: int,
     flags: str,
 ) -> tuple[S, dict[S, float]]:

@@ -1,14 +1,23 @@
-"""The table before a run: memory against bytes counted by hand, negatives against loops."""
+"""The table before a run: memory against bytes counted by hand; schedules and views drawn."""
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 from torch import nn
 
-from cl.preflight import activations, memory, negatives, show
+import main_contrastive
+from cl import summary, trainer
+from cl.data.augment.recipe import Recipe
+from cl.data.module import ContrastiveData
+from cl.data.sets import Source
+from cl.summary import activations, memory, negatives, show
+from tests.data.made import in_memory
 from tests.references import DENOMINATORS
 
 
@@ -100,3 +109,73 @@ def test_brackets_are_no_markup() -> None:
     show("run [a]", {"encoder": "runs/[b]/[/c]/encoder.safetensors"}, Console(file=file, width=99))
     assert "run [a]" in file.getvalue()
     assert "runs/[b]/[/c]/encoder.safetensors" in file.getvalue()
+
+
+def test_a_curve_that_stands_still() -> None:
+    assert summary.draw_lines({"a": [2.0] * 5}, columns=4) == "a  2 to 2, ends at 2  ▁▁▁▁"
+
+
+def test_a_terminal_without_blocks_gets_letters(
+    tmp_path: Path, digits_words: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = io.BytesIO()
+    console = Console(file=io.TextIOWrapper(file, "ascii", write_through=True), width=200)
+    monkeypatch.setattr(trainer, "console", console)
+    assert main_contrastive.main([*digits_words(), "--dry_run", str(tmp_path / "a.png")]) == 0
+    assert {*file.getvalue().split()[-1].decode()} == {*summary.ASCII}
+
+
+def test_the_picture_has_every_curve() -> None:
+    one = summary.draw_curves({"a": [0, 1]})
+    two = summary.draw_curves({"a": [0, 1], "b": [1, 0]})
+    assert two.size == (one.width, 2 * one.height)
+    gray = np.asarray(two.convert("L"))
+    assert gray[: one.height].min() == gray[one.height :].min() == 0
+
+
+def test_a_dry_run_leaves_a_picture_and_no_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture, digits_words: Callable[[], list[str]]
+) -> None:
+    words = [*digits_words(), "--method", "sigmoid", "--gamma", "1", "--gamma_steps", "10"]
+    words += ["--output", str(tmp_path / "runs"), "--wandb", "off"]
+    assert main_contrastive.main([*words, "--dry_run", str(tmp_path / "moves.png")]) == 0
+    said = capsys.readouterr().out
+    assert [line.split()[0] for line in said.splitlines()[-3:]] == ["lr", "ema_beta", "gamma"]
+    assert "gamma" in said
+    assert not (tmp_path / "runs").exists()
+    with Image.open(tmp_path / "moves.png") as picture:
+        assert picture.height == 3 * (summary.HEIGHT + 2 * summary.EDGE)
+
+
+@pytest.fixture
+def digits_words() -> Callable[[], list[str]]:
+    return lambda: "digits resnet6_w8 --epochs 2 --batch_size 128 --num_workers 1".split()
+
+
+def data(**changes: float) -> ContrastiveData:
+    images = in_memory(number=12, side=32)
+    recipes = [Recipe(size=32, **changes), Recipe(size=16, views=3)]
+    return ContrastiveData(Source("made", ["a"], images, images), recipes, batch_size=10)
+
+
+def test_rows_and_columns() -> None:
+    """32 px are shown three times as large, 16 px in a cell of that size six times."""
+    cell = 3 * 32 + summary.GAP
+    assert summary.draw_views(data()).size == (6 * cell, summary.ROWS * cell)
+
+
+def test_views_that_change_nothing_are_the_image() -> None:
+    plain = {"crop_scale": (1, 1), "crop_ratio": (1, 1), "flip": 0, "jitter": 0, "grayscale": 0}
+    pixels = np.asarray(summary.draw_views(data(**plain, blur=0)))
+    cell = 3 * 32 + summary.GAP
+    first, second = pixels[:, :cell].astype(int), pixels[:, cell : 2 * cell]
+    assert np.abs(first - second).max() <= 1
+    assert np.ptp(first[: 3 * 32, : 3 * 32]) > 100
+
+
+def test_it_is_written(tmp_path: Path) -> None:
+    summary.plot_views(data(), tmp_path / "views.png")
+    with Image.open(tmp_path / "views.png") as written:
+        assert written.size == summary.draw_views(data()).size
+    with pytest.raises(ValueError, match=r"--show_views .*cannot be written"):
+        summary.plot_views(data(), tmp_path / "views.nothing")

@@ -1,0 +1,41 @@
+"""The two commands: parse, check, then load what takes seconds and work."""
+
+from collections.abc import Sequence
+
+from cl.config import Linear, Pretrain, run
+
+
+def pretrain(argv: Sequence[str] | None = None) -> int:
+    """Contrastive pretraining: `main_contrastive.py` and `cl-pretrain`.
+
+    Args:
+        argv: the words of the command line, by default the process's.
+
+    Returns:
+        The exit code.
+    """
+
+    def work(config: Pretrain) -> int:
+        from cl.train import train
+
+        return train(config).code
+
+    return run(Pretrain, argv, work)
+
+
+def evaluate(argv: Sequence[str] | None = None) -> int:
+    """Evaluation of an encoder: `main_linear.py` and `cl-evaluate`.
+
+    Args:
+        argv: the words of the command line, by default the process's.
+
+    Returns:
+        The exit code.
+    """
+
+    def work(config: Linear) -> int:
+        from cl.evaluation import evaluate_configured
+
+        return evaluate_configured(config).code
+
+    return run(Linear, argv, work)

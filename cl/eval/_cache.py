@@ -1,0 +1,114 @@
+"""A content-addressed cache of extracted features, with checksums."""
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from cl import checkpoints, distributed
+from cl.data.sets import Images, Stored
+from cl.eval._result import Features
+
+
+def cache_key(
+    encoder: nn.Module, images: Images, transform: str, built: Mapping[str, Any] | None = None
+) -> str:
+    """What features depend on: the encoder's bits, the data's, and how images are prepared.
+
+    Args:
+        encoder: its weights and buffers.
+        images: their labels with their pixels, or with where they lie and in which state.
+        transform: in words.
+        built: what no tensor of the encoder tells.
+    """
+    words = f"{checkpoints.fingerprint(encoder)} {transform} {json.dumps(built, sort_keys=True)}"
+    return hash_images(hashlib.sha256(words.encode()), images, lambda files, at: files.key(at))[:16]
+
+
+def data_checksum(images: Images) -> str:
+    """sha256 of labels and pixels, or of labels and files by name and size, wherever they lie."""
+    return hash_images(hashlib.sha256(), images, lambda files, at: files.mark(at))
+
+
+def hash_images(digest: Any, images: Images, word: Callable[[Stored, int], str]) -> str:
+    """A sum that goes on with labels and pixels, or with labels and a word for each file."""
+    digest.update(np.ascontiguousarray(images.labels).data)
+    if images.pixels is not None:
+        digest.update(np.ascontiguousarray(images.pixels).data)
+    if images.files is not None:
+        for at in range(len(images.files)):
+            digest.update(f"{word(images.files, at)}\n".encode())
+    return digest.hexdigest()
+
+
+def load_features(file: Path, samples: int) -> Features | None:
+    """Features kept earlier, mapped and not read into memory; None if they are not whole."""
+    labels = labels_file(file)
+    if not all(
+        checkpoints.valid(path) and checkpoints.sum_of(path).exists() for path in (file, labels)
+    ):
+        return None
+    try:
+        h, known = np.load(file, mmap_mode="r"), np.load(labels)
+    except (OSError, ValueError, EOFError):  # not of this program
+        return None
+    if not len(h) == len(known) == samples:
+        return None
+    with warnings.catch_warnings():  # that the map is not writable is the point of it
+        warnings.simplefilter("ignore", UserWarning)
+        return torch.from_numpy(h), torch.from_numpy(known)
+
+
+def labels_file(file: Path) -> Path:
+    """Where the labels of features stand."""
+    return file.with_suffix(".labels.npy")
+
+
+def is_writable(folder: Path) -> bool:
+    """Whether a file can be made in a folder, which is made."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def save_features(file: Path, features: Features, samples: int, writer: str) -> None:
+    """Keep features of which each process has its shard; the file appears when it is complete.
+
+    Args:
+        file: on a file system that all processes see.
+        features: of this process's `shard`.
+        samples: of all processes.
+        writer: whose name no other has that may write the same file now.
+    """
+    first = samples * distributed.rank() // distributed.world_size()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for path, tensor in ((labels_file(file), features[1]), (file, features[0])):
+        new, own = path.with_suffix(f".{writer}.new"), tensor.contiguous().numpy()
+        row = own.dtype.itemsize * int(np.prod(own.shape[1:]))
+        if distributed.rank() == 0:
+            np.lib.format.open_memmap(new, "w+", own.dtype, (samples, *own.shape[1:])).flush()
+        for turn in range(distributed.world_size()):
+            # One after the other and no page twice: hosts that share the folder keep pages of it.
+            distributed.barrier()
+            if turn == distributed.rank():
+                with new.open("r+b") as written:
+                    written.seek(new.stat().st_size - (samples - first) * row)
+                    written.write(own.data)
+                    written.flush()
+                    os.fsync(written.fileno())
+        distributed.barrier()
+        if distributed.rank() == 0:
+            checkpoints.sum_of(path).write_text(f"{checkpoints.sha256(new)}  {path.name}\n")
+            new.replace(path)
+    distributed.barrier()

@@ -1,0 +1,59 @@
+"""Calling an evaluation: with what it takes, and nothing else."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from cl.config import Linear
+from cl.config.evaluations import about
+from cl.eval import get_evaluation
+from cl.eval._result import BothParts, EvalResult
+from cl.eval._task import Task
+from cl.eval._training import Training, training_of
+
+
+def run_evaluation(
+    name: str,
+    task: Task,
+    features: BothParts,
+    device: torch.device,
+    loggers: Sequence[Any],
+) -> tuple[EvalResult, dict[str, Any]]:
+    """Run one evaluation.
+
+    Args:
+        name: of the evaluation.
+        task: what is evaluated.
+        features: of the training and the test part; empty for what learns from images.
+        device: this process's.
+        loggers: for what is trained.
+
+    Returns:
+        Its result, and for its card everything that its function was given: the arguments, all
+        settings of the training, and how the images were prepared.
+    """
+    function = get_evaluation(name, "augmented" if task.config.augment else "")
+    training = training_of(task, name, device, loggers)
+    given = arguments(function, task.config, training)
+    # A Trainer moves batches; what is computed at once is computed on the device.
+    parts = features if about(name).trains else [(h.to(device), y.to(device)) for h, y in features]
+    with torch.random.fork_rng(devices=[]):  # each starts as if it were alone
+        inputs = parts or (task.encoder, task.crops())
+        result = function(*inputs, task.classes, **given)
+    if "training" in given:
+        given["training"] = training.settings
+    return result, given | {"images": task.preparation}
+
+
+def arguments(
+    function: Callable[..., EvalResult], config: Linear, training: Training
+) -> dict[str, Any]:
+    """The keyword-only arguments of an evaluation: `training`, settings by name, or defaults."""
+    given: dict[str, Any] = {}
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            value = training if name == "training" else getattr(config, name, None)
+            given[name] = parameter.default if value is None else value
+    return given

@@ -1,0 +1,117 @@
+"""Features from Python: of any images, by any encoder."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from cl.data.batch import Batch
+from cl.data.module import PlainLoader
+from cl.data.sets import Images, Source
+from cl.eval._features import feature_batches
+from cl.eval._result import Features
+from cl.eval._transform import Transform
+
+THREADS = 4  # that decode and prepare
+
+
+def embed(
+    encoder: nn.Module,
+    data: Any,
+    *,
+    transform: Transform | None = None,
+    batch_size: int = 256,
+    device: str | torch.device | None = None,
+) -> Features:
+    """Extract the features of images, bit for bit as `evaluate` does.
+
+    Args:
+        encoder: `(n c h w)` images to `(n d)` features; it runs in evaluation mode and is left as
+            it was.
+        data: one part of a `Source`; or a torch `Dataset`, an array `(n h w 3)` or a tensor
+            `(n 3 h w)` of images, with or without labels: an item is an image or (image, label); or
+            a `DataLoader` of prepared batches.
+        transform: prepares each image, see `load_encoder`. Without one the items are taken as they
+            are: tensors of one size that their own data set has prepared.
+        batch_size: images that the encoder gets at a time.
+        device: where the encoder runs; by default where its weights are.
+
+    Returns:
+        Features `(n d)` in float32 and labels `(n)`, -1 where there are none, on the CPU.
+
+    Raises:
+        ValueError: there are no images, or nothing says how they are prepared.
+    """
+    if isinstance(data, Images):
+        if transform is None:
+            raise ValueError("transform is missing: load_encoder returns that of an encoder")
+        batches: Iterable[Batch] = PlainLoader(data, transform.recipe, batch_size, THREADS)
+    elif isinstance(data, Source):
+        raise ValueError(f"{data.name} has two parts: embed its .train or its .val")
+    elif isinstance(data, DataLoader):
+        if transform is not None:
+            raise ValueError("transform cannot be used with a DataLoader, whose batches are ready")
+        batches = map(batch_of, data)
+    else:
+        batches = batches_of_items(data, transform, batch_size)
+    parts = [*feature_batches(encoder, batches, **placed(device_of(encoder, device)))]
+    if not parts:
+        raise ValueError("there are no images to embed")
+    return torch.cat([h for h, _ in parts]), torch.cat([labels for _, labels in parts])
+
+
+def batches_of_items(data: Any, transform: Transform | None, batch_size: int) -> Iterator[Batch]:
+    """The items of a map-style data set or an array in its order, prepared."""
+    for start in range(0, len(data), batch_size):
+        items = [data[i] for i in range(start, min(start + batch_size, len(data)))]
+        pairs = [item if isinstance(item, tuple | list) else (item, -1) for item in items]
+        images = [prepared_item(pair[0], transform) for pair in pairs]
+        yield batch_of((torch.stack(images), torch.tensor([int(pair[1]) for pair in pairs])))
+
+
+def prepared_item(image: Any, transform: Transform | None) -> Tensor:
+    """An image as the encoder takes it.
+
+    Raises:
+        ValueError: it is not prepared, and nothing says how to.
+    """
+    if transform is not None:
+        return transform(image)
+    if isinstance(image, Tensor) and image.is_floating_point():
+        return image
+    raise ValueError(
+        f"transform is missing: an item is a {type(image).__name__}, not a prepared tensor of "
+        "floats; load_encoder returns the transform of an encoder"
+    )
+
+
+def batch_of(found: Any) -> Batch:
+    """What a DataLoader gives, as a batch of one view: images `(n 3 h w)`, or (images, labels).
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(found, Batch):
+        return found
+    images, labels = found[:2] if isinstance(found, tuple | list) and found[1:] else (found, None)
+    if not isinstance(images, Tensor):
+        raise ValueError(f"a batch holds a {type(images).__name__}, not a tensor of images")
+    labels = torch.full((len(images),), -1) if labels is None else torch.as_tensor(labels)
+    return Batch([images[None]], labels.long(), torch.arange(len(images)))
+
+
+def device_of(encoder: nn.Module, given: str | torch.device | None) -> torch.device:
+    """The device that was given, or that of the encoder's weights."""
+    if given is not None:
+        return torch.device(given)
+    tensors = (*encoder.parameters(), *encoder.buffers())
+    return tensors[0].device if tensors else torch.device("cpu")
+
+
+def placed(device: torch.device) -> dict[str, Any]:
+    """A device as Lightning's Fabric takes it."""
+    if device.type != "cuda":
+        return {"accelerator": device.type, "devices": 1}
+    return {"accelerator": "gpu", "devices": [device.index or 0]}

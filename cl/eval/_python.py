@@ -1,0 +1,104 @@
+"""What a call from Python gives, as the program has it: a configuration, a data set, an encoder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+
+from cl import checkpoints, config
+from cl.config import Linear
+from cl.config.evaluations import untrained
+from cl.data import sets
+from cl.data.augment.recipe import preset
+from cl.data.sets import Source
+from cl.data.sets._loading import with_labels
+from cl.eval._restore import Restored, about_file, find_run, qualified_name, restore_module
+from cl.eval._transform import Transform
+
+# Flags of reading a data set, which has been read.
+READING = ("data_folder", "train_dir", "val_dir", "class_list", "data_fraction", "skip_corrupt")
+
+
+@dataclass(frozen=True)
+class Request:
+    """An evaluation that was asked for from Python.
+
+    Args:
+        config: as checked.
+        source: the data set; None is loaded by its name.
+        restored: the encoder; None is restored from its file.
+    """
+
+    config: Linear
+    source: Source | None
+    restored: Restored | None
+
+
+def request(
+    encoder: Any,
+    data: Any,
+    evaluations: Sequence[str],
+    transform: Transform | None,
+    flags: Mapping[str, Any],
+) -> Request:
+    """Check what `evaluate` was given.
+
+    Raises:
+        ValueError: with all that is wrong with it.
+    """
+    source = None if isinstance(data, str) else source_of(data, flags)
+    own_data = source is not None and source.name.partition(":")[0] not in sets.NAMES
+    dataset = data if source is None else source if own_data else source.name
+    values = {**flags, "dataset": dataset, "eval": list(evaluations)}
+    if not isinstance(encoder, nn.Module):
+        if transform is not None:
+            raise ValueError("transform cannot be used with a file, which says it itself")
+        return Request(checked(values | of_file(encoder, flags)), source, None)
+    size = {} if transform is None else {"image_size": transform.recipe.size}
+    values |= {**size, "encoder": encoder}
+    if not {*evaluations} <= {*untrained()}:  # where the weights come from
+        values["pretrained_feature_extractor"] = qualified_name(encoder)
+    linear = checked(values)
+    recipe = transform.recipe if transform else preset(linear.dataset)
+    recipe = recipe.changed({"size": linear.image_size or recipe.size})
+    return Request(linear, source, restore_module(encoder, recipe))
+
+
+def checked(values: Mapping[str, Any]) -> Linear:
+    """The configuration of these flags.
+
+    Raises:
+        ValueError: with all that is wrong with them.
+    """
+    return config.configure(Linear, values)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def of_file(given: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that name the encoder of a run, by its folder or id, or of a file.
+
+    Raises:
+        ValueError: nothing says which encoder it is.
+    """
+    file = checkpoints.encoder_file(find_run(getattr(given, "folder", given)))
+    name = flags.get("encoder") or about_file(file).get("encoder")
+    if name is None:
+        raise ValueError(f"encoder is missing: {file} does not say the name of the one it holds")
+    return {"encoder": name, "pretrained_feature_extractor": str(file)}
+
+
+def source_of(data: Any, flags: Mapping[str, Any]) -> Source:
+    """The labeled images of a data set that is in memory.
+
+    Raises:
+        ValueError: a flag is of reading one, or there are no labels.
+    """
+    if misplaced := [f"--{name}" for name in READING if name in flags]:
+        raise ValueError(f"{', '.join(misplaced)} cannot be used with a data set in memory")
+    if not isinstance(data, Source):
+        parts = data if isinstance(data, tuple) else (data,)
+        data = sets.from_dataset(*parts)  # pyright: ignore[reportAttributeAccessIssue]
+    source = replace(data, train=with_labels(data.train), val=with_labels(data.val))
+    if not (source.classes and len(source.train) and len(source.val)):
+        raise ValueError(f"{source.name}: no labeled images in one of its parts")
+    return source

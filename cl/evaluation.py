@@ -1,0 +1,190 @@
+"""Evaluation: from an encoder and a data set to numbers, each with the card of what made it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from cl import export, runs, summary, trainer
+from cl.callbacks.saver import Stop
+from cl.config import CARDS, Linear
+from cl.config.evaluations import about, meant
+from cl.data.sets import Source
+from cl.eval import _card, _report
+from cl.eval._call import run_evaluation
+from cl.eval._embed import embed
+from cl.eval._python import request
+from cl.eval._random import kept_random_states
+from cl.eval._restore import Restored, load_encoder
+from cl.eval._result import BothParts, EvalResult
+from cl.eval._task import Task, load_task
+from cl.eval._transform import Transform
+
+__all__ = ["Transform", "embed", "evaluate", "evaluate_configured", "load_encoder"]
+DIFFERENT, LEFT_OUT = 1, 2  # exit codes
+
+
+@dataclass
+class Outcome:
+    """What an evaluation came to.
+
+    Args:
+        results: by the evaluations' names, of those that could be done.
+        errors: of the others.
+        cards: protocol cards of the results.
+        code: the process's exit code: 0; 1 where `--verify` found a difference; 2 where an
+            evaluation was left out; that of the signal that ended it.
+    """
+
+    results: dict[str, EvalResult] = field(default_factory=dict)
+    errors: dict[str, Exception] = field(default_factory=dict)
+    cards: list[dict[str, Any]] = field(default_factory=list)
+    code: int = 0
+
+
+def evaluate(
+    encoder: nn.Module | str | Path,
+    data: Any,
+    eval: str | Sequence[str] = "linear",
+    *,
+    transform: Transform | None = None,
+    **flags: Any,
+) -> dict[str, EvalResult]:
+    """Evaluate an encoder from Python, as `main_linear.py` does: numbers, cards, a folder of a run.
+
+    The process is left as it was: random states, warnings, log levels and signal handlers.
+
+    Args:
+        encoder: a module from `(n c h w)` images to `(n d)` features, which is left as it is; or a
+            run's folder or a file of weights, see `load_encoder`.
+        data: a `Source`; a data set's name, as on the command line; or what `from_dataset` takes: a
+            torch `Dataset`, or a pair of them, for training and for testing.
+        eval: names of evaluations, `"all"`, or `"MODULE:FUNCTION"` of one of your own.
+        transform: how images are prepared, see `load_encoder`; by default as the data set's row
+            says, for a data set of your own 224 px with ImageNet's mean and deviation.
+        flags: of `main_linear.py`, by name: `lr=0.1, k=(5, 20), output="runs"`.
+
+    Returns:
+        The results by name, of the evaluations that could be done; why another could not is
+        printed.
+
+    Raises:
+        ValueError: a flag is wrong, there is nothing to evaluate, or no evaluation could be done.
+        KeyboardInterrupt: a signal ended it; what was done by then is in the folder.
+    """
+    names = (eval,) if isinstance(eval, str) else tuple(eval)
+    with kept_random_states():
+        asked = request(encoder, data, names, transform, flags)
+        outcome = evaluate_configured(asked.config, asked.source, asked.restored)
+    if outcome.code > LEFT_OUT:
+        raise KeyboardInterrupt(f"a signal ended the evaluation with exit code {outcome.code}")
+    if outcome.errors and not outcome.results:
+        raise next(iter(outcome.errors.values()))
+    return outcome.results
+
+
+def evaluate_configured(
+    config: Linear, source: Source | None = None, restored: Restored | None = None
+) -> Outcome:
+    """Evaluate an encoder as configured; each evaluation stands alone.
+
+    One that cannot be done is reported, and the others are done, and written as they come.
+
+    Args:
+        config: as checked.
+        source: the data set; None loads the configured one.
+        restored: the encoder; None restores the configured one.
+
+    Raises:
+        ValueError: there is nothing to evaluate: no encoder, no data, no folder.
+    """
+    with trainer.setup(config):
+        if config.export:
+            export.check_packages()
+        earlier = _card.read_cards(cards_file(config.verify)) if config.verify else []
+        task = load_task(config, source, restored)
+        if not runs.other_rank():
+            title = f"evaluation {task.folder.name}"
+            summary.show(title, _report.summary_rows(task), trainer.console)
+        device = trainer.start_processes(task.options)
+        loggers = trainer.make_loggers(config, task.folder, task.checkpoint)
+        features = task.features(trainer.console) if task.of_features else []
+        _report.print_line("")
+        outcome = evaluate_each(task, features, device, loggers)
+        if not (outcome.code or runs.other_rank()):
+            finish(task, features, outcome, earlier, loggers)
+    return outcome
+
+
+def evaluate_each(
+    task: Task, features: BothParts, device: torch.device, loggers: Sequence[Any]
+) -> Outcome:
+    """Run one evaluation after the other; each is written when it is done.
+
+    Args:
+        task: what is evaluated.
+        features: of the training and the test part; empty for what learns from images.
+        device: this process's.
+        loggers: for what is trained.
+
+    Raises:
+        RuntimeError: a frozen encoder is another one afterwards.
+    """
+    first, outcome = not runs.other_rank(), Outcome()
+    shared = _card.provenance(task) if first else {}
+    for name in meant(task.config.eval):
+        if not (first or about(name).trains):
+            continue  # one process is enough
+        try:
+            result, given = run_evaluation(name, task, features, device, loggers)
+        except Stop as stop:
+            outcome.code = stop.code
+            break
+        except Exception as error:  # whatever it is, the others are still to be had
+            if task.config.debug:
+                raise
+            outcome.errors[name] = error
+            _report.print_failure(name, error)
+            continue
+        task.check_frozen()
+        outcome.results[name] = result
+        if first:
+            outcome.cards.append(_card.card(name, result, given, shared))
+            _report.write_results(task, outcome.results, outcome.cards)
+            _report.print_result(name, result)
+    return outcome
+
+
+def finish(
+    task: Task,
+    features: BothParts,
+    outcome: Outcome,
+    earlier: Sequence[Mapping[str, Any]],
+    loggers: Sequence[Any],
+) -> None:
+    """Print where everything is, draw, export and verify, and set the exit code.
+
+    Args:
+        task: what is evaluated.
+        features: of the training and the test part.
+        outcome: of all its evaluations.
+        earlier: the cards of `--verify`.
+        loggers: are closed.
+    """
+    config, results = task.config, outcome.results
+    _report.print_location(task)
+    pictures = _report.plot(task, features[1], results) if config.pictures and results else []
+    if config.export and (results or task.frozen):
+        _report.export_encoder(task, results)
+    same = _report.verify(earlier, outcome.cards)
+    outcome.code = LEFT_OUT if outcome.errors else 0 if same else DIFFERENT
+    trainer.close(loggers, outcome.code, _report.all_scalars(results), pictures)
+
+
+def cards_file(given: str) -> Path:
+    """The file of `--verify`: itself, or the one in an evaluation's folder."""
+    path = Path(given)
+    return path / CARDS if path.is_dir() else path

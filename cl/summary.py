@@ -1,0 +1,294 @@
+"""What a person reads before and after a run: the table, schedules and views drawn, last lines."""
+
+import copy
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from PIL import Image, ImageDraw
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from torch import Tensor, nn
+
+from cl import losses, runs
+from cl.config import Pretrain
+from cl.data.batch import Batch
+from cl.data.loaders.sampler import Sampler
+from cl.data.module import ContrastiveData
+from cl.nets import encoders
+from cl.optim import Optimization, factor
+from cl.schedules import FOLLOWS_LOSS, Schedule
+
+Curves = Mapping[str, Sequence[float]]
+BLOCKS, ASCII = "▁▂▃▄▅▆▇█", "_.:-=+*#"  # the least value first
+WIDTH, HEIGHT, EDGE = 640, 120, 24  # of a curve in the picture, pixels
+ROWS, GAP = 8, 4  # samples in the picture of views; pixels between them
+MAGNIFIED = 96  # px: smaller views are shown larger, by a whole number
+
+
+def table(
+    config: Pretrain,
+    data: ContrastiveData,
+    method: nn.Module,
+    encoder: nn.Module,
+    options: Mapping[str, Any],
+) -> dict[str, object]:
+    """What the settings of a run amount to, by name.
+
+    Args:
+        config: of the run.
+        data: what it trains on.
+        method: everything that is trained.
+        encoder: its part that sees images.
+        options: of the Trainer, see `cl.hardware.trainer_options`.
+    """
+    batch, size = config.global_batch(), config.batch_size_per_device
+    sizes = [r.size for r in data.recipes for _ in range(r.views)]
+    steps, chunk = steps_per_epoch(config, data), config.mini_batch_size or size
+    states = 2 if config.optimizer in ("adam", "adamw") else 1
+    needed = memory(method, encoder, sizes, chunk, states)
+    loss = " ".join(f"{k} {v}" for k, v in config.loss_settings.items())
+    return {
+        "method": f"{config.method}, {config.loss_name} {loss}",
+        "data": f"{data.source.name}: {data.source.describe()}",
+        "views": ", ".join(f"{r.views} of {r.size} px" for r in data.recipes),
+        "loader": data.describe(),
+        "encoder": f"{config.encoder}, stem {encoders.stem_of(encoder)}, "
+        f"{sum(p.numel() for p in encoder.parameters()):,} parameters",
+        "all parameters": sum(p.numel() for p in method.parameters()),
+        "devices": f"{config.processes} x {options['accelerator']}, {options['precision']}",
+        **processes(config.nodes, config.devices_per_node, options["accelerator"]),
+        "global batch": f"{batch:,}, {chunk:,} on a device at a time",
+        "negatives per anchor": negatives(config.loss_name, batch, len(sizes)),
+        "learning rate": f"{config.optimizer} {config.scaled_lr():g} ({config.scheduler}), "
+        f"probe {config.resolved_classifier_lr:g}",
+        "steps": f"{config.max_steps or steps * config.epochs:,} ({steps} an epoch)",
+        "memory": f"about {needed / 2**30:.2f} GB a device",
+    }
+
+
+def processes(nodes: int, per_node: int, accelerator: str) -> dict[str, object]:
+    """The row about processes; none where there is only one."""
+    if nodes * per_node == 1:
+        return {}
+    backend = "nccl" if accelerator == "gpu" else "gloo"
+    where = f"{nodes} node{'s' * (nodes > 1)} x {per_node}"
+    return {"world size": f"{nodes * per_node} processes, {where}, {backend}"}
+
+
+def steps_per_epoch(config: Pretrain, data: ContrastiveData) -> int:
+    """Optimizer steps of an epoch, with all processes that there will be."""
+    size, fill = config.batch_size_per_device, config.last_batch_fill
+    return len(Sampler(len(data.source.train), size, 0, 0, config.processes, fill))
+
+
+def activations(encoder: nn.Module, sizes: list[int]) -> int:
+    """Bytes that autograd keeps for one float32 view of each size, found without computing.
+
+    The encoder runs on the meta device, where tensors have shapes and no data.
+
+    Args:
+        encoder: is copied.
+        sizes: side of the images in pixels, one for each view of a sample.
+    """
+    twin = copy.deepcopy(encoder).to("meta")
+    kept: dict[int, int] = {}  # bytes by storage: two layers may keep one tensor, or a view of it
+
+    def pack(t: Tensor) -> Tensor:
+        storage = t.untyped_storage()
+        kept[storage._cdata] = storage.nbytes()
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        graphs = [twin(torch.empty(2, 3, size, size, device="meta")) for size in sizes]
+    for weight in (*twin.parameters(), *twin.buffers()):
+        kept.pop(weight.untyped_storage()._cdata, None)
+    del graphs  # until here, so that no storage's address was another's before
+    return sum(kept.values()) // 2
+
+
+def memory(
+    module: nn.Module, encoder: nn.Module, sizes: list[int], batch_size: int, states: int
+) -> int:
+    """Estimated bytes of a training step on one device: weights, gradients, states, activations.
+
+    Args:
+        module: everything that is trained.
+        encoder: its part that sees images.
+        sizes: side in pixels of each view of a sample.
+        batch_size: samples on this device.
+        states: tensors the optimizer keeps for each parameter (SGD 1, Adam 2).
+    """
+    parameters = sum(p.numel() * p.element_size() for p in module.parameters())
+    return parameters * (2 + states) + activations(encoder, sizes) * batch_size
+
+
+def show(title: str, rows: Mapping[str, object], console: Console) -> None:
+    """Print a table."""
+    table = Table(title=escape(title), show_header=False, title_justify="left", title_style="bold")
+    table.add_column()
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, f"{value:,}" if isinstance(value, int) else escape(str(value)))
+    console.print(table)
+
+
+def plot_schedules(
+    config: Pretrain,
+    o: Optimization,
+    schedules: Mapping[str, Schedule],
+    per_epoch: int,
+    console: Console,
+) -> None:
+    """Draw what changes while training: a line each, and the picture that `--dry_run` names.
+
+    Args:
+        config: of the run.
+        o: the optimizer's settings, whose learning rate is drawn first.
+        schedules: the method's, by name.
+        per_epoch: steps of an epoch.
+        console: where the lines are printed.
+
+    Raises:
+        ValueError: the picture cannot be written.
+    """
+    steps = min(per_epoch * config.epochs, config.max_steps or sys.maxsize)
+    curves = {"lr": [o.lr * factor(o, step, steps, per_epoch) for step in range(steps)]}
+    if o.scheduler == FOLLOWS_LOSS:
+        curves.clear()
+        console.print(f"lr is not drawn: --scheduler {o.scheduler} follows the loss")
+    for name, schedule in schedules.items():
+        curves[name] = [schedule.at(step, steps) for step in range(steps)]
+    if curves:
+        blocks = ASCII if console.options.ascii_only else BLOCKS
+        console.print(draw_lines(curves, blocks=blocks), markup=False)
+        save(draw_curves(curves), f"--dry_run {config.dry_run}", Path(config.dry_run or ""))
+
+
+def draw_lines(curves: Curves, columns: int = 60, blocks: str = BLOCKS) -> str:
+    """A row for each curve: its name, first, least, greatest and last value, and its shape.
+
+    >>> print(draw_lines({"lr": [0, 0.5, 1]}, columns=3))
+    lr  0 to 1, ends at 1  ▁▅█
+    """
+    names = max(map(len, curves))
+    rows = []
+    for name, values in curves.items():
+        low, high = min(values), max(values)
+        seen = [values[round(i * (len(values) - 1) / max(1, columns - 1))] for i in range(columns)]
+        shape = "".join(blocks[round((v - low) / (high - low or 1) * 7)] for v in seen)
+        rows.append(f"{name:{names}}  {low:g} to {high:g}, ends at {values[-1]:g}  {shape}")
+    return "\n".join(rows)
+
+
+def draw_curves(curves: Curves) -> Image.Image:
+    """The curves one below the other, each over the whole run and from its least value up."""
+    image = Image.new("RGB", (WIDTH + 2 * EDGE, len(curves) * (HEIGHT + 2 * EDGE)), "white")
+    draw = ImageDraw.Draw(image)
+    for i, (name, values) in enumerate(curves.items()):
+        top = i * (HEIGHT + 2 * EDGE) + EDGE
+        low, high = min(values), max(values)
+        across = WIDTH / max(1, len(values) - 1)
+        points = [
+            (EDGE + at * across, top + HEIGHT * (1 - (v - low) / (high - low or 1)))
+            for at, v in enumerate(values)
+        ]
+        draw.rectangle((EDGE, top, EDGE + WIDTH, top + HEIGHT), outline="lightgray")
+        draw.line([*points, points[-1]], fill="black", width=2)
+        draw.text((EDGE, top - 16), f"{name}: {low:g} to {high:g}, {len(values)} steps", "black")
+    return image
+
+
+def plot_views(data: ContrastiveData, path: Path) -> None:
+    """Draw some samples and their views, as the kind of file that the name says.
+
+    Raises:
+        ValueError: there is no such folder, or no such kind.
+    """
+    save(draw_views(data), f"--show_views {path}", path)
+
+
+def draw_views(data: ContrastiveData) -> Image.Image:
+    """A row for each of the first samples: the image as validation sees it, then all its views."""
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(0)
+    batch: Batch = next(iter(loader))
+    index = batch.index.numpy()[:ROWS]
+    (plain,) = islice(data.plain(data.source.train.subset(index)), 1)
+    views = [plain.views[0], *(x[:, :ROWS] for x in batch.views)]
+    side = max(x.shape[-1] for x in views)
+    side *= max(1, MAGNIFIED // side)
+    columns = [tiles(of_one, data, side) for x in views for of_one in x]
+    return Image.fromarray(np.concatenate(columns, axis=1))
+
+
+def tiles(x: Float[Tensor, "n 3 h w"], data: ContrastiveData, side: int) -> np.ndarray:
+    """One view of each sample, one below the other, as pixels again."""
+    recipe = data.recipes[0]
+    mean, std = (torch.tensor(t).view(3, 1, 1) for t in (recipe.mean, recipe.std))
+    pixels = ((x.cpu() * std + mean).clamp(0, 1) * 255).round().byte()
+    magnify = side // x.shape[-1]
+    pixels = pixels.repeat_interleave(magnify, 2).repeat_interleave(magnify, 3)
+    cell = side + GAP
+    out = torch.full((len(x), 3, cell, cell), 255, dtype=torch.uint8)
+    out[:, :, : pixels.shape[2], : pixels.shape[3]] = pixels
+    return rearrange(out, "n c h w -> (n h) w c").numpy()
+
+
+def save(picture: Image.Image, flag: str, path: Path) -> None:
+    """Write a picture as the kind of file that its name says.
+
+    Raises:
+        ValueError: there is no such folder, or no such kind.
+    """
+    try:
+        picture.save(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{flag} cannot be written: {error}") from None
+
+
+def last_lines(config: Pretrain, run: runs.Run, metrics: Mapping[str, Any]) -> list[str]:
+    """The last lines of a run: its result, its place, the next command.
+
+    Args:
+        config: of the run.
+        run: that has ended.
+        metrics: the last numbers, by name.
+    """
+    probe, result = metrics.get("val/probe_top1"), run.result
+    reached = (
+        "not measured: no epoch was completed" if probe is None else f"{100 * probe:.1f} % top-1"
+    )
+    lines = ["", f"online probe      {reached}"]
+    if {"untrained", "trained"} <= result.keys():
+        for key, name in (("linear_top1", "linear probe"), ("knn_top1", "kNN")):
+            before, after = (100 * result[when][key] for when in ("untrained", "trained"))
+            lines.append(f"{name:18}{after:.1f} % top-1 (random init {before:.1f} %)")
+    words = [config.dataset, config.encoder, "--pretrained_feature_extractor", run.folder]
+    for flag in ("data_folder", "train_dir", "val_dir", "class_list", "image_size"):
+        if getattr(config, flag) != getattr(Pretrain, flag, None):
+            words += [f"--{flag}", getattr(config, flag)]
+    words += ["--skip_corrupt"] if config.skip_corrupt else []
+    next_command = runs.command("main_linear.py", *words)
+    return [*lines, f"run               {run.folder}", f"next              {next_command}"]
+
+
+def negatives(loss: str, batch: int, views: int) -> str:
+    """Say how many embeddings of other samples a loss contrasts an anchor with.
+
+    Args:
+        loss: its name; empty where the method has a loss of its own.
+        batch: samples in the global batch.
+        views: views per sample.
+    """
+    count = losses.negatives(loss, views, batch) if loss else None
+    if count is None:
+        return "unknown: the loss does not say"
+    return f"{count:,} of other samples" if count else "none"

@@ -1,0 +1,353 @@
+"""From Python: an encoder is loaded, embeds and is evaluated as `main_linear.py` does it."""
+
+import json
+import logging
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+import main_linear
+from cl import checkpoints
+from cl.data import sets
+from cl.data.augment.recipe import Recipe
+from cl.data.module import PlainLoader
+from cl.data.sets import Images, Source
+from cl.eval import _plots
+from cl.evaluation import Transform, embed, evaluate, load_encoder
+from cl.nets import encoders
+from tests.data.made import in_memory
+
+QUIET = {"num_workers": 1, "precision": "32", "wandb": "off"}
+SHORT = {"epochs": 2, "lr_decay_steps": (1,)}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A folder with an encoder as a pretraining leaves it."""
+    torch.manual_seed(0)
+    about = {"encoder": "resnet6_w8", "norm": "batch", "image_size": 16, "dataset": "digits"}
+    about |= {"mean": [0.3, 0.3, 0.3], "std": [0.4, 0.4, 0.4]}
+    folder = tmp_path / "run"
+    folder.mkdir()
+    encoder = encoders.create("resnet6_w8", 16)
+    encoder(torch.randn(64, 3, 16, 16))  # moves the running statistics
+    checkpoints.save_encoder(encoder, folder / checkpoints.ENCODER, about)
+    return folder
+
+
+class Net(nn.Module):
+    """An encoder that knows nothing of this package."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.conv, self.norm = nn.Conv2d(3, 24, 5, stride=2), nn.BatchNorm2d(24)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x)).relu().mean(dim=(2, 3))
+
+
+class Arrays(Dataset[tuple[Any, int]]):
+    """Items that are an array and a label."""
+
+    def __init__(self, images: Images) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, i: int) -> tuple[Any, int]:
+        return self.images.pixel(i), int(self.images.labels[i])
+
+
+def digits() -> Source:
+    return sets.load("digits", "data")
+
+
+@pytest.mark.parametrize("size", [16, 96])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        lambda x: x,
+        Image.fromarray,
+        lambda x: torch.from_numpy(x.copy()).permute(2, 0, 1),
+        lambda x: torch.from_numpy(x.copy()).permute(2, 0, 1) / 255,
+    ],
+    ids=["array", "pil", "uint8", "floats"],
+)
+def test_a_transform_prepares_as_evaluation_does(kind: Callable[[Any], Any], size: int) -> None:
+    """Of every kind of image the same bits as the loader of plain images."""
+    images, recipe = in_memory(5, 40), Recipe(size=size)
+    (batch,) = PlainLoader(images, recipe, 5)
+    prepared = torch.stack([Transform(recipe)(kind(images.pixel(i))) for i in range(5)])
+    assert torch.equal(prepared, batch.views[0][0])
+
+
+def test_a_transform_of_gray_images_repeats_the_channel() -> None:
+    gray = in_memory(1, 16).pixel(0)[..., 0].copy()
+    transform = Transform(Recipe(size=16))
+    expected = transform(np.repeat(gray[..., None], 3, axis=2))
+    for image in (gray, gray[..., None], Image.fromarray(gray), torch.from_numpy(gray)[None]):
+        assert torch.equal(transform(image), expected)
+
+
+@pytest.mark.parametrize(
+    "image", [torch.randn(3, 4, 4), torch.zeros(4, 4), np.zeros((4, 4, 3)), "image.png"]
+)
+def test_what_is_no_image_is_refused(image: Any) -> None:
+    with pytest.raises(ValueError, match=r"an image is a PIL image|between 0 and 1"):
+        Transform(Recipe(size=4))(image)
+
+
+def test_an_encoder_is_loaded_with_its_transform(run: Path, tmp_path: Path) -> None:
+    encoder, transform = load_encoder(run)
+    assert not any(module.training for module in encoder.modules())
+    assert transform.recipe.size == 16
+    assert transform.recipe.mean == (0.3, 0.3, 0.3)
+    assert transform.recipe.std == (0.4, 0.4, 0.4)
+    for given in (run / checkpoints.ENCODER, str(run)):
+        again, _ = load_encoder(given)
+        assert checkpoints.fingerprint(again) == checkpoints.fingerprint(encoder)
+    torch.save({"state_dict": encoder.state_dict()}, tmp_path / "theirs.pth")
+    with pytest.raises(ValueError, match=r"theirs.pth does not say .* give the encoder's name"):
+        load_encoder(tmp_path / "theirs.pth")
+    theirs, prepared = load_encoder(tmp_path / "theirs.pth", "resnet6_w8", image_size=24)
+    assert checkpoints.fingerprint(theirs) == checkpoints.fingerprint(encoder)
+    assert prepared.recipe == Recipe(size=24)
+    with pytest.raises(ValueError, match="holds the weights of resnet6_w8"):
+        load_encoder(run, "resnet18")
+
+
+def test_an_encoder_is_found_by_its_runs_id(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cl.eval._restore.PROGRAMS", run.parent)
+    (run.parent / "trained_models").mkdir()
+    run.rename(run.parent / "trained_models" / "abc")
+    assert load_encoder("abc")[1].recipe.size == 16
+
+
+def test_embeddings_are_the_features_of_evaluation(run: Path, tmp_path: Path) -> None:
+    """Bit for bit, of each way to give the images; labels come along."""
+    output = {"output": str(tmp_path / "runs"), "run_id": "one"}
+    evaluate(run, "digits", "knn", **QUIET, **output)
+    arrays = [*(run / "features").glob("*.npy")]
+    (file,) = [f for f in arrays if len(np.load(f)) == 359 and ".labels" not in f.name]
+    expected = torch.from_numpy(np.load(file))
+    encoder, transform = load_encoder(run)
+    images = digits().val
+    prepared = torch.stack([transform(images.pixel(i)) for i in range(359)])
+    labels = torch.from_numpy(images.labels)
+    ways = {
+        "images": (images, transform),
+        "data set": (Arrays(images), transform),
+        "array": (images.pixels, transform),
+        "prepared": (TensorDataset(prepared, labels), None),
+        "loader": (DataLoader(TensorDataset(prepared, labels), batch_size=256), None),
+        "batches": (PlainLoader(images, transform.recipe, 256), None),
+    }
+    for way, (data, prepares) in list(ways.items())[:-1]:
+        h, known = embed(encoder, data, transform=prepares)
+        assert torch.equal(h, expected), way
+        assert torch.equal(known, labels if way != "array" else torch.full((359,), -1)), way
+
+
+def test_an_encoder_that_embeds_is_left_as_it_was() -> None:
+    """Modes, layout and bits; features can be learned from."""
+    net = Net()
+    net.norm.eval()
+    strides = [p.stride() for p in net.parameters()]
+    before, objects = checkpoints.fingerprint(net), [*map(id, net.parameters())]
+    h, labels = embed(net, torch.rand(7, 3, 12, 12), batch_size=3)
+    assert h.shape == (7, 24)
+    assert labels.tolist() == [-1] * 7
+    assert (net.training, net.norm.training) == (True, False)
+    assert [p.stride() for p in net.parameters()] == strides
+    assert [*map(id, net.parameters())] == objects
+    assert checkpoints.fingerprint(net) == before
+    assert not h.is_inference()
+
+
+def test_what_cannot_be_embedded_is_said() -> None:
+    net, images, transform = Net(), in_memory(3, 16), Transform(Recipe(size=16))
+    source = Source("mine", ["a"], images, images)
+    for data, given, said in (
+        (images, None, "transform is missing"),
+        (images.pixels, None, "transform is missing: an item is a ndarray"),
+        (source, transform, r"mine has two parts: embed its \.train"),
+        (DataLoader(Arrays(images)), transform, "cannot be used with a DataLoader"),
+        (torch.rand(0, 3, 4, 4), None, "no images to embed"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            embed(net, data, transform=given)
+
+
+def test_evaluation_from_python_is_that_of_the_program(run: Path, tmp_path: Path) -> None:
+    """The same numbers, and the same cards."""
+    line = ["digits", "resnet6_w8", "--pretrained_feature_extractor", str(run), "--eval"]
+    line += ["knn", "linear", "--k", "5", "--num_workers", "1", "--precision", "32"]
+    line += ["--epochs", "2", "--lr_decay_steps", "1", "--output", str(tmp_path)]
+    assert main_linear.main([*line, "--run_id", "program", "--wandb", "off"]) == 0
+    found = evaluate(
+        run,
+        "digits",
+        ("knn", "linear"),
+        k=(5,),
+        **QUIET,
+        **SHORT,
+        output=str(tmp_path),
+        run_id="python",
+    )
+    ours, theirs = (
+        json.loads((tmp_path / name / "cards.json").read_text())["derived"]["cards"]
+        for name in ("python", "program")
+    )
+    assert ours == theirs
+    assert {k: v.numbers for k, v in found.items()} == {
+        card["evaluation"]: card["numbers"] for card in theirs
+    }
+
+
+def test_an_encoder_and_a_data_set_of_ones_own(tmp_path: Path) -> None:
+    """Numbers are those of their features, the module is left as it is, cards say what it was."""
+    source, net = digits(), Net()
+    before = checkpoints.fingerprint(net)
+    transform = Transform(Recipe(size=16, mean=(0.3, 0.3, 0.3), std=(0.4, 0.4, 0.4)))
+    pair = Arrays(source.train), Arrays(source.val)
+    place = {"output": str(tmp_path), "run_id": "own"}
+    found = evaluate(net, pair, ("knn", "logistic"), transform=transform, **QUIET, **place)
+    parts = [embed(net, part, transform=transform) for part in (source.train, source.val)]
+    from cl.eval.knn import knn
+    from cl.eval.logistic import logistic
+
+    assert found["knn"].numbers == knn(*parts, 10).numbers
+    assert found["logistic"].numbers == logistic(*parts, 10).numbers
+    assert checkpoints.fingerprint(net) == before
+    assert net.training
+    cards = json.loads((tmp_path / "own" / "cards.json").read_text())["derived"]["cards"]
+    assert cards[0]["encoder"]["name"] == "tests.eval.test_python:Net"
+    assert cards[0]["encoder"]["sha256"] == before
+    assert cards[0]["parts"]["test"]["images"] == 359
+
+
+def test_features_of_ones_own_encoder_are_taken_anew(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Another forward of the same weights gives other features; no cache says otherwise."""
+
+    class Other(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.conv(x).mean(dim=(2, 3)).sum(dim=1, keepdim=True)
+
+    Other.__qualname__, Other.__module__ = Net.__qualname__, Net.__module__
+    transform, found = Transform(Recipe(size=16)), []
+    for net in (Net(), Other()):
+        place = {"output": str(tmp_path), "image_size": 16}
+        (result,) = evaluate(net, digits(), "knn", transform=transform, **QUIET, **place).values()
+        found.append(result.numbers["top1"])
+    assert found[0] > found[1]
+    assert capsys.readouterr().out.count("one pass") == 4
+    assert len([*tmp_path.iterdir()]) == 2  # a run each, though no id was given
+
+
+def test_one_of_several_that_cannot_be_done(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """The others' results come back; alone it raises."""
+    source = digits()
+    alone = source.val.subset(np.array([0, 1]))  # two classes, an image each
+    few = Source("digits", source.classes, source.train, alone)
+    place, transform = {"output": str(tmp_path)}, Transform(Recipe(size=16))
+    found = evaluate(Net(), few, ("retrieval", "knn"), transform=transform, **QUIET, **place)
+    assert [*found] == ["knn"]
+    assert "error: --eval retrieval: given digits" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="--eval retrieval: given digits"):
+        evaluate(Net(), few, "retrieval", transform=transform, **QUIET, **place)
+
+
+def test_what_cannot_be_asked_for_is_said(run: Path) -> None:
+    transform, source = Transform(Recipe(size=16)), digits()
+    for encoder, data, given, flags, said in (
+        (run, "digits", transform, {}, "transform cannot be used with a file"),
+        (Net(), source, transform, {"data_fraction": 0.1}, "--data_fraction cannot be used with"),
+        (run / "nowhere", "digits", None, {}, "nowhere"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            evaluate(encoder, data, "knn", transform=given, **flags)
+
+
+def process_state() -> dict[str, Any]:
+    """What of a process a call might change."""
+    return {
+        "torch": torch.get_rng_state().tolist(),
+        "numpy": np.random.get_state()[1].tolist(),  # noqa: NPY002
+        "python": random.getstate(),
+        "dtype": torch.get_default_dtype(),
+        "grad": torch.is_grad_enabled(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "threads": torch.get_num_threads(),
+        "signals": [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)],
+        "warnings": (warnings.showwarning, list(warnings.filters)),
+        "levels": [logging.getLogger(n).level for n in ("pytorch_lightning", "lightning_fabric")],
+        "environment": dict(os.environ),
+        "backend": __import__("matplotlib").rcParams["backend"],
+    }
+
+
+@pytest.mark.parametrize("precision", ["32", "64"])
+def test_the_process_is_left_as_it_was(run: Path, tmp_path: Path, precision: str) -> None:
+    place = {"output": str(tmp_path), "pictures": True}
+    flags = QUIET | SHORT | place | {"precision": precision}
+    before = process_state()
+    evaluate(run, "digits", ("linear", "knn"), **flags)
+    after = process_state()
+    assert {k for k in before if before[k] != after[k]} == set()
+    assert "matplotlib.pyplot" not in vars(_plots)
+
+
+NOTEBOOK = """
+    import asyncio, sys
+
+    del sys.modules["__main__"].__file__
+
+    async def cell():
+        import torch
+        from torch import nn
+
+        import cl.config, cl.data.sets
+        from cl.evaluation import Transform, embed, evaluate
+        from cl.data.augment.recipe import Recipe
+        from tests.eval.conftest import configure
+
+        if not hasattr(cl.config, "configure"):
+            cl.config.configure = configure
+        source = cl.data.sets.load("digits", "data")
+        net = nn.Sequential(nn.Flatten(), nn.LazyLinear(16))
+        net(torch.zeros(1, 3, 16, 16))
+        transform = Transform(Recipe(size=16))
+        flags = {"output": OUTPUT, "wandb": "off", "num_workers": 1, "precision": "32"}
+        for _ in range(2):
+            found = evaluate(net, source, ("linear", "knn"), transform=transform, epochs=1, **flags)
+        print("found", *found)
+
+    asyncio.run(cell())
+"""
+
+
+def test_in_a_notebook(tmp_path: Path) -> None:
+    """In a running event loop, without a file of the program, twice."""
+    code = textwrap.dedent(NOTEBOOK).replace("OUTPUT", repr(str(tmp_path)))
+    done = subprocess.run([sys.executable, "-c", "__file__ = ''\n" + code], capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    assert "found linear knn" in done.stdout.decode()
+    assert len([*tmp_path.iterdir()]) == 2
