@@ -35,11 +35,13 @@ class Line:
     Args:
         given: for each option the words behind its flag, what a switch means, or a value.
         faults: messages.
+        guessed: the options whose flag was misspelt, so that what follows from it is not said.
         lost: after an unknown flag it is not clear whose the words behind it are.
     """
 
     given: dict[str, Any] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    guessed: set[str] = field(default_factory=set)
     lost: bool = False
 
 
@@ -102,6 +104,7 @@ def sort(of: type[Pretrain | Linear], argv: Sequence[str]) -> Line:
         if is_flag(word) and word not in parser._option_string_actions:
             unknown(of, word, flags, parser, line)
     found, rest = parser.parse_known_args(argv)
+    rest = [word for word in rest if word != "--"]
     options = named(of, words)
     for name, value in vars(found).items():
         if name in options and options[name].many != 1 and isinstance(value, list):
@@ -140,6 +143,8 @@ def unknown(
     said = ACCUMULATION if sums else did_you_mean(flag, [*flags, *HELP]) or "; see --help all."
     line.faults.append(f"unknown flag {flag}{said}")
     line.lost = line.lost or near not in flags
+    if near in flags:
+        line.guessed.add(flags[near]["dest"])
     if flag not in parser._option_string_actions:
         parser.add_argument(flag, **flags.get(near or "", {"dest": SUPPRESS, "nargs": "*"}))
 
