@@ -4,15 +4,18 @@ from typing import Annotated, Literal, NamedTuple, TypeVar
 
 
 class Bounds(NamedTuple):
-    """What a number may be, both ends included."""
+    """What a number may be: from `low` to `high`, both included, and more than `above`."""
 
     low: float | None = None
     high: float | None = None
+    above: float | None = None
 
 
 Count = Annotated[int, Bounds(low=1)]  # of things: one, two, ...
 Steps = Annotated[int, Bounds(low=0)]  # optimizer steps
 Share = Annotated[float, Bounds(low=0, high=1)]  # of a whole
+Positive = Annotated[float, Bounds(above=0)]  # what divides, such as a temperature
+NonNegative = Annotated[float, Bounds(low=0)]  # a weight
 T = TypeVar("T")
 FromPython = Annotated[T, "no flag"]  # an option that the command line does not have
 Learn = Literal["nothing", "temperature", "bias", "both"]  # scalars of a loss

@@ -110,7 +110,9 @@ def build_encoder(config: Pretrain, own: Own) -> nn.Module:
     )
 
 
-def build_method(config: Pretrain, encoder: nn.Module, classes: int, own: Own = NOTHING) -> Method:
+def build_method(
+    config: Pretrain, encoder: nn.Module, classes: int | None, own: Own = NOTHING
+) -> Method:
     """The method on its encoder.
 
     Args:
@@ -127,6 +129,7 @@ def build_method(config: Pretrain, encoder: nn.Module, classes: int, own: Own = 
         channels_last=config.channels_last,
         mini_batch_size=config.mini_batch_size,
         mini_batch_norm=config.mini_batch_norm,
+        schedules=config.resolved_schedules,
         optimization=trainer.optimization(
             config,
             classifier_lr=config.resolved_classifier_lr,

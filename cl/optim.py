@@ -1,20 +1,14 @@
-"""Optimizers and learning-rate schedules: groups by name, schedules as formulas of a step.
+"""Optimizers and their learning rates: parameter groups by name, schedules by `cl.schedules`."""
 
-Every schedule but `reduce` is a closed form of the optimizer's step, so it resumes exactly and does
-not depend on the number of devices.
-"""
-
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-from timm.optim.lars import Lars
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-Scheduler = Literal["reduce", "cosine", "warmup_cosine", "step", "exponential", "none"]
+from cl.schedules import FOLLOWS_LOSS, WARM, height
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,17 +18,21 @@ class Optimization:
     Args:
         optimizer: LARS (You et al. 2017, https://arxiv.org/abs/1708.03888) adapts the rates of
             matrices and kernels, not of biases, norms and the probe.
-        lr: of the encoder and its heads, already scaled by the batch.
-        classifier_lr: of the probe, whose weights never decay.
-        learned_lr: of the loss's scalars that learn; by default `lr`.
-        weight_decay: not of biases and norms.
-        warmup_epochs: of `warmup_cosine`, from `warmup_start_lr`.
-        lr_decay_epochs: at these `step` multiplies by `lr_decay_rate`; `exponential` each epoch.
-        constant: names of members whose learning rate stands still (SimSiam's predictor).
+        scheduler: one of `cl.schedules.schedulers()`.
+        lr: learning rate of the encoder and its heads, already scaled by the batch size.
+        classifier_lr: learning rate of the probe, whose weights do not decay.
+        learned_lr: learning rate of the loss's learnable scalars; by default `lr`.
+        weight_decay: of matrices and kernels; biases and norms do not decay.
+        momentum: of sgd and lars.
+        warmup_epochs: epochs in which a scheduler with a warm-up rises from `warmup_start_lr`.
+        warmup_start_lr: learning rate of the first step of the warm-up.
+        lr_decay_epochs: epochs at which `step` multiplies the learning rate by `lr_decay_rate`.
+        lr_decay_rate: see `lr_decay_epochs`; `exponential` multiplies by it in each epoch.
+        constant: names of members whose learning rate stays constant (SimSiam's predictor).
     """
 
     optimizer: Literal["sgd", "adam", "adamw", "lars"] = "sgd"
-    scheduler: Scheduler = "warmup_cosine"
+    scheduler: str = "warmup_cosine"
     lr: float = 0.3
     classifier_lr: float = 0.3
     learned_lr: float | None = None
@@ -53,7 +51,8 @@ def groups(module: nn.Module, o: Optimization) -> list[dict[str, Any]]:
     Matrices and kernels decay, vectors (biases, norms) do not; the probe and the scalars of a loss
     have their own learning rates.
     """
-    rates = {"probe": o.classifier_lr, "learned": o.lr if o.learned_lr is None else o.learned_lr}
+    learned_lr = o.lr if o.learned_lr is None else o.learned_lr
+    rates = {"probe": o.classifier_lr, "learnable": learned_lr}
     made: dict[str, dict[str, Any]] = {}
     for name, p in module.named_parameters():
         if not p.requires_grad:
@@ -84,6 +83,8 @@ def optimizer(module: nn.Module, o: Optimization) -> torch.optim.Optimizer:
     if o.optimizer == "sgd":
         return torch.optim.SGD(parameters, o.lr, momentum=o.momentum)
     if o.optimizer == "lars":
+        from timm.optim.lars import Lars  # timm takes a second
+
         momentum: Any = o.momentum  # timm annotates its default, the integer 0
         return Lars(parameters, o.lr, momentum=momentum, trust_coeff=0.001)
     return (torch.optim.Adam if o.optimizer == "adam" else torch.optim.AdamW)(parameters, o.lr)
@@ -92,38 +93,28 @@ def optimizer(module: nn.Module, o: Optimization) -> torch.optim.Optimizer:
 def factor(o: Optimization, step: int, steps: int, steps_per_epoch: int) -> float:
     """What the learning rate is multiplied by at an optimizer step, counted from 0.
 
-    `warmup_cosine` is lightning-bolts' LinearWarmupCosineAnnealingLR with steps for epochs: the
-    first warm-up step has `warmup_start_lr`, the last the full rate, the cosine ends at zero.
+    A warm-up is linear: its first step has `warmup_start_lr`, its last the full learning rate; the
+    shape then goes its whole way in the rest of the run. `warmup_cosine` so is lightning-bolts'
+    LinearWarmupCosineAnnealingLR with steps for epochs.
 
     >>> o = Optimization(lr=1.0, warmup_start_lr=0.0, warmup_epochs=3)
     >>> [round(factor(o, s, 7, 1), 3) for s in range(7)]
     [0.0, 0.5, 1.0, 1.0, 0.854, 0.5, 0.146]
     """
-    epoch = step // steps_per_epoch
-    if o.scheduler == "step":
-        return o.lr_decay_rate ** sum(epoch >= e for e in o.lr_decay_epochs)
-    if o.scheduler == "exponential":
-        return o.lr_decay_rate**epoch
-    if o.scheduler == "cosine":
-        return cosine(step / steps)
-    if o.scheduler == "warmup_cosine":
+    shape, warm = o.scheduler.removeprefix(WARM), 0
+    if o.scheduler.startswith(WARM):
         warm = min(round(o.warmup_epochs * steps_per_epoch), steps - 1)
-        if step < warm:
-            start = o.warmup_start_lr / o.lr
-            return start + (1 - start) * step / (warm - 1) if warm > 1 else start
-        return cosine((step - warm) / (steps - warm))
-    return 1.0
+    if step < warm:
+        start = o.warmup_start_lr / o.lr
+        return start + (1 - start) * step / (warm - 1) if warm > 1 else start
+    done = (step - warm) / (steps - warm)
+    return height(shape, done=done, epoch=step // steps_per_epoch, **vars(o))
 
 
-def cosine(done: float) -> float:
-    """From 1 at the start to 0 at the end, and 0 from there on."""
-    return (1 + math.cos(math.pi * min(done, 1.0))) / 2
-
-
-def planned(trainer: pl.Trainer) -> tuple[int, int]:
+def planned_steps(trainer: pl.Trainer) -> tuple[int, int]:
     """Optimizer steps of the whole run and of an epoch.
 
-    Lightning's own estimate sets its loaders up before it restores a checkpoint, and so would lose
+    Lightning's own estimate sets up its loaders before it restores a checkpoint, and so would lose
     the place inside the epoch; a data module can be asked without that.
     """
     data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
@@ -141,24 +132,29 @@ def configure(
     """What Lightning's `configure_optimizers` returns: one optimizer and its schedule, by steps.
 
     Args:
-        monitor: the logged mean whose standstill over 10 epochs makes `reduce` divide by ten.
+        module: whose parameters are trained.
+        o: how.
+        steps: optimizer steps of the whole run.
+        steps_per_epoch: optimizer steps of an epoch.
+        monitor: the logged mean; where it has not fallen in 10 epochs, `reduce` divides the
+            learning rate by ten.
     """
     opt = optimizer(module, o)
-    if o.scheduler == "reduce":
+    if o.scheduler == FOLLOWS_LOSS:
         floors = [group["lr"] if group["constant"] else 0.0 for group in opt.param_groups]
         plateau = ReduceLROnPlateau(opt, min_lr=floors)
         # By steps although it acts once an epoch: Lightning then moves it before the checkpoint.
         plan = {"scheduler": plateau, "monitor": monitor, "frequency": steps_per_epoch}
         return {"optimizer": opt, "lr_scheduler": {"interval": "step", **plan}}
 
-    def changing(step: int) -> float:
+    def scheduled(step: int) -> float:
         return factor(o, step, steps, steps_per_epoch)
 
-    def standing(_: int) -> float:
+    def constant(_: int) -> float:
         return 1.0
 
-    moves = [standing if group["constant"] else changing for group in opt.param_groups]
+    factors = [constant if group["constant"] else scheduled for group in opt.param_groups]
     return {
         "optimizer": opt,
-        "lr_scheduler": {"scheduler": LambdaLR(opt, moves), "interval": "step"},
+        "lr_scheduler": {"scheduler": LambdaLR(opt, factors), "interval": "step"},
     }

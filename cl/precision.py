@@ -1,4 +1,4 @@
-"""Statistics are in float32, whatever the embeddings come in; float64 stays float64."""
+"""Precision of statistics: float32 for whatever comes in lower precision; float64 stays."""
 
 import torch
 from jaxtyping import Float
@@ -6,5 +6,12 @@ from torch import Tensor
 
 
 def precise(z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """The same numbers in float32 at least."""
+    """Upcast to float32; float64 stays float64.
+
+    Args:
+        z: a tensor of any shape and any floating dtype.
+
+    Returns:
+        The same numbers; the tensor itself if it has the precision already.
+    """
     return z if z.dtype == torch.float64 else z.float()

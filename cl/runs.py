@@ -15,9 +15,11 @@ from torch import nn
 
 from cl import checkpoints, logs
 from cl.config.launcher import started
+from cl.config.programs import from_clone
 
 CONFIG, METRICS, RESULT = "config.json", "metrics.csv", "result.json"
 SKIPPED = "skipped.txt"
+COMMANDS = {"main_contrastive.py": "cl-pretrain", "main_linear.py": "cl-evaluate"}
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,14 @@ def folder_of(checkpoint: Path) -> Path:
 
 
 def command(program: str, *words: object) -> str:
-    """A command line to copy."""
-    return shlex.join(["python", program, *(str(word) for word in words)])
+    """A command line to copy.
+
+    Args:
+        program: one of the clone's, which has a name of its own where the package is installed.
+        words: behind it.
+    """
+    start = ["python", program] if from_clone() else [COMMANDS[program]]
+    return shlex.join([*start, *(str(word) for word in words)])
 
 
 def how_to_go_on(program: str, folder: Path) -> str:

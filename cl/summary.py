@@ -17,14 +17,14 @@ from rich.markup import escape
 from rich.table import Table
 from torch import Tensor, nn
 
-from cl import runs
+from cl import losses, runs
 from cl.config import Pretrain
 from cl.data.batch import Batch
 from cl.data.loaders.sampler import Sampler
 from cl.data.module import ContrastiveData
 from cl.nets import encoders
 from cl.optim import Optimization, factor
-from cl.schedules import Schedule
+from cl.schedules import FOLLOWS_LOSS, Schedule
 
 Curves = Mapping[str, Sequence[float]]
 BLOCKS, ASCII = "▁▂▃▄▅▆▇█", "_.:-=+*#"  # the least value first
@@ -161,9 +161,9 @@ def plot_schedules(
     """
     steps = min(per_epoch * config.epochs, config.max_steps or sys.maxsize)
     curves = {"lr": [o.lr * factor(o, step, steps, per_epoch) for step in range(steps)]}
-    if o.scheduler == "reduce":
+    if o.scheduler == FOLLOWS_LOSS:
         curves.clear()
-        console.print("lr is not drawn: --scheduler reduce follows the loss")
+        console.print(f"lr is not drawn: --scheduler {o.scheduler} follows the loss")
     for name, schedule in schedules.items():
         curves[name] = [schedule.at(step, steps) for step in range(steps)]
     if curves:
@@ -280,32 +280,15 @@ def last_lines(config: Pretrain, run: runs.Run, metrics: Mapping[str, Any]) -> l
     return [*lines, f"run               {run.folder}", f"next              {next_command}"]
 
 
-# Which embeddings of other samples are pushed: those of the anchor's view, of the others, or all.
-OF_OWN_VIEW = ("dhel", "kcl", "mv_dhel")
-OF_OTHER_VIEWS = ("clip", "info_nce", "info_nce_angle", "mnrl", "relic", "sigmoid")
-OF_ALL_VIEWS = (
-    "nt_xent",
-    "supcon",
-    "dcl",
-    "dcl_symmetric",
-    "dclw",
-    "hcl",
-    "debiased",
-    "mv_infonce",
-)
-
-
 def negatives(loss: str, batch: int, views: int) -> str:
-    """How many embeddings a loss pushes an anchor away from."""
-    each = {
-        **dict.fromkeys(OF_OWN_VIEW, 1),
-        **dict.fromkeys(OF_OTHER_VIEWS, views - 1),
-        **dict.fromkeys(OF_ALL_VIEWS, views),
-    }
-    if loss == "looc":
-        return f"{batch - 1:,} of other samples, more in the spaces that keep a change"
-    if not loss or ":" in loss:
-        return "not known here: the loss is your own"
-    if loss not in each:
-        return "none: this loss pushes no pairs"
-    return f"{each[loss] * (batch - 1):,} of other samples"
+    """Say how many embeddings of other samples a loss contrasts an anchor with.
+
+    Args:
+        loss: its name; empty where the method has a loss of its own.
+        batch: samples in the global batch.
+        views: views per sample.
+    """
+    count = losses.negatives(loss, views, batch) if loss else None
+    if count is None:
+        return "unknown: the loss does not say"
+    return f"{count:,} of other samples" if count else "none"

@@ -37,7 +37,7 @@ def train(config: Pretrain, own: Own = NOTHING) -> Run:
             summary.plot_views(data, Path(config.show_views))
             say(f"views of {data.describe()}: {config.show_views}")
             return Run(config.runs_folder, encoder)
-        method = build.build_method(config, encoder, len(data.source.classes), own)
+        method = build.build_method(config, encoder, len(data.source.classes) or None, own)
         options = hardware.trainer_options(
             config.gpus, config.devices_per_node, config.precision, config.nodes
         )

@@ -161,7 +161,7 @@ def make_trainer(
         max_epochs=config.epochs,
         max_steps=config.max_steps or -1,
         logger=make_loggers(config, folder, checkpoint) if logger is None else logger,
-        callbacks=[watch, bar, *callbacks],
+        callbacks=[*callbacks, watch, bar],  # the two write what the others have logged
         plugins=[checkpoints.SafeIO(), *plugins],
         num_sanity_val_steps=0,
         enable_model_summary=False,

@@ -1,4 +1,4 @@
-"""Oracles: the formulas as loops over anchors, in float64, without any of the engine's ideas."""
+"""Oracles: every loss as plain loops over anchors and candidates, sharing nothing with `cl`."""
 
 import math
 from collections.abc import Callable
@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-PUSHED = {  # of anchor (view v, sample i, id a) and candidate (view w, sample j, id b)
+# Whether candidate (view w, sample j, id b) is in the denominator of anchor (v, i, a).
+DENOMINATORS = {
     "nt_xent": lambda v, i, a, w, j, b: (v, i) != (w, j),
     "supcon": lambda v, i, a, w, j, b: (v, i) != (w, j),
     "info_nce": lambda v, i, a, w, j, b: v != w,
@@ -24,7 +25,7 @@ def unit(z: Tensor) -> Tensor:
     return z / z.norm(dim=-1, keepdim=True).clamp(min=1e-12)
 
 
-def names_of(z: Tensor, ids: Tensor | None) -> list[int]:
+def labels_of(z: Tensor, ids: Tensor | None) -> list[int]:
     return list(range(z.shape[1])) if ids is None else ids.tolist()
 
 
@@ -37,42 +38,44 @@ def mean(terms: list[Tensor]) -> Tensor:
 
 
 def pairwise(name: str, z: Tensor, ids: Tensor | None, temperature: Tensor) -> Tensor:
-    """Mean over anchors of -mean positive similarity + log-sum-exp of the pushed ones."""
+    """Mean over anchors of log-sum-exp of the denominator - mean similarity to the positives."""
     views, n, _ = z.shape
-    z, names = unit(z), names_of(z, ids)
+    z, labels = unit(z), labels_of(z, ids)
     losses = []
     for v in range(1 if name == "dcl" else views):
         for i in range(n):
-            pull, push = [], []
+            positives, denominator = [], []
             for w in range(views):
                 for j in range(n):
                     s = (z[v, i] * z[w, j]).sum() / temperature
-                    if (v, i) != (w, j) and names[i] == names[j]:
-                        pull.append(s)
-                    if PUSHED[name](v, i, names[i], w, j, names[j]):
-                        push.append(s)
+                    if (v, i) != (w, j) and labels[i] == labels[j]:
+                        positives.append(s)
+                    if DENOMINATORS[name](v, i, labels[i], w, j, labels[j]):
+                        denominator.append(s)
             loss = 0 * z.sum()
-            if pull:
-                loss = loss - mean(pull)
-                loss = loss + (lse(push) if push else 0)
+            if positives:
+                loss = loss - mean(positives)
+                loss = loss + (lse(denominator) if denominator else 0)
             losses.append(loss)
     return mean(losses)
 
 
 def dclw(z: Tensor, ids: Tensor | None, t: Tensor) -> Tensor:
-    """The first view's anchors, their positives weighted by how far the batch's agree."""
-    z, names, n = unit(z), names_of(z, ids), z.shape[1]
-    agree, pushes = [], []
+    """The first view's anchors, their positives weighted by the agreement of the batch's."""
+    z, labels, n = unit(z), labels_of(z, ids), z.shape[1]
+    agree, denominators = [], []
     for i in range(n):
-        same = [(w, j) for w in range(len(z)) for j in range(n) if names[i] == names[j]]
+        same = [(w, j) for w in range(len(z)) for j in range(n) if labels[i] == labels[j]]
         alike = [(z[0, i] * z[w, j]).sum() for w, j in same if (w, j) != (0, i)]
         agree.append(mean(alike) if alike else 0 * z.sum())
-        push = [(z[0, i] * x).sum() / t for v in z for j, x in enumerate(v) if names[i] != names[j]]
-        pushes.append((lse(push) if push else 0 * z.sum(), bool(alike)))
-    share = torch.stack(agree).detach().div(0.5).exp()
-    weights = 2 - share / share.mean()
-    each = [p - w * a / t for (p, _), w, a in zip(pushes, weights, agree, strict=True)]
-    return mean([x if some else 0 * x for x, (_, some) in zip(each, pushes, strict=True)])
+        terms = [
+            (z[0, i] * x).sum() / t for v in z for j, x in enumerate(v) if labels[i] != labels[j]
+        ]
+        denominators.append((lse(terms) if terms else 0 * z.sum(), bool(alike)))
+    exponential = torch.stack(agree).detach().div(0.5).exp()
+    weights = 2 - exponential / exponential.mean()
+    each = [d - w * a / t for (d, _), w, a in zip(denominators, weights, agree, strict=True)]
+    return mean([x if some else 0 * x for x, (_, some) in zip(each, denominators, strict=True)])
 
 
 def mv_infonce(z: Tensor, _: Tensor | None, t: Tensor) -> Tensor:
@@ -91,32 +94,35 @@ def mv_infonce(z: Tensor, _: Tensor | None, t: Tensor) -> Tensor:
 
 
 def mv_dhel(z: Tensor, ids: Tensor | None, t: Tensor) -> Tensor:
-    z, names, each = unit(z), names_of(z, ids), []
+    z, labels, each = unit(z), labels_of(z, ids), []
     for i in range(z.shape[1]):
         loss = -lse([(z[k, i] * z[w, i]).sum() / t for k, w in combinations(range(len(z)), 2)])
         for v in z:
-            push = [(v[i] * x).sum() / t for j, x in enumerate(v) if names[i] != names[j]]
-            loss = loss + (lse(push) if push else 0)
+            terms = [(v[i] * x).sum() / t for j, x in enumerate(v) if labels[i] != labels[j]]
+            loss = loss + (lse(terms) if terms else 0)
         each.append(loss)
     return mean(each)
 
 
 def info_nce_angle(z: Tensor, ids: Tensor | None, t: Tensor) -> Tensor:
-    z, names, each = unit(z), names_of(z, ids), []
+    z, labels, each = unit(z), labels_of(z, ids), []
     for i in range(z.shape[1]):
-        push = [
-            (z[0, i] * x).sum() / t for v in z[1:] for j, x in enumerate(v) if names[i] != names[j]
+        negatives = [
+            (z[0, i] * x).sum() / t
+            for v in z[1:]
+            for j, x in enumerate(v)
+            if labels[i] != labels[j]
         ]
         for v in z[1:]:
             angle = (z[0, i] * v[i]).sum().acos()
             positive = (angle + math.radians(10)).cos() / t
-            each.append(lse([positive, *push]) - positive)
+            each.append(lse([positive, *negatives]) - positive)
     return mean(each)
 
 
 def hcl(z: Tensor, ids: Tensor | None, t: Tensor, beta: float = 1.0) -> Tensor:
     """As the paper writes it, exponentials and all, over each pair of views."""
-    z, names, each = unit(z), names_of(z, ids), []
+    z, labels, each = unit(z), labels_of(z, ids), []
     for pair in combinations(z, 2):
         for v, other in permutations(pair):
             for i in range(len(v)):
@@ -125,7 +131,7 @@ def hcl(z: Tensor, ids: Tensor | None, t: Tensor, beta: float = 1.0) -> Tensor:
                     ((v[i] * x).sum() / t).exp()
                     for w in pair
                     for j, x in enumerate(w)
-                    if names[i] != names[j]
+                    if labels[i] != labels[j]
                 ]
                 if not negatives:
                     each.append(0 * p)
@@ -142,27 +148,27 @@ def debiased(z: Tensor, ids: Tensor | None, t: Tensor) -> Tensor:
 
 
 def kcl(z: Tensor, ids: Tensor | None, _: Tensor) -> Tensor:
-    z, names = unit(z), names_of(z, ids)
+    z, labels = unit(z), labels_of(z, ids)
     near = [(-2 * (u - v).square().sum(-1)).exp() for u, v in combinations(z, 2)]
     far = [
         (-2 * (v[i] - v[j]).square().sum()).exp()
         for v in z
         for i, j in permutations(range(len(v)), 2)
-        if names[i] != names[j]
+        if labels[i] != labels[j]
     ]
     return 2 * (16 * (mean(far) if far else 0) - mean(near))
 
 
 def mnrl(z: Tensor, ids: Tensor | None, t: Tensor) -> Tensor:
-    z, names, each = unit(z), names_of(z, ids), []
+    z, labels, each = unit(z), labels_of(z, ids), []
     for i in range(z.shape[1]):
-        push = [
+        denominator = [
             (z[0, i] * x).sum() / t
             for v in z[1:]
             for j, x in enumerate(v)
-            if i == j or names[i] != names[j]
+            if i == j or labels[i] != labels[j]
         ]
-        each.append(lse(push) - (z[0, i] * z[1, i]).sum() / t)
+        each.append(lse(denominator) - (z[0, i] * z[1, i]).sum() / t)
     return mean(each)
 
 
@@ -177,13 +183,13 @@ def invariance(logits: Tensor) -> Tensor:
 
 
 def relic(z: Tensor, ids: Tensor | None, t: Tensor, alpha: float = 0.5) -> Tensor:
-    z, names, losses = unit(z), names_of(z, ids), []
+    z, labels, losses = unit(z), labels_of(z, ids), []
     for u, v in permutations(z, 2):
         logits = u @ v.T / t
         each = []
         for i in range(len(u)):
-            pull = [logits[i, j] for j in range(len(v)) if names[i] == names[j]]
-            each.append(logits[i].logsumexp(0) - mean(pull))
+            positives = [logits[i, j] for j in range(len(v)) if labels[i] == labels[j]]
+            each.append(logits[i].logsumexp(0) - mean(positives))
         losses.append(mean(each) + alpha * invariance(logits))
     return mean(losses)
 
@@ -191,12 +197,12 @@ def relic(z: Tensor, ids: Tensor | None, t: Tensor, alpha: float = 0.5) -> Tenso
 def sigmoid(
     z: Tensor, ids: Tensor | None, t: Tensor, alpha: float = 0.0, gamma: float = 0
 ) -> Tensor:
-    z, names, losses = unit(z), names_of(z, ids), []
+    z, labels, losses = unit(z), labels_of(z, ids), []
     for u, v in permutations(z, 2):
         logits, total = u @ v.T / t - 10, 0 * z.sum()
         for i in range(len(u)):
             for j in range(len(v)):
-                p = (logits[i, j] * (1 if names[i] == names[j] else -1)).sigmoid()
+                p = (logits[i, j] * (1 if labels[i] == labels[j] else -1)).sigmoid()
                 total = total - (1 - p) ** gamma * p.log()
         losses.append(total / len(u) + alpha * invariance(logits))
     return mean(losses)
@@ -225,12 +231,12 @@ def barlow_twins(z: Tensor, _: Tensor | None, __: Any, lamb: float = 5e-3) -> Te
     return loss
 
 
-def of_pushed(name: str) -> Callable[[Tensor, Tensor | None, Tensor], Tensor]:
+def softmax_oracle(name: str) -> Callable[[Tensor, Tensor | None, Tensor], Tensor]:
     return lambda z, ids, t: pairwise(name, z, ids, t)
 
 
 ORACLES: dict[str, Callable[[Tensor, Tensor | None, Tensor], Tensor]] = {
-    **{name: of_pushed(name) for name in PUSHED},
+    **{name: softmax_oracle(name) for name in DENOMINATORS},
     **{
         f.__name__: f for f in (dclw, mv_infonce, mv_dhel, info_nce_angle, hcl, debiased, kcl, mnrl)
     },

@@ -75,14 +75,14 @@ class Net(nn.Module):
 
 def test_scalars_of_a_loss_have_their_own_rate() -> None:
     net = Net()
-    net.learned = nn.Module()
-    net.learned.bias = nn.Parameter(torch.tensor(-5.0))
+    net.learnable = nn.Module()
+    net.learnable.bias = nn.Parameter(torch.tensor(-5.0))
     for lr, expected in ((None, 1.0), (1e-3, 1e-3)):
         (own,) = (
-            g for g in groups(net, Optimization(lr=1.0, learned_lr=lr)) if g["name"] == "learned"
+            g for g in groups(net, Optimization(lr=1.0, learned_lr=lr)) if g["name"] == "learnable"
         )
         assert (own["lr"], own["weight_decay"]) == (expected, 0.0)
-        assert own["params"] == [net.learned.bias]
+        assert own["params"] == [net.learnable.bias]
 
 
 def test_every_trained_parameter_is_in_one_group() -> None:

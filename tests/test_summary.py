@@ -18,7 +18,7 @@ from cl.data.module import ContrastiveData
 from cl.data.sets import Source
 from cl.summary import activations, memory, negatives, show
 from tests.data.made import in_memory
-from tests.references import PUSHED
+from tests.references import DENOMINATORS
 
 
 def conv(i: int, o: int) -> nn.Conv2d:
@@ -63,18 +63,26 @@ def test_memory_is_weights_gradients_states_and_activations(states: int, batch: 
     assert memory(module, encoder, [8, 6], batch, states) == expected
 
 
-@pytest.mark.parametrize("loss", PUSHED)
+@pytest.mark.parametrize("loss", DENOMINATORS)
 @pytest.mark.parametrize(("batch", "views"), [(1, 2), (5, 2), (7, 3), (600, 2)])
-def test_negatives_are_the_pushed_of_other_samples(loss: str, batch: int, views: int) -> None:
-    pushed = sum(
-        PUSHED[loss](0, 0, 0, w, j, j) and j != 0 for w in range(views) for j in range(batch)
+def test_negatives_are_the_other_samples_in_the_denominator(
+    loss: str, batch: int, views: int
+) -> None:
+    count = sum(
+        DENOMINATORS[loss](0, 0, 0, w, j, j) and j != 0 for w in range(views) for j in range(batch)
     )
-    assert negatives(loss, batch, views) == f"{pushed:,} of other samples"
+    text = f"{count:,} of other samples" if count else "none"
+    assert negatives(loss, batch, views) == text
 
 
 @pytest.mark.parametrize("loss", ["barlow_twins", "cosine"])
-def test_some_losses_push_nothing(loss: str) -> None:
-    assert negatives(loss, 8, 2) == "none: this loss pushes no pairs"
+def test_some_losses_have_no_negatives(loss: str) -> None:
+    assert negatives(loss, 8, 2) == "none"
+
+
+@pytest.mark.parametrize("loss", ["", "cl.losses.cosent:ranking_loss"])
+def test_a_loss_may_not_say_its_negatives(loss: str) -> None:
+    assert negatives(loss, 8, 2) == "unknown: the loss does not say"
 
 
 ROWS = {"batch": 1_234_567, "rate": 0.3, "place": f"a/{'long/' * 30}path", "steps": "22 (11)"}

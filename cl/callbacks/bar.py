@@ -1,5 +1,6 @@
 """The progress a person watches: a rich bar on a terminal, one line an epoch elsewhere."""
 
+import math
 import sys
 import time
 from typing import Any, TextIO
@@ -54,8 +55,8 @@ def summary(trainer: pl.Trainer, watch: Watch, started: float, first: int) -> di
             parts[name.replace("/", " ").replace("_top1", "")] = f"{100 * shown[name]:.1f}%"
     parts["img/s"] = f"{watch.rate:.0f}"
     done = trainer.global_step - first
-    left = int(trainer.estimated_stepping_batches) - trainer.global_step
-    if done:
+    left = trainer.estimated_stepping_batches - trainer.global_step
+    if done and left != math.inf:  # data without a length have no end that is known
         seconds = round((time.perf_counter() - started) / done * left)
         parts["left"] = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
     return parts

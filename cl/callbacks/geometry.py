@@ -1,5 +1,6 @@
 """Each epoch, at next to no cost: kNN, and whether the embeddings still fill their space."""
 
+import math
 import warnings
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from cl import distributed, measures
 from cl.callbacks.saver import Stop
+from cl.callbacks.watch import watched
 from cl.data.batch import Batch
 from cl.knn import knn
 from cl.logs import MONITORS
@@ -22,12 +24,13 @@ ENOUGH = 16  # embeddings, fewer of which have no rank to speak of
 class Geometry(Callback):
     """Each epoch: kNN on the validation set, and whether the embeddings still fill their space.
 
-    The neighbours are the newest training features, as the training saw them, so that no image is
-    embedded twice. A collapse (all embeddings alike, or all on one line) is said loudly.
+    The neighbors are the newest training features, as the training saw them, so that no image is
+    embedded twice; where nothing has a label there is no kNN. A collapse (all embeddings alike, or
+    all on one line) is said loudly. Without validation data the epoch's end is the time to look.
 
     Args:
         on_collapse: `stop` ends the run with exit code 3.
-        bank: how many of the newest training samples are neighbours.
+        bank: how many of the newest training samples are neighbors.
         queries: how many validation samples are classified, evenly spread.
     """
 
@@ -37,6 +40,7 @@ class Geometry(Callback):
         self.on_collapse, self.bank, self.queries = on_collapse, bank, queries
         self.known: list[tuple[Tensor, Tensor]] = []
         self.asked: list[tuple[Tensor, Tensor]] = []
+        self.seen = 0  # validation samples of this process so far
         self.last: Tensor | None = None
         self.warned = False
 
@@ -68,7 +72,7 @@ class Geometry(Callback):
             self.known.pop(0)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.asked = []
+        self.asked, self.seen = [], 0
 
     def on_validation_batch_end(
         self,
@@ -79,9 +83,16 @@ class Geometry(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        everything = trainer.datamodule.source.val  # pyright: ignore[reportAttributeAccessIssue]
-        stride = -(-len(everything) // self.queries)
-        chosen = batch.index % stride == 0
+        n = len(batch.labels)
+        source = getattr(trainer.datamodule, "source", None)  # pyright: ignore[reportAttributeAccessIssue]
+        if source is not None:
+            samples, index = len(source.val), batch.index
+        else:  # a loader of the user's own, whose place in its data set is not known
+            batches = trainer.num_val_batches[dataloader_idx]
+            samples = batches * n * distributed.world_size() if batches != math.inf else 1
+            index = torch.arange(self.seen, self.seen + n, device=batch.labels.device)
+        self.seen += n
+        chosen = index % -(-samples // self.queries) == 0
         self.asked.append((outputs["h"][chosen], batch.labels[chosen]))
 
     @torch.no_grad()
@@ -91,11 +102,18 @@ class Geometry(Callback):
         bank, classes = (torch.cat(part) for part in zip(*self.known, strict=True))
         bank, classes = (distributed.gather(t, dim=0)[0] for t in (bank, classes))
         h, labels = (torch.cat(part) for part in zip(*self.asked, strict=True))
-        right = (knn(bank[classes >= 0], classes[classes >= 0], h) == labels)[labels >= 0]
-        counts = distributed.all_reduce_sum(torch.stack([right.sum(), (labels >= 0).sum()]))
-        pl_module.log("val/knn_top1", counts[0] / counts[1].clamp(min=1), logger=False)
+        asked = distributed.all_reduce_sum((labels >= 0).sum())
+        if asked and (classes >= 0).any():
+            right = (knn(bank[classes >= 0], classes[classes >= 0], h) == labels)[labels >= 0]
+            share = distributed.all_reduce_sum(right.sum()) / asked
+            pl_module.log("val/knn_top1", share, logger=not watched(trainer))
         self.look(trainer, pl_module)
 
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not trainer.enable_validation:
+            self.look(trainer, pl_module)
+
+    @torch.no_grad()
     def look(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure the newest embeddings, and say when they have collapsed."""
         assert self.last is not None
@@ -112,7 +130,7 @@ class Geometry(Callback):
             measures.uniformity(z[0]),
         )
         for name, value in zip(MONITORS, values, strict=True):
-            pl_module.log(name, value, logger=False)
+            pl_module.log(name, value, logger=not watched(trainer))
         std, rank = float(values[0]), float(values[1])
         if (std >= 0.01 and rank >= 1.5) or len(z[0]) < ENOUGH:
             return

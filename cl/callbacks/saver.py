@@ -1,6 +1,7 @@
 """The run's checkpoint every epoch and on a signal, always at the end of a step."""
 
 import signal
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -52,7 +53,8 @@ class Saver(Checkpoint):
             torch.set_rng_state(self.random["cpu"])
             if "gpu" in self.random:
                 torch.cuda.set_rng_state(self.random["gpu"])
-        self.before = {s: signal.signal(s, self.note) for s in (signal.SIGINT, signal.SIGTERM)}
+        if threading.current_thread() is threading.main_thread():  # no other may set them
+            self.before = {s: signal.signal(s, self.note) for s in (signal.SIGINT, signal.SIGTERM)}
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

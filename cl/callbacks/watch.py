@@ -1,5 +1,6 @@
 """Means of the training numbers every few steps and each epoch, and the ledger of steps."""
 
+import math
 import time
 from typing import Any
 
@@ -10,6 +11,11 @@ from pytorch_lightning.callbacks import Callback
 from cl import distributed
 
 Sums = dict[str, torch.Tensor | float]
+
+
+def watched(trainer: pl.Trainer) -> bool:
+    """Whether a `Watch` writes the numbers; elsewhere they go through Lightning's `self.log`."""
+    return any(isinstance(callback, Watch) for callback in trainer.callbacks)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 class Watch(Callback):
@@ -77,8 +83,9 @@ class Watch(Callback):
             pl_module.log("train/loss", mean, logger=False)  # what the schedule `reduce` follows
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        planned = int(trainer.num_training_batches)
-        if self.steps_done != planned and trainer.global_step != trainer.max_steps:
+        planned = trainer.num_training_batches  # infinite for data without a length
+        short = planned != math.inf and self.steps_done != planned
+        if short and trainer.global_step != trainer.max_steps:
             raise RuntimeError(
                 f"epoch {trainer.current_epoch} ended after {self.steps_done} of {planned} steps"
             )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from cl import schedules
 from cl.config import datasets
 from cl.config.evaluations import augmentable, chosen, default, either, untrained
 from cl.config.flag import flag
@@ -10,8 +11,7 @@ from cl.config.plugin import FORM
 from cl.config.signature import methods, pairwise
 
 MULTICROP = ("multicrop", (True,))
-WARMUP = ("scheduler", ("warmup_cosine",))
-Scheduler = Literal["reduce", "cosine", "warmup_cosine", "step", "exponential", "none"]
+WARMUP = ("scheduler", schedules.with_warmup())
 PRESET = "the preset's"
 OF_FOLDERS = ("dataset", datasets.Having(("class_folders",)))
 
@@ -172,6 +172,14 @@ class Method:
         open=(FORM,),
         metavar="NAME",
     )
+    schedule: tuple[str, ...] = flag(
+        "numbers of the method or of its loss that change while training, from their values to "
+        "END, e.g. temperature=cosine:0.5; SHAPE is " + " or ".join(schedules.shapes()) + ", "
+        "STEPS by default the whole run",
+        (),
+        metavar=schedules.FORM,
+        shown="none does",
+    )
     zero_init_residual: bool = flag("each residual block starts as the identity", False)
     norm: Literal["batch", "group"] = flag(
         "of the encoder: its own (batch, in most), or group norm in place of batch norm, which "
@@ -222,12 +230,16 @@ class Optimization:
     optimizer: Literal["sgd", "adam", "adamw", "lars"] = flag(
         "--lars makes sgd LARS, as it did in the original", "sgd", shortcut=("lars", ("sgd",))
     )
-    scheduler: Scheduler = flag("of the learning rate", "warmup_cosine")
+    scheduler: str = flag(
+        "how the learning rate changes; warmup_ in front of a name is a linear rise before it",
+        "warmup_cosine",
+        choices=schedules.schedulers,
+    )
     lr_decay_steps: tuple[int, ...] = flag(
         "epochs at which the learning rate falls",
         (),
         low=1,
-        needs=("scheduler", ("step",)),
+        needs=("scheduler", schedules.asking("lr_decay_epochs")),
         shown="at 60% and 80% of the epochs",
     )
     lr_decay_rate: float | None = flag(
@@ -235,7 +247,7 @@ class Optimization:
         None,
         above=0,
         high=1,
-        needs=("scheduler", ("step", "exponential")),
+        needs=("scheduler", schedules.asking("lr_decay_rate")),
         shown="step 0.1, exponential 0.95",
     )
     epochs: int = flag("passes over the data", 100, low=1)

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cl import schedules
 from cl.config import evaluations, signature
 from cl.config.datasets import row_of
 from cl.config.fields import (
@@ -16,7 +17,6 @@ from cl.config.fields import (
     Method,
     Optimization,
     Run,
-    Scheduler,
     Views,
     Watching,
 )
@@ -24,6 +24,11 @@ from cl.config.flag import again
 from cl.config.launcher import started
 
 PROGRAMS = Path(__file__).parents[2]  # the folder in which the two programs stand
+
+
+def from_clone() -> bool:
+    """Whether the package stands beside the two programs; where pip installed it, it does not."""
+    return (PROGRAMS / "main_contrastive.py").is_file()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +74,8 @@ class Common(Data, Optimization, Hardware, Run):
 
     @property
     def resolved_lr_decay_rate(self) -> float:
-        if self.lr_decay_rate is not None:
-            return self.lr_decay_rate
-        return 0.95 if self.scheduler == "exponential" else 0.1
+        own = schedules.default_of(self.scheduler, "lr_decay_rate")
+        return self.lr_decay_rate or float(own or 0.1)
 
     @property
     def resolved_image_size(self) -> int:
@@ -79,8 +83,8 @@ class Common(Data, Optimization, Hardware, Run):
 
     @property
     def runs_folder(self) -> Path:
-        """Where runs are kept."""
-        return Path(self.output) if self.output else PROGRAMS / "trained_models"
+        """Where runs are kept: beside the programs of a clone, else in the current folder."""
+        return Path(self.output or (PROGRAMS if from_clone() else Path.cwd()) / "trained_models")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +113,16 @@ class Pretrain(Common, Data, Views, Method, Large, Optimization, Hardware, Run, 
     def loss_settings(self) -> dict[str, Any]:
         """All settings of that loss; one whose default is an expression stands as its source."""
         return signature.filled(signature.loss(self.loss_name).settings, self.loss_options)
+
+    @property
+    def resolved_schedules(self) -> dict[str, schedules.Schedule]:
+        """The numbers that `schedule` moves, each from its value on."""
+        values = self.method_settings | self.loss_settings
+        parsed = (schedules.parse(word) for word in self.schedule)
+        return {
+            name: schedules.Schedule(start=values[name], end=end, steps=steps, shape=shape)
+            for name, shape, end, steps in parsed
+        }
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -143,7 +157,7 @@ else:
 class Linear(Common, Data, Evaluation, Evaluations, Optimization, Hardware, Run):
     """Linear evaluation of a frozen encoder."""
 
-    scheduler: Scheduler = again(Optimization, "scheduler", "step")
+    scheduler: str = again(Optimization, "scheduler", "step")
     lr: float = again(Optimization, "lr", 0.1)
     lr_scaling: bool = again(Optimization, "lr_scaling", default=False)
     weight_decay: float = again(Optimization, "weight_decay", 0.0)

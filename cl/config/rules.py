@@ -4,6 +4,7 @@ import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
+from cl import schedules
 from cl.config import signature
 from cl.config.evaluations import (
     ALL,
@@ -201,8 +202,8 @@ def of_grids(config: Linear) -> Iterator[tuple[str, tuple[str, ...]]]:
         for name in ("max_steps", "clip_grad_norm"):
             if (value := getattr(config, name)) is not None:
                 yield f"--{name}: given {spell(value)}, allowed without --{grid}", (name, grid)
-        if config.scheduler == "reduce":
-            message = f"--scheduler: given reduce, allowed without --{grid}"
+        if config.scheduler == schedules.FOLLOWS_LOSS:
+            message = f"--scheduler: given {config.scheduler}, allowed without --{grid}"
             yield message, ("scheduler", grid)
 
 
@@ -263,6 +264,7 @@ def of_values(config: Pretrain) -> Iterator[str]:
         yield f"--temperature: given {start:g}, allowed {bounds} where it learns"
     if config.learned_lr is not None and not config.learned:
         yield f"--learned_lr: given {config.learned_lr:g}, allowed with --learn"
+    yield from of_schedules(config)
     own = config.method_settings
     if own.get("gamma_steps") and not settings.get("gamma"):
         yield "--gamma_steps: given, allowed with a --gamma above 0"
@@ -275,3 +277,28 @@ def of_values(config: Pretrain) -> Iterator[str]:
     compared = settings.get("global_views")
     if compared is not None and not 1 <= compared <= views:
         yield f"--global_views: given {compared}, allowed 1 to the {views} views of a sample"
+
+
+def of_schedules(config: Pretrain) -> Iterator[str]:
+    """Messages about `--schedule`: what it names must be a number that the run has."""
+    known = dict(signature.method(config.method).settings)
+    known |= signature.loss(config.loss_name).settings
+    values = config.method_settings | config.loss_settings
+    moved: set[str] = set()
+    for word in config.schedule:
+        try:
+            name, _, end, _ = schedules.parse(word)
+            if name in known and known[name].of is float:
+                known[name].checked(end, end)
+        except ValueError as error:
+            yield str(error)
+            continue
+        if name not in known or known[name].of is not float or known[name].many != 1:
+            numbers = " ".join(k for k, s in known.items() if s.of is float and s.many == 1)
+            yield f"--schedule {word}: {name} is no number of this run; use one of {numbers}"
+        elif not isinstance(values[name], float):
+            yield f"--schedule {word}: it needs a value to start from; add --{name}"
+        elif name in moved or name in config.learned:
+            other = "--learn" if name in config.learned else "another --schedule"
+            yield f"--schedule {word} cannot be used with {other} of {name}"
+        moved.add(name)

@@ -20,10 +20,6 @@ from cl.config.setting import Setting
 LOSSES, METHODS = (Path(__file__).parents[1] / room for room in ("losses", "methods"))
 METHODS_PACKAGE = "cl.methods"
 TYPES: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
-KNOWN: dict[str, dict[str, Any]] = {  # of parameters by name, whatever the loss says of them
-    "temperature": {"help": "what similarities are divided by", "above": 0},
-    "lamb": {"help": "weight of the correlations between dimensions", "low": 0},
-}
 
 
 @dataclass(frozen=True)
@@ -172,7 +168,6 @@ def parameters(function: ast.FunctionDef, text: str, group: str) -> Iterator[Set
         if hint is None or value is None:
             continue
         about = {"help": said_of(argument.arg, text), "shown": ast.unparse(value), **limits}
-        about |= KNOWN.get(argument.arg, {})
         yield Setting(argument.arg, hint, literal(value), about, group)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cl import distributed
 from cl.eval._result import Features, TestFeatures
 from cl.nets.probe import Probe, cross_entropy, topk_correct
-from cl.optim import Optimization, configure, factor, optimizer, planned
+from cl.optim import Optimization, configure, factor, optimizer, planned_steps
 
 
 class FeatureBatch(NamedTuple):
@@ -141,7 +141,7 @@ class LinearProbe(pl.LightningModule):
             self.log(column, total / n.clamp(min=1), logger=False)
 
     def configure_optimizers(self) -> Any:
-        return configure(self, self.optimization, *planned(self.trainer), "train/loss")
+        return configure(self, self.optimization, *planned_steps(self.trainer), "train/loss")
 
 
 class Grid(nn.Module):

@@ -1,7 +1,7 @@
-r"""Row log-sum-exps of chosen pairs, a block of similarities at a time.
+r"""Row-wise log-sum-exp over selected pairs, computed block by block.
 
-The similarities are computed a block at a time, reduced to one log-sum-exp an anchor, thrown away,
-and computed again in the backward: memory is $O(B d)$ and one block, never $B^2$. Where anchors and
+Each block of similarities is reduced to one log-sum-exp per anchor, discarded, and recomputed in
+the backward pass, so memory is $O(n d)$ plus one block instead of $O(n^2)$. Where anchors and
 candidates are the same embeddings, a block above the diagonal serves its rows and its columns.
 """
 
@@ -11,98 +11,108 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cl.losses._pairs import Plan
+from cl.losses._pairs import BlockSchedule
 
-KEPT = 2**20  # similarities, 4 MB in float32
-STEEP = 40.0  # up to this scale exp(similarity) and its sums stay well inside float32
+CACHED_SIMILARITIES = 2**20  # up to so many are kept for the backward pass: 4 MB in float32
+MAX_SAFE_SCALE = 40.0  # up to this scale exp(similarity) and its row sums cannot overflow float32
 
 
 class LogSumExp(torch.autograd.Function):
-    """Row log-sum-exp of `scale * q @ k.T` over the chosen pairs; -inf for a row without any.
+    """Row-wise log-sum-exp of `scale * q @ k.T` over selected pairs; -inf for an empty row.
 
-    With unit vectors and a scale that is not `steep` no exponential overflows and no sum vanishes,
-    so no maximum is taken. What fits into `KEPT` similarities is kept for the backward.
+    With unit vectors and a scale up to `MAX_SAFE_SCALE` no exponential overflows and no sum
+    underflows, so the running maximum is skipped. Up to `CACHED_SIMILARITIES` exponentials are
+    kept for the backward pass. Second derivatives are not supported.
     """
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, scale: Tensor, plan: Plan, steep: bool) -> Tensor:
-        sum_ = q.new_zeros(len(q))
-        top = q.new_full((len(q),), -torch.inf)  # the running maximum, and the sum relative to it
-        kept: list[Tensor] = []
-        keep = not steep and len(q) * len(k) <= KEPT
-        room = Room(q)
+    def forward(
+        ctx: Any, q: Tensor, k: Tensor, scale: Tensor, schedule: BlockSchedule, subtract_max: bool
+    ) -> Tensor:
+        row_sum = q.new_zeros(len(q))
+        row_max = q.new_full((len(q),), -torch.inf)  # running maximum; the sum is relative to it
+        cached: list[Tensor] = []
+        use_cache = not subtract_max and len(q) * len(k) <= CACHED_SIMILARITIES
+        scratch = ScratchBuffer(q)
 
-        def take(at: slice, x: Tensor, dim: int) -> None:
-            higher = torch.maximum(top[at], x.amax(dim))
-            safe = higher.masked_fill(higher == -torch.inf, 0.0)
-            fresh = (x - safe.unsqueeze(dim)).exp_().sum(dim)
-            sum_[at] = sum_[at] * (top[at] - safe).exp() + fresh
-            top[at] = higher
+        def accumulate(rows: slice, x: Tensor, dim: int) -> None:
+            """Online log-sum-exp: rescale the sum whenever the maximum grows."""
+            new_max = torch.maximum(row_max[rows], x.amax(dim))
+            finite_max = new_max.masked_fill(new_max == -torch.inf, 0.0)
+            block_sum = (x - finite_max.unsqueeze(dim)).exp_().sum(dim)
+            row_sum[rows] = row_sum[rows] * (row_max[rows] - finite_max).exp() + block_sum
+            row_max[rows] = new_max
 
-        for pairs, left_out, mirror in plan.blocks():
-            a, c = pairs.a.at, pairs.c.at
-            x = similarities(q[a] * scale, k[c], left_out, None if keep else room)
-            if steep:
-                take(a, x, 1)
-                if mirror:
-                    take(c, x, 0)
+        for pairs, excluded, transposed in schedule.blocks():
+            a, c = pairs.anchors.positions, pairs.candidates.positions
+            x = similarities(q[a] * scale, k[c], excluded, None if use_cache else scratch)
+            if subtract_max:
+                accumulate(a, x, 1)
+                if transposed:
+                    accumulate(c, x, 0)
                 continue
             x.exp_()
-            sum_[a] += x.sum(1)
-            if mirror:
-                sum_[c] += x.sum(0)
-            if keep:
-                kept.append(x)
-        lse = sum_.log() + top if steep else sum_.log()
-        ctx.save_for_backward(q, k, scale, lse, *kept)
-        ctx.plan, ctx.steep = plan, steep
+            row_sum[a] += x.sum(1)
+            if transposed:
+                row_sum[c] += x.sum(0)
+            if use_cache:
+                cached.append(x)
+        lse = row_sum.log() + row_max if subtract_max else row_sum.log()
+        ctx.save_for_backward(q, k, scale, lse, *cached)
+        ctx.schedule, ctx.subtract_max = schedule, subtract_max
         return lse
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, scale, lse, *kept = ctx.saved_tensors
+        q, k, scale, lse, *cached = ctx.saved_tensors
+        symmetric = ctx.schedule.symmetric
         g = grad_outputs[0].masked_fill(lse == -torch.inf, 0.0)
         lse = lse.masked_fill(lse == -torch.inf, 0.0)
-        share = g if ctx.steep else g * (-lse).exp()
+        row_weight = g if ctx.subtract_max else g * (-lse).exp()
         dq = torch.zeros_like(q)
-        dk = dq if ctx.plan.mirrored else torch.zeros_like(k)  # mirrored, q and k are one
-        room, more = Room(q), Room(q)
-        for i, (pairs, left_out, mirror) in enumerate(ctx.plan.blocks()):
-            a, c = pairs.a.at, pairs.c.at
-            x = kept[i] if kept else similarities(q[a] * scale, k[c], left_out, room)
-            weight = more.of(x.shape)
-            # x_ij = x_ji: mirrored, the candidate is an anchor too, and the anchor its candidate.
-            diagonal = ctx.plan.mirrored and not mirror
-            if ctx.steep:
-                torch.sub(x, lse[a].unsqueeze(1), out=weight).exp_().mul_(share[a].unsqueeze(1))
-                if ctx.plan.mirrored:
-                    weight += x.sub_(lse[c]).exp_().mul_(share[c])
+        dk = dq if symmetric else torch.zeros_like(k)  # if symmetric, q and k are one tensor
+        x_scratch, p_scratch = ScratchBuffer(q), ScratchBuffer(q)
+        for i, (pairs, excluded, transposed) in enumerate(ctx.schedule.blocks()):
+            a, c = pairs.anchors.positions, pairs.candidates.positions
+            x = cached[i] if cached else similarities(q[a] * scale, k[c], excluded, x_scratch)
+            # p is the gradient of the loss with respect to each similarity of the block. If
+            # symmetric, x_ij = x_ji: each similarity is in the row of either of its embeddings.
+            p = p_scratch.view(x.shape)
+            if ctx.subtract_max:
+                torch.sub(x, lse[a].unsqueeze(1), out=p).exp_().mul_(row_weight[a].unsqueeze(1))
+                if symmetric:
+                    p += x.sub_(lse[c]).exp_().mul_(row_weight[c])
             else:
-                row = share[a].unsqueeze(1)
-                x = x if kept else x.exp_()
-                if ctx.plan.mirrored:
-                    torch.add(row, share[c], out=weight).mul_(x)
+                weight = row_weight[a].unsqueeze(1)
+                x = x if cached else x.exp_()
+                if symmetric:
+                    torch.add(weight, row_weight[c], out=p).mul_(x)
                 else:
-                    torch.mul(x, row, out=weight)
-            dq[a].addmm_(weight, k[c])
-            if not diagonal:
-                dk[c].addmm_(weight.T, q[a])
+                    torch.mul(x, weight, out=p)
+            dq[a].addmm_(p, k[c])
+            if not symmetric or transposed:
+                dk[c].addmm_(p.T, q[a])
         dscale = None
-        if ctx.needs_input_grad[2]:  # every pair's share stands at its anchor and its candidate
+        if ctx.needs_input_grad[2]:
+            # Scale's gradient is the sum of p_ij q_i k_j, found once in dq * q and once in dk * k.
             both = (dq * q).sum() if dk is dq else (dq * q).sum() + (dk * k).sum()
             dscale = both / 2
         dq *= scale
         return dq, None if dk is dq else dk.mul_(scale), dscale, None, None
 
 
-class Room:
-    """Memory for one block after another: what is fresh each time costs its page faults as well."""
+class ScratchBuffer:
+    """Memory reused by every block; a fresh allocation each time would pay its page faults again.
+
+    Args:
+        like: a tensor of the device and dtype wanted.
+    """
 
     def __init__(self, like: Tensor) -> None:
         self.memory = like.new_empty(0)
 
-    def of(self, shape: torch.Size) -> Tensor:
-        """A tensor of that shape with anything in it; the one before is lost."""
+    def view(self, shape: torch.Size) -> Tensor:
+        """An uninitialized tensor of that shape, which overwrites the one before."""
         if self.memory.numel() < shape.numel():
             self.memory = self.memory.new_empty(shape.numel())
         return self.memory[: shape.numel()].view(shape)
@@ -111,30 +121,35 @@ class Room:
 def similarities(
     q: Float[Tensor, "a d"],
     k: Float[Tensor, "c d"],
-    left_out: Bool[Tensor, "a c"] | None,
-    room: Room | None,
+    excluded: Bool[Tensor, "a c"] | None,
+    scratch: ScratchBuffer | None,
 ) -> Float[Tensor, "a c"]:
-    out = room.of(torch.Size((len(q), len(k)))) if room else None
+    """A block of `q @ k.T`, -inf at excluded pairs; in the scratch buffer if there is one."""
+    out = scratch.view(torch.Size((len(q), len(k)))) if scratch else None
     x = torch.mm(q, k.T, out=out)
-    return x if left_out is None else x.masked_fill_(left_out, -torch.inf)
+    return x if excluded is None else x.masked_fill_(excluded, -torch.inf)
 
 
 def log_sum_exp(
     q: Float[Tensor, "a d"],
     k: Float[Tensor, "c d"],
     scale: Float[Tensor, ""],
-    plan: Plan,
-    steep: bool,
+    schedule: BlockSchedule,
+    subtract_max: bool,
 ) -> Float[Tensor, " a"]:
-    r"""$\log \sum_j e^{scale \cdot q_i k_j}$ over the pairs of a plan; -inf where there are none.
+    r"""$\log \sum_j e^{scale \cdot q_i k_j}$ over the pairs that a block schedule selects.
 
     Args:
         q: anchors of unit length.
-        k: candidates of unit length; the same tensor as q if the plan is mirrored.
+        k: candidates of unit length; the same tensor as q if the schedule is symmetric.
         scale: the inverse temperature.
-        plan: the blocks.
-        steep: whether the scale may be above `STEEP`; then the maximum is taken out of each row.
+        schedule: the blocks and the selected pairs.
+        subtract_max: whether the row maximum must be subtracted before the exponential, because
+            the scale may be above `MAX_SAFE_SCALE`.
+
+    Returns:
+        One value per anchor; -inf for an anchor without selected pairs.
     """
-    lse = LogSumExp.apply(q, k, scale, plan, steep)
+    lse = LogSumExp.apply(q, k, scale, schedule, subtract_max)
     assert isinstance(lse, Tensor)
     return lse

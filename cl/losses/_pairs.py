@@ -1,4 +1,4 @@
-"""Pairs of embeddings a block at a time, and what two are to each other."""
+"""Pairs of embeddings, one block at a time, and boolean masks over them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,55 +11,70 @@ from torch import Tensor
 
 Rows = slice  # the samples that are this process's anchors
 ALL: Rows = slice(None)
-FEW = 256  # embeddings that are not worth cutting into views
+MIN_SPLIT = 256  # this many embeddings or fewer form a single block, whatever their views
 
 
 @dataclass(frozen=True)
-class Group:
-    """The anchors or the candidates of a block, and what they are; asked for when needed."""
+class EmbeddingBlock:
+    """Consecutive anchors or candidates, stored view by view, and the labels that masks compare.
 
-    at: slice  # their rows among all anchors or all candidates
+    Args:
+        positions: where they are among all anchors or all candidates.
+        views: the views they are from.
+        samples: the samples they are from.
+        classes: the class of every sample, not only of those in the block.
+        unique: whether every sample is a class of its own.
+    """
+
+    positions: slice
     views: range
     samples: range
-    classes: Int[Tensor, " n"]  # of all samples
-    unique: bool  # whether every sample is a class of its own
+    classes: Int[Tensor, " n"]
+    unique: bool
 
     @cached_property
     def sample(self) -> Int[Tensor, " m"]:
-        of = torch.arange(self.samples.start, self.samples.stop, device=self.classes.device)
-        return of.repeat(len(self.views))
+        """The sample of each embedding."""
+        samples = torch.arange(self.samples.start, self.samples.stop, device=self.classes.device)
+        return samples.repeat(len(self.views))
 
     @cached_property
     def view(self) -> Int[Tensor, " m"]:
-        of = torch.arange(self.views.start, self.views.stop, device=self.classes.device)
-        return of.repeat_interleave(len(self.samples))
+        """The view of each embedding."""
+        views = torch.arange(self.views.start, self.views.stop, device=self.classes.device)
+        return views.repeat_interleave(len(self.samples))
 
     @cached_property
     def id(self) -> Int[Tensor, " m"]:
+        """The class of each embedding."""
         return self.classes[self.sample]
 
 
 @dataclass(frozen=True)
-class Answer:
-    """Yes or no for each pair of a block: one for all of them, which costs nothing, or a matrix."""
+class PairMask:
+    """Boolean mask over a block of pairs; a constant mask stays a Python bool, which costs nothing.
+
+    Masks are combined with `~`, `&` and `|`.
+    """
 
     value: bool | Bool[Tensor, "a c"]
 
-    def __invert__(self) -> "Answer":
-        return Answer(not self.value if isinstance(self.value, bool) else ~self.value)
+    def __invert__(self) -> "PairMask":
+        return PairMask(not self.value if isinstance(self.value, bool) else ~self.value)
 
-    def __and__(self, other: "Answer") -> "Answer":
-        one, two = self.value, other.value
-        if isinstance(one, bool):
-            return other if one else self
-        if isinstance(two, bool):
-            return self if two else other
-        return Answer(one & two)
+    def __and__(self, other: "PairMask") -> "PairMask":
+        left, right = self.value, other.value
+        if isinstance(left, bool):
+            return other if left else self
+        if isinstance(right, bool):
+            return self if right else other
+        return PairMask(left & right)
 
-    def __or__(self, other: "Answer") -> "Answer":
+    def __or__(self, other: "PairMask") -> "PairMask":
         return ~(~self & ~other)
 
     def tensor(self, like: Tensor) -> Bool[Tensor, "..."]:
+        """The mask as a tensor on the device of `like`; a constant one has no axes."""
         if isinstance(self.value, bool):
             return torch.full((), self.value, device=like.device)
         return self.value
@@ -67,87 +82,104 @@ class Answer:
 
 @dataclass(frozen=True)
 class Pairs:
-    """What the anchors and the candidates of a block are to each other; evaluated when asked."""
+    """Every anchor of one block with every candidate of another; masks are computed on demand."""
 
-    a: Group
-    c: Group
+    anchors: EmbeddingBlock
+    candidates: EmbeddingBlock
 
     @property
-    def everything(self) -> Answer:
-        """Any two."""
-        return Answer(True)
+    def all(self) -> PairMask:
+        """Every pair."""
+        return PairMask(True)
 
     @cached_property
-    def itself(self) -> Answer:
-        """The very same embedding."""
-        if self.a is self.c:
-            m = len(self.a.views) * len(self.a.samples)
-            return Answer(torch.eye(m, dtype=torch.bool, device=self.a.classes.device))
+    def same_embedding(self) -> PairMask:
+        """Anchor and candidate are one embedding: same sample, same view."""
+        if self.anchors is self.candidates:
+            size = len(self.anchors.views) * len(self.anchors.samples)
+            return PairMask(torch.eye(size, dtype=torch.bool, device=self.anchors.classes.device))
         return self.same_sample & self.same_view
 
     @cached_property
-    def same_view(self) -> Answer:
-        """Both from the same view, or tower."""
-        if apart(self.a.views, self.c.views):
-            return Answer(False)
-        if len(self.a.views) == len(self.c.views) == 1:
-            return Answer(True)
-        return Answer(rearrange(self.a.view, "a -> a 1") == self.c.view)
+    def same_view(self) -> PairMask:
+        """Anchor and candidate come from the same view (for CLIP, the same tower)."""
+        if disjoint(self.anchors.views, self.candidates.views):
+            return PairMask(False)
+        if len(self.anchors.views) == len(self.candidates.views) == 1:
+            return PairMask(True)
+        return PairMask(rearrange(self.anchors.view, "a -> a 1") == self.candidates.view)
 
     @cached_property
-    def same_sample(self) -> Answer:
-        """Both views of one sample."""
-        if apart(self.a.samples, self.c.samples):
-            return Answer(False)
-        return Answer(rearrange(self.a.sample, "a -> a 1") == self.c.sample)
+    def same_sample(self) -> PairMask:
+        """Anchor and candidate are views of the same sample."""
+        if disjoint(self.anchors.samples, self.candidates.samples):
+            return PairMask(False)
+        return PairMask(rearrange(self.anchors.sample, "a -> a 1") == self.candidates.sample)
 
     @cached_property
-    def same_id(self) -> Answer:
-        """Both from the same sample, or of the same class."""
-        if self.a.unique:
+    def same_id(self) -> PairMask:
+        """Anchor and candidate have the same id: the same sample, or with ids the same class."""
+        if self.anchors.unique:
             return self.same_sample
-        return Answer(rearrange(self.a.id, "a -> a 1") == self.c.id)
+        return PairMask(rearrange(self.anchors.id, "a -> a 1") == self.candidates.id)
 
 
-def apart(one: range, other: range) -> bool:
+def disjoint(one: range, other: range) -> bool:
+    """Whether two ranges have no number in common."""
     return one.stop <= other.start or other.stop <= one.start
 
 
-Rule = Callable[[Pairs], Answer]
+SelectPairs = Callable[[Pairs], PairMask]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Which blocks there are: groups of anchors, groups of candidates, and whether they mirror."""
+class BlockSchedule:
+    """Block schedule: which blocks of pairs are computed; if symmetric, only the upper triangle.
 
-    anchors: Sequence[Group]
-    candidates: Sequence[Group]
-    chosen: Rule
-    mirrored: bool
+    Args:
+        anchors: the anchors in blocks.
+        candidates: the candidates in blocks; the same list if symmetric.
+        select: the mask of the pairs that count.
+        symmetric: anchors and candidates are the same embeddings and the mask is symmetric, so
+            that only blocks on and above the diagonal are computed.
+    """
+
+    anchors: Sequence[EmbeddingBlock]
+    candidates: Sequence[EmbeddingBlock]
+    select: SelectPairs
+    symmetric: bool
 
     def blocks(self) -> Iterator[tuple[Pairs, Bool[Tensor, "a c"] | None, bool]]:
-        """A block, the pairs not chosen in it, and whether its mirror image counts as well."""
-        for i, own in enumerate(self.anchors):
-            for other in self.candidates[i if self.mirrored else 0 :]:
-                pairs = Pairs(own, other)
-                left_out = (~self.chosen(pairs)).value
-                if left_out is not True:
-                    left_out = None if isinstance(left_out, bool) else left_out
-                    yield pairs, left_out, self.mirrored and other is not own
+        """Blocks that have selected pairs: the pairs, a mask of those excluded, and a flag.
+
+        The mask is None where all pairs are selected. The flag says that the block's transpose
+        counts too, because it is below the diagonal and not visited.
+        """
+        for i, anchors in enumerate(self.anchors):
+            for candidates in self.candidates[i if self.symmetric else 0 :]:
+                pairs = Pairs(anchors, candidates)
+                excluded = (~self.select(pairs)).value
+                if excluded is not True:
+                    excluded = None if isinstance(excluded, bool) else excluded
+                    yield pairs, excluded, self.symmetric and candidates is not anchors
 
 
-def groups(
-    views: range, samples: range, classes: Int[Tensor, " n"], unique: bool, block: int
-) -> list[Group]:
-    """Views and samples, view by view, in pieces: all at once if few, else within one view."""
-    cuts = [(views, samples)]
-    if len(views) * len(samples) > min(block, FEW):
-        parts = [samples[i : i + block] for i in range(0, len(samples), block)]
-        cuts = [(range(v, v + 1), part) for v in views for part in parts]
-    found: list[Group] = []
+def split_into_blocks(
+    views: range, samples: range, classes: Int[Tensor, " n"], unique: bool, block_size: int
+) -> list[EmbeddingBlock]:
+    """Split the embeddings of some views and samples into blocks, in view-major order.
+
+    A few embeddings form one block. More are split so that no block spans two views, which makes
+    most masks constant.
+    """
+    ranges = [(views, samples)]
+    if len(views) * len(samples) > min(block_size, MIN_SPLIT):
+        parts = [samples[i : i + block_size] for i in range(0, len(samples), block_size)]
+        ranges = [(range(v, v + 1), part) for v in views for part in parts]
+    blocks: list[EmbeddingBlock] = []
     start = 0
-    for of, part in cuts:
-        stop = start + len(of) * len(part)
-        found.append(Group(slice(start, stop), of, part, classes, unique))
+    for of_views, of_samples in ranges:
+        stop = start + len(of_views) * len(of_samples)
+        blocks.append(EmbeddingBlock(slice(start, stop), of_views, of_samples, classes, unique))
         start = stop
-    return found
+    return blocks

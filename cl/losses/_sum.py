@@ -1,7 +1,7 @@
 """Sums over pairs, for losses that are no softmax: sigmoid, kernels, single positives.
 
-A sum's gradient does not wait for the whole as a log-sum-exp's does. So each block gives its value
-and its gradients on the way forward and is forgotten: memory is $O(B d)$ and some blocks.
+Unlike a log-sum-exp, a sum has gradients that depend on no other pair. So each block computes its
+value and its gradients in the forward pass and is discarded: memory is $O(n d)$ plus some blocks.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,39 +11,48 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cl.losses._pairs import Plan, Rule
-from cl.losses._pairwise import Scene
+from cl.losses._pairs import BlockSchedule, SelectPairs
+from cl.losses._pairwise import PairContext
 
-Each = Callable[..., Tensor]  # of cosines (a c), the pairs, and the tensors given besides
+PairTerm = Callable[..., Tensor]  # (cosines, pairs, *scalars, *per_anchor) -> a term for each pair
 
 
 class PairSum(torch.autograd.Function):
-    """Sum of `each(cosine, pairs, *scalars, *of_anchors)` over the chosen pairs."""
+    """Sum of `term(cosines, pairs, *scalars, *per_anchor)` over selected pairs.
+
+    Second derivatives are not supported.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, q: Tensor, k: Tensor, plan: Plan, each: Each, scalars: int, *others: Tensor
+        ctx: Any,
+        q: Tensor,
+        k: Tensor,
+        schedule: BlockSchedule,
+        term: PairTerm,
+        scalars: int,
+        *others: Tensor,
     ) -> Tensor:
         total = torch.zeros((), dtype=torch.float64, device=q.device)
         gradients = [torch.zeros_like(t) for t in (q, k, *others)]
-        for pairs, left_out, mirror in plan.blocks():
-            a, c = pairs.a.at, pairs.c.at
+        for pairs, excluded, transposed in schedule.blocks():
+            a, c = pairs.anchors.positions, pairs.candidates.positions
             with torch.enable_grad():
-                cosine = (q[a] @ k[c].T).requires_grad_()
+                cosines = (q[a] @ k[c].T).requires_grad_()
                 leaves = [t if i < scalars else t[a].unsqueeze(1) for i, t in enumerate(others)]
                 leaves = [t.detach().requires_grad_() for t in leaves]
-                value = each(cosine, pairs, *leaves)
-                value = value if left_out is None else value.masked_fill(left_out, 0.0)
-                value = value.sum() * (2 if mirror else 1)
+                value = term(cosines, pairs, *leaves)
+                value = value if excluded is None else value.masked_fill(excluded, 0.0)
+                value = value.sum() * (2 if transposed else 1)
             total += value.detach()
-            found = torch.autograd.grad(value, [cosine, *leaves], materialize_grads=True)
-            gradients[0][a].addmm_(found[0], k[c])
-            gradients[1][c].addmm_(found[0].T, q[a])
-            for i, gradient in enumerate(found[1:]):
-                into = gradients[2 + i]
-                (into if i < scalars else into[a]).add_(
-                    gradient.reshape(into[a].shape if i >= scalars else ())
-                )
+            dcosines, *dleaves = torch.autograd.grad(
+                value, [cosines, *leaves], materialize_grads=True
+            )
+            gradients[0][a].addmm_(dcosines, k[c])
+            gradients[1][c].addmm_(dcosines.T, q[a])
+            for i, dleaf in enumerate(dleaves):
+                into = gradients[2 + i] if i < scalars else gradients[2 + i][a]
+                into.add_(dleaf.reshape(into.shape))
         ctx.save_for_backward(*gradients)
         return total.to(q.dtype)
 
@@ -55,25 +64,28 @@ class PairSum(torch.autograd.Function):
 
 
 def pair_sum(
-    scene: Scene,
-    chosen: Rule,
-    each: Each,
+    context: PairContext,
+    select: SelectPairs,
+    term: PairTerm,
     scalars: Sequence[Tensor] = (),
-    of_anchors: Sequence[Float[Tensor, "v r"]] = (),
+    per_anchor: Sequence[Float[Tensor, "v r"]] = (),
 ) -> Float[Tensor, ""]:
-    """Sum over the chosen pairs of a function of their cosine.
+    """Sum a function of the cosine over the selected pairs.
 
     Args:
-        scene: anchors and candidates.
-        chosen: which pairs; symmetric in its two.
-        each: `(cosines (a c), pairs, *scalars, *of_anchors (a 1))` to `(a c)`, elementwise. It must
-            be finite with a finite gradient at pairs that are not chosen, too, and symmetric where
-            anchors and candidates are the same.
-        scalars: tensors without axes that get a gradient, a temperature or a bias.
-        of_anchors: tensors with a number for each anchor that get a gradient.
+        context: the anchors and the candidates.
+        select: the mask of the pairs that count; symmetric in anchor and candidate.
+        term: `(cosines (a c), pairs, *scalars, *per_anchor (a 1))` to `(a c)`, elementwise. It must
+            be finite with a finite gradient at excluded pairs, too, and symmetric where anchors
+            and candidates are the same.
+        scalars: tensors without axes that get a gradient, such as a temperature or a bias.
+        per_anchor: tensors with one value per anchor that get a gradient.
+
+    Returns:
+        The sum, a scalar.
     """
-    plan = scene.plan(chosen, mirrored=not of_anchors)
-    flat = [t.flatten() for t in of_anchors]
-    value = PairSum.apply(scene.q, scene.k, plan, each, len(scalars), *scalars, *flat)
+    schedule = context.schedule(select, symmetric=not per_anchor)
+    flat = [t.flatten() for t in per_anchor]
+    value = PairSum.apply(context.q, context.k, schedule, term, len(scalars), *scalars, *flat)
     assert isinstance(value, Tensor)
     return value

@@ -1,4 +1,4 @@
-"""Losses of two views taken over more: all pairs of them, or global crops against all."""
+"""Losses of two views applied to more than two: all pairs of views, or each view and a target."""
 
 from collections.abc import Callable
 from itertools import combinations
@@ -10,7 +10,7 @@ from torch import Tensor
 from cl.losses._pairs import ALL, Rows
 
 
-def over_pairs(
+def mean_over_view_pairs(
     loss: Callable[..., Tensor],
     z: Float[Tensor, "v n d"],
     ids: Int[Tensor, " n"] | None = None,
@@ -18,41 +18,48 @@ def over_pairs(
     *,
     global_views: int | None = None,
 ) -> Float[Tensor, ""]:
-    """Mean of a loss over the pairs of views.
+    """Average a two-view loss over the unordered pairs of views.
 
     Args:
-        loss: of `(2 n d)` embeddings, ids and rows.
+        loss: a function of `(2, n, d)` embeddings, ids and rows.
         z: embeddings of all views, the global crops first.
-        ids: see the loss.
-        rows: see the loss.
-        global_views: how many views are global crops; pairs of two local ones are left out (SwAV,
-            https://arxiv.org/abs/2006.09882, section 3.2). By default all are.
+        ids: see `cl.losses`.
+        rows: see `cl.losses`.
+        global_views: how many views are global crops; pairs of two local crops are left out (SwAV,
+            https://arxiv.org/abs/2006.09882, section 3.2). None: all views are global.
+
+    Returns:
+        The mean, a scalar.
     """
-    of_global = len(z) if global_views is None else global_views
-    pairs = [(v, w) for v, w in combinations(range(len(z)), 2) if v < of_global]
+    targets = len(z) if global_views is None else global_views
+    pairs = [(v, w) for v, w in combinations(range(len(z)), 2) if v < targets]
     return torch.stack([loss(z[[v, w]], ids, rows) for v, w in pairs]).mean()
 
 
-def across(views: int, targets: int) -> list[tuple[int, int]]:
-    """Pairs of a view and another view that is its target; targets are the first views.
+def view_target_pairs(views: int, targets: int) -> list[tuple[int, int]]:
+    """Index pairs (view, target), where a target is one of the first views and never the view.
 
-    >>> across(3, 2)
+    >>> view_target_pairs(3, 2)
     [(1, 0), (2, 0), (0, 1), (2, 1)]
     """
     return [(v, w) for w in range(targets) for v in range(views) if v != w]
 
 
-def crossed(
+def pairs_with_targets(
     z: Float[Tensor, "v n d"], target: Float[Tensor, "g n d"] | None, *, symmetric: bool
 ) -> list[Float[Tensor, "2 n d"]]:
-    """Pairs of an embedding and its target, of two different views.
+    """Stack each view's embeddings with the target embeddings of another view.
 
     Args:
         z: embeddings of all views.
-        target: embeddings that another encoder has of the first views; by default z itself.
-        symmetric: the loss is the same both ways, so that without a target each pair counts once.
+        target: embeddings of the first g views by a target encoder; None: z itself.
+        symmetric: the loss does not change if its two views are swapped, so that without targets
+            each unordered pair is enough.
+
+    Returns:
+        One tensor per pair: the view first, its target second.
     """
     if target is None and symmetric:
         return [z[[v, w]] for v, w in combinations(range(len(z)), 2)]
-    of = z if target is None else target
-    return [torch.stack([z[v], of[w]]) for v, w in across(len(z), len(of))]
+    targets = z if target is None else target
+    return [torch.stack([z[v], targets[w]]) for v, w in view_target_pairs(len(z), len(targets))]

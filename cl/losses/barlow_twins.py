@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from cl.bounds import NonNegative, Positive
 from cl.losses._pairs import ALL, Rows
 from cl.precision import precise
 
@@ -15,28 +16,41 @@ def barlow_twins(
     ids: Int[Tensor, " n"] | None = None,
     rows: Rows = ALL,
     *,
-    lamb: float = 5e-3,  # the paper's section 3.1; 0.0051 in its code
-    scale_loss: float = 1.0,
+    lamb: NonNegative = 5e-3,  # the paper's section 3.1; 0.0051 in its code
+    scale_loss: Positive = 1.0,
     unbiased: bool = False,
 ) -> Float[Tensor, ""]:
     r"""$\sum_i (1 - C_{ii})^2 + \lambda \sum_{i \ne j} C_{ij}^2$, C the views' cross-correlation.
 
-    The correlation is over the whole batch, with the biased variance, in float32 at least. It has
-    no negatives, so it needs no ids; every process computes the loss of the whole batch, whose
-    gradient DDP's mean leaves as it is.
+    The correlation is over the whole batch, with the biased variance, in float32 at least. Every
+    process computes the loss of the whole batch, whose gradient DDP's average leaves as it is. Use
+    it without negatives and with small batches; it wants many dimensions.
 
     Args:
-        z: embeddings of two views of every sample of all processes.
-        ids: no part in this loss.
-        rows: no part in this loss.
-        lamb: $\lambda$.
-        scale_loss: the loss is times this (0.024 in the authors' code, for LARS).
-        unbiased: divide by the unbiased deviation plus the epsilon, as in the paper's listing.
+        z: `(2, n, d)` embeddings of two views of every sample of all processes.
+        ids: have no effect.
+        rows: have no effect.
+        lamb: weight of the off-diagonal correlations (lambda in the paper).
+        scale_loss: factor of the whole loss (0.024 in the authors' code, for LARS).
+        unbiased: divide by the unbiased standard deviation plus epsilon, as in the paper's listing.
 
-    One dimension, two samples at -1 and 1 in both views: C = 1 but for the epsilon, the loss is 0.
+    Returns:
+        The loss of the whole batch, a scalar.
 
-    >>> round(barlow_twins(torch.tensor([[[-1.0], [1.0]]] * 2)).item(), 6)
-    0.0
+    Example:
+        One dimension, two samples at -1 and 1 in both views: C = 1 but for the epsilon, the loss
+        is 0.
+
+        >>> round(barlow_twins(torch.tensor([[[-1.0], [1.0]]] * 2)).item(), 6)
+        0.0
+
+        Equivalent to:
+
+        >>> z = torch.randn(2, 4, 8)
+        >>> u, v = (torch.nn.functional.batch_norm(x, None, None, training=True) for x in z)
+        >>> weight = torch.full((8, 8), 5e-3).fill_diagonal_(1)
+        >>> naive = (weight * (u.T @ v / 4 - torch.eye(8)).square()).sum()
+        >>> torch.testing.assert_close(barlow_twins(z), naive)
     """
     with torch.autocast(z.device.type, enabled=False):
         z = precise(z)
@@ -44,5 +58,10 @@ def barlow_twins(
         u, v = (z - mean) / (variance.sqrt() + EPS if unbiased else (variance + EPS).sqrt())
         c = u.T @ v / len(u)
         diagonal = c.diagonal()
-        off = c.square().sum() - diagonal.square().sum()
-        return scale_loss * ((1 - diagonal).square().sum() + lamb * off)
+        off_diagonal = c.square().sum() - diagonal.square().sum()
+        return scale_loss * ((1 - diagonal).square().sum() + lamb * off_diagonal)
+
+
+def negatives(views: int, samples: int) -> int:
+    """None: dimensions are compared, not samples."""
+    return 0

@@ -3,7 +3,8 @@
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._pairwise import ALL, Rows, contrast
+from cl.bounds import Positive
+from cl.losses._pairwise import ALL, Rows, softmax_loss
 
 
 def clip(
@@ -11,16 +12,39 @@ def clip(
     ids: Int[Tensor, " n"] | None = None,
     rows: Rows = ALL,
     *,
-    temperature: float | Float[Tensor, ""] = 0.07,  # where the paper's starts to learn
+    temperature: Positive | Float[Tensor, ""] = 0.07,  # where the paper's starts to learn
 ) -> Float[Tensor, ""]:
     r"""Mean of $-s_{ii} + \log \sum_j e^{s_{ij}}$, from images to texts and from texts to images.
 
-    With ids, pairs that say the same are positives of each other. See `contrast`.
+    Use it for two encoders, one per modality; nothing is compared within a tower.
 
-    Two pairs at right angles whose sides agree, temperature 1: log(e + 1) - 1.
+    Args:
+        z: embeddings of both towers, image i and text i being a pair; see `cl.losses`.
+        ids: see `cl.losses`; pairs with equal ids, such as repeated captions, are positives.
+        rows: see `cl.losses`.
+        temperature: divides the cosines.
 
-    >>> import torch
-    >>> round(clip(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
-    0.3133
+    Returns:
+        The mean over the local anchors of both towers, a scalar.
+
+    Example:
+        Two pairs at right angles whose sides agree, temperature 1: log(e + 1) - 1.
+
+        >>> import torch
+        >>> round(clip(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
+        0.3133
+
+        Equivalent to:
+
+        >>> import torch.nn.functional as F
+        >>> u, v = F.normalize(torch.randn(2, 4, 8), dim=-1)
+        >>> logits, labels = u @ v.T / 0.07, torch.arange(4)
+        >>> naive = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
+        >>> torch.testing.assert_close(clip(torch.stack([u, v])), naive)
     """
-    return contrast(z, ids, rows, temperature, lambda p: ~p.same_view)
+    return softmax_loss(z, ids, rows, temperature, denominator=lambda pairs: ~pairs.same_view)
+
+
+def negatives(views: int, samples: int) -> int:
+    """The other samples in the other tower."""
+    return (views - 1) * (samples - 1)

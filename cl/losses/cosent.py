@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from cl.losses._ranked import ranked
+from cl.bounds import Positive
 from cl.precision import precise
 
 
@@ -13,21 +13,57 @@ def cosent(
     z: Float[Tensor, "2 n d"],
     scores: Float[Tensor, " n"],
     *,
-    scale: float = 20.0,  # the author's
+    scale: Positive = 20.0,  # the author's
 ) -> Float[Tensor, ""]:
     r"""$\log(1 + \sum_{y_i < y_j} e^{scale (\cos_i - \cos_j)})$ over n pairs.
 
+    Use it for graded sentence similarity: it optimizes the order of the pairs, not their values.
+
     Args:
-        z: both sides of the pairs of all processes, of any length.
-        scores: how alike the two are; only the order counts.
+        z: `(2, n, d)` embeddings of both sides of the pairs of all processes, of any length.
+        scores: `(n,)` labels $y_i$ of how similar the two sides are; only their order counts.
         scale: the inverse temperature.
 
-    Two pairs, the alike one at right angles, the other parallel, scale 1: log(1 + e).
+    Returns:
+        The loss of the whole batch, a scalar.
 
-    >>> z = torch.tensor([[[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]]])
-    >>> round(cosent(z, torch.tensor([1.0, 0.0]), scale=1.0).item(), 4)
-    1.3133
+    Example:
+        Two pairs, the similar one at right angles, the other parallel, scale 1: log(1 + e).
+
+        >>> z = torch.tensor([[[1.0, 0.0], [1.0, 0.0]], [[0.0, 1.0], [1.0, 0.0]]])
+        >>> round(cosent(z, torch.tensor([1.0, 0.0]), scale=1.0).item(), 4)
+        1.3133
+
+        Equivalent to:
+
+        >>> z, y = torch.randn(2, 4, 8), torch.tensor([0.0, 2.0, 1.0, 1.0])
+        >>> cos = F.cosine_similarity(*z)
+        >>> differences = 20 * (cos[:, None] - cos)[y[:, None] < y]
+        >>> torch.testing.assert_close(cosent(z, y), F.softplus(differences.logsumexp(0)))
     """
     with torch.autocast(z.device.type, enabled=False):
         u, v = F.normalize(precise(z), dim=-1)
-        return ranked((u * v).sum(dim=-1), scores, scale)
+        return ranking_loss((u * v).sum(dim=-1), scores, scale)
+
+
+def ranking_loss(
+    similarity: Float[Tensor, " n"], scores: Float[Tensor, " n"], scale: float
+) -> Float[Tensor, ""]:
+    r"""$\log(1 + \sum_{y_i < y_j} e^{scale (a_i - a_j)})$ of n pairs, in $O(n \log n)$.
+
+    Sorted by score, the sum over all pairs of lower score is one running log-sum-exp: there is no
+    n x n matrix.
+
+    Args:
+        similarity: `(n,)` $a_i$ of each pair.
+        scores: `(n,)` $y_i$ of each pair.
+        scale: the inverse temperature.
+
+    Returns:
+        The loss, a scalar.
+    """
+    y, order = scores.sort()
+    x = similarity[order] * scale
+    lower = torch.searchsorted(y, y)  # how many pairs have a lower score
+    lse_lower = torch.logcumsumexp(x, dim=0)[(lower - 1).clamp(min=0)]
+    return torch.cat([x.new_zeros(1), (lse_lower - x)[lower > 0]]).logsumexp(dim=0)

@@ -4,17 +4,38 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from cl.precision import precise
+
 
 def cosine(p: Float[Tensor, "v n d"], z: Float[Tensor, "v n d"]) -> Float[Tensor, ""]:
     r"""Mean over views and samples of $-\cos(p_{vi}, z_{vi})$, in float32 at least.
 
-    Args:
-        p: predictions.
-        z: what each of them should predict; the caller cuts its gradient.
+    Use it for methods without negatives, which avoid collapse by a predictor and a stop-gradient.
 
-    >>> import torch
-    >>> cosine(torch.tensor([[[2.0, 0.0]]]), torch.tensor([[[3.0, 0.0]]])).item()
-    -1.0
+    Args:
+        p: `(v, n, d)` predictions.
+        z: `(v, n, d)` what each of them should predict; the caller detaches it.
+
+    Returns:
+        A scalar from -1, where all agree, to 1.
+
+    Example:
+        Two parallel vectors of any length: -1.
+
+        >>> import torch
+        >>> cosine(torch.tensor([[[2.0, 0.0]]]), torch.tensor([[[3.0, 0.0]]])).item()
+        -1.0
+
+        Equivalent to:
+
+        >>> p, z = torch.randn(2, 2, 4, 8)
+        >>> naive = -torch.cosine_similarity(p, z, dim=-1).mean()
+        >>> torch.testing.assert_close(cosine(p, z), naive)
     """
-    p, z = (F.normalize(x.double() if x.dtype.itemsize == 8 else x.float(), dim=-1) for x in (p, z))
+    p, z = (F.normalize(precise(x), dim=-1) for x in (p, z))
     return -(p * z).sum(dim=-1).mean()
+
+
+def negatives(views: int, samples: int) -> int:
+    """None: a prediction is compared with its own sample only."""
+    return 0

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._pairwise import ALL, Rows, mean_of, scene
+from cl.bounds import Positive
+from cl.losses._pairwise import ALL, Rows, compare, mean_over_anchors
 
 
 def dclw(
@@ -12,34 +13,55 @@ def dclw(
     ids: Int[Tensor, " n"] | None = None,
     rows: Rows = ALL,
     *,
-    temperature: float | Float[Tensor, ""] = 0.1,  # the paper's
-    sigma: float = 0.5,  # the paper's, section 4.3
+    temperature: Positive | Float[Tensor, ""] = 0.1,  # the paper's
+    sigma: Positive = 0.5,  # the paper's, section 4.3
     symmetric: bool = False,
     through_weights: bool = False,
 ) -> Float[Tensor, ""]:
     r"""DCL with positives weighted by $w_i = 2 - e^{c_i/\sigma} / \mathrm{mean}_j e^{c_j/\sigma}$.
 
-    $c_i$ is an anchor's cosine with its positive: a pair that agrees already is pulled less. The
-    mean is over the whole batch of all processes. See `contrast` for the other arguments.
+    $c_i$ is an anchor's cosine with its positive; the mean is over the whole batch of all
+    processes. Use it instead of `dcl` when most positives are easy: a pair that agrees already
+    gets a smaller weight.
 
     Args:
-        z: see `contrast`.
-        ids: see `contrast`.
-        rows: see `contrast`.
-        temperature: what similarities are divided by.
-        sigma: how sharply the agreement counts.
-        symmetric: every view has anchors; else only the first.
+        z: see `cl.losses`.
+        ids: see `cl.losses`; an anchor without positives counts as zero.
+        rows: see `cl.losses`.
+        temperature: divides the cosines.
+        sigma: temperature of the weights; a smaller one separates easy and hard positives more.
+        symmetric: every view is an anchor; otherwise only the first.
         through_weights: the weights get a gradient, as in the authors' code; the paper is silent.
 
-    Two samples at right angles that agree in both views: all weights are 1, so log(1 + 1) - 1.
+    Returns:
+        The mean over the local anchors, a scalar.
 
-    >>> round(dclw(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
-    -0.3069
+    Example:
+        Two samples at right angles that agree in both views: all weights are 1, so log(1 + 1) - 1.
+
+        >>> round(dclw(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
+        -0.3069
+
+        Equivalent to:
+
+        >>> u, v = torch.nn.functional.normalize(torch.randn(2, 4, 8), dim=-1)
+        >>> own, cosine = torch.eye(4, dtype=torch.bool).repeat(1, 2), (u * v).sum(1)
+        >>> logits = (u @ torch.cat([u, v]).T / 0.1).masked_fill(own, -torch.inf)
+        >>> weights = 2 - 4 * (cosine / 0.5).softmax(0)
+        >>> naive = (logits.logsumexp(1) - weights * cosine / 0.1).mean()
+        >>> torch.testing.assert_close(dclw(torch.stack([u, v])), naive)
     """
     with torch.autocast(z.device.type, enabled=False):
-        s = scene(z, ids, rows, temperature, anchor_views=ALL if symmetric else slice(0, 1))
-        agreement = s.everyone().positives()[0] / s.scale / sigma
+        anchor_views = ALL if symmetric else slice(0, 1)
+        context = compare(z, ids, rows, temperature, anchor_views=anchor_views)
+        agreement = context.all_anchors().mean_positive()[0] / context.scale / sigma
         weights = 2 - len(z[0]) * agreement.softmax(dim=1)[:, rows]
-        pull, positives = s.positives()
         weights = weights if through_weights else weights.detach()
-        return mean_of(s.log_sum_exp(lambda p: ~p.same_id), weights * pull, positives)
+        positive, count = context.mean_positive()
+        log_denominator = context.log_sum_exp(lambda pairs: ~pairs.same_id)
+        return mean_over_anchors(log_denominator, weights * positive, count)
+
+
+def negatives(views: int, samples: int) -> int:
+    """Every view of every other sample."""
+    return views * (samples - 1)

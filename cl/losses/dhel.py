@@ -1,10 +1,11 @@
-"""DHEL (Koromilas et al. 2024, https://arxiv.org/abs/2405.18045): push only within one's view."""
+"""DHEL (Koromilas et al. 2024, https://arxiv.org/abs/2405.18045): negatives of one's own view."""
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._pairwise import ALL, Rows, mean_of, scene
+from cl.bounds import Positive
+from cl.losses._pairwise import ALL, Rows, compare, mean_over_anchors
 
 
 def dhel(
@@ -12,31 +13,49 @@ def dhel(
     ids: Int[Tensor, " n"] | None = None,
     rows: Rows = ALL,
     *,
-    temperature: float | Float[Tensor, ""] = 0.3,  # the authors' code's range is 0.1 to 0.5
+    temperature: Positive | Float[Tensor, ""] = 0.3,  # the authors' code's range is 0.1 to 0.5
     symmetric: bool = True,
     both_energies: bool = False,
 ) -> Float[Tensor, ""]:
-    r"""Mean of $-s_{ip} + \log \sum_j e^{s_{ij}}$, j in the anchor's view and not its sample.
+    r"""Decoupled hyperspherical energy loss: mean of $-s_{ip} + \log \sum_j e^{s_{ij}}$.
 
-    Alignment and uniformity come apart: the positive is in no denominator, and no negative is
-    another view. See `contrast` for the arguments and what happens without positives.
+    The negatives j are the other samples in the anchor's own view. Use it to keep alignment and
+    uniformity apart, at half of NT-Xent's similarities: the positive is in no denominator and no
+    negative is of another view.
 
     Args:
-        z: see `contrast`.
-        ids: see `contrast`.
-        rows: see `contrast`.
-        temperature: what similarities are divided by.
-        symmetric: every view has anchors; else only the first.
-        both_energies: the log-sums of all views are added to one pull, as in the authors' code;
-            alignment then has half the weight.
+        z: see `cl.losses`.
+        ids: see `cl.losses`; an anchor without positives counts as zero.
+        rows: see `cl.losses`.
+        temperature: divides the cosines.
+        symmetric: every view is an anchor; otherwise only the first.
+        both_energies: add the log-sums of all views to a single positive term, as in the authors'
+            code, which halves the relative weight of alignment.
 
-    Two samples at right angles whose two views agree, temperature 1: log(1) - 1.
+    Returns:
+        The mean over the local anchors, a scalar.
 
-    >>> round(dhel(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
-    -1.0
+    Example:
+        Two samples at right angles whose two views agree, temperature 1: log(1) - 1.
+
+        >>> round(dhel(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
+        -1.0
+
+        Equivalent, for two views, to:
+
+        >>> z = torch.nn.functional.normalize(torch.randn(2, 4, 8), dim=-1)
+        >>> logits = (z @ z.mT / 0.3).masked_fill(torch.eye(4).bool(), -torch.inf)
+        >>> naive = (logits.logsumexp(-1) - (z[0] * z[1]).sum(-1) / 0.3).mean()
+        >>> torch.testing.assert_close(dhel(z), naive)
     """
     with torch.autocast(z.device.type, enabled=False):
-        anchors = ALL if symmetric or both_energies else slice(0, 1)
-        s = scene(z, ids, rows, temperature, anchor_views=anchors)
-        push = s.log_sum_exp(lambda p: p.same_view & ~p.same_id)
-        return mean_of(push * len(z) if both_energies else push, *s.positives())
+        anchor_views = ALL if symmetric or both_energies else slice(0, 1)
+        context = compare(z, ids, rows, temperature, anchor_views=anchor_views)
+        energy = context.log_sum_exp(lambda pairs: pairs.same_view & ~pairs.same_id)
+        energy = energy * len(z) if both_energies else energy
+        return mean_over_anchors(energy, *context.mean_positive())
+
+
+def negatives(views: int, samples: int) -> int:
+    """Every other sample in the anchor's own view."""
+    return samples - 1

@@ -3,7 +3,8 @@
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._pairwise import ALL, Rows, contrast
+from cl.bounds import Positive
+from cl.losses._pairwise import ALL, Rows, softmax_loss
 
 
 def info_nce(
@@ -11,25 +12,45 @@ def info_nce(
     ids: Int[Tensor, " n"] | None = None,
     rows: Rows = ALL,
     *,
-    temperature: float | Float[Tensor, ""] = 0.1,  # MoCo v1's 0.07 to SimCLR's 0.5
+    temperature: Positive | Float[Tensor, ""] = 0.1,  # MoCo v1's 0.07 to SimCLR's 0.5
     symmetric: bool = True,
 ) -> Float[Tensor, ""]:
     r"""Mean of $-s_{ip} + \log \sum_j e^{s_{ij}}$, j in another view, the positive included.
 
-    See `contrast` for the arguments and what happens without positives.
+    Use it when anchors and candidates come from different encoders, or for half of NT-Xent's
+    similarities: nothing is compared within a view.
 
     Args:
-        z: see `contrast`.
-        ids: see `contrast`.
-        rows: see `contrast`.
-        temperature: what similarities are divided by.
-        symmetric: every view has anchors; else only the first, as in the paper.
+        z: see `cl.losses`.
+        ids: see `cl.losses`; an anchor without positives counts as zero.
+        rows: see `cl.losses`.
+        temperature: divides the cosines.
+        symmetric: every view is an anchor; otherwise only the first, as in the paper.
 
-    Two samples at right angles whose two views agree, temperature 1: log(e + 1) - 1.
+    Returns:
+        The mean over the local anchors, a scalar.
 
-    >>> import torch
-    >>> round(info_nce(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
-    0.3133
+    Example:
+        Two samples at right angles whose two views agree, temperature 1: log(e + 1) - 1.
+
+        >>> import torch
+        >>> round(info_nce(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
+        0.3133
+
+        Equivalent, for two views and the first as anchor, to:
+
+        >>> import torch.nn.functional as F
+        >>> u, v = F.normalize(torch.randn(2, 4, 8), dim=-1)
+        >>> naive = F.cross_entropy(u @ v.T / 0.1, torch.arange(4))
+        >>> torch.testing.assert_close(info_nce(torch.stack([u, v]), symmetric=False), naive)
     """
-    first = {} if symmetric else {"anchor_views": slice(0, 1), "candidate_views": slice(1, None)}
-    return contrast(z, ids, rows, temperature, lambda p: ~p.same_view, **first)
+    one_way = {"anchor_views": slice(0, 1), "candidate_views": slice(1, None)}
+    views = {} if symmetric else one_way
+    return softmax_loss(
+        z, ids, rows, temperature, denominator=lambda pairs: ~pairs.same_view, **views
+    )
+
+
+def negatives(views: int, samples: int) -> int:
+    """Every other sample in each of the other views."""
+    return (views - 1) * (samples - 1)

@@ -11,9 +11,10 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._pairwise import ALL, Rows, scene
+from cl.bounds import Positive
+from cl.losses._pairwise import ALL, Rows, compare
 
-FLAT = 1e-7  # below it 1 - cos^2 has no gradient: the sine of a tiny angle is all rounding
+MIN_SIN2 = 1e-7  # below it the sine of the angle is rounding error, and its gradient too
 
 
 def info_nce_angle(
@@ -21,35 +22,55 @@ def info_nce_angle(
     ids: Int[Tensor, " n"] | None = None,
     rows: Rows = ALL,
     *,
-    temperature: float | Float[Tensor, ""] = 0.05,  # the paper's
+    temperature: Positive | Float[Tensor, ""] = 0.05,  # the paper's
     margin: float = 10.0,  # the paper's
     symmetric: bool = False,
 ) -> Float[Tensor, ""]:
     r"""Mean of $-s'_{ip} + \log(e^{s'_{ip}} + \sum_j e^{s_{ij}})$, $s' = \cos(\theta + m) / \tau$.
 
-    j are the other views' other samples; with ids, those of another class. The margin makes a
-    positive look farther than it is. It is computed as $\cos\theta \cos m - \sin\theta \sin m$:
-    arccos has no gradient where two views agree.
+    Negatives j are the other samples in the other views. Use it when positives agree too easily:
+    the margin m is added to the angle of every positive pair. It is computed as
+    $\cos\theta \cos m - \sin\theta \sin m$, as arccos has no gradient where two views agree.
 
     Args:
-        z: see `contrast`.
-        ids: samples with equal ids do not push each other.
-        rows: see `contrast`.
-        temperature: what similarities are divided by.
-        margin: m in degrees.
-        symmetric: every view has anchors; else only the first, as in the paper.
+        z: see `cl.losses`; two views or more.
+        ids: samples with equal ids are no negatives; positives are the sample's own other views.
+        rows: see `cl.losses`.
+        temperature: divides the cosines.
+        margin: the angle added to that of a positive pair, in degrees.
+        symmetric: every view is an anchor; otherwise only the first, as in the paper.
 
-    Two samples at right angles whose views agree, margin 90, temperature 1: cos 90 = 0, log(1 + 1).
+    Returns:
+        The mean over the local positive pairs, a scalar.
 
-    >>> round(info_nce_angle(torch.eye(2).expand(2, 2, 2), temperature=1.0, margin=90.0).item(), 3)
-    0.693
+    Example:
+        Two samples at right angles whose views agree, margin 90, temperature 1: the positive is
+        cos 90 = 0, so log(1 + 1).
+
+        >>> z = torch.eye(2).expand(2, 2, 2)
+        >>> round(info_nce_angle(z, temperature=1.0, margin=90.0).item(), 3)
+        0.693
+
+        Equivalent, for two views, to:
+
+        >>> u, v = F.normalize(torch.randn(2, 4, 8), dim=-1)
+        >>> cosine, angle = u @ v.T, (u * v).sum(1).acos() + math.radians(10)
+        >>> logits = cosine.diagonal_scatter(angle.cos()) / 0.05
+        >>> naive = F.cross_entropy(logits, torch.arange(4))
+        >>> torch.testing.assert_close(info_nce_angle(torch.stack([u, v])), naive)
     """
-    first = {} if symmetric else {"anchor_views": slice(0, 1), "candidate_views": slice(1, None)}
+    one_way = {"anchor_views": slice(0, 1), "candidate_views": slice(1, None)}
+    views = {} if symmetric else one_way
     with torch.autocast(z.device.type, enabled=False):
-        s = scene(z, ids, rows, temperature, **first)
-        push = s.log_sum_exp(lambda p: ~p.same_view & ~p.same_id)
-        cos, m = s.between_views(), math.radians(margin)
-        sin = (1 - cos.square()).clamp(min=FLAT).sqrt()
-        pull = (cos * math.cos(m) - sin * math.sin(m)) * s.scale
-        each = -F.logsigmoid(pull - rearrange(push, "v r -> v 1 r"))
-        return s.of_other_views(each).mean()
+        context = compare(z, ids, rows, temperature, **views)
+        negative = context.log_sum_exp(lambda pairs: ~pairs.same_view & ~pairs.same_id)
+        cos, m = context.own_cosines(), math.radians(margin)
+        sin = (1 - cos.square()).clamp(min=MIN_SIN2).sqrt()
+        positive = (cos * math.cos(m) - sin * math.sin(m)) * context.scale
+        losses = -F.logsigmoid(positive - rearrange(negative, "v r -> v 1 r"))
+        return context.select_other_views(losses).mean()
+
+
+def negatives(views: int, samples: int) -> int:
+    """Every other sample in each of the other views."""
+    return (views - 1) * (samples - 1)

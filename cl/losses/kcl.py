@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._pairwise import ALL, Rows, scene
+from cl.bounds import NonNegative
+from cl.losses._pairwise import ALL, Rows, compare
 from cl.losses._sum import pair_sum
 
 
@@ -17,49 +18,61 @@ def kcl(
     *,
     kernel: Literal["gaussian", "log", "imq", "riesz", "gaussian_riesz"] = "gaussian",
     t: float = 2.0,
-    gamma: float = 16.0,  # the authors' code's
+    gamma: NonNegative = 16.0,  # the authors' code's
     log_energy_factor: float = 0.5,
 ) -> Float[Tensor, ""]:
     r"""$2 (-\mathrm{mean}\, K(d_{+}) + \gamma\, \mathrm{mean}\, K(d_{-}))$ of Euclidean distances.
 
-    $d_+$ are between views of a sample, $d_-$ between samples of one view. No logarithm, no
-    denominator: its value has no bias in the batch size. See `contrast` for z and rows.
+    $d_+$ are distances between views of a sample, $d_-$ between samples of one view, both of
+    normalized embeddings. Use it with any batch size: without a logarithm of a sum its expected
+    value does not depend on the number of negatives.
 
     Args:
-        z: see `contrast`.
-        ids: samples with equal ids do not push each other; the positives are the own other views.
-        rows: see `contrast`.
+        z: see `cl.losses`.
+        ids: samples with equal ids are no negatives; positives are the sample's own other views.
+        rows: see `cl.losses`.
         kernel: gaussian exp(-t d^2), log -log(t d^2 + 1), imq t / sqrt(t^2 + d^2), riesz d^-t;
-            `gaussian_riesz` aligns by the gaussian with t = 2 and spreads by riesz.
+            gaussian_riesz aligns by the gaussian with t = 2 and spreads by riesz.
         t: the kernel's parameter.
-        gamma: weight of the spreading.
-        log_energy_factor: the log kernel's spreading is times this, a half in the authors' code.
+        gamma: weight of the negative pairs.
+        log_energy_factor: factor of the log kernel's negative pairs, a half in the authors' code.
 
-    Two samples at opposite ends whose views agree: 2 (-1 + 16 e^{-2 * 4}).
+    Returns:
+        The mean over the local pairs, a scalar.
 
-    >>> round(kcl(torch.tensor([[[1.0], [-1.0]]] * 2)).item(), 5)
-    -1.98926
+    Example:
+        Two samples at opposite ends whose views agree: 2 (-1 + 16 e^{-2 * 4}).
+
+        >>> round(kcl(torch.tensor([[[1.0], [-1.0]]] * 2)).item(), 5)
+        -1.98926
+
+        Equivalent, for two views and the gaussian kernel, to:
+
+        >>> u, v = z = torch.nn.functional.normalize(torch.randn(2, 4, 8), dim=-1)
+        >>> near = (-2 * (u - v).square().sum(1)).exp().mean()
+        >>> far = (-2 * torch.stack([torch.pdist(x) for x in z]).square()).exp().mean()
+        >>> torch.testing.assert_close(kcl(z), 2 * (16 * far - near))
     """
     align, align_t = ("gaussian", 2.0) if kernel == "gaussian_riesz" else (kernel, t)
     spread = "riesz" if kernel == "gaussian_riesz" else kernel
     factor = log_energy_factor if kernel == "log" else 1.0
 
     def energy(cosine: Tensor, *_: Any) -> Tensor:
-        return of_distance(2 - 2 * cosine, spread, t)
+        return apply_kernel(2 - 2 * cosine, spread, t)
 
     with torch.autocast(z.device.type, enabled=False):
-        s = scene(z, ids, rows, 1.0)
+        context = compare(z, ids, rows, 1.0)
         v, n, _ = z.shape
-        own = of_distance(2 - 2 * s.between_views(), align, align_t)
-        attraction = s.of_other_views(own).mean() if v > 1 else 0.0
-        pairs = v * (n**2 - s.sizes().square().sum()).clamp(min=1)
-        total = pair_sum(s, lambda p: p.same_view & ~p.same_id, energy)
-        repulsion = factor * total / pairs * (n / own.shape[-1])
-        return 2 * (gamma * repulsion - attraction)
+        own = apply_kernel(2 - 2 * context.own_cosines(), align, align_t)
+        alignment = context.select_other_views(own).mean() if v > 1 else 0.0
+        pairs = v * (n**2 - context.class_sizes().square().sum()).clamp(min=1)
+        total = pair_sum(context, lambda pairs: pairs.same_view & ~pairs.same_id, energy)
+        uniformity = factor * total / pairs * (n / own.shape[-1])
+        return 2 * (gamma * uniformity - alignment)
 
 
-def of_distance(squared: Tensor, kernel: str, t: float) -> Tensor:
-    """A kernel of the squared distance; two that are all but the same are a rounding apart."""
+def apply_kernel(squared: Float[Tensor, "..."], kernel: str, t: float) -> Float[Tensor, "..."]:
+    """A kernel of squared distances, which are at least the rounding error of a cosine."""
     squared = squared.clamp(min=torch.finfo(squared.dtype).eps)
     if kernel == "gaussian":
         return (-t * squared).exp()
@@ -68,3 +81,8 @@ def of_distance(squared: Tensor, kernel: str, t: float) -> Tensor:
     if kernel == "imq":
         return t * (t**2 + squared).rsqrt()
     return squared.pow(-t / 2) if t >= 0 else -squared.pow(-t / 2)
+
+
+def negatives(views: int, samples: int) -> int:
+    """Every other sample in the anchor's own view."""
+    return samples - 1

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cl.bounds import Positive
 from cl.losses._pairwise import ALL, Rows
 from cl.losses.mnrl import mnrl
 
@@ -12,38 +13,55 @@ def looc(
     z: Float[Tensor, "s v n d"],
     rows: Rows = ALL,
     *,
-    temperature: float | Float[Tensor, ""] = 0.2,  # MoCo v2's, which the paper builds on
+    temperature: Positive | Float[Tensor, ""] = 0.2,  # MoCo v2's, which the paper builds on
 ) -> Float[Tensor, ""]:
-    r"""Mean over spaces of $-s_{qp} + \log \sum_k e^{s_{qk}}$, a space's own positive p for each.
+    r"""Mean over embedding spaces of $-s_{qp} + \log \sum_k e^{s_{qk}}$, each with its positive p.
 
-    The first space pulls a query to a view that shares nothing with it. Space i pulls it to the
-    view that shares with it the i-th group of parameters, and pushes the other views of the same
-    sample, in which that group is another: so it keeps what that group changes.
+    In the first space the positive is a view that shares no augmentation with the query. In space
+    i it is the view that shares the i-th group of augmentation parameters, and the sample's other
+    views, in which that group differs, are negatives: so the space keeps what the group changes.
+    Use it where some augmentation destroys what the labels depend on, such as color for birds.
 
     Args:
-        z: embeddings in each space; views: the queries, those that share nothing, then for every
-            further space those that share its group. Views behind these are further queries of the
-            first space (small crops).
-        rows: the samples that are this process's queries.
-        temperature: what similarities are divided by.
+        z: `(s, v, n, d)` embeddings in s spaces. Views: the queries, those that share nothing, and
+            for every further space those that share its group. Any more views are further queries
+            of the first space (local crops).
+        rows: the slice of samples that are this process's queries.
+        temperature: divides the cosines.
+
+    Returns:
+        The mean over spaces and local queries, a scalar.
 
     Raises:
-        ValueError: fewer views than spaces need.
+        ValueError: there are fewer views than spaces need.
 
-    Two samples at right angles, two spaces, all views of a sample alike, temperature 1: the mean of
-    log(e + 1) - 1 and, with two candidates of each sample, log(2 e + 2) - 1.
+    Example:
+        Two samples at right angles, two spaces, all views of a sample alike, temperature 1: the
+        mean of log(e + 1) - 1 and, with two candidates of each sample, log(2 e + 2) - 1.
 
-    >>> round(looc(torch.eye(2).expand(2, 3, 2, 2), temperature=1.0).item(), 4)
-    0.6598
+        >>> round(looc(torch.eye(2).expand(2, 3, 2, 2), temperature=1.0).item(), 4)
+        0.6598
+
+        Equivalent, for one space and two views, to:
+
+        >>> u, v = torch.nn.functional.normalize(torch.randn(2, 4, 8), dim=-1)
+        >>> naive = torch.nn.functional.cross_entropy(u @ v.T / 0.2, torch.arange(4))
+        >>> torch.testing.assert_close(looc(torch.stack([u, v])[None]), naive)
     """
     keys = len(z) + 1
     if z.shape[1] < keys:
         raise ValueError(f"{len(z)} spaces need {keys} views, not {z.shape[1]}")
     queries = [0, *range(keys, z.shape[1])]
     first = [mnrl(z[0, [q, 1]], None, rows, temperature=temperature) for q in queries]
-    each = [torch.stack(first).mean()]
+    losses = [torch.stack(first).mean()]
     for space in range(1, len(z)):
-        own = space + 1
-        others = [view for view in range(1, keys) if view != own]
-        each.append(mnrl(z[space, [0, own, *others]], None, rows, temperature=temperature))
-    return torch.stack(each).mean()
+        positive = space + 1
+        others = [view for view in range(1, keys) if view != positive]
+        views = [0, positive, *others]
+        losses.append(mnrl(z[space, views], None, rows, temperature=temperature))
+    return torch.stack(losses).mean()
+
+
+def negatives(views: int, samples: int) -> int:
+    """The keys of other samples in the first space; further spaces have more per sample."""
+    return samples - 1

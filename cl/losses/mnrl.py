@@ -9,8 +9,9 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._pairs import Answer, Pairs
-from cl.losses._pairwise import ALL, Rows, scene
+from cl.bounds import Positive
+from cl.losses._pairs import PairMask, Pairs
+from cl.losses._pairwise import ALL, Rows, compare
 
 
 def mnrl(
@@ -18,35 +19,57 @@ def mnrl(
     ids: Int[Tensor, " n"] | None = None,
     rows: Rows = ALL,
     *,
-    temperature: float | Float[Tensor, ""] = 0.05,  # the scale 20 of sentence-transformers
+    temperature: Positive | Float[Tensor, ""] = 0.05,  # the scale 20 of sentence-transformers
     joint: bool = False,
 ) -> Float[Tensor, ""]:
     r"""Mean of $-s_{ip} + \log \sum_j e^{s_{ij}}$, i a query, j any document, p the right one.
 
+    Use it for retrieval, where queries and documents are encoded apart and hard negatives may be
+    given.
+
     Args:
-        z: s sides, not views of a sample: queries, their documents, then for each query any number
-            of hard negatives.
-        ids: other samples of an equal id are not pushed (duplicates are no negatives).
-        rows: the samples that are this process's queries.
-        temperature: what similarities are divided by.
-        joint: the document is an anchor too: queries and documents all in one denominator.
+        z: `(s, n, d)` embeddings of s sides, not views: queries, their documents, then any number
+            of hard negatives for each query.
+        ids: other samples with an equal id are no negatives, such as duplicates.
+        rows: the slice of samples that are this process's queries.
+        temperature: divides the cosines.
+        joint: documents are anchors too, and queries and documents share one denominator.
 
-    Two queries at right angles that are their documents, temperature 1: log(e + 1) - 1.
+    Returns:
+        The mean over the local queries, a scalar.
 
-    >>> round(mnrl(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
-    0.3133
+    Example:
+        Two queries at right angles that are their documents, temperature 1: log(e + 1) - 1.
+
+        >>> round(mnrl(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
+        0.3133
+
+        Equivalent, here with one hard negative per query, to:
+
+        >>> z = torch.nn.functional.normalize(torch.randn(3, 4, 8), dim=-1)
+        >>> logits = z[0] @ z[1:].flatten(0, 1).T / 0.05
+        >>> naive = torch.nn.functional.cross_entropy(logits, torch.arange(4))
+        >>> torch.testing.assert_close(mnrl(z), naive)
     """
 
-    def pushed(p: Pairs) -> Answer:
-        allowed = p.same_sample | ~p.same_id
+    def denominator(pairs: Pairs) -> PairMask:
+        allowed = pairs.same_sample | ~pairs.same_id
         if not joint:
             return allowed
-        one_side = (rearrange(p.a.view, "a -> a 1") == 0) == (p.c.view == 0)
-        return allowed & ~(Answer(one_side) & p.same_sample)
+        is_query = rearrange(pairs.anchors.view, "a -> a 1") == 0
+        same_side = PairMask(is_query == (pairs.candidates.view == 0))
+        return allowed & ~(same_side & pairs.same_sample)
 
-    views = (slice(0, 2), ALL) if joint else (slice(0, 1), slice(1, None))
+    anchor_views, candidate_views = (slice(0, 2), ALL) if joint else (slice(0, 1), slice(1, None))
     with torch.autocast(z.device.type, enabled=False):
-        s = scene(z, ids, rows, temperature, anchor_views=views[0], candidate_views=views[1])
-        push = s.log_sum_exp(pushed).logsumexp(dim=0)
-        pull = (s.z[0, rows] * s.z[1, rows]).sum(dim=-1) * s.scale
-        return (push - pull).mean()
+        context = compare(
+            z, ids, rows, temperature, anchor_views=anchor_views, candidate_views=candidate_views
+        )
+        log_denominator = context.log_sum_exp(denominator).logsumexp(dim=0)
+        positive = (context.z[0, rows] * context.z[1, rows]).sum(dim=-1) * context.scale
+        return (log_denominator - positive).mean()
+
+
+def negatives(views: int, samples: int) -> int:
+    """The documents and hard negatives of every other query."""
+    return (views - 1) * (samples - 1)

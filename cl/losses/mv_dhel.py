@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._pairwise import ALL, Rows, scene
+from cl.bounds import Positive
+from cl.losses._pairwise import ALL, Rows, compare
 
 
 def mv_dhel(
@@ -14,20 +15,47 @@ def mv_dhel(
     ids: Int[Tensor, " n"] | None = None,
     rows: Rows = ALL,
     *,
-    temperature: float | Float[Tensor, ""] = 0.3,
+    temperature: Positive | Float[Tensor, ""] = 0.3,
 ) -> Float[Tensor, ""]:
-    r"""Mean of $\sum_k \log \sum_{j \ne i} e^{s_{ki,kj}} - \log \sum_{k < l} e^{s_{ki,li}}$ over i.
+    r"""Mean over i of $\sum_k \log \sum_{j \ne i} e^{s_{ki,kj}} - \log \sum_{k<l} e^{s_{ki,li}}$.
 
-    Every view spreads on its own; the views of a sample meet in one logarithm. See `contrast` for
-    the arguments; the positives are always the sample's own views.
+    Every view is spread on its own; the views of a sample are aligned in one logarithm. Use it
+    with more than two views, which are then compared jointly instead of pair by pair.
 
-    Two samples at right angles whose two views agree, temperature 1: 0 + 0 - log(e).
+    Args:
+        z: see `cl.losses`; two views or more.
+        ids: samples with equal ids are no negatives; positives are the sample's own other views.
+        rows: see `cl.losses`.
+        temperature: divides the cosines.
 
-    >>> round(mv_dhel(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
-    -1.0
+    Returns:
+        The mean over the local samples, a scalar.
+
+    Raises:
+        ValueError: there is only one view.
+
+    Example:
+        Two samples at right angles whose two views agree, temperature 1: 0 + 0 - log(e).
+
+        >>> round(mv_dhel(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
+        -1.0
+
+        Equivalent, for two views, to:
+
+        >>> z = torch.nn.functional.normalize(torch.randn(2, 4, 8), dim=-1)
+        >>> logits = (z @ z.mT / 0.3).masked_fill(torch.eye(4).bool(), -torch.inf)
+        >>> naive = (logits.logsumexp(-1).sum(0) - (z[0] * z[1]).sum(-1) / 0.3).mean()
+        >>> torch.testing.assert_close(mv_dhel(z), naive)
     """
     with torch.autocast(z.device.type, enabled=False):
-        s = scene(z, ids, rows, temperature)
-        push = s.log_sum_exp(lambda p: p.same_view & ~p.same_id).sum(dim=0)
-        pull = (s.own_positives() - math.log(2)).logsumexp(dim=(0, 1))
-        return (push.masked_fill(push == -torch.inf, 0.0) - pull).mean()
+        context = compare(z, ids, rows, temperature)
+        energy = context.log_sum_exp(lambda pairs: pairs.same_view & ~pairs.same_id).sum(dim=0)
+        energy = energy.masked_fill(energy == -torch.inf, 0.0)
+        # `own_positives` has every pair of views twice.
+        alignment = (context.own_positives() - math.log(2)).logsumexp(dim=(0, 1))
+        return (energy - alignment).mean()
+
+
+def negatives(views: int, samples: int) -> int:
+    """Every other sample in the anchor's own view."""
+    return samples - 1

@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._pairwise import ALL, Rows, scene
+from cl.bounds import Positive
+from cl.losses._pairwise import ALL, Rows, compare
 
 
 def mv_infonce(
@@ -12,20 +13,46 @@ def mv_infonce(
     ids: Int[Tensor, " n"] | None = None,
     rows: Rows = ALL,
     *,
-    temperature: float | Float[Tensor, ""] = 0.3,
+    temperature: Positive | Float[Tensor, ""] = 0.3,
 ) -> Float[Tensor, ""]:
     r"""Mean of $\log \sum_k \sum_{j \ne ki} e^{s_{ki,j}} - \log \sum_{k \ne l} e^{s_{ki,li}}$.
 
-    All views of a sample meet in one logarithm instead of one pair at a time. See `contrast` for
-    the arguments; the positives are always the sample's own views.
+    All views of a sample are compared in one logarithm instead of pair by pair. Use it with more
+    than two views.
 
-    Two samples at right angles whose two views agree, temperature 1: log(2 (e + 2)) - log(2 e).
+    Args:
+        z: see `cl.losses`; two views or more.
+        ids: have no effect: positives are the sample's own other views, all others negatives.
+        rows: see `cl.losses`.
+        temperature: divides the cosines.
 
-    >>> round(mv_infonce(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
-    0.5514
+    Returns:
+        The mean over the local samples, a scalar.
+
+    Raises:
+        ValueError: there is only one view.
+
+    Example:
+        Two samples at right angles whose two views agree, temperature 1: log(2 (e + 2)) - log(2 e).
+
+        >>> round(mv_infonce(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
+        0.5514
+
+        Equivalent, for two views, to:
+
+        >>> z = torch.nn.functional.normalize(torch.randn(2, 4, 8), dim=-1)
+        >>> logits = (z.flatten(0, 1) @ z.flatten(0, 1).T / 0.3).fill_diagonal_(-torch.inf)
+        >>> positive = torch.stack([logits.diagonal(4), logits.diagonal(-4)]).logsumexp(0)
+        >>> naive = (logits.logsumexp(1).view(2, 4).logsumexp(0) - positive).mean()
+        >>> torch.testing.assert_close(mv_infonce(z), naive)
     """
     with torch.autocast(z.device.type, enabled=False):
-        s = scene(z, ids, rows, temperature)
-        push = s.log_sum_exp(lambda p: ~p.itself).logsumexp(dim=0)
-        pull = s.own_positives().logsumexp(dim=(0, 1))
-        return (push - pull).mean()
+        context = compare(z, ids, rows, temperature)
+        log_denominator = context.log_sum_exp(lambda pairs: ~pairs.same_embedding)
+        positive = context.own_positives().logsumexp(dim=(0, 1))
+        return (log_denominator.logsumexp(dim=0) - positive).mean()
+
+
+def negatives(views: int, samples: int) -> int:
+    """Every view of every other sample."""
+    return views * (samples - 1)

@@ -6,29 +6,44 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from cl.bounds import Positive
+
 
 def nce(
     data: Float[Tensor, " n"],
     noise: Float[Tensor, " m"],
     *,
-    nu: float = 1.0,
+    nu: Positive = 1.0,
     counted: bool = False,
 ) -> Float[Tensor, ""]:
     r"""Logistic loss of telling data from noise by $\log p_{model} - \log p_{noise} - \log \nu$.
 
+    Use it to fit an unnormalized model, whose normalizing constant is learned like a parameter.
+
     Args:
-        data: $\log p_{model} - \log p_{noise}$ of the data.
-        noise: of the noise.
-        nu: how many times more noise there is than data.
-        counted: the paper's form: nu is m / n, and the noise's mean counts so often.
+        data: `(n,)` $\log p_{model} - \log p_{noise}$ of the data.
+        noise: `(m,)` the same of the noise.
+        nu: how many noise samples there are for each of the data.
+        counted: the paper's form: nu is m / n, and the noise's mean is multiplied by it.
 
-    Logits of zero: log 2 for the data and log 2 for the noise.
+    Returns:
+        The mean over data plus the mean over noise, a scalar.
 
-    >>> import torch
-    >>> round(nce(torch.zeros(3), torch.zeros(3)).item(), 4)
-    1.3863
+    Example:
+        Logits of zero: log 2 for the data and log 2 for the noise.
+
+        >>> import torch
+        >>> round(nce(torch.zeros(3), torch.zeros(3)).item(), 4)
+        1.3863
+
+        Equivalent, for nu = 1, to:
+
+        >>> data, noise = torch.randn(4), torch.randn(4)
+        >>> targets = torch.cat([torch.ones(4), torch.zeros(4)])
+        >>> naive = 2 * F.binary_cross_entropy_with_logits(torch.cat([data, noise]), targets)
+        >>> torch.testing.assert_close(nce(data, noise), naive)
     """
     nu = len(noise) / len(data) if counted else nu
-    real = -F.logsigmoid(data - math.log(nu)).mean()
-    made = -F.logsigmoid(math.log(nu) - noise).mean()
-    return real + made * (nu if counted else 1.0)
+    of_data = -F.logsigmoid(data - math.log(nu)).mean()
+    of_noise = -F.logsigmoid(math.log(nu) - noise).mean()
+    return of_data + of_noise * (nu if counted else 1.0)

@@ -3,7 +3,8 @@
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._pairwise import ALL, Rows, contrast
+from cl.bounds import Count, Positive
+from cl.losses._pairwise import ALL, Rows, softmax_loss
 
 
 def nt_xent(
@@ -11,26 +12,50 @@ def nt_xent(
     ids: Int[Tensor, " n"] | None = None,
     rows: Rows = ALL,
     *,
-    temperature: float | Float[Tensor, ""] = 0.2,  # ImageNet-100's recipes
-    global_views: int | None = None,
+    temperature: Positive | Float[Tensor, ""] = 0.2,  # ImageNet-100's recipes
+    global_views: Count | None = None,
 ) -> Float[Tensor, ""]:
-    r"""Mean of $-s_{ip} + \log \sum_{j \ne i} e^{s_{ij}}$ over all views.
+    r"""Normalized temperature-scaled cross entropy: $-s_{ip} + \log \sum_{j \ne i} e^{s_{ij}}$.
 
-    With class ids it is SupCon's $L_{out}$ (Khosla et al. 2020, eq. 2). SimCLR's own code gives
-    twice this. See `contrast` for the arguments and what happens without positives.
+    It is averaged over all views; the denominator has all but the anchor itself. With class ids
+    it is SupCon's $L_{out}$ (Khosla et al. 2020, eq. 2). SimCLR's own code returns twice this.
+    Use it as the default, with large batches.
 
     Args:
-        z: see `contrast`.
-        ids: see `contrast`.
-        rows: see `contrast`.
-        temperature: what similarities are divided by.
-        global_views: only so many first views, the large crops, are compared with; by default all.
+        z: see `cl.losses`; with multi-crop the global crops come first.
+        ids: see `cl.losses`; an anchor without positives counts as zero.
+        rows: see `cl.losses`.
+        temperature: divides the cosines.
+        global_views: only so many first views, the global crops, are candidates; None: all.
 
-    Two samples at right angles whose two views agree, temperature 1: log(e + 2) - 1.
+    Returns:
+        The mean over the local anchors, a scalar.
 
-    >>> import torch
-    >>> round(nt_xent(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
-    0.5514
+    Example:
+        Two samples at right angles whose two views agree, temperature 1: log(e + 2) - 1.
+
+        >>> import torch
+        >>> round(nt_xent(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
+        0.5514
+
+        Equivalent, for two views, to:
+
+        >>> import torch.nn.functional as F
+        >>> z = F.normalize(torch.randn(2, 4, 8), dim=-1)
+        >>> logits = z.flatten(0, 1) @ z.flatten(0, 1).T / 0.2
+        >>> naive = F.cross_entropy(logits.fill_diagonal_(-torch.inf), torch.arange(8).roll(4))
+        >>> torch.testing.assert_close(nt_xent(z), naive)
     """
-    compared = slice(0, global_views)
-    return contrast(z, ids, rows, temperature, lambda p: ~p.itself, candidate_views=compared)
+    return softmax_loss(
+        z,
+        ids,
+        rows,
+        temperature,
+        denominator=lambda pairs: ~pairs.same_embedding,
+        candidate_views=slice(0, global_views),
+    )
+
+
+def negatives(views: int, samples: int) -> int:
+    """Every view of every other sample."""
+    return views * (samples - 1)

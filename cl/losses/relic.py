@@ -3,12 +3,14 @@
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._invariance import invariance
-from cl.losses._pairwise import ALL, Rows, mean_of, scene
-from cl.losses._views import crossed
+from cl.bounds import NonNegative, Positive
+from cl.losses._pairwise import ALL, PairContext, Rows, compare, mean_over_anchors
+from cl.losses._views import pairs_with_targets
 
 
 def relic(
@@ -17,32 +19,83 @@ def relic(
     rows: Rows = ALL,
     target: Float[Tensor, "g n d"] | None = None,
     *,
-    temperature: float | Float[Tensor, ""] = 0.1,
-    alpha: float = 0.5,
+    temperature: Positive | Float[Tensor, ""] = 0.1,
+    alpha: NonNegative = 0.5,
 ) -> Float[Tensor, ""]:
-    r"""InfoNCE from an embedding to its target, and a penalty where the two rank samples apart.
+    r"""Mean of $-l_{ii} + \log \sum_j e^{l_{ij}} + \alpha\,KL(q_i \| r_i)$: InfoNCE and a penalty.
 
-    $-l_{ii} + \log \sum_j e^{l_{ij}} + \alpha\,KL(q_i \| r_i)$, the mean over anchors and over all
-    pairs of a view and another view's target; see `invariance` for q and r.
+    The mean is over anchors and over all pairs of a view and another view's target; see
+    `invariance_penalty` for q and r. Use it when not only the positive but the whole ranking of
+    the other samples should be the same from both views.
 
     Args:
-        z: see `contrast`.
-        ids: see `contrast`.
-        rows: see `contrast`.
-        target: embeddings of the first g views by a target encoder; by default z itself.
-        temperature: what similarities are divided by.
-        alpha: weight of the penalty.
+        z: see `cl.losses`; two views or more.
+        ids: see `cl.losses`.
+        rows: see `cl.losses`.
+        target: `(g, n, d)` embeddings of the first g views by a target encoder; None: z itself.
+        temperature: divides the cosines.
+        alpha: weight of the invariance penalty.
 
-    Two samples at right angles that agree, temperature 1: log(e + 1) - 1, and nothing to penalise.
+    Returns:
+        The mean over the local anchors, a scalar.
 
-    >>> round(relic(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
-    0.3133
+    Example:
+        Two samples at right angles that agree, temperature 1: log(e + 1) - 1, and no penalty.
+
+        >>> round(relic(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
+        0.3133
+
+        Equivalent, for two views and no target encoder, to:
+
+        >>> def one_way(s):
+        ...     kl = F.kl_div(s.log_softmax(1), s.T.log_softmax(1), None, None, "batchmean", True)
+        ...     return F.cross_entropy(s, torch.arange(4)) + 0.5 * kl
+        >>> u, v = F.normalize(torch.randn(2, 4, 8), dim=-1)
+        >>> naive = (one_way(u @ v.T / 0.1) + one_way(v @ u.T / 0.1)) / 2
+        >>> torch.testing.assert_close(relic(torch.stack([u, v])), naive)
     """
     one_way: dict[str, Any] = {"anchor_views": slice(0, 1), "candidate_views": slice(1, 2)}
     losses = []
     with torch.autocast(z.device.type, enabled=False):
-        for pair in crossed(z, target, symmetric=False):
-            s = scene(pair, ids, rows, temperature, **one_way)
-            loss = mean_of(s.log_sum_exp(lambda p: p.everything), *s.positives())
-            losses.append(loss + alpha * invariance(s) if alpha else loss)
+        for pair in pairs_with_targets(z, target, symmetric=False):
+            context = compare(pair, ids, rows, temperature, **one_way)
+            log_denominator = context.log_sum_exp(lambda pairs: pairs.all)
+            loss = mean_over_anchors(log_denominator, *context.mean_positive())
+            losses.append(loss + alpha * invariance_penalty(context) if alpha else loss)
         return torch.stack(losses).mean()
+
+
+def invariance_penalty(context: PairContext) -> Float[Tensor, ""]:
+    r"""Mean of $KL(q_i \| r_i)$, $r_{ij} \propto e^{l_{ij}}$ and $q_{ij} \propto e^{l_{ji}}$.
+
+    $l_{ij}$ is the similarity of anchor i in the first view to candidate j in the second. No n x n
+    matrix is kept: $\sum_j q_{ij} \log q_{ij}$ is, up to a log-sum-exp, the similarity of a
+    candidate to the q-weighted mean of the anchors, which is attention.
+
+    Args:
+        context: two views, anchors in the first and candidates in the second.
+
+    Returns:
+        The mean over the local anchors, a scalar.
+    """
+    u, v = context.z
+    rows = slice(context.anchors[1].start, context.anchors[1].stop)
+    anchors, own = u[rows], v[rows]
+    mean_u, mean_v = (attend(own * context.scale, u, value) for value in (u, v))
+    row = context.log_sum_exp(lambda pairs: pairs.all)[0]
+    column = context.swapped().log_sum_exp(lambda pairs: pairs.all)[0]
+    cross = (own * mean_u - anchors * mean_v).sum(dim=-1)
+    return (cross * context.scale - column + row).mean()
+
+
+def attend(
+    query: Float[Tensor, "r d"], key: Float[Tensor, "n d"], value: Float[Tensor, "n d"]
+) -> Float[Tensor, "r d"]:
+    """Dot-product attention: each query's mean of the values, weighted by a softmax over keys."""
+    q, k, v = (rearrange(t, "n d -> 1 1 n d") for t in (query, key, value))
+    return F.scaled_dot_product_attention(q, k, v, scale=1.0)[0, 0]
+
+
+def negatives(views: int, samples: int) -> int:
+    """Every other sample in each of the other views."""
+    return (views - 1) * (samples - 1)

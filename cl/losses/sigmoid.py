@@ -7,11 +7,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._invariance import invariance
+from cl.bounds import NonNegative, Positive, Share
 from cl.losses._pairs import Pairs
-from cl.losses._pairwise import ALL, Rows, scalar, scene
+from cl.losses._pairwise import ALL, Rows, as_scalar, compare
 from cl.losses._sum import pair_sum
-from cl.losses._views import crossed
+from cl.losses._views import pairs_with_targets
+from cl.losses.relic import invariance_penalty
 
 
 def sigmoid(
@@ -20,50 +21,70 @@ def sigmoid(
     rows: Rows = ALL,
     target: Float[Tensor, "g n d"] | None = None,
     *,
-    temperature: float | Float[Tensor, ""] = 0.1,  # where the paper's starts to learn
+    temperature: Positive | Float[Tensor, ""] = 0.1,  # where the paper's starts to learn
     bias: float | Float[Tensor, ""] = -10.0,  # where the paper's starts to learn
-    gamma: float | Float[Tensor, ""] = 0.0,
-    threshold: float | None = None,
-    alpha: float = 0.0,
+    gamma: NonNegative | Float[Tensor, ""] = 0.0,
+    threshold: Share | None = None,
+    alpha: NonNegative = 0.0,
 ) -> Float[Tensor, ""]:
     r"""$-\frac{1}{n} \sum_{ij} \log \sigma(m_{ij} (s_{ij} + b))$, m = 1 for positives else -1.
 
-    Every pair is a question of its own: no softmax, no denominator. The mean over all pairs of a
-    view and another view's target.
+    Every pair is a binary classification of its own, without a softmax over the batch. Averaged
+    over all pairs of a view and another view's target. Use it for two encoders and for batches of
+    any size; the temperature and the bias are usually learned.
 
     Args:
-        z: see `contrast`.
-        ids: samples with equal ids are positives.
-        rows: see `contrast`.
-        target: embeddings of the first g views by a target encoder; by default z itself.
-        temperature: what similarities are divided by.
-        bias: b; at -log n pairs start out as negatives.
-        gamma: a pair answered with probability p counts (1 - p)^gamma, as in a focal loss.
-        threshold: keep the negatives with (1 - p)^gamma above it, and weigh none.
-        alpha: weight of ReLIC's penalty; see `relic`.
+        z: see `cl.losses`; two views or more.
+        ids: see `cl.losses`.
+        rows: see `cl.losses`.
+        target: `(g, n, d)` embeddings of the first g views by a target encoder; None: z itself.
+        temperature: divides the cosines.
+        bias: b, added to every similarity; at -log n most pairs start as confident negatives.
+        gamma: exponent of the focal weight: a pair classified with probability p of being right
+            is weighted by (1 - p)^gamma.
+        threshold: leave out the negatives whose (1 - p)^gamma is at most this, and weigh the other
+            pairs alike; None: weigh all pairs.
+        alpha: weight of ReLIC's invariance penalty.
 
-    One sample whose views agree, temperature 1, no bias: log(1 + e^{-1}).
+    Returns:
+        The sum over pairs divided by the number of local anchors, a scalar.
 
-    >>> round(sigmoid(torch.ones(2, 1, 1), temperature=1.0, bias=0.0).item(), 4)
-    0.3133
+    Example:
+        One sample whose views agree, temperature 1, no bias: log(1 + e^{-1}).
+
+        >>> round(sigmoid(torch.ones(2, 1, 1), temperature=1.0, bias=0.0).item(), 4)
+        0.3133
+
+        Equivalent, for two views, to:
+
+        >>> u, v = F.normalize(torch.randn(2, 4, 8), dim=-1)
+        >>> signs = 2 * torch.eye(4) - 1
+        >>> naive = -F.logsigmoid(signs * (u @ v.T / 0.1 - 10)).sum() / 4
+        >>> torch.testing.assert_close(sigmoid(torch.stack([u, v])), naive)
     """
 
-    def each(cosine: Tensor, p: Pairs, scale: Tensor, b: Tensor, power: Tensor) -> Tensor:
-        positive = p.same_id.tensor(cosine)
-        answer = (cosine * scale + b) * torch.where(positive, 1.0, -1.0).to(cosine.dtype)
-        loss = -F.logsigmoid(answer)
+    def term(cosine: Tensor, pairs: Pairs, scale: Tensor, b: Tensor, power: Tensor) -> Tensor:
+        positive = pairs.same_id.tensor(cosine)
+        logit = (cosine * scale + b) * torch.where(positive, 1.0, -1.0).to(cosine.dtype)
+        loss = -F.logsigmoid(logit)
         if threshold is None:
-            return loss * (power * F.logsigmoid(-answer)).exp() if weighted else loss
-        doubt = (power * F.logsigmoid(-answer.detach())).exp()
-        return loss.masked_fill(~positive & (doubt <= threshold), 0.0)
+            return loss * (power * F.logsigmoid(-logit)).exp() if weighted else loss
+        focal = (power * F.logsigmoid(-logit.detach())).exp()
+        return loss.masked_fill(~positive & (focal <= threshold), 0.0)
 
     weighted = not (isinstance(gamma, float) and gamma == 0.0)
     one_way: dict[str, Any] = {"anchor_views": slice(0, 1), "candidate_views": slice(1, 2)}
     losses = []
     with torch.autocast(z.device.type, enabled=False):
-        for pair in crossed(z, target, symmetric=not alpha):
-            s = scene(pair, ids, rows, temperature, **one_way)
-            scalars = [s.scale, *(scalar(x, s.scale) for x in (bias, gamma))]
-            loss = pair_sum(s, lambda p: p.everything, each, scalars) / len(s.anchors[1])
-            losses.append(loss + alpha * invariance(s) if alpha else loss)
+        for pair in pairs_with_targets(z, target, symmetric=not alpha):
+            context = compare(pair, ids, rows, temperature, **one_way)
+            scalars = [context.scale, *(as_scalar(x, context.scale) for x in (bias, gamma))]
+            total = pair_sum(context, lambda pairs: pairs.all, term, scalars)
+            loss = total / len(context.anchors[1])
+            losses.append(loss + alpha * invariance_penalty(context) if alpha else loss)
         return torch.stack(losses).mean()
+
+
+def negatives(views: int, samples: int) -> int:
+    """Every other sample in each of the other views."""
+    return (views - 1) * (samples - 1)

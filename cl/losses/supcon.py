@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.losses._pairwise import ALL, Rows, scene
+from cl.bounds import Positive
+from cl.losses._pairwise import ALL, Rows, compare
 from cl.losses._sum import pair_sum
-from cl.losses._views import over_pairs
+from cl.losses._views import mean_over_view_pairs
 from cl.losses.nt_xent import nt_xent
 
 
@@ -18,55 +19,74 @@ def supcon(
     ids: Int[Tensor, " n"] | None = None,
     rows: Rows = ALL,
     *,
-    temperature: float | Float[Tensor, ""] = 0.1,  # the paper's, section 4.4
+    temperature: Positive | Float[Tensor, ""] = 0.1,  # the paper's, section 4.4
     positives: Literal["out", "in", "in_sum", "single", "pairwise"] = "out",
-    base_temperature: float | None = None,
+    base_temperature: Positive | None = None,
     skip_empty: bool = False,
 ) -> Float[Tensor, ""]:
-    r"""NT-Xent for many positives $P_i$: $\log \sum_{j \ne i} e^{s_{ij}}$ less their similarity.
+    r"""NT-Xent for many positives: $\log \sum_{j \ne i} e^{s_{ij}}$ minus their mean similarity.
 
-    See `contrast` for the arguments; without ids the positives are the sample's other views.
+    Use it with class labels as ids; without ids the positives are the sample's other views.
 
     Args:
-        z: see `contrast`.
-        ids: see `contrast`.
-        rows: see `contrast`.
-        temperature: what similarities are divided by.
-        positives: `out`, the paper's choice, takes their mean similarity; `in` the log of their
-            mean exponential, `in_sum` (solo-learn's) of their sum; `single` leaves the other
-            positives out of each one's denominator; `pairwise` is the mean over pairs of views.
-        base_temperature: the loss is times temperature over this (0.07 in the authors' code).
-        skip_empty: the mean is over anchors that have positives; else the others count as zero.
+        z: see `cl.losses`.
+        ids: see `cl.losses`.
+        rows: see `cl.losses`.
+        temperature: divides the cosines.
+        positives: out, the paper's choice, takes their mean similarity; in the log of their mean
+            exponential, in_sum (solo-learn's) of their sum; single leaves the other positives out
+            of each one's denominator; pairwise is the mean of NT-Xent over pairs of views.
+        base_temperature: multiply the loss by the temperature over this (0.07 in the authors'
+            code); None: do not.
+        skip_empty: average over the anchors that have positives; otherwise the others count as
+            zero.
 
-    Two samples of one class at right angles, one view: log(e^0) - 0.
+    Returns:
+        The mean over the local anchors, a scalar.
 
-    >>> supcon(torch.eye(2)[None], torch.tensor([1, 1]), temperature=1.0).item()
-    0.0
+    Example:
+        Two samples of one class at right angles, one view: log(e^0) - 0.
+
+        >>> supcon(torch.eye(2)[None], torch.tensor([1, 1]), temperature=1.0).item()
+        0.0
+
+        Equivalent to:
+
+        >>> z, ids = F.normalize(torch.randn(2, 4, 8), dim=-1), torch.tensor([0, 0, 1, 2])
+        >>> same = (ids.repeat(2) == ids.repeat(2)[:, None]).fill_diagonal_(False)
+        >>> logits = (z.flatten(0, 1) @ z.flatten(0, 1).T / 0.1).fill_diagonal_(-torch.inf)
+        >>> log_p = logits.log_softmax(1).masked_fill(~same, 0)
+        >>> torch.testing.assert_close(supcon(z, ids), -(log_p.sum(1) / same.sum(1)).mean())
     """
     factor = 1.0 if base_temperature is None else temperature / base_temperature
     if positives == "pairwise":
-        return factor * over_pairs(
+        return factor * mean_over_view_pairs(
             lambda *pair: nt_xent(*pair, temperature=temperature), z, ids, rows
         )
     with torch.autocast(z.device.type, enabled=False):
-        s = scene(z, ids, rows, temperature)
-        pull, number = s.positives()
-        some, many = number > 0, number.clamp(min=1).to(s.z.dtype)
+        context = compare(z, ids, rows, temperature)
+        positive, count = context.mean_positive()
+        has_positives, divisor = count > 0, count.clamp(min=1).to(context.z.dtype)
         if positives == "single":
-            negatives = s.log_sum_exp(lambda p: ~p.same_id)
             value = pair_sum(
-                s,
-                lambda p: p.same_id & ~p.itself,
-                lambda c, _, scale, push, n: -F.logsigmoid(c * scale - push) / n,
-                [s.scale],
-                [negatives, many],
+                context,
+                lambda pairs: pairs.same_id & ~pairs.same_embedding,
+                lambda cosine, _, scale, negative, m: -F.logsigmoid(cosine * scale - negative) / m,
+                [context.scale],
+                [context.log_sum_exp(lambda pairs: ~pairs.same_id), divisor],
             )
         else:
             if positives != "out":
-                pull = s.log_sum_exp(lambda p: p.same_id & ~p.itself)
-                pull = pull - many.log() if positives == "in" else pull
-            each = s.log_sum_exp(lambda p: ~p.itself) - pull
-            value = each.masked_fill(~some, 0.0).sum()
-        everyone = s.everyone().positives()[1]
-        counted = (everyone > 0).sum() if skip_empty else everyone.numel()
-        return factor * value / counted * (everyone.shape[1] / some.shape[1])
+                positive = context.log_sum_exp(lambda pairs: pairs.same_id & ~pairs.same_embedding)
+                positive = positive - divisor.log() if positives == "in" else positive
+            losses = context.log_sum_exp(lambda pairs: ~pairs.same_embedding) - positive
+            value = losses.masked_fill(~has_positives, 0.0).sum()
+        # `value` is a sum over the local anchors; the mean is over the anchors of all processes.
+        counts = context.all_anchors().mean_positive()[1]
+        averaged = (counts > 0).sum() if skip_empty else counts.numel()
+        return factor * value / averaged * (counts.shape[1] / has_positives.shape[1])
+
+
+def negatives(views: int, samples: int) -> int:
+    """Every view of every other sample; with ids some of them are positives."""
+    return views * (samples - 1)

@@ -5,27 +5,40 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from cl.bounds import NonNegative
 from cl.precision import precise
 
 
 def triplet(
     z: Float[Tensor, "3 n d"],
     *,
-    margin: float = 1.0,  # torch's
-    eps: float = 1e-6,  # torch's
+    margin: NonNegative = 1.0,  # torch's
+    eps: NonNegative = 1e-6,  # torch's
 ) -> Float[Tensor, ""]:
     r"""Mean of $\max(0, d(a, p) - d(a, n) + m)$.
 
+    Use it for triplets that are given, or mined.
+
     Args:
-        z: anchors, positives and negatives; not normalised, d is their Euclidean distance.
-        margin: m.
-        eps: added to every coordinate of a difference, as torch does, so that a root has a
-            gradient where two embeddings are one.
+        z: `(3, n, d)` embeddings of anchors, positives and negatives; d is their Euclidean
+            distance, of embeddings that are not normalized.
+        margin: m, by how much a negative must be farther away than the positive.
+        eps: added to every coordinate of a difference, as torch does, so that the distance of two
+            equal embeddings has a gradient.
 
-    An anchor at 0, its positive at 2, its negative at 1.5: 2 - 1.5 + 1.
+    Returns:
+        The mean over triplets, a scalar.
 
-    >>> round(triplet(torch.tensor([[[0.0]], [[2.0]], [[1.5]]])).item(), 4)
-    1.5
+    Example:
+        An anchor at 0, its positive at 2, its negative at 1.5: 2 - 1.5 + 1.
+
+        >>> round(triplet(torch.tensor([[[0.0]], [[2.0]], [[1.5]]])).item(), 4)
+        1.5
+
+        Equivalent to:
+
+        >>> z = torch.randn(3, 4, 8)
+        >>> torch.testing.assert_close(triplet(z), F.triplet_margin_loss(*z))
     """
     with torch.autocast(z.device.type, enabled=False):
         anchor, positive, negative = precise(z)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from cl.bounds import NonNegative
 from cl.losses._pairs import ALL, Rows
 from cl.precision import precise
 
@@ -18,42 +19,61 @@ def vicreg(
     ids: Int[Tensor, " n"] | None = None,
     rows: Rows = ALL,
     *,
-    invariance: float = 25.0,
-    variance: float = 25.0,
-    covariance: float = 1.0,
+    invariance: NonNegative = 25.0,
+    variance: NonNegative = 25.0,
+    covariance: NonNegative = 1.0,
     variance_sum: bool = False,
 ) -> Float[Tensor, ""]:
-    r"""Views close, every dimension alive, no two dimensions alike.
+    r"""$\lambda\,mse + \mu\,\mathrm{mean}_k (1 - \sigma_k)_+ + \nu \sum_{k \ne l} C_{kl}^2 / d$.
 
-    $\lambda\,mse + \mu\,\mathrm{mean}_k (1 - \sigma_k)_+ + \nu \sum_{k \ne l} C_{kl}^2 / d$
-    with the unbiased variance and covariance of the whole batch, in float32 at least. Embeddings
-    are not normalised. Every process computes the loss of the whole batch, whose gradient DDP's
-    mean leaves as it is. More than two views: the mean over the pairs of views.
+    Three terms: views are close, every dimension varies, no two dimensions covary. Variance and
+    covariance are unbiased, of the whole batch, in float32 at least; embeddings are not normalized.
+    Every process computes the loss of the whole batch, whose gradient DDP's average leaves as it
+    is. Use it without negatives; unlike Barlow Twins it never standardizes the embeddings.
 
     Args:
-        z: embeddings of every view of every sample of all processes.
-        ids: no part in this loss.
-        rows: no part in this loss.
-        invariance: weight of the views' distance (lambda in the paper, section 4.2).
-        variance: weight of the hinge (mu), of the mean over two views as in the authors' code.
-        covariance: weight of the covariances (nu), of the sum over two views.
-        variance_sum: take the sum over the two views for the variance too (solo-learn's form).
+        z: `(v, n, d)` embeddings of every view of every sample of all processes; of more than two
+            views the loss is the mean over their pairs.
+        ids: have no effect.
+        rows: have no effect.
+        invariance: weight of the squared distance of the views (lambda in the paper, section 4.2).
+        variance: weight of the hinge on standard deviations (mu), averaged over two views as in
+            the authors' code.
+        covariance: weight of the squared covariances (nu), summed over two views.
+        variance_sum: sum the hinge over the two views instead (solo-learn's form).
 
-    Two samples, one dimension, views that agree at -1 and 1: spread enough, the loss is 0.
+    Returns:
+        The loss of the whole batch, a scalar.
 
-    >>> vicreg(torch.tensor([[[-1.0], [1.0]]] * 2)).item()
-    0.0
+    Example:
+        Two samples, one dimension, views that agree at -1 and 1: spread enough, the loss is 0.
+
+        >>> vicreg(torch.tensor([[[-1.0], [1.0]]] * 2)).item()
+        0.0
+
+        Equivalent, for two views, to:
+
+        >>> z = torch.randn(2, 4, 8)
+        >>> hinge = F.relu(1 - (z.var(1) + 1e-4).sqrt()).mean()
+        >>> covariances = sum(torch.cov(x.T).fill_diagonal_(0).square().sum() / 8 for x in z)
+        >>> naive = 25 * F.mse_loss(*z) + 25 * hinge + covariances
+        >>> torch.testing.assert_close(vicreg(z), naive)
     """
     with torch.autocast(z.device.type, enabled=False):
         z = precise(z)
         v, n, d = z.shape
         pairs = list(combinations(range(v), 2))
-        close = torch.stack([F.mse_loss(z[i], z[j]) for i, j in pairs]).mean()
-        centred = z - z.mean(dim=1, keepdim=True)
-        var = centred.square().sum(dim=1) / (n - 1)
-        hinge = F.relu(1 - (var + EPS).sqrt()).mean()
-        # The squares of the covariances and of the samples' Gram matrix have the same sum.
-        gram = centred @ centred.mT if n < d else centred.mT @ centred
-        off = (gram / (n - 1)).square().sum() - var.square().sum()
-        spread = variance * hinge * (2 if variance_sum else 1)
-        return invariance * close + spread + covariance * 2 * off / (v * d)
+        distance = torch.stack([F.mse_loss(z[i], z[j]) for i, j in pairs]).mean()
+        centered = z - z.mean(dim=1, keepdim=True)
+        var = centered.square().sum(dim=1) / (n - 1)
+        hinge = F.relu(1 - (var + EPS).sqrt()).mean() * (2 if variance_sum else 1)
+        # Covariances and the samples' Gram matrix have the same Frobenius norm: take the smaller.
+        gram = centered @ centered.mT if n < d else centered.mT @ centered
+        off_diagonal = (gram / (n - 1)).square().sum() - var.square().sum()
+        spread = variance * hinge
+        return invariance * distance + spread + covariance * 2 * off_diagonal / (v * d)
+
+
+def negatives(views: int, samples: int) -> int:
+    """None: dimensions are compared, not samples."""
+    return 0

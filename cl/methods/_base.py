@@ -9,24 +9,28 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from cl import distributed
-from cl.bounds import Share
+from cl.bounds import FromPython, Share
+from cl.callbacks.watch import watched
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
 from cl.nets import encoders, gradient_cache
 from cl.nets.ema import Ema
-from cl.nets.learned import Learned
-from cl.nets.norm import still
+from cl.nets.heads import mlp
+from cl.nets.learnable import Learnable
+from cl.nets.norm import frozen_stats
 from cl.nets.probe import Probe, cross_entropy, topk_correct
-from cl.optim import Optimization, configure, planned
+from cl.optim import Optimization, configure, planned_steps
 from cl.schedules import Schedule
 
+EXAMPLE = (2, 3, 32, 32)  # a batch of images, by which the width of features can be measured
 
-def learned_scalars(loss: Callable[..., Tensor], learn: str) -> dict[str, float]:
-    """Where the scalars of a loss that learn start: their given values, or the loss's defaults."""
+
+def learnable_scalars(loss: Callable[..., Tensor], learn: str) -> dict[str, float]:
+    """Initial values of a loss's learnable scalars: the given ones, or the loss's defaults."""
     names = {"nothing": (), "both": ("temperature", "bias")}.get(learn, (learn,))
     return {name: float(option_of(loss, name)) for name in names}
 
@@ -41,69 +45,97 @@ class Method(pl.LightningModule, ABC):
     """A method is its heads (members) and its `objective`; whatever requires grad is trained.
 
     Args:
-        encoder: `(n c h w)` images to `(n d)` features, d as `encoders.width` has it.
-        classes: of the online probe.
+        encoder: any module from a batch of views to `(n d)` features.
+        loss: what `objective` computes by `self.loss(...)`; None for a method without one.
+        classes: number of classes of the online probe; None: no probe, and no accuracy is logged.
+        example: a batch as the encoder takes it, for an encoder that does not say the width d of
+            its features, see `encoders.width`; two images of 32 x 32 pixels by default.
         optimization: see there; by default SGD at 0.3 with warm-up and cosine.
-        channels_last: lay images out with their channels last, which convolutions prefer.
-        mini_batch_size: samples that are embedded at a time, see `cl.nets.gradient_cache`; None
-            is all.
-        mini_batch_norm: what BatchNorm normalises by then.
+        channels_last: the memory layout of images that convolutions prefer.
+        mini_batch_size: samples that are embedded at a time, see `cl.nets.gradient_cache`; None:
+            all at once.
+        mini_batch_norm: BatchNorm mode with `mini_batch_size`: per-chunk statistics ("chunk") or
+            running statistics ("frozen").
         ema_encoder: evaluate and save an exponential moving average of the encoder; the decay is
             warmed up as min(decay, (1 + t) / (10 + t)); None: no average
-        schedules: numbers by name that change while training, see `now`; they are logged.
-        learned: where a `temperature` or a `bias` of the loss starts that learns; logged too.
+        schedules: options of the method or its loss that change while training, by name; logged.
+        learnable: initial values of the loss's learnable `temperature` and `bias`; logged too.
     """
 
-    projector: nn.Module  # every method has one; the monitors look at what it puts out
+    projector: nn.Module  # every method has one; the monitors look at its embeddings
 
     def __init__(
         self,
         encoder: nn.Module,
+        loss: Callable[..., Tensor] | None = None,
         *,
-        classes: int,
+        classes: FromPython[int | None] = None,
+        example: Tensor | None = None,
         optimization: Optimization | None = None,
         channels_last: bool = True,
         mini_batch_size: int | None = None,
         mini_batch_norm: gradient_cache.Norm = "chunk",
         ema_encoder: Share | None = None,
         schedules: Mapping[str, Schedule] | None = None,
-        learned: Mapping[str, float] | None = None,
+        learnable: Mapping[str, float] | None = None,
     ) -> None:
         super().__init__()
         layout = torch.channels_last if channels_last else torch.contiguous_format
         self.encoder = encoder.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
-        self.width = encoders.width(encoder)
-        self.probe = Probe(self.width, classes, standardize=True)
+        self.width = encoders.width(encoder, torch.zeros(EXAMPLE) if example is None else example)
+        self.probe = None if classes is None else Probe(self.width, classes, standardize=True)
+        self.loss_function = loss
+        self.loss_arguments = set(inspect.signature(loss).parameters) if loss else set()
         self.optimization = optimization or Optimization()
         self.layout = layout
         self.mini_batch_size = mini_batch_size
         self.mini_batch_norm: gradient_cache.Norm = mini_batch_norm
-        self.ema_decay = ema_encoder
+        self.ema_encoder = ema_encoder
         self.average = None if ema_encoder is None else Ema(self.encoder)
-        self.schedules, self.learned = dict(schedules or {}), Learned(**learned or {})
+        self.schedules = dict(schedules or {})
+        self.learnable = Learnable(**learnable or {})
         self.steps = 0  # of the whole run, known when it starts
         self.global_views = 2  # of full size, the first of h; each batch says how many
         self.counts: dict[str, Tensor] = {}
 
     @classmethod
     def views(cls, recipes: list[Recipe], **_: Any) -> list[Recipe]:
-        """The full-size views that it needs, from those of the recipe; by default these.
+        """The full-size views that the method needs, from those of the recipe; by default these.
 
         Args:
             recipes: of the full-size views.
-            _: its options.
+            _: the method's options.
 
         Raises:
-            ValueError: it cannot be trained with these.
+            ValueError: the method cannot be trained with these.
         """
         return recipes
+
+    def build_projector(self, hidden_mlp: int, encoding_size: int) -> nn.Module:
+        """The head whose embeddings the loss compares; a method may build another one.
+
+        Args:
+            hidden_mlp: width of the hidden layer.
+            encoding_size: dimensions of the embedding.
+        """
+        return mlp(self.width, hidden_mlp, encoding_size)
 
     @abstractmethod
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
         """The loss of this process's features; what a method is."""
 
+    def loss(self, *args: Any, **kwargs: Any) -> Float[Tensor, ""]:
+        """The loss function with the values that its options have at this step."""
+        assert self.loss_function is not None
+        return self.loss_function(*args, **kwargs, **self.loss_options())
+
+    def loss_options(self) -> dict[str, Any]:
+        """The options of the loss that are learned or scheduled."""
+        moving = {k: self.now(k) for k in self.schedules if k in self.loss_arguments}
+        return {**self.learnable.values(), **moving}
+
     def after_step(self, step: int) -> None:
-        """What moves after the optimizer's step of that number, from 1 on; nothing here."""
+        """What is updated after the optimizer's step of that number, from 1 on; nothing here."""
 
     @property
     def eval_encoder(self) -> nn.Module:
@@ -112,7 +144,7 @@ class Method(pl.LightningModule, ABC):
 
     @property
     def evaluated(self) -> nn.Module:
-        """The encoder whose features are used in the end: saved and evaluated."""
+        """The encoder that is saved and evaluated in the end."""
         return self.eval_encoder if self.average is None else self.average.module[0]
 
     def probe_features(self, h: Float[Tensor, "v n d"]) -> Float[Tensor, "g n d"]:
@@ -121,26 +153,42 @@ class Method(pl.LightningModule, ABC):
 
     @property
     def step(self) -> int:
-        """Optimizer steps that are done; none without a Trainer."""
+        """Number of optimizer steps that are done; 0 without a Trainer."""
         return 0 if self._trainer is None else self.global_step
 
     def now(self, name: str) -> float:
-        """The value of a schedule at this step."""
+        """The value of a scheduled option at this step."""
         if not self.steps:
-            self.steps = 1 if self._trainer is None else planned(self.trainer)[0]
+            self.steps = 1 if self._trainer is None else planned_steps(self.trainer)[0]
         return self.schedules[name].at(self.step, self.steps)
 
-    def embed(self, views: list[Tensor]) -> Float[Tensor, "v n d"]:
-        """Features of all views; those of one size go through the encoder in one forward.
+    def apply_schedules(self) -> None:
+        """Set the scheduled options of the method, which are its attributes, for this step.
 
-        Small ones leave BatchNorm's running statistics alone: what is evaluated is of full size.
+        Raises:
+            ValueError: neither the method nor its loss has an option of that name.
+        """
+        for name in self.schedules.keys() - self.loss_arguments:
+            if not hasattr(self, name):
+                kind = type(self).__name__
+                raise ValueError(f"schedule {name}: neither {kind} nor its loss has that option")
+            setattr(self, name, self.now(name))
+
+    def generator(self, device: torch.device) -> torch.Generator:
+        """Random numbers of this step: the same on every process and in a resumed run."""
+        return torch.Generator(device).manual_seed(self.step)
+
+    def embed(self, views: list[Tensor]) -> Float[Tensor, "v n d"]:
+        """Features of all views; those of one size go through the encoder in one forward pass.
+
+        Small ones do not change BatchNorm's running statistics: full-size views are evaluated.
         """
         full = self.through(self.encoder, views[0])
-        with still(self.encoder):
+        with frozen_stats(self.encoder):
             small = [self.through(self.encoder, x) for x in views[1:]]
         return torch.cat([full, *small])
 
-    def through(self, encoder: nn.Module, x: Float[Tensor, "v n c h w"]) -> Float[Tensor, "v n d"]:
+    def through(self, encoder: nn.Module, x: Shaped[Tensor, "v n *view"]) -> Float[Tensor, "v n d"]:
         """Features of views of one size, `mini_batch_size` samples at a time."""
         if self.mini_batch_size is None:
             return self.features(x, encoder)
@@ -150,47 +198,56 @@ class Method(pl.LightningModule, ABC):
         )
 
     def features(
-        self, x: Float[Tensor, "v n c h w"], encoder: nn.Module | None = None
+        self, x: Shaped[Tensor, "v n *view"], encoder: nn.Module | None = None
     ) -> Float[Tensor, "v n d"]:
         """Features of views of one size, by `encoder` or by another one."""
-        images = rearrange(x, "v n c h w -> (v n) c h w").contiguous(memory_format=self.layout)
-        return rearrange((encoder or self.encoder)(images), "(v n) d -> v n d", v=len(x))
+        views = rearrange(x, "v n ... -> (v n) ...")
+        if views.ndim == 4:
+            views = views.contiguous(memory_format=self.layout)
+        return rearrange((encoder or self.encoder)(views), "(v n) d -> v n d", v=len(x))
 
     def training_step(self, batch: Batch, _: int) -> dict[str, Any]:
+        self.apply_schedules()
         self.global_views = len(batch.views[0])
         h = self.embed(batch.views)
         objective = self.objective(h, batch.labels)
-        whole = self.probe_features(h)
-        logits = self.probe(whole)
-        probe_loss = cross_entropy(logits, batch.labels)
-        correct = [topk_correct(each, batch.labels, 1) for each in logits.detach()]
-        labelled = (batch.labels >= 0).sum()
-        seen = len(logits) * labelled
-        parts = (
-            distributed.loss_weight(torch.ones_like(batch.labels).sum()),
-            distributed.loss_weight(labelled),
-        )
-        objective, probe_loss = objective * parts[0], probe_loss * parts[1]
-        return {
-            "loss": objective + probe_loss,
-            "h": whole,
-            "log": {  # their means over the processes are those of the whole batch
-                "train/loss": objective.detach(),
-                "train/probe_loss": probe_loss.detach(),
-                "train/probe_top1": torch.stack(correct).sum() / seen.clamp(min=1) * parts[1],
-            },
-            "now": {f"schedule/{k}": self.now(k) for k in self.schedules}
-            | {f"learned/{k}": v.detach() for k, v in self.learned.values().items()},
-        }
+        full = self.probe_features(h)
+        weight = distributed.loss_weight(torch.ones_like(batch.labels).sum())
+        objective = objective * weight
+        probe_loss, accuracy = self.probe_step(full, batch.labels)
+        # Their means over the processes are those of the whole batch.
+        means = {"train/loss": objective.detach(), **accuracy}
+        now = {f"schedule/{k}": self.now(k) for k in self.schedules}
+        now |= {f"learned/{k}": v.detach() for k, v in self.learnable.values().items()}
+        if self._trainer is not None and not watched(self._trainer):
+            n = len(batch.labels)
+            self.log_dict(means, on_step=True, on_epoch=True, sync_dist=True, batch_size=n)
+            self.log_dict(now, on_step=True, batch_size=n)
+        loss = objective + probe_loss if accuracy else objective
+        return {"loss": loss, "h": full, "log": means, "now": now}
+
+    def probe_step(
+        self, h: Float[Tensor, "g n d"], labels: Int[Tensor, " n"]
+    ) -> tuple[Tensor | float, dict[str, Tensor]]:
+        """The probe's loss and what is logged of it; nothing without a probe."""
+        if self.probe is None:
+            return 0.0, {}
+        logits = self.probe(h)
+        labeled = (labels >= 0).sum()
+        weight = distributed.loss_weight(labeled)
+        loss = cross_entropy(logits, labels) * weight
+        correct = torch.stack([topk_correct(each, labels, 1) for each in logits.detach()]).sum()
+        top1 = correct / (len(logits) * labeled).clamp(min=1) * weight
+        return loss, {"train/probe_loss": loss.detach(), "train/probe_top1": top1}
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """A step and all that moves with it, before any callback can save the run."""
+        """The step and what is updated with it, before any callback can save the run."""
         super().optimizer_step(*args, **kwargs)
         step = self.step + 1
-        self.learned.bound()
+        self.learnable.bound()
         self.after_step(step)
-        if self.average is not None and self.ema_decay is not None:
-            self.average.follow(min(self.ema_decay, (1 + step) / (10 + step)), self.encoder)
+        if self.average is not None and self.ema_encoder is not None:
+            self.average.update(min(self.ema_encoder, (1 + step) / (10 + step)), self.encoder)
 
     def configure_gradient_clipping(
         self,
@@ -198,16 +255,16 @@ class Method(pl.LightningModule, ABC):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Scale the gradient down to a length; the probe's has no part in it, so changes nothing.
+        """Clip the gradient norm, excluding the probe, whose gradient must not change the encoder's.
 
         Args:
-            optimizer: of everything.
-            gradient_clip_val: the length; None clips nothing.
-            gradient_clip_algorithm: by the norm, Lightning's default.
+            optimizer: of all parameters.
+            gradient_clip_val: the largest norm; None clips nothing.
+            gradient_clip_algorithm: Lightning's, which is by the norm.
         """
         if gradient_clip_val is not None:
-            every = self.named_parameters()
-            clipped = [p for name, p in every if not name.startswith("probe.")]
+            named = self.named_parameters()
+            clipped = [p for name, p in named if not name.startswith("probe.")]
             nn.utils.clip_grad_norm_(clipped, gradient_clip_val)
 
     def on_validation_epoch_start(self) -> None:
@@ -216,17 +273,20 @@ class Method(pl.LightningModule, ABC):
 
     def validation_step(self, batch: Batch, _: int) -> dict[str, Tensor]:
         h = self.features(batch.views[0], self.eval_encoder)
-        logits = self.probe(h)[0]
-        self.counts["top1"] += topk_correct(logits, batch.labels, 1)
-        self.counts["top5"] += topk_correct(logits, batch.labels, 5)
-        self.counts["n"] += (batch.labels >= 0).sum()
+        if self.probe is not None:
+            logits = self.probe(h)[0]
+            self.counts["top1"] += topk_correct(logits, batch.labels, 1)
+            self.counts["top5"] += topk_correct(logits, batch.labels, 5)
+            self.counts["n"] += (batch.labels >= 0).sum()
         return {"h": h[0]}
 
     def on_validation_epoch_end(self) -> None:
+        if self.probe is None:
+            return
         n = distributed.all_reduce_sum(self.counts["n"]).clamp(min=1)
         for name in ("top1", "top5"):
-            share = distributed.all_reduce_sum(self.counts[name]) / n
-            self.log(f"val/probe_{name}", share, logger=False)
+            accuracy = distributed.all_reduce_sum(self.counts[name]) / n
+            self.log(f"val/probe_{name}", accuracy, logger=not watched(self.trainer))
 
     def configure_optimizers(self) -> Any:
-        return configure(self, self.optimization, *planned(self.trainer), "train/loss")
+        return configure(self, self.optimization, *planned_steps(self.trainer), "train/loss")

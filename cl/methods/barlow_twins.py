@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from cl.bounds import Count
 from cl.distributed import gather
-from cl.losses._views import over_pairs
+from cl.losses._views import mean_over_view_pairs
 from cl.losses.barlow_twins import barlow_twins
 from cl.methods._base import Method
 from cl.nets.heads import mlp, view_by_view
@@ -21,7 +21,7 @@ class BarlowTwins(Method):
 
     Args:
         encoder: see `Method`.
-        loss: of `(2 n d)` embeddings.
+        loss: of `(2 n d)` embeddings, ids and rows.
         hidden_mlp: width of the projector's two hidden layers (8192 in the paper)
         encoding_size: dimensions of the embedding (8192 in the paper)
         base: what `Method` takes.
@@ -36,10 +36,12 @@ class BarlowTwins(Method):
         encoding_size: Count = 2048,
         **base: Any,
     ) -> None:
-        super().__init__(encoder, **base)
-        self.projector = mlp(self.width, hidden_mlp, hidden_mlp, encoding_size, last_bias=False)
-        self.loss = loss
+        super().__init__(encoder, loss, **base)
+        self.projector = self.build_projector(hidden_mlp, encoding_size)
+
+    def build_projector(self, hidden_mlp: int, encoding_size: int) -> nn.Module:
+        return mlp(self.width, hidden_mlp, hidden_mlp, encoding_size, last_bias=False)
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
         z, rows = gather(view_by_view(self.projector, h))
-        return over_pairs(self.loss, z, rows=rows, global_views=self.global_views)
+        return mean_over_view_pairs(self.loss, z, rows=rows, global_views=self.global_views)

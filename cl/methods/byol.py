@@ -8,13 +8,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cl.bounds import Count, Share
-from cl.losses._views import across
+from cl.losses._views import view_target_pairs
 from cl.losses.cosine import cosine
-from cl.methods._teacher import Teacher
+from cl.methods._teacher import TeacherMethod
 from cl.nets.heads import mlp, view_by_view
 
 
-class BYOL(Teacher):
+class BYOL(TeacherMethod):
     """From one view's embedding predict what the teacher makes of another view; no negatives.
 
     Its loss is the paper's eq. 2 but for a factor and a constant: -cos instead of 2 - 2 cos.
@@ -25,11 +25,11 @@ class BYOL(Teacher):
         hidden_mlp: width of the projector's hidden layer (4096 in the paper)
         encoding_size: dimensions of the embedding (256 in the paper)
         pred_hidden_mlp: width of the predictor's hidden layer (4096 in the paper)
-        ema_beta: the share of the teacher that a step keeps; rises to 1 by half a cosine (0.996 in
+        ema_beta: the part of the teacher that a step keeps; rises to 1 by half a cosine (0.996 in
             the paper)
         features: whose features are probed, saved and evaluated: the target's (the teacher's) or
             the online encoder's (the paper's)
-        teacher: what `Teacher` takes.
+        base: what `TeacherMethod` takes.
     """
 
     def __init__(
@@ -42,14 +42,14 @@ class BYOL(Teacher):
         pred_hidden_mlp: Count = 2048,
         ema_beta: Share = 0.996,
         features: Literal["target", "online"] = "online",
-        **teacher: Any,
+        **base: Any,
     ) -> None:
         given = {"hidden_mlp": hidden_mlp, "encoding_size": encoding_size, "features": features}
-        super().__init__(encoder, loss, ema_beta=ema_beta, **given, **teacher)
+        super().__init__(encoder, loss, ema_beta=ema_beta, **given, **base)
         self.predictor = mlp(encoding_size, pred_hidden_mlp, encoding_size)
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
         assert self.targets is not None
         p, targets = view_by_view(self.predictor, view_by_view(self.projector, h)), self.targets[1]
-        pairs = across(len(p), len(targets))
+        pairs = view_target_pairs(len(p), len(targets))
         return torch.stack([self.loss(p[[v]], targets[[w]]) for v, w in pairs]).mean()

@@ -42,11 +42,13 @@ class LooC(Method):
         encoding_size: Count = 128,
         **base: Any,
     ) -> None:
-        super().__init__(encoder, **base)
-        sizes = (self.width, hidden_mlp, encoding_size)
-        self.projector = mlp(*sizes, norm=False)
-        self.others = nn.ModuleList(mlp(*sizes, norm=False) for _ in left_out)
-        self.loss = loss
+        super().__init__(encoder, loss, **base)
+        self.projector = self.build_projector(hidden_mlp, encoding_size)
+        heads = (self.build_projector(hidden_mlp, encoding_size) for _ in left_out)
+        self.others = nn.ModuleList(heads)
+
+    def build_projector(self, hidden_mlp: int, encoding_size: int) -> nn.Module:
+        return mlp(self.width, hidden_mlp, encoding_size, norm=False)
 
     @classmethod
     def views(

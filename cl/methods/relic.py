@@ -6,19 +6,19 @@ from typing import Any
 from torch import Tensor, nn
 
 from cl.losses.relic import relic
-from cl.methods._teacher import Teacher
+from cl.methods._teacher import TeacherMethod
 
 
-class ReLIC(Teacher):
+class ReLIC(TeacherMethod):
     """Each view finds its sample among the teacher's embeddings, and all views rank them alike.
 
     Args:
         encoder: see `Method`.
         loss: of `(z, ids, rows, target)`.
-        teacher: what `Teacher` takes.
+        base: what `TeacherMethod` takes.
     """
 
     def __init__(
-        self, encoder: nn.Module, loss: Callable[..., Tensor] = relic, **teacher: Any
+        self, encoder: nn.Module, loss: Callable[..., Tensor] = relic, **base: Any
     ) -> None:
-        super().__init__(encoder, loss, **teacher)
+        super().__init__(encoder, loss, **base)

@@ -3,7 +3,7 @@
 The loss is Zhai et al. 2023 (https://arxiv.org/abs/2303.15343) with a confidence penalty.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,20 +11,21 @@ from torch import Tensor, nn
 from cl.bounds import Count, Learn, Steps
 from cl.losses.sigmoid import sigmoid
 from cl.methods._base import option_of
-from cl.methods._teacher import Teacher
+from cl.methods._teacher import TeacherMethod
 from cl.schedules import Schedule
 
 
-class Sigmoid(Teacher):
+class Sigmoid(TeacherMethod):
     """Every pair of a view and the teacher's embedding of another view is a question of its own.
 
     Args:
         encoder: see `Method`.
-        loss: of `(z, ids, rows, target)`; its `gamma` and `threshold` are those of the schedule.
-        learn: scalars of the loss that learn, from their given values on
+        loss: of `(z, ids, rows, target)`; its `gamma` and `threshold` change as said below.
+        learn: scalars of the loss that are learned, from their given values on
         gamma_steps: steps in which --gamma falls to 0 by half a cosine; None: it is constant
         threshold_after_step: the step from which --threshold holds
-        teacher: what `Teacher` takes.
+        schedules: see `Method`.
+        base: what `TeacherMethod` takes.
     """
 
     def __init__(
@@ -35,20 +36,19 @@ class Sigmoid(Teacher):
         learn: Learn = "both",
         gamma_steps: Count | None = None,
         threshold_after_step: Steps = 5000,
-        **teacher: Any,
+        schedules: Mapping[str, Schedule] | None = None,
+        **base: Any,
     ) -> None:
-        fall = {}
+        schedules = dict(schedules or {})
+        if gamma_steps and "gamma" in schedules:
+            raise ValueError("--gamma_steps cannot be used with --schedule gamma=...")
         if gamma_steps:
-            gamma = option_of(loss, "gamma")
-            fall["gamma"] = Schedule(start=gamma, end=0.0, steps=gamma_steps)
-        super().__init__(encoder, loss, learn=learn, schedules=fall, **teacher)
+            start = option_of(loss, "gamma")
+            schedules["gamma"] = Schedule(start=start, end=0.0, steps=gamma_steps)
+        super().__init__(encoder, loss, learn=learn, schedules=schedules, **base)
         self.threshold = option_of(loss, "threshold")
         self.threshold_after_step = threshold_after_step
 
-    def options(self) -> dict[str, Any]:
-        found = super().options()
-        if "gamma" in self.schedules:
-            found["gamma"] = self.now("gamma")
-        if self.threshold is not None and self.step < self.threshold_after_step:
-            found["threshold"] = None
-        return found
+    def loss_options(self) -> dict[str, Any]:
+        off = self.threshold is not None and self.step < self.threshold_after_step
+        return super().loss_options() | ({"threshold": None} if off else {})

@@ -15,8 +15,8 @@ from cl.bounds import Count, Learn
 from cl.distributed import gather
 from cl.losses import PairwiseLoss
 from cl.losses.nt_xent import nt_xent
-from cl.methods._base import Method, learned_scalars
-from cl.nets.heads import each_view, mlp
+from cl.methods._base import Method, learnable_scalars
+from cl.nets.heads import each_view
 
 
 class SimCLR(Method):
@@ -28,7 +28,7 @@ class SimCLR(Method):
         hidden_mlp: width of the projector's hidden layer (2048 as in the paper's ResNet-50)
         encoding_size: dimensions of the embedding (128, the paper's B.9)
         supervised: samples of one class are positives, which makes simclr supcon
-        learn: scalars of the loss that learn, from their given values on
+        learn: scalars of the loss that are learned, from their given values on
         base: what `Method` takes.
     """
 
@@ -43,18 +43,18 @@ class SimCLR(Method):
         learn: Learn = "nothing",
         **base: Any,
     ) -> None:
-        super().__init__(encoder, learned=learned_scalars(loss, learn), **base)
-        self.projector = mlp(self.width, hidden_mlp, encoding_size)
-        self.loss, self.supervised = loss, supervised
+        super().__init__(encoder, loss, learnable=learnable_scalars(loss, learn), **base)
+        self.projector = self.build_projector(hidden_mlp, encoding_size)
+        self.supervised = supervised
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
         z, rows = gather(each_view(self.projector, h))
         ids = class_ids(labels) if self.supervised else None
-        return self.loss(z, ids, rows, **self.learned.values())
+        return self.loss(z, ids, rows)
 
 
 def class_ids(labels: Int[Tensor, " n"]) -> Int[Tensor, " b"]:
-    """Ids of the whole batch: the class, and for each unlabelled sample a number of its own."""
-    everyone, _ = gather(rearrange(labels, "n -> 1 n 1"))
-    ids = everyone.flatten()
+    """Ids of the samples of all processes: the class, or its own number where there is none."""
+    gathered, _ = gather(rearrange(labels, "n -> 1 n 1"))
+    ids = gathered.flatten()
     return torch.where(ids < 0, -1 - torch.arange(len(ids), device=ids.device), ids)

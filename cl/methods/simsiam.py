@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cl.bounds import Count
-from cl.losses._views import across
+from cl.losses._views import view_target_pairs
 from cl.losses.cosine import cosine
 from cl.methods._base import Method
 from cl.nets.heads import mlp, view_by_view
@@ -17,7 +17,7 @@ from cl.optim import Optimization
 
 
 class SimSiam(Method):
-    """Predict one view's embedding from the other's; the target side stands still.
+    """Predict one view's embedding from the other's, which gets no gradient.
 
     More views: every view predicts each other full-size one.
 
@@ -47,14 +47,19 @@ class SimSiam(Method):
         optimization = optimization or Optimization()
         if no_lr_scheduler_for_pred_head:
             optimization = replace(optimization, constant=("predictor",))
-        super().__init__(encoder, optimization=optimization, **base)
-        self.projector = mlp(self.width, hidden_mlp, hidden_mlp, encoding_size, last_norm=True)
+        super().__init__(encoder, loss, optimization=optimization, **base)
+        self.projector = self.build_projector(hidden_mlp, encoding_size)
         self.predictor = mlp(encoding_size, pred_hidden_mlp, encoding_size)
-        self.loss = loss
+
+    def build_projector(self, hidden_mlp: int, encoding_size: int) -> nn.Module:
+        return mlp(self.width, hidden_mlp, hidden_mlp, encoding_size, last_norm=True)
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
         z = view_by_view(self.projector, h)
         p = view_by_view(self.predictor, z)
         return torch.stack(
-            [self.loss(p[[v]], z.detach()[[w]]) for v, w in across(len(z), self.global_views)]
+            [
+                self.loss(p[[v]], z.detach()[[w]])
+                for v, w in view_target_pairs(len(z), self.global_views)
+            ]
         ).mean()

@@ -38,4 +38,6 @@ class SupCon(SimCLR):
     ) -> None:
         sizes = {"hidden_mlp": hidden_mlp, "encoding_size": encoding_size}
         super().__init__(encoder, loss, supervised=supervised, **sizes, **simclr)
-        self.projector = mlp(self.width, hidden_mlp, encoding_size, norm=False)
+
+    def build_projector(self, hidden_mlp: int, encoding_size: int) -> nn.Module:
+        return mlp(self.width, hidden_mlp, encoding_size, norm=False)

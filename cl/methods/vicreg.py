@@ -16,7 +16,7 @@ class VICReg(BarlowTwins):
 
     Args:
         encoder: see `Method`.
-        loss: of `(2 n d)` embeddings.
+        loss: of `(2 n d)` embeddings, ids and rows.
         barlow_twins: what `BarlowTwins` takes.
     """
 

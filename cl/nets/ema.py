@@ -1,4 +1,4 @@
-"""A copy that follows slowly: the exponential moving average of a module."""
+"""The exponential moving average of a module."""
 
 import copy
 
@@ -7,10 +7,10 @@ from torch import nn
 
 
 class Ema(nn.Module):
-    """Holds `.module`, a copy without gradients that `follow` moves towards the original.
+    """Exponential moving average of modules: `.module` is a copy without gradients.
 
     Args:
-        *online: the modules that are followed, one after the other as one.
+        *online: the modules that are averaged; `.module` applies them one after the other.
     """
 
     def __init__(self, *online: nn.Module) -> None:
@@ -18,20 +18,20 @@ class Ema(nn.Module):
         self.module = copy.deepcopy(nn.Sequential(*online)).requires_grad_(False)
 
     @torch.no_grad()
-    def follow(self, beta: float, *online: nn.Module) -> None:
-        """Weights and running statistics become beta of themselves and the rest of the original's.
+    def update(self, decay: float, *online: nn.Module) -> None:
+        """Set weights and running statistics to decay * average + (1 - decay) * online.
 
         Args:
-            beta: 0 copies, 1 stands still.
-            *online: the modules it was made of.
+            decay: 0 copies the online modules, 1 changes nothing.
+            *online: the modules that it was made of.
         """
         theirs = nn.Sequential(*online).state_dict()
-        moving, towards = [], []
+        averages, values = [], []
         for name, own in self.module.state_dict().items():
             if own.is_floating_point():
-                moving.append(own)
-                towards.append(theirs[name])
+                averages.append(own)
+                values.append(theirs[name])
             else:  # a count
                 own.copy_(theirs[name])
         # On a GPU a few kernels and not one for each tensor.
-        torch._foreach_lerp_(moving, towards, 1 - beta)  # pyright: ignore[reportPrivateImportUsage]
+        torch._foreach_lerp_(averages, values, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]

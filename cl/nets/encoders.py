@@ -4,9 +4,8 @@ import re
 from difflib import get_close_matches
 from typing import Any
 
-import timm
-from timm.models.resnet import ResNet
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from cl.nets.norm import group_norm
 from cl.nets.resnet6 import ResNet6
@@ -42,6 +41,8 @@ def build(name: str, image_size: int, zero_init_residual: bool) -> nn.Module:
         if zero_init_residual:
             raise ValueError(f"--zero_init_residual needs a timm ResNet, not {name}")
         return ResNet6(int(ours[1] or 32))
+    import timm  # a second, and not for ours
+
     if not timm.is_model(name):
         near = ", ".join(get_close_matches(name, [*timm.list_models(), "resnet6_w16"], n=3))
         raise ValueError(f"ENCODER {name}: no such model; did you mean {near or 'resnet18'}?")
@@ -61,18 +62,52 @@ def build(name: str, image_size: int, zero_init_residual: bool) -> nn.Module:
     return model
 
 
-def width(encoder: nn.Module) -> int:
+def width(encoder: nn.Module, example: Tensor | None = None) -> int:
     """Dimensions of an encoder's features.
 
-    timm's `num_features` are those before the layer that the heads of some (MobileNetV3, GhostNet,
-    LCNet, VGG) begin with, and which stays when the classifier is left out.
+    It is `head_hidden_size` or else `num_features` of the encoder, as timm's have it, or is
+    measured. (`num_features` are those before the layer that the heads of some, such as
+    MobileNetV3, GhostNet, LCNet and VGG, begin with, and which stays without the classifier.)
+
+    Args:
+        encoder: from a batch of views to `(n d)` features.
+        example: a batch as the encoder takes it, which is encoded in evaluation mode if the
+            encoder does not say its width; its mode and the random state are restored.
+
+    Raises:
+        ValueError: the encoder does not say its width and there is no example, or it cannot encode
+            it, or its output is no tensor `(n d)`.
     """
-    features = getattr(encoder, "head_hidden_size", None) or encoder.num_features
-    return int(features)  # pyright: ignore[reportArgumentType]
+    said = getattr(encoder, "head_hidden_size", None) or getattr(encoder, "num_features", None)
+    if said is not None:
+        return int(said)
+    kind = type(encoder).__name__
+    if example is None:
+        raise ValueError(
+            f"{kind} does not say the width of its features: set its attribute num_features, or "
+            "give an example, a batch as it takes them"
+        )
+    training = [m for m in encoder.modules() if m.training]
+    try:
+        with torch.no_grad(), torch.random.fork_rng([example.device] if example.is_cuda else []):
+            features = encoder.eval()(example)
+    except Exception as error:
+        raise ValueError(
+            f"{kind} cannot encode a batch {tuple(example.shape)}: {error}; set its attribute "
+            "num_features, or give an example, a batch as it takes them"
+        ) from error
+    finally:
+        for module in training:
+            module.training = True
+    if not isinstance(features, Tensor) or features.ndim != 2:
+        raise ValueError(f"{kind} must give one vector of features a sample, a tensor (n d)")
+    return features.shape[1]
 
 
 def small_stem(model: nn.Module) -> None:
-    """Change a ResNet's stem as SimCLR does for CIFAR (B.9): 3x3 at stride 1, no max-pool."""
+    """Change a ResNet's stem for small images as SimCLR does (B.9): 3x3, stride 1, no max-pool."""
+    from timm.models.resnet import ResNet
+
     if not isinstance(model, ResNet):
         return
     first = model.conv1[0] if isinstance(model.conv1, nn.Sequential) else model.conv1
@@ -87,6 +122,6 @@ def small_stem(model: nn.Module) -> None:
 
 
 def stem_of(model: nn.Module) -> str:
-    """What the table at the start of a run says of an encoder's stem."""
-    small = isinstance(model, ResNet) and isinstance(model.maxpool, nn.Identity)
+    """The stem in words, for the table at the start of a run."""
+    small = isinstance(getattr(model, "maxpool", None), nn.Identity)
     return "3x3 at stride 1, no max-pool" if small else "its own"

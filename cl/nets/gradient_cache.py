@@ -31,15 +31,15 @@ def embed_in_chunks(
 ) -> Float[Tensor, "v n d"]:
     """`encode(x)` in chunks of at most `size` samples, whose backward recomputes chunk by chunk.
 
-    All processes take the same number of chunks, so that they meet at each exchange.
+    All processes have the same number of chunks, so that they meet at each exchange.
 
     Args:
         encode: from `(v m ...)` inputs to `(v m d)` features.
         x: the views of this process's samples.
         size: samples in a chunk.
-        encoder: whose running statistics move once a chunk, not again when it is recomputed.
-        norm: BatchNorm normalises by the `chunk` (its statistics are those of a batch of that
-            size), or by the running statistics, which then stand still (`frozen`).
+        encoder: its running statistics are updated once per chunk, not when it is recomputed.
+        norm: BatchNorm mode: per-chunk statistics (`chunk`), or running statistics, which do not
+            change then (`frozen`).
     """
     most = x.shape[1]
     if world_size() > 1:  # on a GPU the answer is waited for
@@ -74,7 +74,7 @@ def frozen(encoder: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def unmoved(encoder: nn.Module) -> Iterator[None]:
-    """What happens inside leaves no trace in the encoder's buffers."""
+    """Restore the encoder's buffers at the end."""
     held = [(m, k, b) for m in encoder.modules() for k, b in m.named_buffers(recurse=False)]
     for module, name, buffer in held:
         setattr(module, name, buffer.clone())

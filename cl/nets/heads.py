@@ -16,9 +16,9 @@ def mlp(
 
     Args:
         dims: input, hidden and output widths.
-        norm: without it there are only biases and ReLUs (SupCon).
-        last_norm: a BatchNorm without scale and shift after the last layer (SimSiam).
-        last_bias: a bias in the last layer; those before it need none, a norm follows.
+        norm: put BatchNorm after each hidden layer; without it the layers have biases (SupCon).
+        last_norm: put a BatchNorm without scale and shift after the last layer (SimSiam).
+        last_bias: give the last layer a bias.
     """
     layers: list[nn.Module] = []
     for i, o in pairwise(dims[:-1]):
@@ -33,12 +33,12 @@ def mlp(
 def each_view(
     head: Callable[[Tensor], Tensor], h: Float[Tensor, "v n d"]
 ) -> Float[Tensor, "v n e"]:
-    """All views through a head in one forward, so that its BatchNorm sees them together."""
+    """Apply a head to all views at once, so that its BatchNorm sees them together."""
     return rearrange(head(rearrange(h, "v n d -> (v n) d")), "(v n) e -> v n e", v=len(h))
 
 
 def view_by_view(
     head: Callable[[Tensor], Tensor], h: Float[Tensor, "v n d"]
 ) -> Float[Tensor, "v n e"]:
-    """Each view through a head by itself, so that its BatchNorm sees one view at a time."""
+    """Apply a head to one view after the other, so that its BatchNorm sees one at a time."""
     return torch.stack([head(x) for x in h])

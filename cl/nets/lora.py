@@ -1,4 +1,4 @@
-"""LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685, section 4.1): weights move a few ways."""
+"""LoRA (Hu et al. 2021, https://arxiv.org/abs/2106.09685, section 4.1): low-rank weight updates."""
 
 import copy
 import math
@@ -10,14 +10,14 @@ from torch.func import functional_call
 
 
 class LoRA(nn.Module):
-    r"""An encoder that stands still, whose layers compute with $W + B A$ for their weight $W$.
+    r"""A frozen encoder whose layers compute with $W + B A$ instead of their weight $W$.
 
-    A weight is seen as a matrix, output channels by the rest. B starts at zero, so at first the
-    features are the encoder's; only A and B learn.
+    A weight is a matrix here, output channels by the rest. B starts at zero, so that the features
+    are the encoder's at first; only A and B are trained.
 
     Args:
         encoder: its linear layers and convolutions are adapted; norms and biases are not.
-        rank: rows of A; of a smaller matrix as many as it has.
+        rank: rows of A, at most those of W and its columns.
 
     >>> adapted = LoRA(nn.Sequential(nn.Linear(8, 4), nn.LayerNorm(4)), rank=2)
     >>> [(name, tuple(p.shape)) for name, p in adapted.named_parameters() if p.requires_grad]
@@ -38,7 +38,7 @@ class LoRA(nn.Module):
             nn.init.kaiming_uniform_(self.a[-1], math.sqrt(5))  # as the authors' code
 
     def weights(self) -> dict[str, Tensor]:
-        """The sums, by name."""
+        """$W + B A$ of every adapted layer, by the name of the weight."""
         found = {}
         for name, a, b in zip(self.names, self.a, self.b, strict=True):
             weight = self.encoder.get_parameter(name)
@@ -50,7 +50,7 @@ class LoRA(nn.Module):
 
     @torch.no_grad()
     def merged(self) -> nn.Module:
-        """A plain encoder with the sums for weights: the same features at the cost of before."""
+        """Merge the updates into the weights: a plain encoder with the same features."""
         encoder = copy.deepcopy(self.encoder)
         encoder.load_state_dict(encoder.state_dict() | self.weights())
         return encoder

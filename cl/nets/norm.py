@@ -1,15 +1,15 @@
-"""Normalisation: BatchNorm over the samples of all processes, and GroupNorm in its place."""
+"""Normalization: BatchNorm over the samples of all processes, and GroupNorm in its place."""
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from pytorch_lightning.plugins.layer_sync import LayerSync
-from timm.layers.norm_act import BatchNormAct2d, convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -17,7 +17,7 @@ from cl.distributed import all_reduce_sum, world_size
 
 
 class Normalize(torch.autograd.Function):
-    """BatchNorm by given statistics, which are functions of every process's `x`."""
+    """BatchNorm with given statistics, which depend on `x` of every process."""
 
     @staticmethod
     def forward(
@@ -40,7 +40,7 @@ class Normalize(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         x, weight, mean, variance = ctx.saved_tensors
         inverse = torch.rsqrt(variance + ctx.eps)
-        # As if mean and variance were constants; what they owe to each value comes behind.
+        # Gradient with the statistics held fixed; the terms through mean and variance are added below.
         dx, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
             *(gradient, x, weight, mean, variance),
             *(mean, inverse, False, ctx.eps, [True, True, True]),  # CUDA asks for them, unused
@@ -55,14 +55,15 @@ class Normalize(torch.autograd.Function):
 
 
 def channels(value: Float[Tensor, " c"], like: Tensor) -> Tensor:
-    """A value a channel, to be broadcast against `(n c ...)`."""
+    """One value per channel, reshaped to broadcast against `(n c ...)`."""
     return value.view(-1, *(1 for _ in like.shape[2:]))
 
 
 class Synced(_BatchNorm):
-    """BatchNorm in training by the moments of all processes' samples, however many each has.
+    """BatchNorm whose training statistics are those of the samples of all processes.
 
-    Torch's SyncBatchNorm, which computes the same, refuses tensors on a CPU.
+    Processes may have different numbers of samples. Torch's SyncBatchNorm computes the same, but
+    refuses tensors on a CPU.
     """
 
     def forward(self, input: Float[Tensor, "n c *size"]) -> Float[Tensor, "n c *size"]:
@@ -85,19 +86,19 @@ class Synced(_BatchNorm):
             x, self.weight, self.bias, mean.to(dtype), variance.to(dtype), self.eps, n
         )
         assert isinstance(y, Tensor)
-        for name in ("drop", "act") if isinstance(self, BatchNormAct2d) else ():
-            y = self.get_submodule(name)(y)
+        for activation in activations(self):
+            y = activation(y)
         return y
 
 
 @torch.no_grad()
 def moments(x: Float[Tensor, "n c *size"]) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean and biased variance of each channel over all processes, and over how many values."""
+    """Mean, biased variance and number of values of each channel over all processes, `(c)` each."""
     x = x.to(torch.promote_types(x.dtype, torch.float32))
     mean, variance = torch.ops.aten.batch_norm_update_stats(x, None, None, 0.0)
     mean, variance = mean.double(), variance.double()
     n = torch.full_like(mean, x.numel() // x.shape[1])
-    # In float64 the difference of squares below loses nothing that float32 could tell.
+    # In float64 the difference of squares below loses less than the precision of float32.
     n, sum_, squares = all_reduce_sum(torch.stack([n, n * mean, n * (variance + mean.square())]))
     mean = sum_ / n
     return mean, (squares / n - mean.square()).clamp(min=0), n
@@ -109,24 +110,31 @@ class Synced1d(Synced, nn.BatchNorm1d): ...
 class Synced2d(Synced, nn.BatchNorm2d): ...
 
 
-class SyncedAct2d(Synced, BatchNormAct2d): ...
+def activations(norm: nn.Module) -> list[nn.Module]:
+    """What timm's BatchNorm-with-activation computes behind the normalization; else nothing."""
+    found = (getattr(norm, name, None) for name in ("drop", "act"))
+    return [module for module in found if module is not None]
 
 
-KINDS: dict[type[nn.Module], type[Synced]] = {
-    nn.BatchNorm1d: Synced1d,
-    nn.BatchNorm2d: Synced2d,
-    BatchNormAct2d: SyncedAct2d,
-}
+@cache
+def synced_kinds() -> dict[type[nn.Module], type[Synced]]:
+    """The class that takes each BatchNorm's place; timm is loaded here, and only for this."""
+    from timm.layers.norm_act import BatchNormAct2d
+
+    class SyncedAct2d(Synced, BatchNormAct2d): ...
+
+    plain = {nn.BatchNorm1d: Synced1d, nn.BatchNorm2d: Synced2d}
+    return {**plain, BatchNormAct2d: SyncedAct2d}
 
 
 class SyncEverywhere(LayerSync):
-    """For a Trainer: BatchNorm over all processes, on GPUs by torch's kernels, on CPUs by `Synced`.
+    """A Trainer's plugin: BatchNorm over all processes, by torch on GPUs, by `Synced` on CPUs.
 
-    Lightning's own converter replaces timm's BatchNorm-with-activation (EfficientNet and its kin)
-    by one without; this one keeps what every layer is, and its parameters with it.
+    Lightning's own converter drops the activation of timm's BatchNorm-with-activation
+    (EfficientNet and its kin); this one keeps it.
 
     Args:
-        gpu: whether the model will be on GPUs; it is converted before it goes there.
+        gpu: whether the model will be on GPUs; it is converted before it is moved there.
     """
 
     def __init__(self, gpu: bool = False) -> None:
@@ -134,20 +142,23 @@ class SyncEverywhere(LayerSync):
 
     def apply(self, model: nn.Module) -> nn.Module:
         if self.gpu:
+            from timm.layers.norm_act import convert_sync_batchnorm
+
             return convert_sync_batchnorm(model)
+        kinds = synced_kinds()
         for module in model.modules():
-            if type(module) in KINDS:
-                module.__class__ = KINDS[type(module)]
+            if type(module) in kinds:
+                module.__class__ = kinds[type(module)]
         return model
 
     def revert(self, model: nn.Module) -> nn.Module:
-        """Nothing: without other processes either computes what BatchNorm does."""
+        """Do nothing: on one process both compute what BatchNorm does."""
         return model
 
 
 @contextmanager
-def still(model: nn.Module) -> Iterator[None]:
-    """BatchNorm normalises by the batch as ever, but its running statistics do not move."""
+def frozen_stats(model: nn.Module) -> Iterator[None]:
+    """Freeze the running statistics of BatchNorm, which goes on normalizing by the batch."""
     momenta = [(m, m.momentum) for m in model.modules() if isinstance(m, _BatchNorm)]
     for module, _ in momenta:
         module.momentum = 0.0
@@ -159,10 +170,10 @@ def still(model: nn.Module) -> Iterator[None]:
 
 
 def group_norm(model: nn.Module) -> None:
-    """Put GroupNorm of 32 groups (Wu and He 2018, https://arxiv.org/abs/1803.08494) for BatchNorm.
+    """Replace every BatchNorm by GroupNorm (Wu and He 2018, https://arxiv.org/abs/1803.08494).
 
-    A sample's features then depend on no other sample. A width that 32 does not divide gets the
-    greatest number of groups that divides both. Scales and shifts start as those they replace.
+    A sample's features then depend on no other sample. There are 32 groups, or the greatest
+    common divisor of 32 and the channels. Scales and shifts are kept.
     """
     for name, child in list(model.named_children()):
         if not isinstance(child, nn.BatchNorm2d):
@@ -171,6 +182,5 @@ def group_norm(model: nn.Module) -> None:
         c = child.num_features
         norm = nn.GroupNorm(math.gcd(32, c), c, child.eps).to(child.weight)
         norm.load_state_dict({"weight": child.weight, "bias": child.bias})
-        act = isinstance(child, BatchNormAct2d)
-        after = [child.get_submodule(inner) for inner in ("drop", "act") if act]
+        after = activations(child)
         setattr(model, name, nn.Sequential(norm, *after) if after else norm)

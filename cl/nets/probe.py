@@ -1,4 +1,4 @@
-"""The online probe: a linear classifier that learns from the features and never changes them."""
+"""The online probe: a linear classifier of the features that does not influence the encoder."""
 
 import torch
 import torch.nn.functional as F
@@ -11,14 +11,14 @@ from cl.precision import precise
 
 
 class Probe(nn.Module):
-    """Trained along with the encoder; what it is given is cut from the graph by its caller.
+    """A linear classifier that is trained beside the encoder; the caller detaches the features.
 
     Args:
-        dim: of the features.
-        classes: how many.
+        dim: dimensions of the features.
+        classes: number of classes.
         standardize: first give every feature mean 0 and deviation 1, so that one learning rate
-            suits features of any scale; as a batch norm without parameters before the linear
-            probe of MAE (He et al. 2022, appendix A.1, https://arxiv.org/abs/2111.06377).
+            suits features of any scale, like the BatchNorm without parameters before MAE's linear
+            probe (He et al. 2022, appendix A.1, https://arxiv.org/abs/2111.06377).
     """
 
     def __init__(self, dim: int, classes: int, *, standardize: bool = False) -> None:
@@ -31,9 +31,9 @@ class Probe(nn.Module):
 
 
 class Standardize(nn.Module):
-    """Less the mean and over the deviation of the global batch; in evaluation, running ones.
+    """Standardize features by the global batch's statistics; in evaluation by running ones.
 
-    Unlike BatchNorm it is the same on any number of processes, on any device.
+    Unlike BatchNorm it computes the same on any number of processes and any device.
     """
 
     momentum, epsilon = 0.1, 1e-5  # torch's BatchNorm

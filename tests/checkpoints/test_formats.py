@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from cl import checkpoints
 from cl.checkpoints import formats
-from cl.methods._teacher import Teacher
+from cl.methods._teacher import TeacherMethod
 from cl.nets import encoders
 from cl.optim import Optimization
 
@@ -429,7 +429,7 @@ def test_moco_v3s_small_vit_has_other_heads() -> None:
 def test_a_run_gives_what_it_evaluates(
     tmp_path: Path, average: float | None, features: str | None
 ) -> None:
-    method = Teacher(
+    method = TeacherMethod(
         small(),
         lambda *_: torch.zeros(()),
         hidden_mlp=8,

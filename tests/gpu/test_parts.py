@@ -83,7 +83,7 @@ def test_chunks_have_the_gradient_of_the_whole(
     assert apart(found[1], found[0]) <= bound
 
 
-@pytest.mark.parametrize("kind", norm.KINDS)
+@pytest.mark.parametrize("kind", norm.synced_kinds())
 def test_synced_is_batch_norm(
     kind: type[nn.Module], device: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:

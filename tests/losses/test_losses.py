@@ -1,6 +1,8 @@
-"""Every loss against its oracle, and what must hold for all of them; a new file joins by itself."""
+"""Every loss against its oracle, and properties of all losses; a new file is tested by its name."""
 
 import inspect
+import subprocess
+import sys
 from collections.abc import Callable
 from itertools import permutations
 from typing import Any
@@ -10,69 +12,73 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from cl.losses import NAMES, get_loss
-from cl.losses._pairwise import contrast
+from cl.config import signature
+from cl.losses import NAMES, get_loss, negatives
+from cl.losses._pairs import BlockSchedule, Pairs, SelectPairs
+from cl.losses._pairwise import PairContext, softmax_loss
 from tests import references
 
 TWO_VIEWS = {"clip", "barlow_twins"}
-ONE_WAY = {"dcl", "dclw", "info_nce_angle", "mnrl"}  # the first view is another thing
-WHOLE_BATCH = {"barlow_twins", "vicreg"}  # statistics of it, so neither rows nor ids
+ONE_WAY = {"dcl", "dclw", "info_nce_angle", "mnrl"}  # the first view has another role
+WHOLE_BATCH = {"barlow_twins", "vicreg"}  # losses of its statistics, which ignore rows and ids
 
 
 def parameters(name: str) -> list[str]:
     return list(inspect.signature(get_loss(name)).parameters)
 
 
-BATCHED = [n for n in NAMES if parameters(n)[:3] == ["z", "ids", "rows"]]
-ANGULAR = [n for n in BATCHED if n not in WHOLE_BATCH]  # of normalised embeddings
+PAIRWISE = [n for n in NAMES if parameters(n)[:3] == ["z", "ids", "rows"]]
+NORMALIZED = [n for n in PAIRWISE if n not in WHOLE_BATCH]  # losses of cosines
 
 
-def made(v: int, n: int, d: int = 5, dtype: torch.dtype = torch.float64) -> Tensor:
+def embeddings(v: int, n: int, d: int = 5, dtype: torch.dtype = torch.float64) -> Tensor:
     torch.manual_seed(v * 100 + n)
     return torch.randn(v, n, d, dtype=dtype).requires_grad_()
 
 
-def heated(name: str, temperature: Any) -> Callable[..., Tensor]:
+def at_temperature(name: str, temperature: Any) -> Callable[..., Tensor]:
     """The loss at a temperature, if it has one."""
-    settings = {"temperature": temperature} if "temperature" in parameters(name) else {}
+    options = {"temperature": temperature} if "temperature" in parameters(name) else {}
     return lambda z, ids=None, rows=slice(None), **more: get_loss(name)(
-        z, ids, rows, **settings | more
+        z, ids, rows, **options | more
     )
 
 
-def same_value_and_gradients(ours: Tensor, expected: Tensor, inputs: tuple[Tensor, ...]) -> None:
+def assert_same_value_and_gradients(
+    ours: Tensor, expected: Tensor, inputs: tuple[Tensor, ...]
+) -> None:
     assert_close(ours, expected, rtol=1e-10, atol=1e-10)
-    found = torch.autograd.grad(ours, inputs, materialize_grads=True)
-    right = torch.autograd.grad(expected, inputs, materialize_grads=True)
-    assert_close(found, right, rtol=1e-8, atol=1e-9)
+    gradients = torch.autograd.grad(ours, inputs, materialize_grads=True)
+    expected_gradients = torch.autograd.grad(expected, inputs, materialize_grads=True)
+    assert_close(gradients, expected_gradients, rtol=1e-8, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", BATCHED)
+@pytest.mark.parametrize("name", PAIRWISE)
 @pytest.mark.parametrize(("v", "n"), [(1, 5), (2, 1), (2, 2), (2, 7), (3, 4)])
 @pytest.mark.parametrize("supervised", [False, True])
-def test_value_and_gradients_are_the_oracles(name: str, v: int, n: int, supervised: bool) -> None:
-    if (name in TWO_VIEWS and v != 2) or (v == 1 and name not in references.PUSHED):
-        pytest.skip("not for so many views")
+def test_value_and_gradients_equal_the_oracle(name: str, v: int, n: int, supervised: bool) -> None:
+    if (name in TWO_VIEWS and v != 2) or (v == 1 and name not in references.DENOMINATORS):
+        pytest.skip("the loss is not defined for this number of views")
     if name in WHOLE_BATCH and n == 1:
         pytest.skip("one sample has no variance")
-    z, t = made(v, n), torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    z, t = embeddings(v, n), torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
     ids = torch.arange(n) % 3 if supervised else None
     expected = references.ORACLES[name](z, ids, t)
-    same_value_and_gradients(heated(name, t)(z, ids), expected, (z, t))
+    assert_same_value_and_gradients(at_temperature(name, t)(z, ids), expected, (z, t))
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.7])
 @pytest.mark.parametrize("gamma", [0.5, 2.0])
-def test_sigmoids_weights_and_penalty(alpha: float, gamma: float) -> None:
-    z, t = made(3, 5), torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+def test_focal_weight_and_invariance_penalty_of_sigmoid(alpha: float, gamma: float) -> None:
+    z, t = embeddings(3, 5), torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
     ours = get_loss("sigmoid")(z, temperature=t, alpha=alpha, gamma=gamma)
-    same_value_and_gradients(ours, references.sigmoid(z, None, t, alpha, gamma), (z, t))
+    assert_same_value_and_gradients(ours, references.sigmoid(z, None, t, alpha, gamma), (z, t))
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "relic"])
-def test_a_target_takes_the_place_of_the_other_views(name: str) -> None:
-    """Every view meets the targets of the others; the target encoder's side counts for itself."""
-    z, target, loss = made(3, 5), made(2, 6)[:, :5].detach(), get_loss(name)
+def test_targets_replace_the_other_views(name: str) -> None:
+    """Every view is compared with the targets of the other views, one pair at a time."""
+    z, target, loss = embeddings(3, 5), embeddings(2, 6)[:, :5].detach(), get_loss(name)
     pairs = [(v, w) for v in range(3) for w in range(2) if v != w]
     each = [
         loss(torch.stack([target[w], z[v]]), None, slice(None), target[w][None]) for v, w in pairs
@@ -80,46 +86,51 @@ def test_a_target_takes_the_place_of_the_other_views(name: str) -> None:
     assert_close(loss(z, None, slice(None), target), torch.stack(each).mean())
 
 
-RULES = {
-    "nt_xent": lambda p: ~p.itself,
-    "info_nce": lambda p: ~p.same_view,
-    "dcl_symmetric": lambda p: ~p.same_id,
-    "dhel": lambda p: p.same_view & ~p.same_id,
+DENOMINATORS: dict[str, SelectPairs] = {
+    "nt_xent": lambda pairs: ~pairs.same_embedding,
+    "info_nce": lambda pairs: ~pairs.same_view,
+    "dcl_symmetric": lambda pairs: ~pairs.same_id,
+    "dhel": lambda pairs: pairs.same_view & ~pairs.same_id,
 }
 
 
-@pytest.mark.parametrize("name", RULES)
-@pytest.mark.parametrize("block", [1, 3, 4])
+@pytest.mark.parametrize("name", DENOMINATORS)
+@pytest.mark.parametrize("block_size", [1, 3, 4])
 @pytest.mark.parametrize("supervised", [False, True])
 @pytest.mark.parametrize("temperature", [0.2, 0.01])
-def test_blocks_are_the_whole(name: str, block: int, supervised: bool, temperature: float) -> None:
-    z, ids = made(3, 10), torch.arange(10) % 4 if supervised else None
-    values = [contrast(z, ids, slice(None), temperature, RULES[name], block=b) for b in (block, 99)]
+def test_block_size_does_not_change_the_value(
+    name: str, block_size: int, supervised: bool, temperature: float
+) -> None:
+    z, ids = embeddings(3, 10), torch.arange(10) % 4 if supervised else None
+    values = [
+        softmax_loss(z, ids, slice(None), temperature, DENOMINATORS[name], block_size=size)
+        for size in (block_size, 99)
+    ]
     assert_close(*values, rtol=1e-12, atol=1e-12)
     gradients = [torch.autograd.grad(x, z)[0] for x in values]
     assert_close(*gradients, rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", ANGULAR)
-def test_every_loss_is_its_blocks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    z, t = made(2, 10), torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
-    whole = heated(name, t)(z)
+@pytest.mark.parametrize("name", NORMALIZED)
+def test_every_loss_is_the_same_in_small_blocks(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    z, t = embeddings(2, 10), torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    whole = at_temperature(name, t)(z)
     monkeypatch.setattr("cl.losses._pairwise.CPU_BLOCK", 3)
-    same_value_and_gradients(heated(name, t)(z), whole, (z, t))
+    assert_same_value_and_gradients(at_temperature(name, t)(z), whole, (z, t))
 
 
-@pytest.mark.parametrize("name", BATCHED)
-def test_rows_average_to_the_whole(name: str) -> None:
-    z, ids = made(2, 9), torch.arange(9) % 4
-    loss = heated(name, 0.2)
+@pytest.mark.parametrize("name", PAIRWISE)
+def test_local_losses_average_to_the_global_one(name: str) -> None:
+    z, ids = embeddings(2, 9), torch.arange(9) % 4
+    loss = at_temperature(name, 0.2)
     for known in (None, ids):
         parts = torch.stack([loss(z, known, slice(i, i + 3)) for i in (0, 3, 6)])
-        same_value_and_gradients(parts.mean(), loss(z, known), (z,))
+        assert_same_value_and_gradients(parts.mean(), loss(z, known), (z,))
 
 
-@pytest.mark.parametrize("name", BATCHED)
-def test_order_of_samples_and_rotation_do_not_matter(name: str) -> None:
-    z, loss = made(2, 9).detach(), heated(name, 0.2)
+@pytest.mark.parametrize("name", PAIRWISE)
+def test_invariance_to_sample_order_and_rotation(name: str) -> None:
+    z, loss = embeddings(2, 9).detach(), at_temperature(name, 0.2)
     assert_close(loss(z[:, torch.randperm(9)]), loss(z))
     if name not in WHOLE_BATCH:
         rotation = torch.linalg.qr(torch.randn(5, 5, dtype=torch.float64)).Q
@@ -127,18 +138,18 @@ def test_order_of_samples_and_rotation_do_not_matter(name: str) -> None:
         assert_close(loss(3 * z), loss(z))
 
 
-@pytest.mark.parametrize("name", [n for n in BATCHED if n not in ONE_WAY | TWO_VIEWS])
-def test_order_of_views_does_not_matter(name: str) -> None:
-    z, loss = made(3, 4).detach(), heated(name, 0.2)
+@pytest.mark.parametrize("name", [n for n in PAIRWISE if n not in ONE_WAY | TWO_VIEWS])
+def test_invariance_to_view_order(name: str) -> None:
+    z, loss = embeddings(3, 4).detach(), at_temperature(name, 0.2)
     for order in permutations(range(3)):
         assert_close(loss(z[list(order)]), loss(z))
 
 
-@pytest.mark.parametrize("name", BATCHED)
+@pytest.mark.parametrize("name", PAIRWISE)
 def test_gradcheck(name: str) -> None:
-    z, t = made(2, 4, 3), torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
-    whole = {"through_weights": True} if name == "dclw" else {}
-    assert torch.autograd.gradcheck(lambda z, t: heated(name, t)(z, **whole), (z, t))
+    z, t = embeddings(2, 4, 3), torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
+    options = {"through_weights": True} if name == "dclw" else {}
+    assert torch.autograd.gradcheck(lambda z, t: at_temperature(name, t)(z, **options), (z, t))
 
 
 KINDS = {
@@ -149,56 +160,60 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("name", BATCHED)
+@pytest.mark.parametrize("name", PAIRWISE)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_finite_and_right(name: str, kind: str, dtype: torch.dtype) -> None:
+def test_low_precision_is_finite_and_close_to_float64(
+    name: str, kind: str, dtype: torch.dtype
+) -> None:
     torch.manual_seed(0)
     z = KINDS[kind]().to(dtype).requires_grad_()
     for temperature in (0.005, 0.05, 0.5, 10.0):
-        loss = heated(name, temperature)(z)
+        loss = at_temperature(name, temperature)(z)
         (gradient,) = torch.autograd.grad(loss, z)
         assert torch.isfinite(gradient).all(), temperature
-        exact = heated(name, temperature)(z.detach().double())
+        exact = at_temperature(name, temperature)(z.detach().double())
         assert_close(loss.detach().double(), exact, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", BATCHED)
+@pytest.mark.parametrize("name", PAIRWISE)
 def test_autocast_changes_nothing(name: str) -> None:
-    z = made(2, 8, dtype=torch.float32)
-    plain = heated(name, 0.2)(z)
+    z = embeddings(2, 8, dtype=torch.float32)
+    plain = at_temperature(name, 0.2)(z)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        cast = heated(name, 0.2)(z)
+        cast = at_temperature(name, 0.2)(z)
     assert_close(cast, plain, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("positives", ["out", "in", "in_sum", "single"])
 @pytest.mark.parametrize("skip_empty", [False, True])
-def test_supcons_rows_average_to_the_whole(positives: str, skip_empty: bool) -> None:
-    z, ids = made(1, 9), torch.tensor([0, 0, 0, 1, 1, 5, 6, 7, 8])
-    settings = {"positives": positives, "skip_empty": skip_empty}
-    parts = [get_loss("supcon")(z, ids, slice(i, i + 3), **settings) for i in (0, 3, 6)]
-    same_value_and_gradients(
-        torch.stack(parts).mean(), get_loss("supcon")(z, ids, **settings), (z,)
+def test_supcon_on_local_anchors_averages_to_the_global_one(
+    positives: str, skip_empty: bool
+) -> None:
+    z, ids = embeddings(1, 9), torch.tensor([0, 0, 0, 1, 1, 5, 6, 7, 8])
+    options = {"positives": positives, "skip_empty": skip_empty}
+    parts = [get_loss("supcon")(z, ids, slice(i, i + 3), **options) for i in (0, 3, 6)]
+    assert_same_value_and_gradients(
+        torch.stack(parts).mean(), get_loss("supcon")(z, ids, **options), (z,)
     )
 
 
-def test_global_views_are_all_there_is_to_compare_with() -> None:
-    z = made(4, 3)
-    ours, scores = get_loss("nt_xent")(z, global_views=2), []
+def test_only_global_views_are_candidates() -> None:
+    z = embeddings(4, 3)
+    ours, losses = get_loss("nt_xent")(z, global_views=2), []
     u = references.unit(z)
     for v in range(4):
         for i in range(3):
             others = [(w, j) for w in range(2) for j in range(3) if (w, j) != (v, i)]
-            push = references.lse([(u[v, i] * u[w, j]).sum() / 0.2 for w, j in others])
-            pull = [(u[v, i] * u[w, j]).sum() / 0.2 for w, j in others if i == j]
-            scores.append(push - references.mean(pull))
-    same_value_and_gradients(ours, references.mean(scores), (z,))
+            denominator = [(u[v, i] * u[w, j]).sum() / 0.2 for w, j in others]
+            positives = [(u[v, i] * u[w, j]).sum() / 0.2 for w, j in others if i == j]
+            losses.append(references.lse(denominator) - references.mean(positives))
+    assert_same_value_and_gradients(ours, references.mean(losses), (z,))
 
 
 @pytest.mark.parametrize("name", ["angle", "cosent"])
-def test_ranks_are_the_double_sum(name: str) -> None:
-    z, scores = made(2, 9, 6), torch.tensor([0.0, 0.2, 0.2, 1.0, 0.5, 0.0, 0.7, 0.2, 1.0])
+def test_ranking_losses_equal_the_double_sum(name: str) -> None:
+    z, scores = embeddings(2, 9, 6), torch.tensor([0.0, 0.2, 0.2, 1.0, 0.5, 0.0, 0.7, 0.2, 1.0])
     u, v = references.unit(z)
     a = (u * v).sum(-1)
     if name == "angle":
@@ -207,51 +222,54 @@ def test_ranks_are_the_double_sum(name: str) -> None:
         a = (quotient.real.sum(-1) + quotient.imag.sum(-1)).abs()
     terms = [0 * a.sum()]
     terms += [3 * (a[i] - a[j]) for i in range(9) for j in range(9) if scores[i] < scores[j]]
-    same_value_and_gradients(get_loss(name)(z, scores, scale=3.0), references.lse(terms), (z,))
+    assert_same_value_and_gradients(
+        get_loss(name)(z, scores, scale=3.0), references.lse(terms), (z,)
+    )
 
 
-def test_looc_is_the_double_sum() -> None:
-    """A query's own key against every key of every sample, and in the first space a plain one."""
-    z = made(8, 3).unflatten(0, (2, 4)).detach().requires_grad_()
+def test_looc_equals_the_double_sum() -> None:
+    """In every space a query's positive key against all keys of all samples."""
+    z = embeddings(8, 3).unflatten(0, (2, 4)).detach().requires_grad_()
     t = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
 
     def space(s: int, query: int, keys: list[int]) -> Tensor:
         """The first of the keys is the positive."""
-        u, scores = references.unit(z), []
+        u, losses = references.unit(z), []
         for i in range(3):
-            against = [(u[s, query, i] * u[s, k, j]).sum() / t for k in keys for j in range(3)]
-            own = (u[s, query, i] * u[s, keys[0], i]).sum() / t
-            scores.append(references.lse(against) - own)
-        return references.mean(scores)
+            denominator = [(u[s, query, i] * u[s, k, j]).sum() / t for k in keys for j in range(3)]
+            positive = (u[s, query, i] * u[s, keys[0], i]).sum() / t
+            losses.append(references.lse(denominator) - positive)
+        return references.mean(losses)
 
     def expected() -> Tensor:
         first = (space(0, 0, [1]) + space(0, 3, [1])) / 2
         return (first + space(1, 0, [2, 1])) / 2
 
-    same_value_and_gradients(get_loss("looc")(z, temperature=t), expected(), (z, t))
+    assert_same_value_and_gradients(get_loss("looc")(z, temperature=t), expected(), (z, t))
     parts = [get_loss("looc")(z, slice(i, i + 1), temperature=t) for i in range(3)]
-    same_value_and_gradients(torch.stack(parts).mean(), expected(), (z, t))
+    assert_same_value_and_gradients(torch.stack(parts).mean(), expected(), (z, t))
     with pytest.raises(ValueError, match="2 spaces need 3 views, not 2"):
         get_loss("looc")(z[:, :2])
 
 
-@pytest.mark.parametrize("memory", ["NTXentLoss", "DCLLoss"])
-def test_lightlys_losses_agree(memory: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "theirs"), [("nt_xent", "NTXentLoss"), ("dcl_symmetric", "DCLLoss")]
+)
+def test_lightly_agrees(name: str, theirs: str) -> None:
     losses = pytest.importorskip("lightly.loss", reason="lightly is not installed")
-    z = made(2, 12, dtype=torch.float32).detach()
-    theirs = getattr(losses, memory)(temperature=0.2)(z[0], z[1])
-    ours = get_loss("nt_xent" if memory == "NTXentLoss" else "dcl_symmetric")(z, temperature=0.2)
-    assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    z = embeddings(2, 12, dtype=torch.float32).detach()
+    expected = getattr(losses, theirs)(temperature=0.2)(z[0], z[1])
+    assert_close(get_loss(name)(z, temperature=0.2), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_cosine_is_torchs() -> None:
-    p, z = made(2, 6), made(2, 7)[:, :6].detach()
+def test_cosine_equals_torchs() -> None:
+    p, z = embeddings(2, 6), embeddings(2, 7)[:, :6].detach()
     expected = -torch.nn.functional.cosine_similarity(p, z, dim=-1).mean()
     assert_close(get_loss("cosine")(p, z), expected)
 
 
-def test_embeddings_that_are_one_have_a_gradient() -> None:
-    """Where a root has none."""
+def test_distances_of_equal_embeddings_have_a_finite_gradient() -> None:
+    """A square root has none at zero."""
     z = torch.ones(3, 4, 5, requires_grad=True)
     for loss in (
         get_loss("triplet")(z),
@@ -260,7 +278,67 @@ def test_embeddings_that_are_one_have_a_gradient() -> None:
         assert torch.isfinite(torch.autograd.grad(loss, z)[0]).all()
 
 
-def test_one_view_has_no_positives_of_its_own() -> None:
+def test_losses_of_joint_views_refuse_a_single_one() -> None:
     for name in ("mv_dhel", "mv_infonce"):
         with pytest.raises(ValueError, match="two views"):
-            get_loss(name)(made(1, 4))
+            get_loss(name)(embeddings(1, 4))
+
+
+def count_contrasted(name: str, views: int, samples: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Count the embeddings of other samples that the masks of a loss pair with one anchor.
+
+    The anchor is the first sample in the first view. Embeddings are recognized by their values,
+    since a loss may compare two views at a time.
+    """
+    z = embeddings(views, samples).detach()
+    unit, schedule = torch.nn.functional.normalize(z, dim=-1), PairContext.schedule
+    contrasted: set[tuple[int, ...]] = set()
+
+    def record(self: PairContext, select: SelectPairs, **options: Any) -> BlockSchedule:
+        result = schedule(self, select, **options)
+        (anchors,), (candidates,) = result.anchors, result.candidates  # few: one block each
+        mask = select(Pairs(anchors, candidates)).tensor(z).expand(len(self.q), len(self.k))
+        for q, selected in zip(self.q, mask, strict=True):
+            if torch.equal(q, unit[0, 0]):
+                indices = [(unit == k).all(dim=-1).nonzero() for k in self.k[selected]]
+                contrasted.update(tuple(index.squeeze(0).tolist()) for index in indices)
+        return result
+
+    monkeypatch.setattr(PairContext, "schedule", record)
+    get_loss(name)(z[None] if name == "looc" else z)
+    return sum(sample != 0 for _, sample in contrasted)
+
+
+@pytest.mark.parametrize("name", [*PAIRWISE, "looc"])
+@pytest.mark.parametrize(("views", "samples"), [(2, 1), (2, 5), (3, 4)])
+def test_negatives_are_those_that_the_masks_select(
+    name: str, views: int, samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name in TWO_VIEWS and views != 2:
+        pytest.skip("the loss is not defined for this number of views")
+    if name in WHOLE_BATCH and samples == 1:
+        pytest.skip("one sample has no variance")
+    count = count_contrasted(name, views, samples, monkeypatch)
+    assert negatives(name, views, samples) == count
+
+
+def test_a_loss_may_say_nothing_of_its_negatives() -> None:
+    """As the module of one's own, of which only the function is known."""
+    assert negatives("triplet", 2, 8) is None
+    assert negatives("cl.losses.cosent:ranking_loss", 2, 8) is None
+    assert negatives("cl.losses.dcl:dcl", 2, 8) == 14
+    with pytest.raises(ValueError, match="there is no loss tripel"):
+        negatives("tripel", 2, 8)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_option_is_described_and_a_temperature_is_positive(name: str) -> None:
+    """The description is the flag's help, and the type has the bounds."""
+    options = signature.losses()[name].settings
+    assert [option for option, setting in options.items() if not setting.about["help"]] == []
+    assert "temperature" not in options or options["temperature"].about["above"] == 0
+
+
+def test_the_package_needs_no_torch() -> None:
+    code = "import sys, cl.losses; assert not {'torch', 'numpy'} & {*sys.modules}"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,4 @@
-"""What moves beside the encoder: the target, the schedules, the scalars that learn."""
+"""What is updated beside the encoder: the teacher, the scheduled options, the learnable scalars."""
 
 import copy
 import math
@@ -9,17 +9,17 @@ from torch import Tensor
 
 from cl.data.batch import Batch
 from cl.losses.sigmoid import sigmoid
-from cl.methods._teacher import Teacher
+from cl.methods._teacher import TeacherMethod
 from cl.nets.ema import Ema
 from cl.nets.encoders import create
-from cl.nets.learned import COLDEST, Learned
+from cl.nets.learnable import COLDEST, Learnable
 from cl.schedules import Schedule
 
 
-def made(**changes: object) -> Teacher:
+def made(**changes: object) -> TeacherMethod:
     torch.manual_seed(0)
     sizes = {"hidden_mlp": 16, "encoding_size": 8, "classes": 3}
-    return Teacher(create("resnet6_w8", 16), sigmoid, **sizes | {"ema_beta": 0.9} | changes)
+    return TeacherMethod(create("resnet6_w8", 16), sigmoid, **sizes | {"ema_beta": 0.9} | changes)
 
 
 def batch() -> Batch:
@@ -28,36 +28,36 @@ def batch() -> Batch:
     return Batch(views, torch.arange(8) % 3, torch.arange(8))
 
 
-def test_the_target_follows() -> None:
+def test_the_average_is_updated() -> None:
     online = create("resnet6_w8", 16)
     ema = Ema(online)
     before = copy.deepcopy(ema.state_dict())
     for p in online.parameters():
         p.data += 1
     online(torch.randn(4, 3, 16, 16))
-    ema.follow(0.75, online)
+    ema.update(0.75, online)
     for name, new in online.state_dict().items():
         old = before[f"module.0.{name}"]
         found = ema.state_dict()[f"module.0.{name}"]
         expected = old + 0.25 * (new - old) if old.is_floating_point() else new
         torch.testing.assert_close(found, expected)
     assert not [p for p in ema.parameters() if p.requires_grad]
-    ema.follow(0.0, online)
+    ema.update(0.0, online)
     assert torch.equal(ema.module[0].stem.conv.weight, online.stem.conv.weight)
 
 
 @pytest.mark.parametrize(
     ("step", "moves"), [(1, 0.0), (2, 0.0), (3, 0.0), (4, 1 - 0.95), (5, None), (6, 1 - 0.95)]
 )
-def test_when_it_follows(step: int, moves: float | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_when_the_teacher_is_updated(step: int, moves: float | None) -> None:
     """A copy up to step 3, then every second step by a tenth of the difference, or less."""
     method = made(ema_after_step=3, ema_every_n_steps=2)
-    monkeypatch.setattr(method, "now", lambda name: {"ema_beta": 0.95}[name])
+    method.ema_beta = 0.95
     weight = method.encoder.stem.conv.weight
     old = weight.detach().clone()
     weight.data += 1
     method.after_step(step)
-    found = (method.target.module[0].stem.conv.weight - old).mean().detach()
+    found = (method.teacher.module[0].stem.conv.weight - old).mean().detach()
     expected = {None: 0.0, 0.0: 1.0}.get(moves, moves)
     assert float(found) == pytest.approx(expected, abs=1e-6)
 
@@ -66,8 +66,8 @@ def test_the_target_gets_no_gradient_and_its_features_are_used() -> None:
     method, some = made(), batch()
     out = method.training_step(some, 0)
     out["loss"].backward()
-    assert not [p for p in method.target.parameters() if p.grad is not None]
-    assert method.eval_encoder is method.evaluated is method.target.module[0]
+    assert not [p for p in method.teacher.parameters() if p.grad is not None]
+    assert method.eval_encoder is method.evaluated is method.teacher.module[0]
     assert out["h"].shape == (2, 8, 32)
     online = made(features="online")
     assert online.evaluated is online.encoder
@@ -85,24 +85,24 @@ def test_all_views_meet_the_full_size_targets() -> None:
     torch.testing.assert_close(method.objective(h, torch.arange(8)), torch.stack(right).mean())
 
 
-def each(method: Teacher, h: Tensor) -> Tensor:
+def each(method: TeacherMethod, h: Tensor) -> Tensor:
     return torch.stack([method.projector(x) for x in h])
 
 
-def test_learned_scalars_learn_and_stay_in_bounds() -> None:
+def test_learnable_scalars_learn_and_stay_in_bounds() -> None:
     """At its own start the temperature has a gradient, where a clamp at the start had none."""
-    learned = Learned(temperature=0.2, bias=-5.0)
-    values = learned.values()
+    learnable = Learnable(temperature=0.2, bias=-5.0)
+    values = learnable.values()
     assert values["temperature"].item() == pytest.approx(0.2)
     z = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(0))
     sigmoid(z, **values).backward()
-    assert learned.log_temperature.grad.abs() > 1e-3
-    assert learned.bias.grad.abs() > 1e-3
-    learned.log_temperature.data.fill_(-100.0)
-    learned.bound()
-    assert learned.values()["temperature"].item() == pytest.approx(COLDEST)
+    assert learnable.log_temperature.grad.abs() > 1e-3
+    assert learnable.bias.grad.abs() > 1e-3
+    learnable.log_temperature.data.fill_(-100.0)
+    learnable.bound()
+    assert learnable.values()["temperature"].item() == pytest.approx(COLDEST)
     with pytest.raises(ValueError, match="gamma"):
-        Learned(gamma=1.0)
+        Learnable(gamma=1.0)
 
 
 def test_a_schedule() -> None:

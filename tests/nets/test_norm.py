@@ -29,7 +29,7 @@ def test_synced_is_batch_norm(
         nn.init.normal_(theirs.weight)
         nn.init.normal_(theirs.bias)
     ours = SyncEverywhere().apply(copy.deepcopy(nn.Sequential(theirs)))[0]
-    assert type(ours) is norm.KINDS[kind]
+    assert type(ours) is norm.synced_kinds()[kind]
     monkeypatch.setattr(norm, "world_size", lambda: 2)  # `total` still knows of one
     for seed in range(3):
         torch.manual_seed(seed)
@@ -107,7 +107,7 @@ def test_still_is_batch_norm_without_memory(momentum: float | None) -> None:
     layer = nn.Sequential(nn.BatchNorm2d(3, momentum=momentum))
     twin, x = copy.deepcopy(layer), torch.randn(4, 3, 5, 5) + 2
     layer(x), twin(x)
-    with norm.still(layer):
+    with norm.frozen_stats(layer):
         assert torch.equal(layer(2 * x), copy.deepcopy(twin)(2 * x))
     held, expected = layer[0], twin[0]
     assert isinstance(held, nn.BatchNorm2d)

@@ -1,4 +1,4 @@
-"""A temperature and a bias that learn."""
+"""A learnable temperature and a learnable bias."""
 
 import math
 
@@ -8,26 +8,31 @@ from torch import Tensor, nn
 COLDEST = 0.01  # CLIP's (Radford et al. 2021, https://arxiv.org/abs/2103.00020, 2.5)
 
 
-class Learned(nn.Module):
-    """Scalars of a loss as parameters; neither decays, a temperature learns as its logarithm.
+class Learnable(nn.Module):
+    """Scalars of a loss as parameters; a temperature is learned as its logarithm.
 
-    A hard bound inside of the forward would stop its gradient, so `bound` moves it back afterwards.
+    A clamp in the forward pass would stop the gradient, so `bound` clamps after the step.
 
     Args:
-        start: of `temperature`, of `bias`, or of both.
+        start: initial value of `temperature`, of `bias`, or of both.
+
+    Raises:
+        ValueError: another scalar is named.
     """
 
     def __init__(self, **start: float) -> None:
         super().__init__()
         if unknown := start.keys() - {"temperature", "bias"}:
-            raise ValueError(f"no such scalar learns: {', '.join(sorted(unknown))}")
+            raise ValueError(
+                f"only temperature and bias are learnable, not {', '.join(sorted(unknown))}"
+            )
         if "temperature" in start:
             self.log_temperature = nn.Parameter(torch.tensor(math.log(start["temperature"])))
         if "bias" in start:
             self.bias = nn.Parameter(torch.tensor(float(start["bias"])))
 
     def values(self) -> dict[str, Tensor]:
-        """As a loss takes them."""
+        """The scalars by the names that a loss has for them."""
         found = {}
         if hasattr(self, "log_temperature"):
             found["temperature"] = self.log_temperature.exp()
@@ -37,6 +42,6 @@ class Learned(nn.Module):
 
     @torch.no_grad()
     def bound(self) -> None:
-        """After a step: no temperature below `COLDEST`, none above 1 / COLDEST."""
+        """Keep the temperature between `COLDEST` and its inverse; to be called after a step."""
         if hasattr(self, "log_temperature"):
             self.log_temperature.clamp_(math.log(COLDEST), -math.log(COLDEST))
