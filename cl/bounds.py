@@ -19,3 +19,4 @@ NonNegative = Annotated[float, Bounds(low=0)]  # a weight
 T = TypeVar("T")
 FromPython = Annotated[T, "no flag"]  # an option that the command line does not have
 Learn = Literal["nothing", "temperature", "bias", "both"]  # scalars of a loss
+Mining = Literal["all", "semi_hard", "hard"]  # which other samples are negatives

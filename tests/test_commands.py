@@ -1,6 +1,7 @@
 """The two programs from outside: the original command lines, every flag, every kind of refusal."""
 
 import os
+import re
 import resource
 import shlex
 import subprocess
@@ -161,13 +162,11 @@ def test_original_linear_command():
         ("--no_lr_scheduler_for_pred_head", ["no_lr_scheduler_for_pred_head"]),
     ],
 )
-def test_an_original_flag_of_another_method_is_ignored_with_one_warning(variant, ignored, capsys):
+def test_an_original_flag_of_another_method_is_ignored_with_a_warning(variant, ignored, capsys):
     config = parse_pretrain(words(f"{BASE} {variant}"))
     said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    assert said.startswith("warning: ignored: ")
-    assert all(f"--{name} (only with --method " in said for name in ignored)
-    assert said.count("--method") >= len(ignored)
+    assert said.count("\n") == said.count("warning: ignored --") == len(ignored)
+    assert all(f"--{name}, which needs --method " in said for name in ignored)
     assert not config.loss_options.keys() & set(ignored)
     assert not config.method_options.keys() & set(ignored)
 
@@ -183,147 +182,150 @@ def test_the_flags_of_linear_evaluation():
 
 REFUSED = [
     ("--temprature 0.2", ["unknown flag --temprature; did you mean --temperature?"]),
-    ("--Xyz 3", ["unknown flag --Xyz"]),
+    ("--Xyz 3", ["unknown flag --Xyz; see --help all."]),
     ("-lr 0.2", ["unknown flag -lr; did you mean --lr?"]),
     ("--weight 0.1", ["unknown flag --weight; did you mean --weight_decay?"]),  # no abbreviations
     (
         "--accumulate_grad_batches 4",
         ["unknown flag --accumulate_grad_batches" + ACCUMULATION],
     ),
-    ("extra", ["unexpected word extra"]),
-    ("--epochs many", ["--epochs: given many, allowed a whole number from 1 on"]),
-    ("--epochs 0", ["--epochs: given 0, allowed a whole number from 1 on"]),
-    ("--epochs", ["--epochs: given nothing, allowed a whole number from 1 on"]),
-    ("--lr nan", ["--lr: given nan, allowed a number above 0"]),
-    ("--lr -0.1", ["--lr: given -0.1, allowed a number above 0"]),
-    ("--hue 0.7", ["--hue: given 0.7, allowed a number from 0 to 0.5"]),
-    ("--crop_scale 0.5", ["--crop_scale: given 0.5, allowed 2 numbers above 0 up to 1"]),
-    ("--crop_scale 1 0.5", ["--crop_scale: given 1.0 0.5, allowed the smaller one first"]),
-    ("--name=", ["--name: given nothing, allowed a name"]),
-    ("--temperature 0", ["--temperature: given 0, allowed a number above 0"]),
+    ("extra", ["unexpected word extra."]),
+    ("--epochs many", ["--epochs must be a whole number of at least 1, not many."]),
+    ("--epochs 0", ["--epochs must be at least 1, not 0."]),
+    ("--epochs", ["--epochs needs a value: a whole number of at least 1."]),
+    ("--lr nan", ["--lr must be a number above 0, not nan."]),
+    ("--lr -0.1", ["--lr must be above 0, not -0.1."]),
+    ("--hue 0.7", ["--hue must be from 0 to 0.5, not 0.7."]),
+    ("--crop_scale 0.5", ["--crop_scale must be 2 numbers above 0 and at most 1, not 0.5."]),
+    ("--crop_scale 1 0.5", ["--crop_scale must be the smaller one first, not 1 0.5."]),
+    ("--name=", ["--name needs a value: a name."]),
+    ("--temperature 0", ["--temperature must be above 0, not 0."]),
     (
         "--optimizer sgdd",
-        ["--optimizer: given sgdd, allowed sgd, adam, adamw, lars; did you mean sgd?"],
+        ["--optimizer must be sgd, adam, adamw or lars, not sgdd; did you mean sgd?"],
     ),
-    ("--supervised=yes", ["--supervised: given yes, allowed nothing behind it"]),
-    ("--run_id ../x", ["--run_id: given ../x, allowed letters, digits, _, - and ."]),
-    ("--gpus 0 0", ["--gpus: given 0 0, allowed each number once"]),
-    ("--gpus -1", ["--gpus: given -1, allowed whole numbers from 0 on"]),
-    ("--gpus 0 1 --devices 2", ["--devices: given 2, allowed only with no --gpus"]),
+    ("--supervised=yes", ["--supervised takes true or false behind an equals sign, not yes."]),
+    ("--run_id ../x", ["--run_id must be made of letters, digits, _, - and ., not ../x"]),
+    ("--gpus 0 0", ["--gpus must name each GPU once, not 0 0."]),
+    ("--gpus -1", ["--gpus must be at least 0, not -1."]),
+    ("--gpus 0 1 --devices 2", ["--devices cannot be used with --gpus."]),
     (
         "--mini_batch_norm frozen",
-        ["--mini_batch_norm: given frozen, allowed only with --mini_batch_size"],
+        ["--mini_batch_norm needs --mini_batch_size."],
     ),
     (
         "--mini_batch_size 65 --batch_size 64",
-        ["--mini_batch_size: given 65, allowed up to the 64 samples of a device in a step"],
+        ["--mini_batch_size must be at most the 64 samples of a device in a step, not 65."],
     ),
     (
         "--gpus 0 1 --global_batch_size 255",
-        ["--global_batch_size: given 255, allowed a multiple of the 2 devices"],
+        ["--global_batch_size must be a multiple of the 2 devices, not 255."],
     ),
     (
         "--lars --optimizer adam",
-        ["--lars: given with --optimizer adam, allowed with --optimizer sgd"],
+        ["--lars cannot be used with --optimizer adam, only with --optimizer sgd."],
     ),
     (
         "--dali --backend memory",
-        ["--dali: given with --backend memory, allowed with --backend auto"],
+        ["--dali cannot be used with --backend memory, only with --backend auto."],
     ),
     (
         "--lr_decay_steps 60 80",
-        ["--lr_decay_steps: given 60 80, allowed only with --scheduler step"],
+        ["--lr_decay_steps needs --scheduler step."],
     ),
     (
         "--scheduler step --lr_decay_steps 80 60",
-        ["--lr_decay_steps: given 80 60, allowed rising epochs"],
+        ["--lr_decay_steps must be rising, not 80 60."],
     ),
     (
         "--lr_decay_rate 0.5",
-        ["--lr_decay_rate: given 0.5, allowed only with --scheduler step or exponential"],
+        ["--lr_decay_rate needs --scheduler step or exponential."],
     ),
     (
         "--scheduler none --warmup_epochs 3",
-        ["--warmup_epochs: given 3.0, allowed only with --scheduler warmup_cosine"],
+        ["--warmup_epochs needs --scheduler warmup_cosine."],
     ),
     (
         "--epochs 5 --warmup_epochs 5",
-        ["--warmup_epochs: given 5, allowed less than the 5 of --epochs"],
+        ["--warmup_epochs must be below the 5 of --epochs, not 5."],
     ),
     (
         "--optimizer adam --momentum 0.8",
-        ["--momentum: given 0.8, allowed only with --optimizer sgd or lars"],
+        ["--momentum needs --optimizer sgd or lars."],
     ),
-    ("--n_small_crops 6", ["--n_small_crops: given 6, allowed only with --multicrop"]),
+    ("--n_small_crops 6", ["--n_small_crops needs --multicrop."]),
     (
         "--small_crop_size 8",
-        ["--small_crop_size: given 8, allowed only with --multicrop"],
+        ["--small_crop_size needs --multicrop."],
     ),
-    ("--loss clip --n_crops 3", ["--loss: given clip, allowed two views a sample"]),
-    ("--loss mnrl --multicrop", ["--loss: given mnrl, allowed two views a sample"]),
+    (
+        "--loss clip --n_crops 3",
+        ["--loss clip compares two views of a sample: --n_crops above 2 has more."],
+    ),
+    (
+        "--loss mnrl --multicrop",
+        ["--loss mnrl compares two views of a sample: --multicrop has more."],
+    ),
     (
         "--global_views 5 --n_crops 4",
-        ["--global_views: given 5, allowed 1 to the 4 views of a sample"],
+        ["--global_views must be from 1 to the 4 views of a sample, not 5."],
     ),
-    ("--global_views 0", ["--global_views: given 0, allowed 1 to the 2 views of a sample"]),
+    ("--global_views 0", ["--global_views must be from 1 to the 2 views of a sample, not 0."]),
     (
         "--loss sigmoid --threshold 0.1",
-        ["--threshold: given, allowed with a --gamma above 0: it is of (1 - p)^gamma"],
+        ["--threshold needs a --gamma above 0: it is a threshold of (1 - p)^gamma."],
     ),
     (
         "--method sigmoid --threshold_after_step 10",
-        ["--threshold_after_step: given 10, allowed with --threshold"],
+        ["--threshold_after_step needs --threshold."],
     ),
     (
         "--learn temperature --temperature 200",
-        ["--temperature: given 200, allowed 0.01 to 100 where it learns"],
+        ["--temperature must be from 0.01 to 100 with --learn, not 200."],
     ),
-    ("--learned_lr 0.1", ["--learned_lr: given 0.1, allowed with --learn"]),
-    ("--learn bias", ["--learn: given bias, allowed what nt_xent has"]),
+    ("--learned_lr 0.1", ["--learned_lr needs --learn."]),
+    ("--learn bias", ["--learn bias cannot be used with --loss nt_xent, which has none."]),
     (
         "--ema_beta 0.9",
-        ["--ema_beta: given 0.9, allowed only with --method byol or relic or sigmoid"],
+        ["--ema_beta needs --method byol, relic or sigmoid."],
     ),
     (
         "--method simsiam --supervised",
-        ["--supervised: allowed only with --method simclr or supcon"],
+        ["--supervised needs --method simclr or supcon."],
     ),
     (
         "--method simsiam --loss dcl",
-        ["--loss: given dcl, allowed only with --method simclr or supcon"],
+        ["--loss needs --method simclr or supcon."],
     ),
     (
         "--download",
-        [
-            "--download: allowed only with DATASET cifar10 or cifar100 or stl10 or svhn or food101 "
-            "or torchvision:NAME"
-        ],
+        ["--download needs DATASET cifar10, cifar100, stl10, svhn, food101 or torchvision:NAME."],
     ),
     (
         "--class_list x",
-        ["--class_list: given x, allowed only with DATASET imagenet100 or imagenet or folder"],
+        ["--class_list needs DATASET imagenet100, imagenet or folder."],
     ),
-    ("--data_fraction 0", ["--data_fraction: given 0, allowed a number above 0"]),
+    ("--data_fraction 0", ["--data_fraction must be above 0, not 0."]),
     (
         "--data_fraction 2.5",
-        ["--data_fraction: given 2.5, allowed a share above 0 up to 1, or a whole number"],
+        ["--data_fraction must be a fraction of at most 1, or a whole number of images, not 2.5."],
     ),
     (
         "--epochs 0 --lr nan --methdo simsiam --n_small_crops 3 extra",
         [
             "unknown flag --methdo; did you mean --method?",
-            "unexpected word extra",
-            "--epochs: given 0, allowed a whole number from 1 on",
-            "--lr: given nan, allowed a number above 0",
-            "--n_small_crops: given 3, allowed only with --multicrop",
+            "unexpected word extra.",
+            "--epochs must be at least 1, not 0.",
+            "--lr must be a number above 0, not nan.",
+            "--n_small_crops needs --multicrop.",
         ],
     ),
     # What follows from a refused value is not refused too.
     (
         "--scheduler stp --lr_decay_steps 60 80",
         [
-            "--scheduler: given stp, allowed reduce, cosine, warmup_cosine, step, exponential, "
-            "none; did you mean step?"
+            "--scheduler must be reduce, cosine, warmup_cosine, step, exponential or none, not "
+            "stp; did you mean step?"
         ],
     ),
 ]
@@ -339,9 +341,9 @@ def test_refusals(line, messages, capsys):
 def test_what_is_missing(program, capsys):
     assert program.main([]) == 2
     said = capsys.readouterr().err
-    assert "error: DATASET: missing, allowed digits, cifar10, " in said
-    assert "error: ENCODER: missing, allowed a name\n" in said
-    assert ("--pretrained_feature_extractor: missing" in said) == (program is main_linear)
+    assert "error: DATASET is missing; choose from digits, cifar10, " in said
+    assert "error: ENCODER is missing; give a name.\n" in said
+    assert ("--pretrained_feature_extractor is missing" in said) == (program is main_linear)
 
 
 @pytest.mark.parametrize(
@@ -356,8 +358,7 @@ def test_what_is_missing(program, capsys):
 def test_a_misspelt_data_set(given, meant, capsys):
     assert main_contrastive.main([given, "resnet18"]) == 2
     said = capsys.readouterr().err
-    assert said.startswith(f"error: DATASET: given {given}, allowed digits, cifar10, ")
-    assert said.endswith(f"webdataset:PATTERN; did you mean {meant}?\n")
+    assert said == f"error: unknown data set {given}; did you mean {meant}?\n"
 
 
 @pytest.mark.parametrize("name", ["torchvision:MNIST", "huggingface:a/b", "webdataset:{0..9}.tar"])
@@ -368,7 +369,7 @@ def test_data_sets_that_say_more_behind_their_name(name):
 def test_what_can_be_downloaded(capsys):
     assert parse_pretrain(["torchvision:MNIST", "resnet18", "--download"]).download
     assert main_contrastive.main(["webdataset:a.tar", "resnet18", "--download"]) == 2
-    assert "--download: allowed only with DATASET cifar10" in capsys.readouterr().err
+    assert "--download needs DATASET cifar10" in capsys.readouterr().err
 
 
 def test_pretraining_flags_are_unknown_to_linear_evaluation(capsys):
@@ -382,24 +383,27 @@ def test_paths_that_are_not_there(tmp_path, capsys):
     line = f"--data_folder {tmp_path}/set --train_dir training --val_dir validation"
     assert main_contrastive.main(["folder", "resnet18", *words(line)]) == 2
     assert capsys.readouterr().err == (
-        f"error: --val_dir: given validation, allowed a folder in {tmp_path}/set: training\n"
+        f"error: --val_dir must be a folder in {tmp_path}/set (training), not validation.\n"
     )
     line = f"--data_folder {tmp_path}/none --resume_training_from {tmp_path}/run"
     assert main_contrastive.main(["cifar10", "resnet18", *words(line)]) == 2
     assert capsys.readouterr().err.splitlines() == [
-        f"error: --resume_training_from: given {tmp_path}/run, allowed a run's folder or a file "
-        "that exists",
-        f"error: --data_folder: given {tmp_path}/none, allowed a folder that exists "
-        "(--download makes and fills it)",
+        "error: --resume_training_from must be a run's folder or a file; there is no "
+        f"{tmp_path}/run.",
+        f"error: --data_folder must be a folder; there is no {tmp_path}/none; --download makes and "
+        "fills it.",
     ]
     line = f"--data_folder {tmp_path} --class_list {tmp_path}/list"
     assert main_contrastive.main(["imagenet100", "resnet18", *words(line)]) == 2
     assert capsys.readouterr().err == (
-        f"error: --class_list: given {tmp_path}/list, allowed a file that exists\n"
+        f"error: --class_list must be a file; there is no {tmp_path}/list.\n"
     )
     line = f"--pretrained_feature_extractor {tmp_path}/run"
     assert main_linear.main(["digits", "resnet6", *words(line)]) == 2
-    assert "--pretrained_feature_extractor: given" in capsys.readouterr().err
+    assert (
+        "--pretrained_feature_extractor must be a run's folder or a file; there"
+        in capsys.readouterr().err
+    )
 
 
 def smi(folder: Path, gpus: int) -> None:
@@ -411,12 +415,12 @@ def smi(folder: Path, gpus: int) -> None:
 @pytest.mark.parametrize(
     ("gpus", "visible", "asked", "said"),
     [
-        (0, None, "0 1", "given 0 1, allowed no --gpus (the CPU): this machine has 0"),
-        (1, None, "0 1", "given 0 1, allowed 0: this machine has 1"),
-        (4, None, "4", "given 4, allowed 0 to 3: this machine has 4"),
-        (4, "2,3", "2 3", "given 2 3, allowed 0 to 1: this machine has 2"),
-        (4, "", "0", "given 0, allowed no --gpus (the CPU): this machine has 0"),
-        (4, "1,-1,2", "1", "given 1, allowed 0: this machine has 1"),
+        (0, None, "0 1", "0 1: this machine has no GPU; without --gpus the CPU is used."),
+        (1, None, "0 1", "0 1: this machine has 1 GPU, 0."),
+        (4, None, "4", "4: this machine has 4 GPUs, 0 to 3."),
+        (4, "2,3", "2 3", "2 3: this machine has 2 GPUs, 0 to 1."),
+        (4, "", "0", "0: this machine has no GPU; without --gpus the CPU is used."),
+        (4, "1,-1,2", "1", "1: this machine has 1 GPU, 0."),
     ],
 )
 def test_gpus_that_are_not_there(gpus, visible, asked, said, tmp_path, monkeypatch, capsys):
@@ -426,7 +430,7 @@ def test_gpus_that_are_not_there(gpus, visible, asked, said, tmp_path, monkeypat
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert main_contrastive.main(["digits", "resnet6", "--gpus", *asked.split()]) == 2
-    assert capsys.readouterr().err == f"error: --gpus: {said}\n"
+    assert capsys.readouterr().err == f"error: --gpus {said}\n"
 
 
 @pytest.fixture
@@ -461,7 +465,7 @@ def test_debug_shows_the_traceback(training):
     training.answer = ValueError("wrong")
     with pytest.raises(ValueError, match="wrong"):
         main_contrastive.main(["digits", "resnet6", "--debug"])
-    with pytest.raises(ValueError, match="--epochs: given 0"):
+    with pytest.raises(ValueError, match="--epochs must be at least 1"):
         main_contrastive.main(["digits", "resnet6", "--debug", "--epochs", "0"])
 
 
@@ -477,7 +481,7 @@ def test_other_errors_keep_their_traceback(training):
 def test_help_has_every_flag_and_loads_nothing(program, of):
     code = (
         "import sys, runpy\n"
-        f"sys.argv = ['{program}.py', '--help']\n"
+        f"sys.argv = ['{program}.py', '--help', 'all']\n"
         "try:\n"
         f"    runpy.run_path('{program}.py', run_name='__main__')\n"
         "except SystemExit as end:\n"
@@ -487,7 +491,8 @@ def test_help_has_every_flag_and_loads_nothing(program, of):
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    there = set(done.stdout.replace(",", " ").split())
+    said = re.sub(r"--\[no-\](\w+)", r"--\1 --no-\1", done.stdout)
+    there = set(said.replace(",", " ").split())
     assert set(flags_of(of)) | {"DATASET", "ENCODER"} <= there
 
 

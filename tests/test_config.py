@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import cl.config.fields
+import cl.config.options
 import cl.losses
 import cl.methods
 from cl.config import (
@@ -21,8 +21,8 @@ from cl.config import (
     signature,
     to_json,
 )
-from cl.config.setting import Setting, settings_of
-from cl.config.stored import values_from_json
+from cl.config.schema import Option, options_of
+from cl.config.store import values_from_json
 
 LOSSES = {
     "nt_xent": "*, temperature: float = 0.2, chunk: int | None = None",
@@ -50,7 +50,7 @@ def made_losses(tmp_path, monkeypatch):
         (folder / f"{name}.py").write_text(text)
     (folder / "cosine.py").write_text("def cosine(p, z):\n    pass\n")
     (folder / "helper.py").write_text("def something_else(*, hidden=1):\n    pass\n")
-    monkeypatch.setattr(signature, "LOSSES", folder)
+    monkeypatch.setitem(signature.FOLDERS, "loss", folder)
     forget()
     yield
     monkeypatch.undo()
@@ -58,14 +58,14 @@ def made_losses(tmp_path, monkeypatch):
 
 
 def forget():
-    signature.losses.cache_clear()
-    settings_of.cache_clear()
+    signature.things.cache_clear()
+    options_of.cache_clear()
 
 
 def line_of(config, but=()):
     """A command line that says every setting of a configuration."""
     line = []
-    for name, setting in settings_of(type(config)).items():
+    for name, setting in options_of(type(config)).items():
         value = getattr(config, name)
         if name in but or value is None or value == ():
             continue
@@ -78,7 +78,7 @@ def line_of(config, but=()):
     return line
 
 
-def drawn(setting: Setting, rng: random.Random):
+def drawn(setting: Option, rng: random.Random):
     """A random allowed value of a setting."""
     if setting.choices:
         one_of = rng.choice(setting.choices)
@@ -99,7 +99,7 @@ def drawn(setting: Setting, rng: random.Random):
 
 def any_config(of, seed):
     rng = random.Random(seed)
-    known = settings_of(of)
+    known = options_of(of)
     return of(
         **{
             name: drawn(setting, rng)
@@ -111,13 +111,14 @@ def any_config(of, seed):
 
 @pytest.mark.parametrize("of", [Pretrain, Linear])
 def test_every_setting_has_a_help_a_group_and_an_allowed_default(of):
-    for name, setting in settings_of(of).items():
+    for name, setting in options_of(of).items():
         assert setting.about["help"], name
         assert setting.group in {base.__name__ for base in of.__mro__}
         known = {"help", "low", "high", "above", "needs", "shortcut", "positional", "once"}
-        assert setting.about.keys() <= known | {"metavar", "shown", "choices", "open"}
+        known |= {"metavar", "shown", "choices", "open", "noun", "common"}
+        assert setting.about.keys() <= known
         if setting.default not in (MISSING, ()):
-            assert setting.from_json(json.loads(json.dumps(setting.default))) == setting.default
+            assert setting.check(json.loads(json.dumps(setting.default))) == setting.default
         if setting.default is None:
             assert setting.about.get("shown") or setting.about.get("metavar") == "PATH"
 
@@ -130,9 +131,9 @@ def test_the_losses_are_those_of_the_library():
 
 
 def test_no_loss_has_a_setting_that_is_called_like_a_field_or_another_losses_of_another_type():
-    for name, by_loss in signature.all_settings().items():
-        assert name not in settings_of(Pretrain)
-        assert len({setting.of for setting in by_loss.values()}) == 1, name
+    for name, by_loss in signature.having(["method", "loss"]).items():
+        assert name not in options_of(Pretrain)
+        assert len({(o.of, o.many) for o in by_loss.values()}) == 1, name
 
 
 @pytest.mark.parametrize("of", [Pretrain, Linear])
@@ -145,7 +146,7 @@ def test_json_keeps_every_value(of, seed):
 @pytest.mark.parametrize("of", [Pretrain, Linear])
 def test_json_of_every_field(of):
     least = Pretrain(dataset="digits", encoder="a") if of is Pretrain else any_config(Linear, 0)
-    for name, setting in settings_of(of).items():
+    for name, setting in options_of(of).items():
         rng = random.Random(name)
         changed = replace(least, **{name: drawn(setting, rng)})
         kept = from_json(to_json(changed))
@@ -163,7 +164,7 @@ def test_json_keeps_the_settings_of_the_loss(made_losses):
 def test_a_line_says_what_json_says(seed, tmp_path):
     """Whatever a line sets, a configuration saved from it and loaded again sets too."""
     rng = random.Random(seed)
-    settings = {n: s for n, s in settings_of(Pretrain).items() if "needs" not in s.about}
+    settings = {n: s for n, s in options_of(Pretrain).items() if "needs" not in s.about}
     unusable = {
         "gpus",
         "config",
@@ -182,7 +183,7 @@ def test_a_line_says_what_json_says(seed, tmp_path):
         values.pop(name, None)
     config = Pretrain(**values)
     assert (
-        parse_pretrain(line_of(config, but=settings_of(Pretrain).keys() - values.keys())) == config
+        parse_pretrain(line_of(config, but=options_of(Pretrain).keys() - values.keys())) == config
     )
     once = {"resume_training_from": None}
     (tmp_path / "config.json").write_text(to_json(config))
@@ -194,25 +195,28 @@ def test_a_line_says_what_json_says(seed, tmp_path):
     ("change", "message"),
     [
         ({"epohcs": 3}, "unknown key epohcs; did you mean epochs?"),
-        ({"epochs": "3"}, "--epochs: given 3, allowed a whole number from 1 on"),
-        ({"epochs": 3.5}, "--epochs: given 3.5"),
-        ({"epochs": True}, "--epochs: given True"),
-        ({"epochs": None}, "--epochs: given None"),
-        ({"epochs": [3]}, "--epochs: given [3]"),
-        ({"lr": "0.3"}, "--lr: given 0.3"),
-        ({"lr": float("nan")}, "--lr: given nan"),
-        ({"lr": 10**400}, "--lr: given 1000"),
-        ({"seed": 10**400}, "--seed: given 1000"),
-        ({"method_options": {"supervised": 1}}, "--supervised: given 1, allowed true or false"),
-        ({"gpus": 0}, "--gpus: given 0, allowed whole numbers from 0 on"),
-        ({"crop_scale": [0.1, 0.2, 0.3]}, "--crop_scale: given"),
-        ({"method": "simclrr"}, "--method: given simclrr"),
-        ({"dataset": {}}, "DATASET: given {}"),
-        ({"version": 2}, "version: given 2, allowed 1"),
-        ({"program": "main"}, "program: given main, allowed main_contrastive, main_linear"),
-        ({"loss_options": [1]}, "loss_options: given [1]"),
+        ({"epochs": "3"}, "--epochs must be a whole number of at least 1, not '3'."),
+        ({"epochs": 3.5}, "--epochs must be a whole number of at least 1, not 3.5."),
+        ({"epochs": True}, "--epochs must be a whole number of at least 1, not True."),
+        ({"epochs": None}, "--epochs must be a whole number of at least 1, not None."),
+        ({"epochs": [3]}, "--epochs must be a whole number of at least 1, not 3."),
+        ({"lr": "0.3"}, "--lr must be a number above 0, not '0.3'."),
+        ({"lr": float("nan")}, "--lr must be a number above 0, not nan."),
+        ({"lr": 10**400}, "--lr must be a number above 0, not 1000"),
+        ({"seed": 10**400}, "--seed must be from 0 to 4294967295, not 1000"),
+        ({"method_options": {"supervised": 1}}, "--supervised must be true or false, not 1."),
+        ({"gpus": 0}, "--gpus must be whole numbers of at least 0, not 0."),
+        (
+            {"crop_scale": [0.1, 0.2, 0.3]},
+            "--crop_scale must be 2 numbers above 0 and at most 1, not 0.1 0.2 0.3.",
+        ),
+        ({"method": "simclrr"}, "unknown method simclrr; did you mean simclr?"),
+        ({"dataset": {}}, "DATASET must be digits, cifar10, "),
+        ({"version": 2}, "version must be 1, not 2."),
+        ({"program": "main"}, "program must be main_contrastive or main_linear, not main."),
+        ({"loss_options": [1]}, "loss_options must be an object with options, not [1]."),
         ({"loss_options": {"tau": 1}}, "unknown key tau"),
-        ({"loss_options": {"temperature": "x"}}, "--temperature: given x"),
+        ({"loss_options": {"temperature": "x"}}, "--temperature must be a number, not 'x'."),
     ],
 )
 def test_json_that_is_refused(change, message, made_losses):
@@ -236,7 +240,7 @@ def test_all_faults_of_a_file_at_once():
 
 
 def test_json_without_what_must_be_there():
-    with pytest.raises(ConfigError, match="encoder: missing"):
+    with pytest.raises(ConfigError, match="encoder is missing"):
         from_json('{"version": 1, "program": "main_contrastive", "dataset": "digits"}')
 
 
@@ -290,8 +294,8 @@ def test_what_the_file_has_and_the_line_has_no_use_for_is_left_out_with_a_warnin
     assert config.lr_decay_steps == ()
     assert config.method_options == {}
     assert capsys.readouterr().err == (
-        "warning: ignored: --lr_decay_steps (only with --scheduler step), "
-        "--supervised (only with --method simclr or supcon)\n"
+        "warning: ignored --lr_decay_steps, which needs --scheduler step.\n"
+        "warning: ignored --supervised, which needs --method simclr or supcon.\n"
     )
 
 
@@ -304,15 +308,17 @@ def test_what_an_evaluation_has_no_use_for_is_ignored_with_a_warning(capsys):
     config = parse_linear([*EVALUATED, "--eval", "knn", "logistic", *training, "--dali"])
     assert config == parse_linear([*EVALUATED, "--eval", "knn", "logistic"])
     said = capsys.readouterr().err
-    assert said.startswith("warning: ignored: --optimizer --lr_decay_steps --epochs --lr (only")
-    assert "--lr (only with --eval linear, all, finetune or supervised), --backend (only" in said
-    assert said.count("\n") == 1
+    assert said.splitlines() == [
+        "warning: ignored --optimizer, --lr_decay_steps, --epochs and --lr, which need --eval "
+        "linear, all, finetune or supervised.",
+        "warning: ignored --backend, which needs --augment or --eval finetune or supervised.",
+    ]
     for words in (["linear"], ["knn", "linear"], ["all"], ["finetune"]):
         assert parse_linear([*EVALUATED, "--eval", *words, "--epochs", "50"]).epochs == 50
         assert not capsys.readouterr().err
     parse_linear([*EVALUATED, "--last_batch_fill"])
-    reason = "only with --augment or --eval finetune or supervised"
-    assert capsys.readouterr().err == f"warning: ignored: --last_batch_fill ({reason})\n"
+    reason = "which needs --augment or --eval finetune or supervised"
+    assert capsys.readouterr().err == f"warning: ignored --last_batch_fill, {reason}.\n"
     for words in (["--augment"], ["--eval", "finetune"]):
         assert parse_linear([*EVALUATED, *words, "--last_batch_fill"]).last_batch_fill
         assert not capsys.readouterr().err
@@ -330,7 +336,10 @@ def test_only_the_first_process_warns(saved, monkeypatch, capsys, made_losses):
         (None, "No such file or directory"),
         ("{", "not JSON"),
         (to_json(Linear(dataset="digits", encoder="a", pretrained_feature_extractor="b")), "other"),
-        ('{"version": 1, "program": "main_contrastive", "lr": -1, "x": 1}', "--lr: given -1"),
+        (
+            '{"version": 1, "program": "main_contrastive", "lr": -1, "x": 1}',
+            "--lr must be above 0, not -1.",
+        ),
         (b"\xff\xfe\x00", "not text"),
     ],
 )
@@ -348,12 +357,12 @@ def test_the_settings_of_the_losses(made_losses):
     known = signature.losses()
     assert list(known) == ["barlow_twins", "cosine", "dcl", "kcl", "nt_xent"]
     assert signature.pairwise() == ["barlow_twins", "dcl", "kcl", "nt_xent"]
-    hints = {name: {n: s.hint for n, s in loss.settings.items()} for name, loss in known.items()}
+    hints = {name: {n: s.hint for n, s in loss.options.items()} for name, loss in known.items()}
     assert hints["nt_xent"] == {"temperature": float, "chunk": int | None}
     assert hints["dcl"] == {"temperature": float, "weighted": bool}
     assert hints["kcl"].keys() == {"kernel", "margin"}  # no word says `f: Any`
-    assert known["kcl"].settings["kernel"].choices == ("imq", "log")
-    assert known["nt_xent"].settings["chunk"].about["help"] == "anchors worked on at once"
+    assert known["kcl"].options["kernel"].choices == ("imq", "log")
+    assert known["nt_xent"].options["chunk"].about["help"] == "anchors worked on at once"
 
 
 def test_the_settings_of_the_chosen_loss(made_losses):
@@ -370,22 +379,21 @@ def test_the_settings_of_the_chosen_loss(made_losses):
     [
         (
             "--loss kcl --temperature 0.2",
-            "--temperature: given 0.2, allowed only with --loss dcl or",
+            "--temperature needs --loss dcl or nt_xent.",
         ),
-        ("--kernel log", "--kernel: given log, allowed only with --loss kcl"),
-        ("--method simsiam --chunk 3", "--chunk: given 3, allowed only with --method simclr or"),
-        ("--weighted", "--weighted: allowed only with --loss dcl"),
-        ("--loss kcl --kernel imp", "--kernel: given imp, allowed imq, log; did you mean imq?"),
+        ("--kernel log", "--kernel needs --loss kcl."),
+        ("--method simsiam --chunk 3", "--chunk needs --method simclr or supcon."),
+        ("--weighted", "--weighted needs --loss dcl."),
+        ("--loss kcl --kernel imp", "--kernel must be imq or log, not imp; did you mean imq?"),
         (
             "--loss kcll",
-            "--loss: given kcll, allowed barlow_twins, dcl, kcl, nt_xent, MODULE:FUNCTION; did you "
-            "mean kcl?",
+            "unknown loss kcll; did you mean kcl?",
         ),
         (
             "--loss cosine",
-            "--loss: given cosine, allowed barlow_twins, dcl, kcl, nt_xent, MODULE:FUNCTION",
+            "unknown loss cosine; choose from barlow_twins, dcl, kcl, nt_xent, MODULE:NAME.",
         ),
-        ("--chunk 1.5", "--chunk: given 1.5, allowed a whole number"),
+        ("--chunk 1.5", "--chunk must be a whole number, not 1.5."),
     ],
 )
 def test_settings_of_losses_that_are_refused(line, message, made_losses):
@@ -399,7 +407,7 @@ def test_a_saved_setting_of_another_loss_is_left_out(made_losses, saved, capsys)
     flags = saved(parse_pretrain([*DIGITS, "--chunk", "5", "--temperature", "0.3"]))
     config = parse_pretrain([*flags, "--loss", "dcl"])
     assert config.loss_options == {"temperature": 0.3}
-    assert capsys.readouterr().err == "warning: ignored: --chunk (only with --loss nt_xent)\n"
+    assert capsys.readouterr().err == "warning: ignored --chunk, which needs --loss nt_xent.\n"
 
 
 def test_a_list_of_numbers_ends_where_the_numbers_end():
@@ -535,18 +543,20 @@ class FakeNews(Method):
 
 def test_a_method_is_read_from_its_source(tmp_path):
     (tmp_path / "fake_news.py").write_text(FAKE)
-    (tmp_path / "_base.py").write_text((signature.METHODS / "_base.py").read_text())
+    (tmp_path / "_base.py").write_text((signature.FOLDERS["method"] / "_base.py").read_text())
     (tmp_path / "helper.py").write_text("class Other:\n    pass\n")
-    (fake,) = signature.things(tmp_path).values()
+    fake = signature.read(tmp_path / "fake_news.py", "method", "fake_news", "fakenews")
+    assert fake
+    assert not signature.read(tmp_path / "helper.py", "method", "helper", "helper")
     assert (fake.name, fake.loss, fake.any_loss) == ("fake_news", "dcl", True)
     own = ("width_of_it", "part", "words")
-    width, part, words = (fake.settings[name] for name in own)
+    width, part, words = (fake.options[name] for name in own)
     assert width.about["help"] == "how wide it is (3 in the paper)"
-    assert (width.hint, width.default, width.allowed) == (int, 3, "a whole number from 1 on")
+    assert (width.hint, width.default, width.allowed) == (int, 3, "a whole number of at least 1")
     assert (part.hint, part.default, part.allowed) == (float | None, None, "a number from 0 to 1")
     assert (words.choices, words.default, words.many) == (("a", "b"), ("a",), None)
-    assert "module" not in fake.settings
-    assert "ema_encoder" in fake.settings  # the base class's
+    assert "module" not in fake.options
+    assert "ema_encoder" in fake.options  # the base class's
 
 
 def test_a_config_file_of_before_a_method_had_options_of_its_own(saved, tmp_path):

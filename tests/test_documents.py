@@ -84,6 +84,10 @@ def test_commands_are_found_in_every_document_that_has_some() -> None:
     }
 
 
+def test_the_readme_quotes_a_loss_as_it_is() -> None:
+    assert (ROOT / "cl/losses/dcl.py").read_text() in (ROOT / "README.md").read_text()
+
+
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
     """The scripts beside an interpreter that only notes what it is given."""

@@ -57,17 +57,29 @@ def test_the_settings_follow_the_launcher(
 @pytest.mark.parametrize(
     ("line", "values", "message"),
     [
-        ("--num_nodes 2", {}, "--num_nodes: given 2, allowed 1 unless torchrun or SLURM start"),
-        ("--num_nodes 3", TORCHRUN, "--num_nodes: given 3, allowed 2, which torchrun started"),
-        ("--devices 2", TORCHRUN, "--devices: given 2, allowed 3, which torchrun started on a no"),
-        ("--devices 8", SLURM, "--devices: given 8, allowed 4, which SLURM started on a node"),
-        ("--gpus 0 1", SLURM, "--gpus: given 0 1, allowed 4, which SLURM started on a node"),
+        ("--num_nodes 2", {}, "--num_nodes 2 needs torchrun or SLURM to start this program"),
+        ("--num_nodes 3", TORCHRUN, "--num_nodes must be the 2 that torchrun started, not 3."),
+        (
+            "--devices 2",
+            TORCHRUN,
+            "--devices must fit the 3 processes that torchrun started on a node",
+        ),
+        (
+            "--devices 8",
+            SLURM,
+            "--devices must fit the 4 processes that SLURM started on a node, not 8.",
+        ),
+        (
+            "--gpus 0 1",
+            SLURM,
+            "--gpus must fit the 4 processes that SLURM started on a node, not 0 1.",
+        ),
     ],
 )
 def test_other_processes_than_started_are_refused(
     line: str, values: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment(monkeypatch, values)
-    monkeypatch.setattr("cl.config.environment.gpus_here", lambda: 8)
+    monkeypatch.setattr("cl.config.check.gpus_here", lambda: 8)
     with pytest.raises(ConfigError, match=message):
         check_environment(parse_pretrain([*WORDS, *line.split()]))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cl import logs
-from cl.config.environment import installed
+from cl.config.check import installed
 
 
 def test_rows_survive_a_resume_and_the_redone_future_does_not(tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 """What is known of the data sets: their rows, read from the source, for importing takes seconds."""
 
+import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cl.config.plugin import FORM, file_of, literal
+from cl.config.own import FORM, constant, file_of, syntax_of
 
 SETS = Path(__file__).parents[1] / "data" / "sets"
 
@@ -14,7 +15,7 @@ SETS = Path(__file__).parents[1] / "data" / "sets"
 @cache
 def defaults() -> dict[str, Any]:
     """What holds where a row does not say it."""
-    return literal(SETS / "_rows.py", "DEFAULTS")
+    return constant(SETS / "_rows.py", "DEFAULTS")
 
 
 @cache
@@ -30,10 +31,12 @@ def row_in(file: Path) -> dict[str, Any]:
     Raises:
         ValueError: something that no row says.
     """
-    row = literal(file, "ROW")
+    row = constant(file, "ROW") or {}
+    if not isinstance(row, dict):
+        raise ValueError(f"{file}: ROW must be a dictionary.")
     for key in row:
         if key not in defaults():
-            raise ValueError(f"{file}: ROW has {key}, allowed {', '.join(defaults())}")
+            raise ValueError(f"{file}: ROW has {key}; it may have {', '.join(defaults())}.")
     return row
 
 
@@ -63,7 +66,7 @@ def closed() -> list[str]:
 
 def open_forms() -> list[str]:
     """The forms of the others, and that of the user's own."""
-    return [FORM, *(form(name) for name, row in rows().items() if row["argument"])]
+    return [*(form(name) for name, row in rows().items() if row["argument"]), FORM]
 
 
 def described() -> str:
@@ -94,3 +97,15 @@ class Having:
 
     def __iter__(self) -> Iterator[str]:
         return (form(name) for name in rows() if name in self)
+
+
+def is_file(dataset: str) -> bool:
+    """Whether it is one of the user's own, MODULE:NAME of a module that is there."""
+    return file_of(dataset) is not None
+
+
+def source(dataset: str) -> str:
+    """The docstring of its file, on one line."""
+    name = dataset.partition(":")[0]
+    file = SETS / f"{name}.py" if name in rows() else file_of(dataset)
+    return " ".join((ast.get_docstring(syntax_of(file)) or "").split()) if file else ""

@@ -1,100 +1,229 @@
-"""`--help`: every setting with its default, in groups, laid out by argparse."""
+"""`--help`: what people set most, everything, or one method, loss, evaluation or data set."""
 
-from argparse import ArgumentParser, BooleanOptionalAction, HelpFormatter
+import inspect
+import shutil
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING
 from typing import Any
 
+from cl.config import datasets
+from cl.config.evaluations import ALL
 from cl.config.programs import Linear, Pretrain
-from cl.config.rules import condition, spell
-from cl.config.setting import Setting, settings_of
-from cl.config.signature import all_settings, methods
+from cl.config.rules import condition, kinds_of
+from cl.config.schema import Option, did_you_mean, either, options_of, spell
+from cl.config.signature import Kind, Thing, find, having, things
+from cl.config.store import ConfigError
 
+Row = tuple[str, str]  # what stands on the left, and on the right
 EXAMPLES = {
     Pretrain: "main_contrastive.py digits resnet6_w16 --epochs 20",
     Linear: "main_linear.py digits resnet6_w16 --pretrained_feature_extractor trained_models/ID",
 }
+TOPICS = ("all", "method NAME", "loss NAME", "eval NAME", "data NAME")
+COLUMN = 30  # where the right side begins
+NARROW = 70  # a terminal that has no room for two sides
 
 
-def help_of(of: type[Pretrain | Linear]) -> str:
-    """The text of `--help`."""
-    example = EXAMPLES[Linear if issubclass(of, Linear) else Pretrain]
-    program = example.split()[0]
-    parser = ArgumentParser(
-        usage=f"{program} DATASET ENCODER [--flag value ...]",
-        description=(of.__doc__ or "").partition("\n")[0],
-        epilog=f"for example: python {example}",
-        formatter_class=lambda prog: HelpFormatter(prog, max_help_position=32),
+def help_of(
+    of: type[Pretrain | Linear], topic: Sequence[str] = (), given: Mapping[str, Any] | None = None
+) -> str:
+    """The text of `--help`.
+
+    Args:
+        of: the program.
+        topic: the words behind `--help`: none, `all`, or a kind and a name.
+        given: words of other flags; the options of what they choose are shown too.
+
+    Raises:
+        ConfigError: there is no such topic.
+    """
+    kinds: dict[str, Kind] = {"method": "method", "loss": "loss", "eval": "eval"}
+    if not topic or topic[0].startswith("-"):
+        return program_help(of, chosen(of, given or {}), whole=False)
+    first, name = topic[0], topic[1] if topic[1:] else ""
+    if first == "all":
+        return program_help(of, {}, whole=True)
+    if first == "data":
+        return data_help(name)
+    if first not in kinds:
+        near = did_you_mean(first, ["all", *kinds, "data"])
+        raise ConfigError(f"--help has no topic {first}{near or f'; choose {either(TOPICS)}.'}")
+    thing = find(kinds[first], name)
+    if thing is None:
+        raise ConfigError(unknown(first, name, things(kinds[first])))
+    return thing_help(kinds[first], thing)
+
+
+def unknown(kind: str, name: str, known: Mapping[str, Any]) -> str:
+    """The message about a name that is missing or that nothing has."""
+    noun = {"eval": "evaluation", "data": "data set"}.get(kind, kind)
+    choice = f"; choose from {', '.join(known)}."
+    if not name:
+        return f"--help {kind} needs a name{choice}"
+    return f"unknown {noun} {name}{did_you_mean(name, known) or choice}"
+
+
+def chosen(of: type[Pretrain | Linear], given: Mapping[str, Any]) -> dict[str, Thing]:
+    """What a line chooses, or the program's defaults, by `--method NAME` and the like."""
+    defaults, found = options_of(of), {}
+    for kind in kinds_of(of):
+        default = defaults[kind].default
+        names = given.get(kind) or (default if isinstance(default, tuple) else [default])
+        for name in (name for name in names if name != ALL):
+            if thing := find(kind, name):
+                found[f"--{kind} {name}"] = thing
+    return found
+
+
+def program_help(of: type[Pretrain | Linear], shown: Mapping[str, Thing], *, whole: bool) -> str:
+    """The flags of a program.
+
+    Args:
+        of: the program.
+        shown: the things whose options are shown; of all of them where `whole`.
+        whole: every flag, not only the common ones.
+    """
+    program, _, words = EXAMPLES[of].partition(" ")
+    titles = {base.__name__: base.__doc__ or "" for base in of.__mro__}
+    parts: dict[str, list[Row]] = {}
+    for option in options_of(of).values():
+        if whole or option.about.get("common"):
+            title = f"{option.group.lower()}: {titles[option.group]}"
+            parts.setdefault(title, []).extend(rows(option))
+    for label, thing in shown.items():
+        if thing.options:
+            parts[f"options of {label}:"] = [r for o in thing.options.values() for r in rows(o)]
+    for kind in kinds_of(of) if whole else ():
+        merged = [merge(each) for each in having([kind]).values()]
+        parts[f"options of --{kind}; each NAME has its own:"] = [r for o in merged for r in rows(o)]
+    more = " ".join(f"[{topic}]" for topic in TOPICS)
+    parts["help:"] = [(f"--help {more}", "every flag, or one thing with its options and source")]
+    head = f"usage: {program} DATASET ENCODER [--flag value ...]\n\n{first_line(of.__doc__)}"
+    return "\n\n".join(
+        [head, *map(part, parts, parts.values()), f"example: python {program} {words}"]
     )
-    titles = {base.__name__: base.__doc__ for base in of.__mro__}
-    groups: dict[str, Any] = {}
-    for setting in settings_of(of).values():
-        if setting.group not in groups:
-            groups[setting.group] = parser.add_argument_group(
-                setting.group.lower(), titles[setting.group]
-            )
-        add(groups[setting.group], setting)
-    if of is Pretrain:
-        groups["method"] = groups["Method"]
-        groups["loss"] = parser.add_argument_group(
-            "loss", "Options of the losses; each has its own."
+
+
+def part(title: str, lines: Sequence[Row]) -> str:
+    return "\n".join([fill(title), *(row(*line) for line in lines)])
+
+
+def first_line(text: str | None) -> str:
+    return (text or "").partition("\n")[0]
+
+
+def merge(having: Mapping[str, Option]) -> Option:
+    """The option of several things as one, with the default of each."""
+    one, by_default = next(iter(having.values())), dict[str, list[str]]()
+    for of, option in having.items():
+        by_default.setdefault(default_of(option), []).append(of.split()[1])
+    said = [f"{', '.join(names)}: {default}" for default, names in by_default.items()]
+    help = next((o.about["help"] for o in having.values() if o.about["help"]), "")
+    shown = "; ".join(said)
+    return Option(one.name, one.hint, one.default, {"help": help, "shown": shown}, one.group)
+
+
+def thing_help(kind: str, thing: Thing) -> str:
+    """One method, loss or evaluation: what it does, its options, where it is from."""
+    text = inspect.cleandoc(thing.doc).partition("\nArgs:")[0]
+    said = [f"--{kind} {thing.name}", *map(fill, text.split("\n\n"))]
+    if kind == "method":
+        loss = "any of --loss" if thing.any_loss else thing.loss or "its own"
+        said.append(f"loss: {loss}")
+    lines = [r for option in thing.options.values() for r in rows(option)]
+    said.append(part("options:", lines) if lines else "It has no options.")
+    said.append(fill(f"source: {' '.join(thing.source.split())}"))
+    return "\n\n".join(filter(None, said)) + "\n"
+
+
+def data_help(name: str) -> str:
+    """One data set: what it is, its images, its flags, where it is from."""
+    known, word = datasets.rows(), name.partition(":")[0]
+    if word not in known and not datasets.is_file(name):
+        raise ConfigError(unknown("data", name, known))
+    about = datasets.row_of(name)
+    flags = {"data_folder": "--data_folder", "download": "--download"}
+    said = [flag for key, flag in flags.items() if about[key]]
+    said += ["--train_dir", "--val_dir", "--class_list"] * about["class_folders"]
+    lines = [
+        ("images", f"{about['size']} px by default"),
+        ("mean", spell(about["mean"])),
+        ("std", spell(about["std"])),
+        ("flags", ", ".join(said) or "none"),
+    ]
+    form = datasets.form(word) if word in known else name
+    source = fill(f"source: {datasets.source(name)}")
+    return (
+        "\n\n".join(
+            [form, fill(about["help"] or "A data set of your own."), part("row:", lines), source]
         )
-        for having in all_settings().values():
-            setting = merged(having)
-            add(groups[setting.group], setting)
-    return parser.format_help()
+        + "\n"
+    )
 
 
-def merged(having: dict[str, Setting]) -> Setting:
-    """The option of several methods or losses as one flag, with the default of each."""
-    one = next(iter(having.values()))
-    having = {of: s for of, s in having.items() if s.group == one.group}
-    by_default: dict[str, list[str]] = {}
-    for of, setting in having.items():
-        by_default.setdefault(setting.about["shown"], []).append(of.split()[1])
-    shown = "; ".join(f"{', '.join(names)} {default}" for default, names in by_default.items())
-    if len(by_default) == 1 and len(having) == len(methods()):
-        (shown,) = by_default
-    help = next((s.about["help"] for s in having.values() if s.about["help"]), "")
-    return Setting(one.name, one.hint, one.default, {"help": help, "shown": shown}, one.group)
+def rows(option: Option) -> Iterator[Row]:
+    """An option, and the flag that is another way to set it."""
+    yield left(option), right(option)
+    if option.shortcut:
+        yield f"--{option.shortcut}", f"the same as {option.label} {option.shortcut}"
 
 
-def add(group: Any, setting: Setting) -> None:
-    """Add a setting's flags to a group of the help."""
-    text = described(setting).replace("%", "%%")
-    if setting.about.get("positional"):
-        group.add_argument(setting.name, metavar=setting.label, help=text)
-    elif setting.of is bool:
-        group.add_argument(setting.label, action=BooleanOptionalAction, help=text)
-    else:
-        nargs = {1: None, None: "+"}.get(setting.many, setting.many)
-        group.add_argument(setting.label, nargs=nargs, metavar=metavar(setting), help=text)
-    if setting.shortcut:
-        group.add_argument(
-            f"--{setting.shortcut}",
-            action="store_true",
-            help=f"the same as {setting.label} {setting.shortcut}",
-        )
+def left(option: Option) -> str:
+    """A flag with what stands for its value."""
+    if option.about.get("positional"):
+        return option.label
+    if option.of is bool:
+        return f"--[no-]{option.name}"
+    value = option.about.get("metavar") or {int: "N", float: "X"}.get(option.of, "NAME")
+    value = " ".join(value) if isinstance(value, tuple) else value
+    return f"{option.label} {value}{' ...' * (option.many is None)}"
 
 
-def metavar(setting: Setting) -> Any:
-    """What stands for the value."""
-    if setting.choices and "metavar" not in setting.about:
-        return f"{{{','.join(setting.choices)}}}"
-    return setting.about.get("metavar") or {int: "N", float: "X"}.get(setting.of, "NAME")
-
-
-def described(setting: Setting) -> str:
-    """What a flag does, what it needs, its default."""
-    text, default = setting.about["help"], setting.default
-    if setting.choices and metavar(setting) == setting.about.get("metavar"):
-        text = f"{text}: {setting.allowed}"
-    if setting.about.get("positional"):
+def right(option: Option) -> str:
+    """What a flag does, what it takes and needs, its default."""
+    text, positional = option.about["help"], option.about.get("positional")
+    if option.choices and not positional and option.name != "eval":
+        text = f"{text}: {option.allowed}" if text else option.allowed
+    if needs := option.about.get("needs"):
+        text = f"{text}; {condition(*needs)}"
+    if positional:
         return text
-    if needs := setting.about.get("needs"):
-        text = f"{text}; only with {condition(*needs)}"
-    if default is MISSING:
-        return f"{text} (required)"
-    if isinstance(default, bool):
-        default = "yes" if default else "no"
-    shown = setting.about.get("shown") or ("none" if default is None else spell(default))
-    return f"{text} (default: {shown})".lstrip()
+    return (
+        f"{text} ({'required' if option.default is MISSING else f'default: {default_of(option)}'})"
+    )
+
+
+def default_of(option: Option) -> str:
+    """A default as a reader reads it."""
+    if shown := option.about.get("shown"):
+        return shown
+    if isinstance(option.default, bool):
+        return "yes" if option.default else "no"
+    return "none" if option.default in (None, ()) else spell(option.default)
+
+
+def columns() -> int:
+    return shutil.get_terminal_size().columns - 1
+
+
+def fill(text: str, indent: str = "") -> str:
+    """A paragraph as wide as the terminal; an address is never broken."""
+    return textwrap.fill(
+        " ".join(text.split()),
+        max(columns(), 30),
+        subsequent_indent=indent,
+        initial_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def row(flag: str, text: str) -> str:
+    """A flag and its help, side by side where there is room."""
+    if columns() < NARROW:
+        return f"{fill(flag, '  ')}\n{fill(text, ' ' * 6)}"
+    said = fill(text, " " * COLUMN)
+    if len(flag) < COLUMN - 3:
+        return f"  {flag}".ljust(COLUMN) + said.lstrip()
+    return f"  {flag}\n{said}"

@@ -23,3 +23,8 @@ def started() -> Started | None:
         nodes = int(e.get("SLURM_NNODES", "1"))
         return Started("SLURM", nodes, int(e.get("SLURM_NTASKS", "1")) // nodes)
     return None
+
+
+def is_first() -> bool:
+    """Whether this is the first of all processes, which speaks for them."""
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))

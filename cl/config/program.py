@@ -1,11 +1,13 @@
-"""A program's frame: parse, check, work; what went wrong in a line each and an exit code."""
+"""A program's frame: parse, check, work; what is wrong in a sentence each, and an exit code."""
 
 import sys
 from collections.abc import Callable, Sequence
 
-from cl.config.environment import check_environment
-from cl.config.line import parse
-from cl.config.stored import C, ConfigError
+from cl.config.check import check_environment
+from cl.config.launcher import is_first
+from cl.config.parse import parse
+from cl.config.programs import C
+from cl.config.store import ConfigError
 
 WRONG = 2  # the exit code of a command that cannot be carried out as it stands
 
@@ -22,6 +24,8 @@ def run(of: type[C], argv: Sequence[str] | None, work: Callable[[C], int]) -> in
     try:
         config = parse(of, words)
         check_environment(config)
+        if is_first() and "torch" not in sys.modules:
+            sys.stderr.write("loading PyTorch ...\n")  # takes seconds
         return work(config)
     except ValueError as error:
         if "--debug" in words:

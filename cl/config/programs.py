@@ -1,15 +1,16 @@
 """The configurations of the two programs, frozen, and what follows from them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from functools import cache
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from cl import schedules
-from cl.config import evaluations, signature
+from cl.config import signature
 from cl.config.datasets import row_of
-from cl.config.fields import (
+from cl.config.evaluations import about, meant
+from cl.config.launcher import started
+from cl.config.options import (
     Data,
     Evaluation,
     Hardware,
@@ -20,8 +21,7 @@ from cl.config.fields import (
     Views,
     Watching,
 )
-from cl.config.flag import again
-from cl.config.launcher import started
+from cl.config.schema import Option, again, filled
 
 PROGRAMS = Path(__file__).parents[2]  # the folder in which the two programs stand
 
@@ -107,12 +107,12 @@ class Pretrain(Common, Data, Views, Method, Large, Optimization, Hardware, Run, 
     @property
     def method_settings(self) -> dict[str, Any]:
         """All settings of the method."""
-        return signature.filled(signature.method(self.method).settings, self.method_options)
+        return filled(signature.method(self.method).options, self.method_options)
 
     @property
     def loss_settings(self) -> dict[str, Any]:
         """All settings of that loss; one whose default is an expression stands as its source."""
-        return signature.filled(signature.loss(self.loss_name).settings, self.loss_options)
+        return filled(signature.loss(self.loss_name).options, self.loss_options)
 
     @property
     def resolved_schedules(self) -> dict[str, schedules.Schedule]:
@@ -144,36 +144,51 @@ class Pretrain(Common, Data, Views, Method, Large, Optimization, Hardware, Run, 
         return self.small_crop_size or round((self.crop_size or self.resolved_image_size) * 3 / 7)
 
 
-KNOWN = tuple(f.name for f in fields(Common))  # what an evaluation is given under these names
-if TYPE_CHECKING:
-
-    class Evaluations: ...
-
-else:
-    Evaluations = evaluations.settings((), KNOWN)
-
-
 @dataclass(frozen=True, kw_only=True)
-class Linear(Common, Data, Evaluation, Evaluations, Optimization, Hardware, Run):
-    """Linear evaluation of a frozen encoder."""
+class Linear(Common, Data, Evaluation, Optimization, Hardware, Run):
+    """Evaluation of a pretrained encoder.
+
+    Attributes:
+        eval_options: the evaluations' options that were given, which can also be read like
+            settings, as `config.k`; the others have each evaluation's defaults.
+    """
 
     scheduler: str = again(Optimization, "scheduler", "step")
     lr: float = again(Optimization, "lr", 0.1)
     lr_scaling: bool = again(Optimization, "lr_scaling", default=False)
     weight_decay: float = again(Optimization, "weight_decay", 0.0)
+    eval_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> Any:
+        given = vars(self).get("eval_options", {})
+        if name not in given:
+            raise AttributeError(f"the configuration has no {name}")
+        return given[name]
+
+    @property
+    def eval_settings(self) -> dict[str, Any]:
+        """The options of the evaluations, without those that several have with other defaults."""
+        options = rooms(self)["eval_options"]
+        each = [about(name).options for name in meant(self.eval)]
+        common = {
+            name: option
+            for name, option in options.items()
+            if len({repr(o[name].default) for o in each if name in o}) == 1
+        }
+        return filled(common, self.eval_options)
 
 
-@cache
-def linear_with(plugins: tuple[str, ...]) -> type[Linear]:
-    """The configuration of `main_linear.py` with the flags of further evaluations.
+C = TypeVar("C", Pretrain, Linear)
 
-    Args:
-        plugins: by MODULE:FUNCTION.
 
-    Raises:
-        ValueError: one of them is no evaluation.
-    """
-    if not plugins:
-        return Linear
-    bases = (evaluations.settings(plugins, KNOWN), Linear)
-    return dataclass(frozen=True, kw_only=True)(type("Linear", bases, {"__doc__": Linear.__doc__}))
+def rooms(config: Pretrain | Linear) -> dict[str, dict[str, Option]]:
+    """The options of what is chosen, by the attribute of the configuration that holds them."""
+    if isinstance(config, Pretrain):
+        return {
+            "method_options": signature.method(config.method).options,
+            "loss_options": signature.loss(config.loss_name).options,
+        }
+    found = dict[str, Option]()
+    for name in meant(config.eval):
+        found = about(name).options | found
+    return {"eval_options": found}

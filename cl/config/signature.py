@@ -1,42 +1,68 @@
-"""Losses and methods as their sources say them: a keyword-only parameter is an option.
+"""Methods, losses and evaluations as their sources say them: a keyword-only parameter is an option.
 
 Name, type, default, bounds and help of an option stand once, at the function or class that has it.
-They are read with `ast`, since importing takes seconds.
+They are read with `ast`, since importing takes seconds; of an object that is at hand its signature
+is read.
 """
 
 import ast
+import inspect
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_origin
 
 from cl import bounds
-from cl.config.plugin import file_of
-from cl.config.setting import Setting
+from cl.config.own import Own, file_of, syntax_of
+from cl.config.schema import Option
+from cl.losses import PairwiseLoss
 
-LOSSES, METHODS = (Path(__file__).parents[1] / room for room in ("losses", "methods"))
-METHODS_PACKAGE = "cl.methods"
+Kind = Literal["method", "loss", "eval"]
+CL = Path(__file__).parents[1]
+FOLDERS: dict[Kind, Path] = {
+    "method": CL / "methods",
+    "loss": CL / "losses",
+    "eval": CL / "eval",
+}
+NODES = {"method": ast.ClassDef, "loss": ast.FunctionDef, "eval": ast.FunctionDef}
 TYPES: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
+ANY_LOSS = ("PairwiseLoss", inspect.formatannotation(PairwiseLoss))
+FEATURES = ("train", "test", "classes")
+IMAGES = ("encoder", "data", "classes")
+UNTRAINED = ("untrained", "data", "classes")
 
 
 @dataclass(frozen=True)
 class Thing:
-    """What the source of a loss or a method says of it.
+    """What the source of a method, a loss or an evaluation says of it.
 
     Args:
-        name: of the file, the function or class, and the flag's value.
+        name: on a command line.
         arguments: annotation of each positional parameter.
         loss: a method's own, the default of its parameter `loss`.
-        settings: its options by name.
+        options: its options by name, but for those that are settings of every run.
+        keywords: all its keyword-only parameters.
+        doc: its docstring.
+        source: the docstring of its module.
+        beside: the other functions and classes of its module.
     """
 
-    name: str
-    arguments: dict[str, str]
-    loss: str | None
-    settings: dict[str, Setting]
+    name: str = ""
+    arguments: dict[str, str] = field(default_factory=dict)
+    loss: str | None = None
+    options: dict[str, Option] = field(default_factory=dict)
+    keywords: tuple[str, ...] = ()
+    doc: str = ""
+    source: str = ""
+    beside: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """The first line of its docstring."""
+        return self.doc.partition("\n")[0].rstrip(".") or self.name
 
     @property
     def pairwise(self) -> bool:
@@ -46,7 +72,7 @@ class Thing:
     @property
     def any_loss(self) -> bool:
         """Whether it is a method that computes any pairwise loss."""
-        return self.arguments.get("loss") == "PairwiseLoss"
+        return self.arguments.get("loss") in ANY_LOSS
 
     @property
     def two_views(self) -> bool:
@@ -54,80 +80,123 @@ class Thing:
         axes = self.arguments.get("z", "")
         return bool(axes) and not re.search(r"""["']v n d""", axes)
 
+    @property
+    def of_images(self) -> bool:
+        """Whether it is an evaluation that learns from images, so that no features are given."""
+        return tuple(self.arguments) != FEATURES
 
-NOTHING = Thing("", {}, None, {})
+    @property
+    def pretrained(self) -> bool:
+        """Whether it is an evaluation of a pretrained encoder."""
+        return tuple(self.arguments) != UNTRAINED
 
+    @property
+    def trains(self) -> bool:
+        """Whether it is an evaluation by SGD, with the options of the optimization."""
+        return "training" in self.keywords
 
-@cache
-def losses() -> dict[str, Thing]:
-    """Every loss by name: a file without leading underscore that has a function of its name."""
-    return things(LOSSES)
-
-
-@cache
-def methods() -> dict[str, Thing]:
-    """Every method by name: a file without leading underscore that has a class of its name."""
-    return {name: without_shared(thing) for name, thing in things(METHODS).items()}
-
-
-def without_shared(method: Thing) -> Thing:
-    """A method without the options that every method has, and evaluation too: they are settings."""
-    from cl.config import fields  # which asks here for the names
-
-    shared = {*vars(fields.Large)["__annotations__"], *vars(fields.Hardware)["__annotations__"]}
-    kept = {name: s for name, s in method.settings.items() if name not in shared}
-    return replace(method, settings=kept)
+    @property
+    def augmented(self) -> bool:
+        """Whether it is an evaluation that has another way for `--augment`."""
+        return "augmented" in self.beside and ":" not in self.name
 
 
-def method(name: str) -> Thing:
-    """The method of that name, or the user's own; of no such method there is nothing to say."""
-    return methods().get(name) or plug_in(name, "method") or NOTHING
+NOTHING = Thing()
 
 
-def loss(name: str) -> Thing:
-    """The loss of that name, or the user's own; of no such loss there is nothing to say."""
-    return losses().get(name) or plug_in(name, "loss") or NOTHING
+def names(kind: Kind) -> tuple[str, ...]:
+    """The files of a kind without leading underscore; a file is a thing."""
+    return tuple(sorted(file.stem for file in FOLDERS[kind].glob("[!_]*.py")))
 
 
 @cache
-def plug_in(word: str, group: str) -> Thing | None:
-    """What the source of `package.module:name` says of a method or loss; None where it is none."""
-    file, (_, _, name) = file_of(word), word.partition(":")
-    try:
-        body = ast.parse(file.read_text(encoding="utf-8")).body if file else []
-    except SyntaxError as error:
-        raise ValueError(f"{file} is no Python: {error}") from None
-    for node in body:
-        if isinstance(node, ast.FunctionDef) and node.name == name and group == "loss":
-            return replace(of_function(name, node, node, group), name=word)
-        if isinstance(node, ast.ClassDef) and node.name == name and group == "method":
-            assert file
-            return without_shared(replace(of_class(file, node), name=word))
-    return None
-
-
-def things(room: Path) -> dict[str, Thing]:
-    """What the files of a folder say of themselves, by name."""
+def things(kind: Kind) -> dict[str, Thing]:
+    """Every thing of a kind by name: a file without leading underscore that has one of its name."""
     found = {}
-    for file in sorted(room.glob("[!_]*.py")):
-        for node in ast.parse(file.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.FunctionDef) and node.name == file.stem:
-                found[file.stem] = of_function(file.stem, node, node, "loss")
-            if isinstance(node, ast.ClassDef) and node.name.lower() == file.stem.replace("_", ""):
-                found[file.stem] = of_class(file, node)
+    for name in names(kind):
+        spelled = name.replace("_", "") if kind == "method" else name
+        if thing := read(FOLDERS[kind] / f"{name}.py", kind, name, spelled):
+            found[name] = thing
     return found
 
 
-def of_function(
-    name: str, function: ast.FunctionDef, documented: ast.FunctionDef | ast.ClassDef, group: str
-) -> Thing:
-    """What the signature and the docstring say."""
-    positional = [*function.args.posonlyargs, *function.args.args]
+def find(kind: Kind, word: str) -> Thing | None:
+    """The thing of that name, or the user's own; None where there is none.
+
+    Raises:
+        ValueError: the user's own module is no Python.
+    """
+    if isinstance(word, Own):
+        return of_object(word)
+    if word in things(kind):
+        return things(kind)[word]
+    file = file_of(word)
+    return read(file, kind, word, word.partition(":")[2]) if file else None
+
+
+def methods() -> dict[str, Thing]:
+    return things("method")
+
+
+def losses() -> dict[str, Thing]:
+    return things("loss")
+
+
+def method(name: str) -> Thing:
+    """The method of that name; of no such method there is nothing to say."""
+    return find("method", name) or NOTHING
+
+
+def loss(name: str) -> Thing:
+    """The loss of that name; of no such loss there is nothing to say."""
+    return find("loss", name) or NOTHING
+
+
+def read(file: Path, kind: Kind, name: str, spelled: str) -> Thing | None:
+    """What a file says of the class or function that is spelled so; None if it has none."""
+    body = syntax_of(file).body
+    nodes = [n for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+    for node in nodes:
+        own = node.name.lower() if kind == "method" and ":" not in name else node.name
+        if own != spelled or not isinstance(node, NODES[kind]):
+            continue
+        if isinstance(node, ast.ClassDef):
+            thing = of_class(file, node)
+        else:
+            thing = of_function(node, ast.get_docstring(node) or "", kind)
+        return replace(
+            thing,
+            name=name,
+            options={k: o for k, o in thing.options.items() if k not in settings()},
+            doc=ast.get_docstring(node) or "",
+            source=ast.get_docstring(syntax_of(file)) or "",
+            beside=tuple(n.name for n in nodes if n is not node),
+        )
+    return None
+
+
+@cache
+def settings() -> frozenset[str]:
+    """The names of the settings of every run, which a thing is given under these names."""
+    from cl.config import options  # which asks here for names
+
+    return frozenset(options.names())
+
+
+def of_function(node: ast.FunctionDef, doc: str, kind: str) -> Thing:
+    """What a signature says; the options' help stands in a docstring."""
+    positional = [*node.args.posonlyargs, *node.args.args]
     arguments = {a.arg: ast.unparse(a.annotation) if a.annotation else "" for a in positional}
-    defaults = dict(zip([*arguments][::-1], function.args.defaults[::-1], strict=False))
-    own, text = defaults.get("loss"), ast.get_docstring(documented) or ""
-    settings = {s.name: s for s in parameters(function, text, group)}
-    return Thing(name, arguments, own.id if isinstance(own, ast.Name) else None, settings)
+    defaults = dict(zip([*arguments][::-1], node.args.defaults[::-1], strict=False))
+    loss = defaults.get("loss")
+    pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+    found = [option(a.arg, a.annotation, default, doc, kind) for a, default in pairs]
+    return Thing(
+        arguments=arguments,
+        loss=loss.id if isinstance(loss, ast.Name) else None,
+        options={o.name: o for o in found if o},
+        keywords=tuple(a.arg for a in node.args.kwonlyargs),
+    )
 
 
 def of_class(file: Path, node: ast.ClassDef) -> Thing:
@@ -135,48 +204,68 @@ def of_class(file: Path, node: ast.ClassDef) -> Thing:
     inits = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
     base = base_of(file, node)
     if not inits:
-        return base or Thing(file.stem, {}, None, {})
-    own = of_function(file.stem, inits[0], node, "method")
-    named = {a.arg for a in inits[0].args.kwonlyargs}
+        return base or NOTHING
+    own = of_function(inits[0], ast.get_docstring(node) or "", "method")
     if not (base and inits[0].args.kwarg):
         return own
-    inherited = {k: s for k, s in base.settings.items() if k not in named}
-    return Thing(own.name, own.arguments, own.loss, own.settings | inherited)
+    inherited = {k: o for k, o in base.options.items() if k not in own.keywords}
+    return replace(own, options=own.options | inherited)
 
 
 def base_of(file: Path, node: ast.ClassDef) -> Thing | None:
     """The class that a class of this folder extends, if that is in a file of this folder too."""
     wanted = {ast.unparse(base) for base in node.bases}
-    for imported in ast.parse(file.read_text(encoding="utf-8")).body:
+    for imported in syntax_of(file).body:
         if not isinstance(imported, ast.ImportFrom) or not imported.module:
             continue
         package, _, module = imported.module.rpartition(".")
-        room = METHODS if package == METHODS_PACKAGE else file.parent
-        other = room / f"{module}.py"
+        folder = FOLDERS["method"] if package == "cl.methods" else file.parent
+        other = folder / f"{module}.py"
         if not wanted & {alias.name for alias in imported.names} or not other.exists():
             continue
-        for theirs in ast.parse(other.read_text(encoding="utf-8")).body:
+        for theirs in syntax_of(other).body:
             if isinstance(theirs, ast.ClassDef) and theirs.name in wanted:
                 return of_class(other, theirs)
     return None
 
 
-def parameters(function: ast.FunctionDef, text: str, group: str) -> Iterator[Setting]:
-    """The keyword-only parameters that a word on a command line can express."""
-    for argument, value in zip(function.args.kwonlyargs, function.args.kw_defaults, strict=True):
-        hint, limits = hint_of(argument.annotation)
-        if hint is None or value is None:
-            continue
-        about = {"help": said_of(argument.arg, text), "shown": ast.unparse(value), **limits}
-        yield Setting(argument.arg, hint, literal(value), about, group)
+def of_object(word: Own) -> Thing:
+    """What the signature of a class or function says, and those of its base classes."""
+    thing = word.object
+    bases = thing.__mro__ if isinstance(thing, type) else (thing,)
+    inits = [vars(b)["__init__"] for b in bases if "__init__" in vars(b)] if bases[1:] else [thing]
+    arguments, found, loss = dict[str, str](), dict[str, Option | None](), None
+    for init in inits:
+        parameters = inspect.signature(init).parameters.values()
+        for p in parameters:
+            text = "" if p.annotation is p.empty else p.annotation
+            text = text if isinstance(text, str) else inspect.formatannotation(text)
+            if p.kind is p.KEYWORD_ONLY:
+                kind = "method" if bases[1:] else "loss"
+                node = ast.parse(text, mode="eval").body if text else None
+                default = None if p.default is p.empty else ast.Constant(p.default)
+                found.setdefault(p.name, option(p.name, node, default, "", kind))
+            elif init is inits[0] and p.kind is not p.VAR_KEYWORD:
+                arguments[p.name] = text
+                loss = getattr(p.default, "__name__", None) if p.name == "loss" else loss
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    options = {k: o for k, o in found.items() if o and k not in settings()}
+    return Thing(word, arguments, loss, options, tuple(found), inspect.getdoc(thing) or "")
 
 
-def literal(node: ast.expr) -> Any:
-    """The value of a default; of an expression, which only the loss evaluates, its source."""
+def option(
+    name: str, annotation: ast.expr | None, default: ast.expr | None, doc: str, kind: str
+) -> Option | None:
+    """A keyword-only parameter as an option; None if no word on a command line can express it."""
+    hint, limits = hint_of(annotation)
+    if hint is None or default is None:
+        return None
     try:
-        return ast.literal_eval(node)
-    except ValueError:
-        return ast.unparse(node)
+        value = ast.literal_eval(default)
+    except ValueError:  # an expression, which only the loss evaluates: its source
+        value = ast.unparse(default)
+    return Option(name, hint, value, {"help": said_of(name, doc)} | limits, kind)
 
 
 def hint_of(annotation: ast.expr | None) -> tuple[Any, dict[str, Any]]:
@@ -209,12 +298,17 @@ def plain(node: ast.expr) -> tuple[Any, dict[str, Any]]:
         return named(node.id)
     if not isinstance(node, ast.Subscript):
         return None, {}
-    if ast.unparse(node.value) == "Literal":
+    outer = ast.unparse(node.value)
+    inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+    if outer == "Literal":
         return Literal[ast.literal_eval(node.slice)], {}  # pyright: ignore[reportInvalidTypeForm]
-    if ast.unparse(node.value) == "tuple" and isinstance(node.slice, ast.Tuple):
-        inner, limits = plain(node.slice.elts[0])
-        return (inner and tuple[inner, ...]), limits
-    return None, {}
+    hint, limits = plain(inner[0]) if outer in ("tuple", "Annotated") else (None, {})
+    if outer == "tuple":
+        return (hint and tuple[hint, ...]), limits
+    if hint and isinstance(inner[1], ast.Call):
+        given = {k.arg or "": ast.literal_eval(k.value) for k in inner[1].keywords}
+        limits = {k: v for k, v in given.items() if v is not None}
+    return hint, limits
 
 
 def named(name: str) -> tuple[Any, dict[str, Any]]:
@@ -250,20 +344,15 @@ def computed() -> set[str]:
     return {*pairwise(), *(m.loss for m in methods().values() if m.loss)} & losses().keys()
 
 
-def all_settings() -> dict[str, dict[str, Setting]]:
-    """For each name of an option, the methods and losses that have it and that a run can have.
+def having(kinds: Iterable[Kind]) -> dict[str, dict[str, Option]]:
+    """For each name of an option, the things that have it and that a run can have.
 
-    They are called as they are chosen: `--method simsiam`, `--loss dcl`.
+    They are called as they are chosen: `--method simsiam`, `--loss dcl`, `--eval knn`.
     """
-    by_name: dict[str, dict[str, Setting]] = {}
-    for flag, room in (("method", methods()), ("loss", losses())):
-        for thing in room.values():
-            if flag == "method" or thing.name in computed():
-                for name, setting in thing.settings.items():
-                    by_name.setdefault(name, {})[f"--{flag} {thing.name}"] = setting
+    by_name: dict[str, dict[str, Option]] = {}
+    for kind in kinds:
+        for thing in things(kind).values():
+            if kind != "loss" or thing.name in computed():
+                for name, found in thing.options.items():
+                    by_name.setdefault(name, {})[f"--{kind} {thing.name}"] = found
     return by_name
-
-
-def filled(settings: Mapping[str, Setting], given: Mapping[str, Any]) -> dict[str, Any]:
-    """All of a thing's options: those given, and the defaults of the others."""
-    return {name: s.default for name, s in settings.items()} | dict(given)

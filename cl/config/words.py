@@ -1,135 +1,157 @@
-"""The words of a command line, sorted to the flags they belong to.
+"""The words of a command line, sorted by argparse to the flags they belong to.
 
-argparse gives up at the first fault and lets `--gpus 0 1` swallow the data set behind it; here
-all faults are collected and a list ends where its numbers or choices do.
+argparse ends at the first fault. So that all are found at once, a flag that is unknown is said to
+be so and then read as the one that was probably meant, and what the words mean is not argparse's.
 """
 
+import json
 import re
-from collections.abc import Sequence
+from argparse import SUPPRESS, ArgumentParser
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise, takewhile
+from pathlib import Path
+from typing import Any
 
 from cl.config.programs import Linear, Pretrain
-from cl.config.setting import closest, did_you_mean, settings_of
-from cl.config.signature import all_settings, plug_in
+from cl.config.rules import kinds_of
+from cl.config.schema import Option, closest, did_you_mean, fits, options_of
+from cl.config.signature import find, having
 
 NUMBER = re.compile(r"[-+]?\.?\d")
+PAIR = re.compile(r"\w+=")  # NAME=VALUE
 HELP = ("-h", "--help")
+FILES = {"config": "config.json", "verify": "cards.json"}  # in a run's folder
 ACCUMULATION = (
     ": a large --batch_size with a small --mini_batch_size is what it should be, the loss of the "
-    "whole batch; summed over small batches, each sample meets the negatives of its own alone"
+    "whole batch; summed over small batches, each sample meets the negatives of its own alone."
 )
 
 
-@dataclass(frozen=True)
-class Flag:
-    """How many words a flag takes, and what it says by itself.
-
-    Args:
-        name: the setting's.
-        many: the most words behind it; None is as many numbers, or words of the choices, as there
-            are.
-        means: the value of a flag that takes none.
-        choices: the words that it may be.
-    """
-
-    name: str
-    many: int | None
-    means: bool | str | None = None
-    choices: tuple[str, ...] = ()
-
-    def goes_on(self, word: str) -> bool:
-        """Whether a list that has begun goes on with a word."""
-        return bool(NUMBER.match(word)) or word in self.choices
-
-
 @dataclass
-class Sorted:
+class Line:
     """What was found.
 
     Args:
-        given: for each setting the words behind its flag, or what a flag without words means.
-        shortcuts: for each setting the value that its shortcut means, if that stood there.
-        rest: words that belong to no flag.
-        wrong: messages.
+        given: for each option the words behind its flag, what a switch means, or a value.
+        faults: messages.
         lost: after an unknown flag it is not clear whose the words behind it are.
     """
 
-    given: dict[str, list[str] | bool] = field(default_factory=dict)
-    shortcuts: dict[str, str] = field(default_factory=dict)
-    rest: list[str] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
+    given: dict[str, Any] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
     lost: bool = False
 
 
-def flags_of(of: type[Pretrain | Linear], argv: Sequence[str] = ()) -> dict[str, Flag]:
-    """Every flag of a program, and those of the user's own methods and losses that a line names."""
-    settings = [s for s in settings_of(of).values() if not s.about.get("positional")]
-    if of is Pretrain:
-        settings += [next(iter(having.values())) for having in all_settings().values()]
-        words = [word.rpartition("=")[2] for word in argv if ":" in word]
-        own = [plug_in(word, group) for word in words for group in ("method", "loss")]
-        settings += [s for thing in own if thing for s in thing.settings.values()]
-    found = {}
-    for s in settings:
-        found[s.label] = Flag(s.name, s.many, choices=s.choices)
-        if s.of is bool:
-            found[s.label] = Flag(s.name, 0, means=True)
-            found[f"--no-{s.name}"] = Flag(s.name, 0, means=False)
-        if s.shortcut:
-            found[f"--{s.shortcut}"] = Flag(s.name, 0, means=s.shortcut)
+def named(of: type[Pretrain | Linear], words: Iterable[str]) -> dict[str, Option]:
+    """The options of a program, of its things, and of the user's own things that words name."""
+    kinds = kinds_of(of)
+    own = [find(kind, word) for word in words if ":" in word for kind in kinds]
+    found = {k: o for thing in own if thing for k, o in thing.options.items()}
+    return found | {n: next(iter(o.values())) for n, o in having(kinds).items()} | options_of(of)
+
+
+def values_in(argv: Sequence[str]) -> list[str]:
+    """The words that may name things of the user's own, those in the file of `--config` too."""
+    words = [part for word in argv for part in word.split("=", 1)]
+    found = [*words]
+    for flag, word in pairwise(words):
+        if flag.removeprefix("--") in FILES:
+            try:
+                file = json.loads(file_of(flag[2:], word).read_text(encoding="utf-8"))
+            except (OSError, ValueError, RecursionError):  # which is said when it is read
+                continue
+            chosen = [file.get(k) for k in ("method", "loss")] if isinstance(file, dict) else []
+            several = file.get("eval") if isinstance(file, dict) else None
+            found += [w for w in (*chosen, *(several or ())) if isinstance(w, str)]
     return found
+
+
+def file_of(flag: str, word: str) -> Path:
+    """The file of `--config` or `--verify`: itself, or the one in a run's folder."""
+    path = Path(word)
+    return path / FILES[flag] if path.is_dir() else path
+
+
+def flags_of(of: type[Pretrain | Linear], words: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
+    """Every flag of a program, with what argparse is told of it."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, option in named(of, words).items():
+        if option.about.get("positional"):
+            continue
+        if option.of is bool:
+            for flag, value in ((f"--{name}", True), (f"--no-{name}", False)):
+                found[flag] = {"dest": name, "action": "store_const", "const": value}
+        else:
+            found[f"--{name}"] = {"dest": name, "nargs": "?" if option.many == 1 else "*"}
+        if short := option.shortcut:
+            found[f"--{short}"] = {"dest": short, "action": "store_const", "const": True}
+    return found
+
+
+def sort(of: type[Pretrain | Linear], argv: Sequence[str]) -> Line:
+    """Give every word its flag; the last of several equal flags counts."""
+    words = values_in(argv)
+    flags, line = flags_of(of, words), Line()
+    parser = ArgumentParser(add_help=False, allow_abbrev=False, argument_default=SUPPRESS)
+    parser._negative_number_matcher = NUMBER  # argparse's own does not know -1e-3
+    for flag, told in flags.items():
+        also = [f"--{told['dest']}={str(told['const']).lower()}"] if "const" in told else []
+        parser.add_argument(flag, *also, **told)
+    for word in dict.fromkeys(argv):
+        if is_flag(word) and word not in parser._option_string_actions:
+            unknown(of, word, flags, parser, line)
+    found, rest = parser.parse_known_args(argv)
+    options = named(of, words)
+    for name, value in vars(found).items():
+        if name in options and options[name].many != 1 and isinstance(value, list):
+            end = ends(options[name], value)
+            rest, value = [*rest, *value[end:]], value[:end]  # `--gpus 0 1 digits resnet18`
+        line.given[name] = value if isinstance(value, bool | list) else [value or ""]
+    line.given.pop(SUPPRESS, None)
+    positional = [name for name, o in options.items() if o.about.get("positional")]
+    if not line.lost:
+        line.given |= {n: [w] for n, w in zip(positional, rest, strict=False)}
+        line.faults += [f"unexpected word {word}." for word in rest[len(positional) :]]
+    return line
 
 
 def is_flag(word: str) -> bool:
     """Whether a word is a flag and no negative number."""
-    return len(word) > 1 and word.startswith("-") and not NUMBER.match(word)
+    return word.startswith("-") and word.strip("-") != "" and not NUMBER.match(word)
 
 
-def sort(of: type[Pretrain | Linear], argv: Sequence[str]) -> Sorted:
-    """Give every word its flag; the last of several equal flags counts."""
-    flags, found, words = flags_of(of, argv), Sorted(), list(argv)
-    while words:
-        word = words.pop(0)
-        if not is_flag(word):
-            found.rest.append(word)
-            continue
-        option, equals, value = word.partition("=")
-        if option not in flags:
-            meant = closest(option, [*flags, *HELP])
-            sums = of is Pretrain and "accum" in option
-            found.wrong.append(
-                f"unknown flag {option}{ACCUMULATION if sums else did_you_mean(meant)}"
-            )
-            found.lost = found.lost or meant not in flags
-            option = meant or option  # read on as if it had been meant, to find later faults too
-        if flag := flags.get(option):
-            if equals:
-                words.insert(0, value)
-            take(flag, words, found, behind=bool(equals))
-    if found.lost:
-        found.rest.clear()
-    return found
+def unknown(
+    of: type[Pretrain | Linear],
+    word: str,
+    flags: dict[str, dict[str, Any]],
+    parser: ArgumentParser,
+    line: Line,
+) -> None:
+    """Say what is wrong with a word that is no flag as it stands, and let argparse read on."""
+    flag, equals, value = word.partition("=")
+    if flag in flags:
+        if equals and "const" in flags[flag]:
+            line.faults.append(f"{flag} takes true or false behind an equals sign, not {value}.")
+            parser.add_argument(word, **flags[flag])
+        return
+    near = closest(flag, [*flags, *HELP])
+    sums = issubclass(of, Pretrain) and "accum" in flag
+    said = ACCUMULATION if sums else did_you_mean(flag, [*flags, *HELP]) or "; see --help all."
+    line.faults.append(f"unknown flag {flag}{said}")
+    line.lost = line.lost or near not in flags
+    if flag not in parser._option_string_actions:
+        parser.add_argument(flag, **flags.get(near or "", {"dest": SUPPRESS, "nargs": "*"}))
 
 
-def take(flag: Flag, words: list[str], found: Sorted, behind: bool) -> None:
-    """Move a flag's words from the line to what was found.
+def ends(option: Option, words: Sequence[str]) -> int:
+    """Where a list ends: behind as many words as it takes, its last number or choice."""
+    if option.many:
+        return option.many
 
-    Args:
-        flag: whose.
-        words: the rest of the line; what is taken is removed.
-        found: where it goes.
-        behind: the first word stood behind an equals sign, so it is the flag's whatever it is.
-    """
-    taken = [words.pop(0)] if behind else []
-    while words and not is_flag(words[0]) and len(taken) < (flag.many or len(taken) + 1):
-        if flag.many == 0 or (flag.many is None and taken and not flag.goes_on(words[0])):
-            break
-        taken.append(words.pop(0))
-    if flag.means is None:
-        found.given[flag.name] = taken
-    elif taken:
-        found.wrong.append(f"--{flag.name}: given {taken[0]}, allowed nothing behind it")
-    elif isinstance(flag.means, str):
-        found.shortcuts[flag.name] = flag.means
-    else:
-        found.given[flag.name] = flag.means
+    def goes_on(word: str) -> bool:
+        return bool(NUMBER.match(word) or PAIR.match(word)) or any(
+            fits(word, form) for form in option.forms
+        )
+
+    return 1 + len([*takewhile(goes_on, words[1:])])

@@ -1,9 +1,8 @@
 """Fine-tuning: the pretrained encoder learns on, with a linear classifier on top."""
 
-from typing import Annotated
-
 from torch import nn
 
+from cl.bounds import Count
 from cl.data.module import ContrastiveData
 from cl.eval import _classifier
 from cl.eval._result import EvalResult
@@ -16,7 +15,7 @@ def finetune(
     classes: int,
     *,
     training: Training,
-    lora_rank: Annotated[int | None, {"low": 1, "shown": "all of each weight learns"}] = None,
+    lora_rank: Count | None = None,
     channels_last: bool = True,
 ) -> EvalResult:
     """The encoder learns too, from augmented images.

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import product
-from typing import Annotated
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cl.bounds import Count, Positive
 from cl.eval._result import EvalResult, Features, TestFeatures, score
 from cl.eval._select import labeled, select_hyperparameters
 from cl.knn import nearest, votes
@@ -20,8 +20,8 @@ def knn(
     test: TestFeatures,
     classes: int,
     *,
-    k: Annotated[tuple[int, ...], {"low": 1}] = (20,),
-    knn_temperature: Annotated[tuple[float, ...], {"above": 0}] = (0.07,),
+    k: tuple[Count, ...] = (20,),
+    knn_temperature: tuple[Positive, ...] = (0.07,),
     seed: int = 0,
 ) -> EvalResult:
     """Each test image gets the class that its k nearest training images vote for.

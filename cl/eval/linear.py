@@ -6,12 +6,13 @@ training views, which is what lets the features be extracted once; with them it 
 
 from collections.abc import Iterator, Mapping
 from itertools import product
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from cl import distributed
+from cl.bounds import NonNegative, Positive
 from cl.data.module import ContrastiveData
 from cl.eval import _classifier
 from cl.eval._probe import FeatureData, Grid, LinearProbe, train_grid
@@ -32,10 +33,8 @@ def linear(
     classes: int,
     *,
     training: Training,
-    lr_grid: Annotated[tuple[float, ...], {"above": 0, "shown": "--lr alone"}] = (),
-    weight_decay_grid: Annotated[
-        tuple[float, ...], {"low": 0, "shown": "--weight_decay alone"}
-    ] = (),
+    lr_grid: tuple[Positive, ...] = (),
+    weight_decay_grid: tuple[NonNegative, ...] = (),
     seed: int = 0,
 ) -> EvalResult:
     """A linear classifier of frozen features by SGD, as the papers have it.

@@ -2,13 +2,14 @@
 
 import warnings
 from collections.abc import Iterator
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from cl.bounds import Positive
 from cl.eval._result import EvalResult, Features, TestFeatures, score
 from cl.eval._select import labeled, select_hyperparameters
 from cl.nets.probe import topk_correct
@@ -72,7 +73,7 @@ def logistic(
     test: TestFeatures,
     classes: int,
     *,
-    c: Annotated[tuple[float, ...], {"above": 0}] = (1.0,),
+    c: tuple[Positive, ...] = (1.0,),
     seed: int = 0,
 ) -> EvalResult:
     r"""Logistic regression by L-BFGS to the optimum, of standardized features.

@@ -1,4 +1,4 @@
-"""LeJEPA (Balestriero and LeCun 2025, https://arxiv.org/abs/2511.08544): predict and be Gaussian."""
+"""LeJEPA (Balestriero and LeCun 2025, https://arxiv.org/abs/2511.08544)."""
 
 from functools import partial
 

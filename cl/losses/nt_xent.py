@@ -3,7 +3,7 @@
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.bounds import Count, Positive
+from cl.bounds import Positive
 from cl.losses._pairwise import ALL, Rows, softmax_loss
 
 
@@ -13,7 +13,7 @@ def nt_xent(
     rows: Rows = ALL,
     *,
     temperature: Positive | Float[Tensor, ""] = 0.2,  # ImageNet-100's recipes
-    global_views: Count | None = None,
+    global_views: int | None = None,
 ) -> Float[Tensor, ""]:
     r"""Normalized temperature-scaled cross entropy: $-s_{ip} + \log \sum_{j \ne i} e^{s_{ij}}$.
 
@@ -26,7 +26,8 @@ def nt_xent(
         ids: see `cl.losses`; an anchor without positives counts as zero.
         rows: see `cl.losses`.
         temperature: divides the cosines.
-        global_views: only so many first views, the global crops, are candidates; None: all.
+        global_views: only so many first views, the global crops, are candidates; from 1 to v;
+            None: all.
 
     Returns:
         The mean over the local anchors, a scalar.

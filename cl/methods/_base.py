@@ -255,7 +255,7 @@ class Method(pl.LightningModule, ABC):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip the gradient norm, excluding the probe, whose gradient must not change the encoder's.
+        """Clip the gradient norm, excluding the probe, which must not influence the encoder.
 
         Args:
             optimizer: of all parameters.

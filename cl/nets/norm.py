@@ -40,7 +40,7 @@ class Normalize(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         x, weight, mean, variance = ctx.saved_tensors
         inverse = torch.rsqrt(variance + ctx.eps)
-        # Gradient with the statistics held fixed; the terms through mean and variance are added below.
+        # Gradient with the statistics held fixed; the terms through them are added below.
         dx, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
             *(gradient, x, weight, mean, variance),
             *(mean, inverse, False, ctx.eps, [True, True, True]),  # CUDA asks for them, unused

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 NAMES = sorted(p.stem for p in Path(__file__).parent.glob("[!_]*.py"))
 FOLLOWS_LOSS = "reduce"  # the one scheduler that is no function of the step
@@ -78,7 +79,7 @@ def asking(option: str) -> tuple[str, ...]:
     )
 
 
-def default_of(scheduler: str, option: str) -> object:
+def default_of(scheduler: str, option: str) -> Any:
     """The default of an option of a scheduler's shape; None where it has none.
 
     >>> default_of("warmup_exponential", "lr_decay_rate")

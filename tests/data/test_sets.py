@@ -132,7 +132,7 @@ def test_a_users_own_has_the_row_of_its_module_or_the_defaults(own: str) -> None
     plain = f"{own}.plain:read"
     assert parse_pretrain([plain, "resnet18"]).resolved_image_size == 224
     assert preset(plain) == Recipe(size=224)
-    with pytest.raises(ValueError, match="--train_dir: given a, allowed only with DATASET image"):
+    with pytest.raises(ValueError, match="--train_dir needs DATASET imagenet100, "):
         parse_pretrain([plain, "resnet18", "--train_dir", "a"])
     run = ["--pretrained_feature_extractor", "run"]
     assert parse_linear([word, "resnet18", *run]).resolved_image_size == 24
@@ -173,9 +173,9 @@ def test_a_users_own_that_is_wrong(own: str, word: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("ROW = {'sise': 3}", "plain.py: ROW has sise, allowed help, "),
-        ("ROW = dict(size=3)", "plain.py: ROW must be a dictionary of literals"),
-        ("ROW = {", "plain.py is no Python: "),
+        ("ROW = {'sise': 3}", "plain.py: ROW has sise; it may have help, "),
+        ("ROW = dict(size=3)", "plain.py: ROW must be made of literals only"),
+        ("ROW = {", "plain.py is not valid Python: "),
     ],
 )
 def test_a_row_that_is_wrong(own: str, row: str, message: str, tmp_path: Path) -> None:
@@ -193,14 +193,14 @@ def test_a_recipe_that_is_wrong(own: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "end"),
     [
-        ("weeds.flowers:read", "; Python finds no module weeds.flowers, is its folder on PYTHONPA"),
-        ("cl.data.setz:read", "; Python finds no module cl.data.setz, is its folder on PYTHONPATH"),
-        ("weeds.flowers:", ":PATTERN"),
-        ("weeds/flowers:read", ":PATTERN"),
-        ("sys:read", "; Python finds no module sys, is its folder on PYTHONPATH?"),
+        ("weeds.flowers:read", "; Python finds no module weeds.flowers; is its folder on PYTHONPA"),
+        ("cl.data.setz:read", "; Python finds no module cl.data.setz; is its folder on PYTHONPATH"),
+        ("weeds.flowers:", ":PATTERN, MODULE:NAME."),
+        ("weeds/flowers:read", ":PATTERN, MODULE:NAME."),
+        ("sys:read", "; Python finds no module sys; is its folder on PYTHONPATH?"),
     ],
 )
 def test_a_module_that_python_does_not_find(word: str, end: str) -> None:
-    with pytest.raises(ValueError, match=f"given {word}, allowed .*MODULE:FUNCTION") as error:
+    with pytest.raises(ValueError, match=f"unknown data set {word}; ") as error:
         parse_pretrain([word, "resnet18"])
     assert end in str(error.value).splitlines()[0]

@@ -93,12 +93,18 @@ class Problem:
         """A loss whose samples do not meet: each process's own, weighted by their number."""
         z, same = self.z, self.ids[self.own] < 2
         inputs: dict[str, tuple[Tensor, ...]] = {
-            "cosine": (z[:2], z[:2].detach().flip(0)),
-            "margin": (z[:2], same),
-            "triplet": (z,),
-            "nce": (z[0].sum(dim=1), z[1].sum(dim=1)),
+            "p z": (z[:2], z[:2].detach().flip(0)),
+            "z same": (z[:2], same),
+            "z": (z,),
+            "data noise": (z[0].sum(dim=1), z[1].sum(dim=1)),
+            "q k queue": (z[0], z[1].detach(), self.weight.detach()),
         }
-        return get_loss(name)(*inputs[name])
+        return get_loss(name)(*inputs[" ".join(positional(name))])
+
+    def of_directions(self, name: str) -> Tensor:
+        """A loss of the distribution of all processes' samples along directions."""
+        z, _ = distributed.gather(self.z)
+        return get_loss(name)(z, self.weight.detach(), 2)
 
     def of_spaces(self) -> Tensor:
         """Leave-one-out contrast in two spaces, of three views each."""
@@ -112,6 +118,12 @@ class Problem:
         return get_loss(name)(z, scores[0])
 
 
+def positional(name: str) -> list[str]:
+    """The names of a loss's inputs; its options are keyword-only."""
+    known = inspect.signature(get_loss(name)).parameters.values()
+    return [p.name for p in known if p.kind is p.POSITIONAL_OR_KEYWORD]
+
+
 def losses() -> Iterator[tuple[str, Callable[[Problem], Tensor]]]:
     """Every loss of the package, with and without class ids where it takes them."""
     for name in NAMES:
@@ -122,6 +134,8 @@ def losses() -> Iterator[tuple[str, Callable[[Problem], Tensor]]]:
                 yield f"{name}, ids", lambda p, name=name: p.batched(name, True)
         elif name == "looc":
             yield name, lambda p: p.of_spaces()
+        elif "directions" in signature:
+            yield name, lambda p, name=name: p.of_directions(name)
         elif "scores" in signature:
             yield name, lambda p, name=name: p.of_ranks(name)
         else:
@@ -157,9 +171,7 @@ WAYS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 
 def small(name: str, encoder: nn.Module, **options: Any) -> Method:
     """A method whose loss has each of its terms: SigLIP's with the confidence penalty."""
-    loss = (
-        {"loss": partial(sigmoid, gamma=0.5)} if "gamma_steps" in methods()[name].settings else {}
-    )
+    loss = {"loss": partial(sigmoid, gamma=0.5)} if "gamma_steps" in methods()[name].options else {}
     return made(name, encoder, **loss, **options)
 
 
@@ -196,6 +208,7 @@ def of_methods(sizes: list[int], rank: int, dtype: torch.dtype) -> Found:
                 step = ddp
             loss = step(Batch([whole[:, own]], labels[own], torch.arange(sum(sizes))[own]))
             loss.backward()
+            method.after_step(1)
             gradients = [p.grad for p in step.parameters() if p.requires_grad]
             key = f"{METHOD} {name}{way}"
             found[key] = [loss.detach(), *(g for g in gradients if g is not None)]

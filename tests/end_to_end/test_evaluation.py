@@ -332,25 +332,28 @@ def test_what_is_exported_is_what_was_trained(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--eval knn", "--pretrained_feature_extractor: missing"),
-        ("--eval supervised --pretrained_feature_extractor /", "allowed without --eval supervised"),
-        ("--eval knn all --pretrained_feature_extractor /", "--eval: given knn all"),
-        ("--eval knn --c 1 --pretrained_feature_extractor /", "--c: given 1.0, allowed only with"),
-        ("--eval knn --augment --pretrained_feature_extractor /", "--augment: allowed only with"),
+        ("--eval knn", "--pretrained_feature_extractor is missing"),
+        (
+            "--eval supervised --pretrained_feature_extractor /",
+            "cannot be used with --eval supervised",
+        ),
+        ("--eval knn all --pretrained_feature_extractor /", "must stand alone, not in knn all."),
+        ("--eval knn --c 1 --pretrained_feature_extractor /", "--c needs --eval logistic or all."),
+        ("--eval knn --augment --pretrained_feature_extractor /", "--augment needs --eval linear."),
         (
             "--lr_grid 0.1 1 --max_steps 5 --pretrained_feature_extractor /",
-            "--max_steps: given 5, allowed without --lr_grid",
+            "--max_steps cannot be used with --lr_grid.",
         ),
         (
             "--weight_decay_grid 0 1 --clip_grad_norm 1 --pretrained_feature_extractor /",
-            "--clip_grad_norm: given 1.0, allowed without --weight_decay_grid",
+            "--clip_grad_norm cannot be used with --weight_decay_grid.",
         ),
         (
             "--eval all --lr_grid 0.1 1 --scheduler reduce --pretrained_feature_extractor /",
-            "--scheduler: given reduce, allowed without --lr_grid",
+            "--scheduler reduce cannot be used with --lr_grid.",
         ),
         ("--eval knn nearest", "unexpected word nearest"),
-        ("--verify /nowhere", "--verify: given /nowhere, allowed a run's cards.json"),
+        ("--verify /nowhere", "--verify must be a run's cards.json; /nowhere: No such file"),
     ],
 )
 def test_contradictions_are_refused(

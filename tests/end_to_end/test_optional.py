@@ -32,7 +32,7 @@ OFF = (
     "warning: wandb is off (import of wandb halted; None in sys.modules); metrics.csv has all "
     "numbers. To log there: pip install wandb"
 )
-MODE = "error: --wandb: given {}, allowed auto or off unless wandb is installed: pip install wandb"
+MODE = "error: --wandb {} needs wandb: pip install wandb, or --wandb off."
 COMMANDS = {
     f"main_contrastive {DIGITS} {SHORT} --run_id digits": [OFF, "exit 0"],
     f"main_linear {DIGITS} {EVALUATED}/digits --run_id digits-linear": [OFF, "exit 0"],

@@ -9,7 +9,7 @@ import pytest
 import cl.data.sets
 from cl import logs
 from cl.config import datasets, parse_pretrain
-from cl.config.setting import settings_of
+from cl.config.schema import options_of
 from cl.data.sets import NAMES, _rows
 
 Run = Callable[..., Path]
@@ -55,17 +55,17 @@ def flowers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def forget() -> None:
     datasets.rows.cache_clear()
-    settings_of.cache_clear()
+    options_of.cache_clear()
 
 
 def test_a_file_is_all_that_a_data_set_takes(
     flowers: str, pretrain: Run, capsys: pytest.CaptureFixture
 ) -> None:
     with pytest.raises(SystemExit):
-        parse_pretrain(["--help"])
+        parse_pretrain(["--help", "all"])
     said = " ".join(capsys.readouterr().out.split())
     assert "folder (any set with a folder for each class), flowers (96 painted flowers, 3" in said
-    assert "only with DATASET imagenet100 or imagenet or folder or flowers" in said
+    assert "needs DATASET imagenet100, imagenet, folder or flowers" in said
     assert "(default: digits 16, flowers 24, cifar10 cifar100 svhn 32, " in said
     assert parse_pretrain([flowers, "resnet18", "--train_dir", "a"]).resolved_image_size == 24
     run = pretrain(flowers, *SHORT)

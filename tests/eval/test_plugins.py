@@ -16,17 +16,15 @@ from cl import eval as evaluations
 from cl.config import Linear, parse_linear
 from cl.config.evaluations import about, built_in, meant
 from cl.config.helptext import help_of
-from cl.config.programs import linear_with
 from cl.eval import NAMES, get_evaluation
 from cl.eval._result import EvalResult
 
 ROOT = Path(cl.__file__).parent
 HOLDERS = (ast.Tuple, ast.List, ast.Set, ast.Dict, ast.Compare, ast.Call, ast.Assign, ast.AnnAssign)
 PROBE = '''
-    from typing import Annotated
-
     import torch
 
+    from cl.bounds import Share
     from cl.eval._result import EvalResult, score
 
 
@@ -35,7 +33,7 @@ PROBE = '''
         test,
         classes,
         *,
-        shrink: Annotated[float, {"low": 0, "high": 1}] = 0.5,
+        shrink: Share = 0.5,
         seed: int = 0,
     ):
         """The class whose mean is nearest.
@@ -68,7 +66,6 @@ def probes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.syspath_prepend(tmp_path / "library")
     yield "mypackage.probes"
     about.cache_clear()
-    linear_with.cache_clear()
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -120,17 +117,17 @@ def test_a_plugin_is_parsed_and_helped(probes: str, capsys: pytest.CaptureFixtur
     with pytest.raises(SystemExit):
         parse_linear([*line, "--help"])
     shown = " ".join(capsys.readouterr().out.split())
-    assert "--shrink X how far means are moved to the mean of all" in shown
-    assert f"only with --eval {name} (default: 0.5)" in shown
+    assert "--shrink X how far means are moved to the mean of all (default: 0.5)" in shown
+    assert f"options of --eval {name}:" in shown
     assert "--shrink" not in help_of(Linear)
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--eval {0}:mean_probe --shrink 2", "--shrink: given 2, allowed a number from 0 to 1"),
-        ("--eval {0}:absent", "probes.py has no absent"),
-        ("--eval {0}:other", "takes (h, labels), allowed (train, test, classes)"),
+        ("--eval {0}:mean_probe --shrink 2", "--shrink must be from 0 to 1, not 2."),
+        ("--eval {0}:absent", "probes.py has no function absent"),
+        ("--eval {0}:other", "must take (train, test, classes), (encoder, data, classes) or"),
         ("--eval nowhere.to:be_found", "no module nowhere.to"),
         ("--eval knn --shrink 0.1", "unknown flag --shrink"),
     ],

@@ -13,6 +13,6 @@ WIDTH = 16  # of heads that are 64 wide or more by default
 
 def made(name: str, encoder: nn.Module, **options: Any) -> Method:
     """A method with its own loss and its defaults, but for its widths."""
-    settings = methods()[name].settings.values()
+    settings = methods()[name].options.values()
     widths = {s.name: WIDTH for s in settings if type(s.default) is int and s.default >= 64}
     return get_method(name)(encoder, **{"classes": 3} | widths | options)

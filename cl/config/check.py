@@ -9,8 +9,8 @@ from pathlib import Path
 from cl.config.datasets import row_of
 from cl.config.launcher import started
 from cl.config.programs import Linear, Pretrain
-from cl.config.rules import spell
-from cl.config.stored import ConfigError
+from cl.config.schema import spell
+from cl.config.store import ConfigError
 
 
 def check_environment(config: Pretrain | Linear) -> None:
@@ -34,21 +34,21 @@ def absent_paths(config: Pretrain | Linear) -> Iterator[str]:
     for name in ("resume_training_from", "pretrained_feature_extractor"):
         given = getattr(config, name, None)
         if given and not Path(given).exists():
-            yield f"--{name}: given {given}, allowed a run's folder or a file that exists"
+            yield f"--{name} must be a run's folder or a file; there is no {given}."
     if config.class_list and not Path(config.class_list).is_file():
-        yield f"--class_list: given {config.class_list}, allowed a file that exists"
+        yield f"--class_list must be a file; there is no {config.class_list}."
     row, root = row_of(config.dataset), Path(config.data_folder)
     if config.download or not row["data_folder"]:
         return
     if not root.is_dir():
-        fetch = " (--download makes and fills it)" if row["download"] else ""
-        yield f"--data_folder: given {root}, allowed a folder that exists{fetch}"
+        fetch = "; --download makes and fills it." if row["download"] else "."
+        yield f"--data_folder must be a folder; there is no {root}{fetch}"
         return
     for name in ("train_dir", "val_dir"):
         given = getattr(config, name)
         if given and row["class_folders"] and not (root / given).is_dir():
             inside = " ".join(sorted(p.name for p in root.iterdir() if p.is_dir())[:8])
-            yield f"--{name}: given {given}, allowed a folder in {root}: {inside or 'it has none'}"
+            yield f"--{name} must be a folder in {root} ({inside or 'it has none'}), not {given}."
 
 
 def absent_gpus(config: Pretrain | Linear) -> Iterator[str]:
@@ -57,17 +57,16 @@ def absent_gpus(config: Pretrain | Linear) -> Iterator[str]:
         return
     there = gpus_here()
     if max(config.gpus) >= there:
-        allowed = f"0 to {there - 1}" if there > 1 else "0" if there else "no --gpus (the CPU)"
-        yield f"--gpus: given {spell(config.gpus)}, allowed {allowed}: this machine has {there}"
+        numbers = f"0 to {there - 1}" if there > 1 else "0"
+        said = f"{there} GPU{'s' * (there > 1)}, {numbers}" if there else "no GPU"
+        use = "" if there else "; without --gpus the CPU is used."
+        yield f"--gpus {spell(config.gpus)}: this machine has {said}{use or '.'}"
 
 
 def absent_packages(config: Pretrain | Linear) -> Iterator[str]:
     """A message if wandb is asked for and not installed; `auto` is off then."""
     if config.wandb in ("online", "offline") and not installed("wandb"):
-        yield (
-            f"--wandb: given {config.wandb}, allowed auto or off unless wandb is installed: "
-            "pip install wandb"
-        )
+        yield f"--wandb {config.wandb} needs wandb: pip install wandb, or --wandb off."
 
 
 def installed(package: str) -> bool:
@@ -84,16 +83,19 @@ def other_processes(config: Pretrain | Linear) -> Iterator[str]:
     if launcher is None:
         if config.nodes > 1:
             yield (
-                f"--num_nodes: given {config.nodes}, allowed 1 unless torchrun or SLURM start this "
-                "program on the nodes (bash_files/run_torchrun.sh, bash_files/run_slurm.sh)"
+                f"--num_nodes {config.nodes} needs torchrun or SLURM to start this program on the "
+                "nodes: bash_files/run_torchrun.sh, bash_files/run_slurm.sh."
             )
         return
     by, nodes, per_node = launcher
     if config.nodes != nodes:
-        yield f"--num_nodes: given {config.nodes}, allowed {nodes}, which {by} started"
+        yield f"--num_nodes must be the {nodes} that {by} started, not {config.nodes}."
     if config.devices_per_node != per_node:
         flag, given = ("gpus", config.gpus) if config.gpus else ("devices", config.devices)
-        yield f"--{flag}: given {spell(given)}, allowed {per_node}, which {by} started on a node"
+        yield (
+            f"--{flag} must fit the {per_node} processes that {by} started on a node, not "
+            f"{spell(given)}."
+        )
 
 
 def gpus_here() -> int:

@@ -1,0 +1,450 @@
+"""What can be set of every run: a field is a flag; its default, type, range and help stand here.
+
+The options of a method, a loss or an evaluation stand at that thing, see `signature`.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from cl import schedules
+from cl.config import datasets
+from cl.config.evaluations import ALL, augmentable, built_in, default, described, untrained
+from cl.config.own import FORM
+from cl.config.schema import either, flag
+from cl.config.signature import names as names_of
+from cl.config.signature import pairwise
+
+MULTICROP = ("multicrop", (True,))
+WARMUP = ("scheduler", schedules.with_warmup())
+PRESET = "the preset's"
+OF_FOLDERS = ("dataset", datasets.Having(("class_folders",)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """What is trained on, and how it is read."""
+
+    dataset: str = flag(
+        datasets.described,
+        choices=datasets.closed,
+        open=datasets.open_forms,
+        noun="data set",
+        positional=True,
+        common=True,
+    )
+    encoder: str = flag(
+        "any timm model (resnet18, resnet50, vit_tiny_patch16_224, ...), resnet6 and resnet6_wN "
+        f"(width N) for small images, or {FORM} of your own: a class or function that makes one",
+        open=(FORM,),
+        noun="encoder",
+        positional=True,
+        common=True,
+    )
+    data_folder: str = flag("folder of the data sets", "data", metavar="PATH", common=True)
+    train_dir: str | None = flag(
+        "training images, inside --data_folder", None, metavar="PATH", needs=OF_FOLDERS
+    )
+    val_dir: str | None = flag(
+        "validation images, inside --data_folder",
+        None,
+        metavar="PATH",
+        needs=("dataset", datasets.Having(("class_folders", "val_dir"))),
+    )
+    class_list: str | None = flag(
+        "file with the class folders to take, one a line", None, metavar="PATH", needs=OF_FOLDERS
+    )
+    data_fraction: float = flag(
+        "fraction of the training images, of every class alike, or their number; always the same "
+        "ones, and a smaller part is a subset of a larger one",
+        1.0,
+        above=0,
+        shown="1, all of them",
+    )
+    skip_corrupt: bool = flag(
+        "decode every image before training and leave out those that cannot be decoded, instead of "
+        "ending at the first one",
+        False,
+    )
+    batch_size: int = flag("samples per device and step", 128, low=1, common=True)
+    global_batch_size: int | None = flag(
+        "samples of all devices together in a step; overrides --batch_size",
+        None,
+        low=1,
+        shown="--batch_size times devices",
+    )
+    num_workers: int = flag("threads or processes per device that load data", 4, low=0, common=True)
+    backend: Literal["auto", "memory", "torch", "torchvision", "dali"] = flag(
+        "what loads and augments: memory (data sets that fit; on the GPU where there is one), "
+        "torch (files), torchvision (its operations one by one, slow), dali (files, on the GPU "
+        "where there is one)",
+        "auto",
+        shortcut=("dali", ("auto",)),
+    )
+    last_batch_fill: bool = flag(
+        "fill an epoch's last batch up from the epoch's beginning instead of dropping it", False
+    )
+    image_size: int | None = flag(
+        "side of the images in pixels", None, low=8, common=True, shown=datasets.sizes
+    )
+    download: bool = flag(
+        "download the data set if it is not in --data_folder",
+        False,
+        common=True,
+        needs=("dataset", datasets.Having(("download",))),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """How the views of a sample are made; what is not given is the preset's."""
+
+    recipe: (
+        Literal["simclr", "byol", "barlow_twins", "vicreg", "simsiam", "swav", "sigmoid"] | None
+    ) = flag(
+        "augmentations of a paper; size, mean and standard deviation stay the data set's",
+        None,
+        common=True,
+        shown="the data set's",
+    )
+    jitter_order: Literal["random", "fixed"] | None = flag(
+        "order of brightness, contrast, saturation and hue: drawn for each view, or this one",
+        None,
+        shown="random",
+    )
+    brightness: float | None = flag("largest change of the brightness", None, low=0, shown=PRESET)
+    contrast: float | None = flag("largest change of the contrast", None, low=0, shown=PRESET)
+    saturation: float | None = flag("largest change of the saturation", None, low=0, shown=PRESET)
+    hue: float | None = flag(
+        "largest change of the hue, as a fraction of the color circle",
+        None,
+        low=0,
+        high=0.5,
+        shown=PRESET,
+    )
+    crop_scale: tuple[float, float] | None = flag(
+        "range of the fraction of the image's area that a crop covers",
+        None,
+        above=0,
+        high=1,
+        shown=PRESET,
+        metavar=("MIN", "MAX"),
+    )
+    crop_size: int | None = flag(
+        "side of a full-size view in pixels; smaller views than --image_size train faster",
+        None,
+        low=8,
+        shown="--image_size",
+    )
+    flip_prob: float | None = flag(
+        "probability that a view is mirrored", None, low=0, high=1, shown=PRESET
+    )
+    grayscale_prob: float | None = flag(
+        "probability that a view is gray", None, low=0, high=1, shown=PRESET
+    )
+    blur_prob: float | None = flag(
+        "probability that a view is blurred", None, low=0, high=1, shown=PRESET
+    )
+    solarize_prob: float | None = flag(
+        "probability that a view is solarized", None, low=0, high=1, shown=PRESET
+    )
+    n_crops: int = flag("full-size views of a sample", 2, low=2)
+    multicrop: bool = flag(
+        "add small views (multi-crop of SwAV, https://arxiv.org/abs/2006.09882)", False, common=True
+    )
+    n_small_crops: int = flag("small views of a sample", 6, low=1, needs=MULTICROP)
+    small_crop_size: int | None = flag(
+        "side of a small view in pixels",
+        None,
+        low=4,
+        needs=MULTICROP,
+        shown="3/7 of the full-size views, 96 at 224",
+    )
+    small_crop_scale: tuple[float, float] | None = flag(
+        "range of the fraction of the image's area that a small view covers",
+        None,
+        above=0,
+        high=1,
+        needs=MULTICROP,
+        shown="0.05 0.14 (SwAV), with --recipe sigmoid 0.05 1",
+        metavar=("MIN", "MAX"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """What is trained."""
+
+    method: str = flag(
+        "method that is trained; its own options: --help method NAME",
+        "simclr",
+        choices=lambda: names_of("method"),
+        open=(FORM,),
+        noun="method",
+        common=True,
+    )
+    loss: str = flag(
+        "loss of a method that takes any pairwise loss; its own options: --help loss NAME",
+        "nt_xent",
+        choices=pairwise,
+        open=(FORM,),
+        noun="loss",
+        common=True,
+    )
+    schedule: tuple[str, ...] = flag(
+        "numbers of the method or of its loss that change while training, from their values to "
+        "END, e.g. temperature=cosine:0.5; SHAPE is " + " or ".join(schedules.shapes()) + ", "
+        "STEPS by default the whole run",
+        (),
+        metavar=schedules.FORM,
+        shown="none does",
+    )
+    zero_init_residual: bool = flag("let each residual block start as the identity", False)
+    norm: Literal["batch", "group"] = flag(
+        "normalization in the encoder: its own (batch norm in most), or group norm in place of "
+        "batch norm, so that a sample's features depend on that sample alone",
+        "batch",
+    )
+    classifier_lr: float | None = flag(
+        "learning rate of the online probe, not scaled",
+        None,
+        above=0,
+        shown="0.3, with adam and adamw 0.003",
+    )
+    learned_lr: float | None = flag(
+        "learning rate of the loss's learnable scalars, not scaled",
+        None,
+        above=0,
+        shown="the encoder's, with sgd and lars 0.001",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Large:
+    """How a large batch is computed, on one device and on several."""
+
+    sync_batchnorm: bool = flag("compute batch norm over the samples of all devices", True)
+    mini_batch_size: int | None = flag(
+        "samples per device that are embedded at a time; the loss still compares the whole batch, "
+        "with the memory of a mini-batch and a second forward pass (gradient caching, "
+        "https://arxiv.org/abs/2101.06983)",
+        None,
+        low=1,
+        shown="all at once",
+    )
+    mini_batch_norm: Literal["chunk", "frozen"] = flag(
+        "statistics of the encoder's batch norm with --mini_batch_size: those of each mini-batch, "
+        "or the running ones, which are then frozen",
+        "chunk",
+        needs=("mini_batch_size", None),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimization:
+    """Optimizer, learning rate and its schedule."""
+
+    optimizer: Literal["sgd", "adam", "adamw", "lars"] = flag(
+        "optimizer of the encoder and the heads", "sgd", shortcut=("lars", ("sgd",)), common=True
+    )
+    scheduler: str = flag(
+        "schedule of the learning rate; warmup_ in front of a name is a linear rise before it",
+        "warmup_cosine",
+        choices=schedules.schedulers,
+        common=True,
+    )
+    lr_decay_steps: tuple[int, ...] = flag(
+        "epochs at which the learning rate is multiplied by --lr_decay_rate",
+        (),
+        low=1,
+        needs=("scheduler", schedules.asking("lr_decay_epochs")),
+        shown="at 60% and 80% of the epochs",
+    )
+    lr_decay_rate: float | None = flag(
+        "factor of the learning rate at --lr_decay_steps, or in each epoch (exponential)",
+        None,
+        above=0,
+        high=1,
+        needs=("scheduler", schedules.asking("lr_decay_rate")),
+        shown="step 0.1, exponential 0.95",
+    )
+    epochs: int = flag("passes over the training data", 100, low=1, common=True)
+    max_steps: int | None = flag(
+        "end after so many steps", None, low=1, shown="after all epochs", common=True
+    )
+    lr: float = flag(
+        "learning rate; with --lr_scaling that of 256 samples in a step of all devices",
+        0.3,
+        above=0,
+        common=True,
+    )
+    lr_scaling: bool = flag("multiply --lr by the samples in a step of all devices over 256", True)
+    weight_decay: float = flag(
+        "weight decay, of all parameters but biases and norms", 1e-4, low=0, common=True
+    )
+    momentum: float = flag(
+        "momentum of sgd and lars", 0.9, low=0, high=1, needs=("optimizer", ("sgd", "lars"))
+    )
+    clip_grad_norm: float | None = flag(
+        "clip the norm of the gradient to this", None, above=0, shown="no clipping"
+    )
+    warmup_epochs: float | None = flag(
+        "epochs in which the learning rate rises linearly",
+        None,
+        low=0,
+        needs=WARMUP,
+        shown="10, and of up to 10 epochs a tenth",
+    )
+    warmup_start_lr: float = flag(
+        "learning rate that the warm-up starts from", 0.003, low=0, needs=WARMUP
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """Devices, processes and precision."""
+
+    gpus: tuple[int, ...] = flag(
+        "indices of the GPUs to use",
+        (),
+        low=0,
+        shown="one GPU if there is one, else the CPU",
+        common=True,
+    )
+    devices: int | None = flag(
+        "processes on a node, each with a GPU or on the CPU",
+        None,
+        low=1,
+        common=True,
+        needs=("gpus", ((),)),
+        shown="1, or what torchrun or SLURM start",
+    )
+    num_nodes: int | None = flag(
+        "machines that train together; torchrun or SLURM start the processes on them",
+        None,
+        low=1,
+        shown="1, or those of torchrun or SLURM",
+    )
+    precision: Literal["auto", "16", "bf16", "32", "64"] = flag(
+        "floating-point precision: auto is bf16 where the hardware supports it and 32 elsewhere; "
+        "16 scales the gradients and needs a GPU; 64 is for tests of exactness",
+        "auto",
+        common=True,
+    )
+    channels_last: bool = flag(
+        "lay images out with their channels last, which convolutions prefer", True
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Where a run is written, and what it starts from."""
+
+    name: str | None = flag("name of the run in wandb", None, shown="wandb makes one", common=True)
+    project: str = flag("project of the run in wandb", "contrastive_learning", metavar="NAME")
+    seed: int = flag("seed of weights, order and views", 0, low=0, high=2**32 - 1, common=True)
+    output: str | None = flag(
+        "folder of runs",
+        None,
+        shown="trained_models beside the programs",
+        metavar="PATH",
+        common=True,
+    )
+    run_id: str | None = flag("name of the run's folder", None, once=True, shown="eight letters")
+    resume_training_from: str | None = flag(
+        "continue a run: its folder or a checkpoint in it",
+        None,
+        once=True,
+        metavar="PATH",
+        common=True,
+    )
+    config: str | None = flag(
+        "take the settings of a run's config.json; flags on the line win",
+        None,
+        once=True,
+        metavar="PATH",
+        common=True,
+    )
+    wandb: Literal["auto", "online", "offline", "off"] = flag(
+        "Weights & Biases: auto is online if you are logged in, else offline, and off where it is "
+        "not installed; it never asks",
+        "auto",
+        common=True,
+    )
+    log_every_n_steps: int = flag("steps between two rows of metrics.csv", 50, low=1)
+    debug: bool = flag("show the traceback of an error", False, once=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watching:
+    """What is watched, and what can be looked at before training."""
+
+    on_collapse: Literal["warn", "stop"] = flag("what to do when the embeddings collapse", "warn")
+    baseline: bool = flag("evaluate the untrained encoder before training", True)
+    dry_run: str | None = flag(
+        "print the run's table, plot all schedules into this file (.png), and end",
+        None,
+        once=True,
+        metavar="PATH",
+        common=True,
+    )
+    show_views: str | None = flag(
+        "draw the first samples and their views into this file (.png), and end",
+        None,
+        once=True,
+        metavar="PATH",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What is evaluated, and how."""
+
+    pretrained_feature_extractor: str | None = flag(
+        lambda: (
+            "a run's folder, or a file of weights: ours, timm's, torchvision's, solo-learn's, "
+            "lightly's, or of the official MoCo, SimSiam, Barlow Twins, VICReg, SwAV and DINO; "
+            f"needed by all but --eval {either(untrained())}"
+        ),
+        None,
+        metavar="PATH",
+        common=True,
+    )
+    eval: tuple[str, ...] = flag(
+        described,
+        (default(),),
+        choices=lambda: (*built_in(), ALL),
+        open=(FORM,),
+        noun="evaluation",
+        common=True,
+    )
+    augment: bool = flag(
+        "train on augmented images, encoded anew in each epoch, instead of on cached features",
+        False,
+        common=True,
+        needs=lambda: ("eval", augmentable()),
+    )
+    pictures: bool = flag(
+        "plot the features (t-SNE, spectrum, nearest neighbors) and the confusion matrices",
+        False,
+        common=True,
+    )
+    export: Literal["onnx"] | None = flag(
+        "write the encoder into the run's folder as encoder.onnx",
+        None,
+        shown="no file",
+        common=True,
+    )
+    verify: str | None = flag(
+        "compute the numbers of an evaluation's cards.json again, and compare",
+        None,
+        once=True,
+        metavar="PATH",
+    )
+
+
+GROUPS = (Data, Views, Method, Large, Optimization, Hardware, Run, Watching, Evaluation)
+
+
+def names() -> list[str]:
+    """The names of all of them."""
+    return [option.name for group in GROUPS for option in fields(group)]

@@ -1,0 +1,234 @@
+"""A command line, or values from Python, become a configuration or the list of all their faults."""
+
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import MISSING, replace
+from typing import Any
+
+from cl.config.evaluations import ALL, about
+from cl.config.helptext import help_of
+from cl.config.launcher import is_first
+from cl.config.own import Own
+from cl.config.programs import C, Linear, Pretrain, rooms
+from cl.config.rules import contradictions, foreign_options, forgiven, of_values, out_of_place
+from cl.config.schema import Option, did_you_mean, either, listed, options_of
+from cl.config.store import ConfigError, draft, values_from_json
+from cl.config.words import FILES, HELP, Line, file_of, named, sort
+
+Read = Callable[[Option, Any], Any]
+
+
+def parse_pretrain(argv: Sequence[str]) -> Pretrain:
+    """The configuration of `main_contrastive.py`.
+
+    Raises:
+        ConfigError: with a sentence for each fault.
+    """
+    return parse(Pretrain, argv)
+
+
+def parse_linear(argv: Sequence[str]) -> Linear:
+    """The configuration of `main_linear.py`.
+
+    Raises:
+        ConfigError: with a sentence for each fault.
+    """
+    return parse(Linear, argv)
+
+
+def parse(of: type[C], argv: Sequence[str]) -> C:
+    """The configuration of a program; `--help` is answered here."""
+    if asked := [i for i, word in enumerate(argv) if word in HELP]:
+        at = asked[0]
+        line = sort(of, argv[:at])
+        sys.stdout.write(help_of(of, argv[at + 1 :], line.given))
+        raise SystemExit(0)
+    return assemble(of, sort(of, argv), Option.read)
+
+
+def configure(program: type[C], values: Mapping[str, Any]) -> C:
+    """The configuration of values that Python gives; they are checked as those of a command line.
+
+    Args:
+        program: `Pretrain` or `Linear`.
+        values: by the names of the flags, those of the method, the loss and the evaluations too;
+            `dataset`, `encoder`, `method` and `loss` may be objects, see `is_own`.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigError: with a sentence for each fault.
+    """
+    options = options_of(program)
+    given = {
+        name: Own(value)
+        if name in options and options[name].takes_own and not isinstance(value, str | None)
+        else value
+        for name, value in values.items()
+    }
+    words = [value for value in given.values() if isinstance(value, str)]
+    words += [w for w in given.get("eval", ()) if isinstance(w, str)]
+    known = named(program, words)
+    known |= {o.shortcut: o for o in known.values() if o.shortcut}
+    line = Line({name: value for name, value in given.items() if name in known})
+    line.faults = [
+        f"unknown option {name}{did_you_mean(name, known) or '.'}"
+        for name in given
+        if name not in known
+    ]
+    return assemble(program, line, Option.check)
+
+
+def assemble(of: type[C], line: Line, read: Read) -> C:
+    """The configuration of what was given.
+
+    Args:
+        of: which one.
+        line: values that are not checked yet, and faults that are known already.
+        read: how an option checks a value.
+
+    Raises:
+        ConfigError: with a sentence for each fault.
+    """
+    given, faults = line.given, line.faults
+    values, failed = read_settings(of, given, read, faults)
+    there = inherited(of, values, faults) | values
+    faults += missing(of, {*there, *failed}, line.lost)
+    if "eval" in there and (wrong := unknown_evaluations(there["eval"])):
+        faults += wrong
+        failed |= {"eval"}
+        del there["eval"]
+    config, ignored = tidied(draft(of, there), values, failed, faults)
+    faults += [text for text, about in contradictions(config) if not failed & {*about}]
+    if not failed & {"method", "loss", "eval"}:
+        config, more = with_options(config, given, read, faults)
+        ignored |= more
+        faults += of_values(config) if isinstance(config, Pretrain) else ()
+    if faults:
+        raise ConfigError(*faults)
+    warn(ignored)
+    return config
+
+
+def read_settings(
+    of: type[Pretrain | Linear], given: Mapping[str, Any], read: Read, faults: list[str]
+) -> tuple[dict[str, Any], set[str]]:
+    """The values of the settings, and the names of those that are refused."""
+    options, values, failed = options_of(of), dict[str, Any](), set[str]()
+    for name in (name for name in given if name in options):
+        try:
+            values[name] = read(options[name], given[name])
+        except ValueError as error:
+            faults.append(str(error))
+            failed.add(name)
+    for name, option in options.items():
+        if (short := option.shortcut) and given.get(short):
+            beside = option.about["shortcut"][1]
+            if values.get(name, short) not in (short, *beside):
+                faults.append(
+                    f"--{short} cannot be used with --{name} {values[name]}, "
+                    f"only with --{name} {either(beside)}."
+                )
+            values[name] = short
+    return values, failed
+
+
+def unknown_evaluations(names: Sequence[str]) -> list[str]:
+    """Messages about evaluations of the user's own that are none."""
+    wrong = []
+    for name in (name for name in names if name != ALL):
+        try:
+            about(name)
+        except ValueError as error:
+            wrong.append(str(error))
+    return wrong
+
+
+def inherited(
+    of: type[Pretrain | Linear], values: Mapping[str, Any], faults: list[str]
+) -> dict[str, Any]:
+    """What the file of `--config`, or of `--verify`, hands on."""
+    flag = next((name for name in ("verify", "config") if values.get(name)), None)
+    if flag is None:
+        return {}
+    path = file_of(flag, values[flag])
+    try:
+        theirs, found = values_from_json(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        faults.append(f"--{flag} must be a run's {FILES[flag]}; {path}: {reason}.")
+    except ConfigError as error:
+        faults += [f"--{flag} {path}: {text}" for text in error.args]
+    else:
+        if theirs is of:
+            once = {name for name, o in options_of(of).items() if o.about.get("once")}
+            if "batch_size" in values:  # which the line's own word is on
+                once.add("global_batch_size")
+            return {name: value for name, value in found.items() if name not in once}
+        faults.append(f"--{flag} must be a file of this program; {path} is the other's.")
+    return {}
+
+
+def missing(of: type[Pretrain | Linear], there: Collection[str], lost: bool) -> list[str]:
+    """Messages about settings without a default that are not there."""
+    wrong = []
+    for name, o in options_of(of).items():
+        if o.default is MISSING and name not in there and not (lost and o.about.get("positional")):
+            choose = f"choose from {', '.join(o.forms)}" if o.choices else f"give {o.allowed}"
+            wrong.append(f"{o.label} is missing; {choose}.")
+    return wrong
+
+
+def tidied(
+    config: C, line: Mapping[str, Any], failed: set[str], faults: list[str]
+) -> tuple[C, dict[str, str]]:
+    """The configuration without settings it has no use for, and these with the reason.
+
+    One that the line itself gives is an error, unless it is `forgiven`; one that a file handed on
+    is not, for the user did not ask for it.
+    """
+    options, ignored = options_of(type(config)), dict[str, str]()
+    for name, why in out_of_place(config, options).items():
+        if failed & {name, options[name].about.get("needs", ("eval",))[0]}:
+            continue
+        if name in line and not forgiven(config, name):
+            faults.append(f"--{name} {why}.")
+        elif name in line or getattr(config, name) != options[name].default:
+            ignored[name] = why
+    return replace(config, **{name: options[name].default for name in ignored}), ignored
+
+
+def with_options(
+    config: C, given: Mapping[str, Any], read: Read, faults: list[str]
+) -> tuple[C, dict[str, str]]:
+    """The configuration with the options of what was chosen, and why others are ignored."""
+    found, settings = rooms(config), options_of(type(config))
+    shortcuts = {o.shortcut for o in settings.values()}
+    asked = [name for name in given if name not in settings and name not in shortcuts]
+    kept = [name for room in found for name in getattr(config, room)]
+    ignored = {}
+    for name, why in foreign_options(config, [*kept, *asked]).items():
+        if name in asked and not forgiven(config, name):
+            faults.append(f"--{name} {why}.")
+        else:
+            ignored[name] = why
+    values = {}
+    for room, options in found.items():
+        values[room] = {k: v for k, v in getattr(config, room).items() if k in options}
+        for name in (name for name in asked if name in options):
+            try:
+                values[room][name] = read(options[name], given[name])
+            except ValueError as error:
+                faults.append(str(error))
+    return replace(config, **values), ignored
+
+
+def warn(ignored: Mapping[str, str]) -> None:
+    """Say what is ignored and why, a sentence for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in ignored.items():
+        by_reason.setdefault(why, []).append(name)
+    for why, names in by_reason.items() if is_first() else ():
+        why = why.replace("needs", "need", 1) if names[1:] else why
+        sys.stderr.write(f"warning: ignored {listed(names)}, which {why}.\n")

@@ -1,0 +1,24 @@
+"""AnglE (Li and Li 2023, https://arxiv.org/abs/2309.12871) of images: rank pairs by an angle."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from cl.losses.angle import angle
+from cl.methods.cosent import CoSENT
+
+
+class Angle(CoSENT):
+    """CoSENT with the angle of complex embeddings in place of the cosine.
+
+    Args:
+        encoder: see `Method`.
+        loss: of `(2 n d)` pairs and their scores: 1 for two views of a sample, else 0.
+        base: what `CoSENT` takes.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, loss: Callable[..., Tensor] = angle, **base: Any
+    ) -> None:
+        super().__init__(encoder, loss, **base)
