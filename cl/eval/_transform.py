@@ -30,9 +30,7 @@ class Transform:
 
     recipe: Recipe
 
-    def __call__(
-        self, image: Image.Image | npt.NDArray[np.uint8] | Tensor
-    ) -> Float[Tensor, "3 h w"]:
+    def __call__(self, image: object) -> Float[Tensor, "3 h w"]:
         """Prepare one image.
 
         Args:

@@ -27,6 +27,7 @@ from cl.data.augment.recipe import Recipe
 from cl.data.module import PlainLoader
 from cl.data.sets import Images, Source
 from cl.eval import _plots
+from cl.eval._random import kept_random_states
 from cl.evaluation import Transform, embed, evaluate, load_encoder
 from cl.nets import encoders
 from tests.data.made import in_memory
@@ -143,7 +144,7 @@ def test_embeddings_are_the_features_of_evaluation(run: Path, tmp_path: Path) ->
     """Bit for bit, of each way to give the images; labels come along."""
     output = {"output": str(tmp_path / "runs"), "run_id": "one"}
     evaluate(run, "digits", "knn", **QUIET, **output)
-    arrays = [*(run / "features").glob("*.npy")]
+    arrays = [*(tmp_path / "runs" / "features").glob("*.npy")]
     (file,) = [f for f in arrays if len(np.load(f)) == 359 and ".labels" not in f.name]
     expected = torch.from_numpy(np.load(file))
     encoder, transform = load_encoder(run)
@@ -291,7 +292,6 @@ def process_state() -> dict[str, Any]:
     return {
         "torch": torch.get_rng_state().tolist(),
         "numpy": np.random.get_state()[1].tolist(),  # noqa: NPY002
-        "python": random.getstate(),
         "dtype": torch.get_default_dtype(),
         "grad": torch.is_grad_enabled(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
@@ -302,6 +302,13 @@ def process_state() -> dict[str, Any]:
         "environment": dict(os.environ),
         "backend": __import__("matplotlib").rcParams["backend"],
     }
+
+
+def test_random_states_are_kept() -> None:
+    before = random.getstate()
+    with kept_random_states():
+        random.seed(5)
+    assert random.getstate() == before
 
 
 @pytest.mark.parametrize("precision", ["32", "64"])
@@ -325,7 +332,8 @@ NOTEBOOK = """
         from torch import nn
 
         import cl.config, cl.data.sets
-        from cl.evaluation import Transform, embed, evaluate
+        from cl.eval._random import kept_random_states
+from cl.evaluation import Transform, embed, evaluate
         from cl.data.augment.recipe import Recipe
         from tests.eval.conftest import configure
 
