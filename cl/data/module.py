@@ -1,4 +1,4 @@
-"""A data set for a Trainer: the backend is chosen, sharded over the processes, and said."""
+"""The data modules: a backend is chosen, and samples are divided among the processes."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from torch.utils.data import RandomSampler, SequentialSampler
 from cl.data.augment import cpu, torchvision
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
-from cl.data.loaders.base import Loader, Pixels
+from cl.data.loaders.base import Floats, Loader
 from cl.data.loaders.device import DeviceLoader
 from cl.data.loaders.given import GivenViews
 from cl.data.loaders.memory import MemoryLoader
@@ -21,26 +21,26 @@ from cl.data.loaders.workers import FileLoader
 from cl.data.sets import Images, Source
 
 Backend = Literal["auto", "memory", "torch", "torchvision", "dali"]
-UNCROPPED = 64  # px: up to here images are taken whole, larger ones lose an eighth at the borders
+UNCROPPED = 64  # px: images up to this size are evaluated whole, larger ones by their center
 
 
-def kept(size: int) -> float:
-    """The share of a plain image's shorter side that is seen, for images of that size."""
+def central_fraction(size: int) -> float:
+    """The part of a plain image's shorter side that is used: 7/8 above 64 px, as 224 of 256."""
     return 1.0 if size <= UNCROPPED else 0.875
 
 
 class PlainLoader:
-    """Every image once, without augmentation, as one view; in the data set's order.
+    """Every image once, without augmentation, as one view, in the data set's order.
 
     Images above 64 px are cropped to the central 7/8 of their shorter side (224 of 256).
 
     Args:
-        images: all of them.
-        recipe: its size, mean and std.
-        batch_size: the last batch may be smaller.
-        workers: threads; at least one.
-        rank: of this process.
-        world: processes that share the images.
+        images: the images of all processes.
+        recipe: its size, mean and std are used.
+        batch_size: samples in a batch; the last batch may be smaller.
+        workers: number of threads; at least one is used.
+        rank: number of this process.
+        world: number of processes, among which the images are divided.
     """
 
     def __init__(
@@ -65,37 +65,42 @@ class PlainLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         size = self.recipe.size
-        central, record = kept(size), self.recipe.record
+        central, record = central_fraction(size), self.recipe.record
 
-        def make(at: int, out: Pixels) -> None:
+        def prepare(at: int, out: Floats) -> None:
             cpu.plain(self.images.pixel(at), central, record, out)
 
-        def begin(index: Index) -> tuple[Pixels, Iterator[None]]:
+        def begin(index: Index) -> tuple[Floats, Iterator[None]]:
             out = np.empty((len(index), 3, size, size), np.float32)
-            return out, pool.map(make, index.tolist(), out)
+            return out, pool.map(prepare, index.tolist(), out)
 
         with ThreadPoolExecutor(self.workers) as pool:
             ahead = [begin(index) for index in self.index[:1]]
             for i, index in enumerate(self.index):
                 ahead += [begin(later) for later in self.index[i + 1 : i + 2]]
                 out, done = ahead.pop(0)
-                for _ in done:  # what a thread raised is raised here
+                for _ in done:  # an error in a thread is raised here
                     pass
                 labels = torch.from_numpy(self.images.labels[index])
                 yield Batch([torch.from_numpy(out)[None]], labels, torch.from_numpy(index))
 
 
 def choose(backend: Backend, images: Images) -> tuple[Backend, str]:
-    """The backend that is used, and why.
+    """The backend that is used, and the reason.
 
     Raises:
-        ValueError: the memory backend for images that are in files.
+        ValueError: the memory backend is asked for, but the images are in files.
     """
-    held = images.pixels is not None
+    in_memory = images.pixels is not None
     if backend == "auto":
-        return ("memory", "the pixels are in memory") if held else ("torch", "images are in files")
-    if backend == "memory" and not held:
-        raise ValueError("--backend memory: images of this data set are in files; take torch, dali")
+        if in_memory:
+            return "memory", "the pixels are in memory"
+        return "torch", "images are in files"
+    if backend == "memory" and not in_memory:
+        raise ValueError(
+            "--backend memory cannot be used: the images of this data set are in files. Use "
+            "--backend torch or dali"
+        )
     return backend, "as asked for"
 
 
@@ -103,14 +108,15 @@ class ContrastiveData(pl.LightningDataModule):
     """Views for training, plain images for validation.
 
     Args:
-        source: the data set.
-        recipes: of the views, a size each; the first one's mean and std are validation's.
-        batch_size: of one process.
-        seed: of permutations and views.
-        workers: threads or processes that prepare, of one process.
+        source: the data set; its images may be without labels.
+        recipes: how the views are drawn; the mean and std of the first are also validation's.
+        batch_size: samples of one process in a batch.
+        seed: of the order of samples and of the views.
+        workers: threads or worker processes of one process.
         backend: see `choose`.
-        fill_last: complete an epoch's last batch instead of leaving it out.
-        size: side of the plain images in pixels; the views' by default.
+        fill_last: complete the last batch of an epoch with samples from its start, instead of
+            leaving it out.
+        size: side of the plain images in pixels; by default that of the first recipe.
     """
 
     def __init__(
@@ -141,12 +147,12 @@ class ContrastiveData(pl.LightningDataModule):
         """How many images validate."""
         return len(self.source.val)
 
-    def place(self) -> tuple[int, int]:
-        """Rank and number of processes; one without a Trainer."""
+    def rank_and_world(self) -> tuple[int, int]:
+        """The rank of this process and the number of processes; 0 and 1 without a Trainer."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def train_dataloader(self) -> Loader:
-        rank, world = self.place()
+        rank, world = self.rank_and_world()
         images = self.source.train
         sampler = Sampler(len(images), self.batch_size, self.seed, rank, world, self.fill_last)
         if self.backend == "memory":
@@ -155,8 +161,8 @@ class ContrastiveData(pl.LightningDataModule):
                 return DeviceLoader(images, self.recipes, sampler, device)
             return MemoryLoader(images, self.recipes, sampler, self.workers)
         if self.backend in ("torch", "torchvision"):
-            make = cpu.views if self.backend == "torch" else torchvision.views
-            return FileLoader(images, self.recipes, sampler, self.workers, make)
+            views = cpu.views if self.backend == "torch" else torchvision.views
+            return FileLoader(images, self.recipes, sampler, self.workers, views)
         from cl.data.loaders.dali import (
             DaliLoader,  # half a gigabyte that other backends do not need
         )
@@ -164,10 +170,10 @@ class ContrastiveData(pl.LightningDataModule):
         return DaliLoader(images, self.recipes, sampler, self.workers)
 
     def val_dataloader(self) -> PlainLoader:
-        return self.plain(self.source.val, *self.place())
+        return self.plain(self.source.val, *self.rank_and_world())
 
     def plain(self, images: Images, rank: int = 0, world: int = 1) -> PlainLoader:
-        """Images of this data set as validation prepares them."""
+        """Images of this data set, prepared as in validation."""
         batch_size = max(self.batch_size, 256)
         recipe = self.recipes[0].changed({"size": self.size})
         return PlainLoader(images, recipe, batch_size, self.workers, rank, world)

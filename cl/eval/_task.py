@@ -11,7 +11,7 @@ from cl import checkpoints, distributed, hardware, runs, trainer
 from cl.config import Linear
 from cl.config.evaluations import about, meant
 from cl.data import sets
-from cl.data.module import ContrastiveData, PlainLoader, kept
+from cl.data.module import ContrastiveData, PlainLoader, central_fraction
 from cl.data.sets import Images, Source
 from cl.eval import _cache, _features
 from cl.eval._restore import Restored, restore
@@ -48,7 +48,7 @@ class Task:
     @property
     def transform(self) -> str:
         """How a plain image is prepared, in words."""
-        r, share = self.recipe, kept(self.recipe.size)
+        r, share = self.recipe, central_fraction(self.recipe.size)
         part = "all" if share == 1 else f"the central {share:g}"
         return (
             f"plain {r.size} of {part} of the shorter side, {r.mean} {r.std} "

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cl.data.augment import cpu
 from cl.data.augment.recipe import Recipe
-from cl.data.module import kept
+from cl.data.module import central_fraction
 from cl.data.sets._decode import rgb
 
 UNKNOWN = "an image is a PIL image, a uint8 array (h w 3) or a tensor (3 h w), not"
@@ -45,7 +45,7 @@ class Transform:
         """
         size = self.recipe.size
         out = np.empty((3, size, size), np.float32)
-        cpu.plain(pixels_of(image), kept(size), self.recipe.record, out)
+        cpu.plain(pixels_of(image), central_fraction(size), self.recipe.record, out)
         return torch.from_numpy(out)
 
 

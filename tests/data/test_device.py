@@ -185,9 +185,9 @@ def test_a_batch_is_few_operations_and_one_copy(recipes: list[Recipe], bound: in
     loader = on("meta", recipes, batch_size=12)
     index = np.arange(12)
     drawn = loader.draw(index, 0)
-    loader.make(index, drawn)  # constants and pixels go there once
+    loader.render(index, drawn)  # constants and pixels go there once
     with Operations() as found:
-        batch = loader.make(index, drawn)
+        batch = loader.render(index, drawn)
     assert {x.device.type for x in (*batch.views, batch.labels, batch.index)} == {"meta"}
     assert found.copies == 1
     assert len(found.names) <= bound
@@ -198,9 +198,9 @@ def test_a_batch_is_few_operations_and_one_copy(recipes: list[Recipe], bound: in
 def test_what_no_sample_has_is_not_run() -> None:
     recipe = Recipe(size=16, jitter=0, grayscale=0, blur=0)
     loader, index = on("meta", [recipe], batch_size=12), np.arange(12)
-    loader.make(index, loader.draw(index, 0))
+    loader.render(index, loader.draw(index, 0))
     with Operations() as found:
-        loader.make(index, loader.draw(index, 0))
+        loader.render(index, loader.draw(index, 0))
     assert len(found.names) <= 25
 
 
@@ -240,10 +240,10 @@ def test_nothing_waits_for_the_device() -> None:
     index = np.arange(12)
     drawn = loader.draw(index, 0)
     with torch.cuda.stream(loader.stream):
-        loader.make(index, drawn)
+        loader.render(index, drawn)
         try:
             torch.cuda.set_sync_debug_mode("error")
-            loader.make(index, drawn)
+            loader.render(index, drawn)
         finally:
             torch.cuda.set_sync_debug_mode("default")
 

@@ -62,7 +62,7 @@ def test_choice(tmp_path: Path) -> None:
     assert choose("auto", held) == ("memory", "the pixels are in memory")
     assert choose("auto", files) == ("torch", "images are in files")
     assert choose("torch", held) == ("torch", "as asked for")
-    with pytest.raises(ValueError, match=r"--backend memory: images .* in files"):
+    with pytest.raises(ValueError, match=r"--backend memory cannot be used: .* in files"):
         choose("memory", files)
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cl.data.augment.recipe import Recipe
+from cl.data.module import ContrastiveData
 from cl.data.sets import Images, Paths, Source, Where, load
 from cl.data.sets.imagenet100 import CLASSES
 from tests.data.made import picture
@@ -142,6 +144,26 @@ def test_folders_with_their_own_validation(tmp_path: Path) -> None:
         assert (len(source.train), len(source.val)) == (40, 6)
     with pytest.raises(ValueError, match=r"--val_dir other: its classes differ .* 1: c"):
         load("folder", str(tmp_path), "train", "other")
+
+
+def test_a_folder_of_images_has_no_labels(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    for i in range(20):
+        Image.fromarray(picture(8, 8, i)).save(tmp_path / "train" / f"{i:02}.png")
+    source = load("folder", str(tmp_path))
+    assert source.describe() == "18 train / 2 val (10 %, stratified), no labels"
+    assert {*source.train.labels, *source.val.labels} == {-1}
+    assert isinstance(source.train.files, Paths)
+    assert isinstance(source.val.files, Paths)
+    assert len({*source.train.files.paths, *source.val.files.paths}) == 20
+    data = ContrastiveData(source, [Recipe(size=8)], batch_size=6)
+    assert all((batch.labels == -1).all() for batch in data.train_dataloader())
+    assert [len(batch.labels) for batch in data.val_dataloader()] == [2]
+    with pytest.raises(ValueError, match="no labeled images in one of its parts"):
+        load("folder", str(tmp_path), labeled=True)
+    write_folders(tmp_path / "val", number=3)
+    with pytest.raises(ValueError, match="--val_dir val: its classes differ"):
+        load("folder", str(tmp_path))
 
 
 def test_folders_that_are_wrong(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from cl import logs
-from cl.data.loaders.dali import LOST
+from cl.data.loaders.dali import MISSING
 from cl.data.sets._decode import SLOWER
 
 REPOSITORY = Path(__file__).parents[2]
@@ -40,7 +40,11 @@ COMMANDS = {
     f"main_linear {JPEGS} {EVALUATED}/jpegs --run_id jpegs-linear": [PIL, OFF, "exit 0"],
     f"main_contrastive {DIGITS} --wandb online": [MODE.format("online"), "exit 2"],
     f"main_linear {DIGITS} {EVALUATED}/digits --wandb offline": [MODE.format("offline"), "exit 2"],
-    f"main_contrastive {JPEGS} {SHORT} --dali --wandb off": [PIL, f"error: {LOST}", "exit 2"],
+    f"main_contrastive {JPEGS} {SHORT} --dali --wandb off": [
+        PIL,
+        f"error: {MISSING}",
+        "exit 2",
+    ],
 }
 
 

@@ -1,4 +1,4 @@
-"""What loaders share: an epoch of batches in the sampler's order, and where in it a run is."""
+"""The base of loaders: batches in the sampler's order, resumed where a run was interrupted."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -13,14 +13,14 @@ from cl.data.batch import Batch
 from cl.data.loaders.sampler import Index, Sampler
 from cl.data.sets import Images
 
-Pixels = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float32]
 
 
 class Loader(ABC):
     """Augmented views of training images, epoch after epoch.
 
-    Its state is the sampler's: the batches that were taken, not those prepared ahead, so that a run
-    interrupted inside an epoch goes on with the very next batch.
+    Its state is the sampler's: it counts the batches that the training loop has received, not those
+    prepared ahead, so that a run interrupted inside an epoch goes on with the very next batch.
     """
 
     def __init__(self, images: Images, recipes: Sequence[Recipe], sampler: Sampler) -> None:
@@ -30,14 +30,14 @@ class Loader(ABC):
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        # A generator: nothing runs before the first batch is asked for, when the epoch is known.
+        # A generator: nothing runs before the first batch is asked for; by then the epoch is set.
         for batch in self.batches():
             self.sampler.given += 1
             yield batch
 
     @abstractmethod
     def batches(self) -> Iterator[Batch]:
-        """The rest of the sampler's epoch."""
+        """The remaining batches of the sampler's epoch."""
 
     def state_dict(self) -> dict[str, int]:
         return self.sampler.state_dict()
@@ -45,8 +45,8 @@ class Loader(ABC):
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.sampler.load_state_dict(state)
 
-    def batch(self, views: list[Pixels], index: Index) -> Batch:
-        """Arrays as a `Batch`; they share their memory."""
+    def batch(self, views: list[Floats], index: Index) -> Batch:
+        """Arrays as a `Batch`, without a copy."""
         labels = torch.from_numpy(self.images.labels[index])
         return Batch([torch.from_numpy(x) for x in views], labels, torch.from_numpy(index))
 
@@ -55,12 +55,12 @@ Part = tuple[Recipe, int, slice]
 
 
 def by_size(recipes: Sequence[Recipe]) -> list[list[Part]]:
-    """A list for each tensor of a batch, the views of one size.
+    """For each tensor of a batch, which holds the views of one size, the recipes in it.
 
-    A part of it is a recipe, the number of its first view among all (no two views of a sample
-    share one), and where in the tensor its views are.
+    Each comes with the number of its first view among all views of a sample, and with the slice of
+    the tensor that its views fill.
     """
-    made: list[list[Part]] = []
+    tensors: list[list[Part]] = []
     number = 0
     for size, same in groupby(recipes, lambda recipe: recipe.size):
         parts, at = [], 0
@@ -68,11 +68,11 @@ def by_size(recipes: Sequence[Recipe]) -> list[list[Part]]:
             assert recipe.size == size
             parts.append((recipe, number, slice(at, at + recipe.views)))
             number, at = number + recipe.views, at + recipe.views
-        made.append(parts)
-    return made
+        tensors.append(parts)
+    return tensors
 
 
 def shape(parts: Sequence[Part], samples: int) -> tuple[int, ...]:
-    """Of the views of so many samples, `(v n 3 size size)`."""
+    """The shape `(v n 3 size size)` of the views of one size of so many samples."""
     size = parts[0][0].size
     return parts[-1][2].stop, samples, 3, size, size

@@ -1,4 +1,4 @@
-"""The dali backend: NVIDIA DALI decodes and executes the parameters that cl.data.augment.cpu draws.
+"""The dali backend: NVIDIA DALI decodes, and applies the parameters that the kernel's draws give.
 
 Its pipeline has no randomness of its own, so views and resumed runs are as exact as elsewhere.
 """
@@ -15,7 +15,7 @@ from PIL import Image
 from cl.data.augment.cpu import JITTER, VIEW, draw
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
-from cl.data.loaders.base import Loader, Pixels, by_size
+from cl.data.loaders.base import Floats, Loader, by_size
 from cl.data.loaders.sampler import Index, Sampler
 from cl.data.sets import Images
 
@@ -27,7 +27,7 @@ INPUTS = (
     "solarize",
 )  # of a view in the graph; gray is a saturation of 0
 SHARP = 0.01  # a blur's deviation in pixels that leaves the image as it is
-LOST = "--backend dali: needs nvidia-dali; pip install nvidia-dali-cuda130 (or -cuda120)"
+MISSING = "--backend dali: needs nvidia-dali; pip install nvidia-dali-cuda130 (or -cuda120)"
 
 
 class DaliLoader(Loader):
@@ -38,10 +38,10 @@ class DaliLoader(Loader):
     contrast around one half instead of the image's mean, and is clamped once, after all of it.
 
     Args:
-        images: with `files` or `pixels`.
-        recipes: of the views, a size each.
-        sampler: which samples a step sees.
-        workers: threads; at least one.
+        images: with their `files` or `pixels`.
+        recipes: how the views are drawn.
+        sampler: chooses the samples of each step.
+        workers: number of threads; at least one is used.
 
     Raises:
         ValueError: DALI is not installed; later, a file that is damaged or no image.
@@ -54,14 +54,14 @@ class DaliLoader(Loader):
         try:
             import nvidia.dali  # noqa: F401
         except ImportError:
-            raise ValueError(LOST) from None
+            raise ValueError(MISSING) from None
         self.workers, self.gpu = max(1, workers), torch.cuda.is_available()
-        self.idle: Any = None  # a pipeline between epochs
+        self.idle: Any = None  # the pipeline between epochs
         parts = [part for same in by_size(self.recipes) for part in same]
         self.views = [(first + v, r) for r, first, _ in parts for v in range(r.views)]
 
     def build(self) -> Any:
-        """The graph: images once, then every view of every recipe from its parameters."""
+        """Build the graph: it decodes images once and renders every view from its parameters."""
         from nvidia.dali import fn, pipeline
 
         device = torch.cuda.current_device() if self.gpu else None
@@ -101,7 +101,7 @@ class DaliLoader(Loader):
 
     def batches(self) -> Iterator[Batch]:
         pipeline = self.idle or self.build()
-        self.idle, ahead = None, None  # left early or failed, it is not used again
+        self.idle, ahead = None, None  # a pipeline left early or failed is not used again
         for index in self.sampler.remaining():
             images, sizes = zip(*map(self.read, index.tolist()), strict=True)
             pipeline.feed_input("images", list(images))
@@ -126,10 +126,10 @@ class DaliLoader(Loader):
             with Image.open(BytesIO(content)) as image:
                 return np.frombuffer(content, np.uint8), (image.height, image.width)
         except (OSError, SyntaxError, Image.DecompressionBombError):
-            self.images.pixel(at)  # says which file it is
+            self.images.pixel(at)  # its error names the file
             raise
 
-    def draw(self, recipe: Recipe, number: int, index: Index, sizes: Sequence[Any]) -> Pixels:
+    def draw(self, recipe: Recipe, number: int, index: Index, sizes: Sequence[Any]) -> Floats:
         """The parameters of a view of each sample, `(n INPUTS)`."""
         p, record = np.empty(len(index), VIEW), recipe.record
         for i, (sample, size) in enumerate(zip(index, sizes, strict=True)):
@@ -148,7 +148,7 @@ class DaliLoader(Loader):
             made = [torch.from_dlpack(x.as_tensor()) for x in pipeline.share_outputs()]
         except RuntimeError:
             for at in index.tolist():
-                self.images.pixel(at)  # says which file it is
+                self.images.pixel(at)  # its error names the file
             raise
         cuts = accumulate((parts[-1][2].stop for parts in by_size(self.recipes)), initial=0)
         views = [torch.stack(made[a:b]) for a, b in pairwise(cuts)]

@@ -1,8 +1,8 @@
-"""The memory backend on a GPU: pixels on the device, the next batch's views made there meanwhile.
+"""The memory backend on a GPU: pixels stay on the device, and views are rendered there.
 
-A thread draws the next batch's numbers, sends them in one piece and launches its operations
-(`cl.data.augment.gpu`) on a stream of its own, while the training step runs on another. Neither the
-step nor its launches wait. It runs on any device; on a CPU the kernel is many times faster.
+While a training step runs, a thread draws the parameters of the next batch, sends them in one copy
+and launches its operations (`cl.data.augment.gpu`) on a stream of its own. Neither the step nor its
+launches wait. It runs on any device; on a CPU the kernel is many times faster.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,19 +20,20 @@ from cl.data.loaders.base import Loader, by_size, shape
 from cl.data.loaders.sampler import Index, Sampler
 from cl.data.sets import Images
 
-# Numbers in the largest tensor of a piece of a batch, 64 MB: about six are alive beside the views.
+# Elements of the largest tensor of a piece of a batch, 64 MB: about six such tensors are alive at a
+# time, besides the views.
 PIECE = 2**24
-Made = tuple[Batch, torch.cuda.Event | None]
+Ready = tuple[Batch, torch.cuda.Event | None]
 
 
 class DeviceLoader(Loader):
     """Views of images whose pixels are in memory, made on a device.
 
     Args:
-        images: with `pixels`.
-        recipes: of the views, a size each.
-        sampler: which samples a step sees.
-        device: where pixels and labels are kept, the views are made, and the model is.
+        images: with their `pixels`.
+        recipes: how the views are drawn.
+        sampler: chooses the samples of each step.
+        device: of the model, of the pixels and labels, and of the views.
     """
 
     def __init__(
@@ -47,45 +48,45 @@ class DeviceLoader(Loader):
         self.host, self.device = images.pixels, device
         self.parts = by_size(self.recipes)
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self.kept: tuple[Tensor, Tensor, list[Renderer]] | None = None
-        self.taken: torch.cuda.Event | None = None  # where the newest step begins
+        self.uploaded: tuple[Tensor, Tensor, list[Renderer]] | None = None
+        self.step_start: torch.cuda.Event | None = None  # of the newest step
 
     def batches(self) -> Iterator[Batch]:
         with ThreadPoolExecutor(1) as pool:
-            ahead: Future[Made] | None = None
+            ahead: Future[Ready] | None = None
             for index in self.sampler.remaining():
                 ready = ahead
-                ahead = pool.submit(self.prepare, index, self.sampler.epoch, self.taken)
+                ahead = pool.submit(self.prepare, index, self.sampler.epoch, self.step_start)
                 if ready:
-                    yield self.take(*ready.result())
+                    yield self.hand_over(*ready.result())
             if ahead:
-                yield self.take(*ahead.result())
+                yield self.hand_over(*ahead.result())
 
-    def prepare(self, index: Index, epoch: int, before: torch.cuda.Event | None) -> Made:
-        """A batch and what to wait for on the device; runs in the thread.
+    def prepare(self, index: Index, epoch: int, before: torch.cuda.Event | None) -> Ready:
+        """A batch and the event after which it is ready; runs in the thread.
 
         Args:
             index: its samples.
             epoch: of the run.
-            before: a step that must have begun. Launches hurry ahead of the device, and every batch
-                that they are ahead holds memory: here it is the thread that waits, not the step.
+            before: the start of a step, which must have been reached. Launches run ahead of the
+                device, and every batch ahead holds memory: so the thread waits, not the step.
         """
         drawn = self.draw(index, epoch)
         if before:
             before.synchronize()
         if not self.stream:
-            return self.make(index, drawn), None
+            return self.render(index, drawn), None
         with torch.cuda.stream(self.stream):
-            return self.make(index, drawn), mark(self.stream)
+            return self.render(index, drawn), record_event(self.stream)
 
-    def take(self, batch: Batch, done: torch.cuda.Event | None) -> Batch:
-        """The batch for the stream that trains."""
+    def hand_over(self, batch: Batch, done: torch.cuda.Event | None) -> Batch:
+        """Hand a batch to the stream that trains."""
         if done:
             training = torch.cuda.current_stream(self.device)
             training.wait_event(done)
             for x in (*batch.views, batch.labels, batch.index):
-                x.record_stream(training)  # whose memory is not given away before it is done
-            self.taken = mark(training)
+                x.record_stream(training)  # its memory is not reused before that stream is done
+            self.step_start = record_event(training)
         return batch
 
     def draw(self, index: Index, epoch: int) -> list[np.ndarray]:
@@ -100,11 +101,11 @@ class DeviceLoader(Loader):
             drawn.append(p)
         return drawn
 
-    def make(self, index: Index, drawn: Sequence[np.ndarray]) -> Batch:
-        """A batch on the device, a piece of each size's views at a time."""
-        if not self.kept:
-            self.kept = self.keep()
-        pixels, labels, renderers = self.kept
+    def render(self, index: Index, drawn: Sequence[np.ndarray]) -> Batch:
+        """Render a batch on the device, a piece of each size's views at a time."""
+        if not self.uploaded:
+            self.uploaded = self.upload()
+        pixels, labels, renderers = self.uploaded
         pieces = [
             (size, at, coefficients(p[:, at], renderers[size].size))
             for size, p in enumerate(drawn)
@@ -119,13 +120,13 @@ class DeviceLoader(Loader):
         return Batch(views, labels.index_select(0, samples), samples)
 
     def cuts(self, size: int, views: int, samples: int) -> list[slice]:
-        """The samples in pieces."""
+        """Slices of the samples, so that no piece is larger than `PIECE`."""
         height, width = self.host.shape[1:3]
         step = max(1, PIECE // (3 * max(views * size * max(size, width), height * width)))
         return [slice(i, i + step) for i in range(0, samples, step)]
 
-    def keep(self) -> tuple[Tensor, Tensor, list[Renderer]]:
-        """What stays on the device."""
+    def upload(self) -> tuple[Tensor, Tensor, list[Renderer]]:
+        """Pixels, labels and constants, which stay on the device."""
         height, width = self.host.shape[1:3]
         renderers = [
             Renderer([recipe for recipe, *_ in parts], height, width, self.device)
@@ -137,7 +138,7 @@ class DeviceLoader(Loader):
         return pixels, labels, renderers
 
     def send(self, index: Index, numbers: Sequence[Numbers]) -> tuple[Tensor, list[Tensor]]:
-        """Samples and coefficients on the device, by one copy that nobody waits for."""
+        """Samples and coefficients on the device, sent in one asynchronous copy."""
         sizes = [c.size for c in numbers]
         words = len(index) + -(-sum(sizes) // 2)
         packed = torch.empty(words, dtype=torch.int64, pin_memory=self.stream is not None)
@@ -152,8 +153,8 @@ class DeviceLoader(Loader):
         ]
 
 
-def mark(stream: torch.cuda.Stream) -> torch.cuda.Event:
-    """What has been launched on a stream so far; a thread that waits for it sleeps."""
+def record_event(stream: torch.cuda.Stream) -> torch.cuda.Event:
+    """An event at the end of what has been launched; a thread that waits for it sleeps."""
     event = torch.cuda.Event(blocking=True)
     event.record(stream)
     return event

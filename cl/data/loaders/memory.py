@@ -1,4 +1,4 @@
-"""The memory backend: pixels in memory, the kernel on threads, the next batch made meanwhile."""
+"""The memory backend: pixels in memory, the kernel on threads, one batch ahead."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,21 +9,21 @@ import numpy as np
 from cl.data.augment import cpu
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
-from cl.data.loaders.base import Loader, Pixels, by_size, shape
+from cl.data.loaders.base import Floats, Loader, by_size, shape
 from cl.data.loaders.sampler import Index, Sampler
 from cl.data.sets import Images
 
-Work = tuple[Index, list[Pixels], list[Future[None]]]
+Work = tuple[Index, list[Floats], list[Future[None]]]
 
 
 class MemoryLoader(Loader):
     """Views of images whose pixels are in memory.
 
     Args:
-        images: with `pixels`.
-        recipes: of the views, a size each.
-        sampler: which samples a step sees.
-        workers: threads; at least one.
+        images: with their `pixels`.
+        recipes: how the views are drawn.
+        sampler: chooses the samples of each step.
+        workers: number of threads; at least one is used.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class MemoryLoader(Loader):
                 yield self.finish(ahead)
 
     def begin(self, index: Index, pool: ThreadPoolExecutor) -> Work:
-        """Hand a batch to the threads, in as many pieces."""
+        """Hand a batch to the threads, a piece to each."""
         assert self.images.pixels is not None
         views, futures = [], []
         cuts = np.linspace(0, len(index), self.workers + 1).astype(int)
@@ -58,7 +58,7 @@ class MemoryLoader(Loader):
         return index, views, futures
 
     def finish(self, work: Work) -> Batch:
-        """Wait for a batch; what a thread raised is raised here."""
+        """Wait for a batch; an error in a thread is raised here."""
         index, views, futures = work
         for future in futures:
             future.result()

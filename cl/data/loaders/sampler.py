@@ -1,4 +1,4 @@
-"""Which samples a step sees: a function of (seed, epoch, step), not of the number of devices."""
+"""The samples of a step: a function of (seed, epoch, step), not of the number of devices."""
 
 from collections.abc import Iterator
 
@@ -9,18 +9,18 @@ Index = npt.NDArray[np.int64]
 
 
 class Sampler:
-    """Step k's global batch is the k-th piece of the epoch's permutation; a rank takes its slice.
+    """Step k's global batch is the k-th piece of the epoch's permutation; a rank has its slice.
 
     Args:
-        samples: how many there are.
-        batch_size: of this process.
+        samples: number of samples.
+        batch_size: samples of one process in a batch.
         seed: of the permutations.
-        rank: of this process.
-        world: how many processes.
+        rank: number of this process.
+        world: number of processes.
         fill: complete the last batch from the permutation's start instead of leaving it out.
 
     Raises:
-        ValueError: not even one batch, so that an epoch would be empty.
+        ValueError: there are fewer samples than one batch needs.
     """
 
     def __init__(
@@ -35,11 +35,11 @@ class Sampler:
         self.samples, self.batch_size, self.seed = samples, batch_size, seed
         self.rank, self.world, self.fill = rank, world, fill
         self.epoch = 0
-        self.given = 0  # batches of this epoch that the training loop has taken
+        self.given = 0  # batches of this epoch that the training loop has received
         if not len(self):
             raise ValueError(
                 f"--batch_size {batch_size} on {world} device(s) is more than the {samples} "
-                "training images; take a smaller one or --last_batch_fill"
+                "training images; use a smaller one or --last_batch_fill"
             )
 
     def set_epoch(self, epoch: int) -> None:
@@ -51,10 +51,10 @@ class Sampler:
         return -(-self.samples // whole) if self.fill else self.samples // whole
 
     def remaining(self) -> Iterator[Index]:
-        """This process's batches of the epoch from where it was left; each counts when taken."""
+        """The rest of this process's batches of the epoch; a batch counts when it is received."""
         whole = self.batch_size * self.world
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.samples)
-        order = np.resize(order, len(self) * whole)  # repeats from its start where it is too short
+        order = np.resize(order, len(self) * whole)  # it starts again where it is too short
         self.given %= len(self)
         for step in range(self.given, len(self)):
             start = step * whole + self.rank * self.batch_size
@@ -68,6 +68,6 @@ class Sampler:
 
 
 def shard(samples: int, batch_size: int, rank: int = 0, world: int = 1) -> list[Index]:
-    """This process's part of all samples in batches; every sample is in exactly one."""
+    """Batches of this process's samples; every sample is in exactly one batch of one process."""
     own = np.arange(samples)[samples * rank // world : samples * (rank + 1) // world]
     return [own[i : i + batch_size] for i in range(0, len(own), batch_size)]

@@ -1,4 +1,4 @@
-"""The torch backend: a DataLoader; a file is decoded once, then the kernel makes all its views."""
+"""The torch backend: worker processes decode a file once and render all its views."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -17,34 +17,44 @@ from cl.data.loaders.base import Loader, Part, by_size, shape
 from cl.data.loaders.sampler import Sampler
 from cl.data.sets import Images
 
-Made = tuple[list[Tensor], list[int]]
-Make = Callable[..., None]  # takes what `cpu.views` takes
+Prepared = tuple[list[Tensor], list[int]]
+RenderViews = Callable[..., None]  # with the parameters of `cpu.views`
 
 
-class Views(Dataset[Made]):
-    """All views of some samples: a function of epoch and sample, so any worker may make them."""
+class Views(Dataset[Prepared]):
+    """All views of some samples: a function of epoch and sample, so any worker may prepare them."""
 
     def __init__(
-        self, images: Images, recipes: Sequence[Recipe], seed: int, make: Make = cpu.views
+        self,
+        images: Images,
+        recipes: Sequence[Recipe],
+        seed: int,
+        render_views: RenderViews = cpu.views,
     ) -> None:
-        self.images, self.parts, self.seed, self.make = images, by_size(recipes), seed, make
+        self.images, self.parts, self.seed = images, by_size(recipes), seed
+        self.render_views = render_views
 
-    def __getitems__(self, places: list[tuple[int, int]]) -> Made:
-        """A batch, a tensor `(v n 3 h w)` for each size, and the samples' numbers."""
-        made = [room(parts, len(places)) for parts in self.parts]
-        for i, (epoch, sample) in enumerate(places):
+    def __getitems__(self, samples: list[tuple[int, int]]) -> Prepared:
+        """A batch: a tensor `(v n 3 h w)` for each size, and the samples' numbers.
+
+        Args:
+            samples: of each the epoch and the number.
+        """
+        views = [allocate(parts, len(samples)) for parts in self.parts]
+        for i, (epoch, sample) in enumerate(samples):
             image = self.images.pixel(sample)
-            for out, parts in zip(made, self.parts, strict=True):
+            for out, parts in zip(views, self.parts, strict=True):
                 for recipe, first, at in parts:
                     to = out[at].numpy()
-                    self.make(image, recipe.record, self.seed, epoch, sample, first, to, i)
-        return made, [sample for _, sample in places]
+                    self.render_views(image, recipe.record, self.seed, epoch, sample, first, to, i)
+        return views, [sample for _, sample in samples]
 
 
-def room(parts: Sequence[Part], samples: int) -> Tensor:
-    """Room for the views of so many samples; a worker's is memory that the trainer sees, too.
+def allocate(parts: Sequence[Part], samples: int) -> Tensor:
+    """An empty tensor for views; a worker's is in memory that it shares with the training process.
 
-    So views are written once, where torch's way is an array a sample, a batch and a copy of it.
+    So each view is written once; torch's default is an array for each sample, a batch of them, and
+    a copy of the batch.
     """
     size = shape(parts, samples)
     if get_worker_info() is None:
@@ -53,13 +63,13 @@ def room(parts: Sequence[Part], samples: int) -> Tensor:
     return torch.empty(0).set_(shared).view(size)
 
 
-def as_it_is(made: Any) -> Any:
-    """A batch that is one already."""
-    return made
+def identity(batch: Any) -> Any:
+    """The collate function of batches that are whole already."""
+    return batch
 
 
-class Places:
-    """A DataLoader's batch sampler: (epoch, index) pairs, so that workers can outlive an epoch."""
+class EpochBatches:
+    """A DataLoader's batch sampler of (epoch, index) pairs, so that workers outlive an epoch."""
 
     def __init__(self, sampler: Sampler) -> None:
         self.sampler = sampler
@@ -73,11 +83,11 @@ class FileLoader(Loader):
     """Views of images in files (or in memory, for comparison).
 
     Args:
-        images: with `files` or `pixels`.
-        recipes: of the views, a size each.
-        sampler: which samples a step sees.
+        images: with their `files` or `pixels`.
+        recipes: how the views are drawn.
+        sampler: chooses the samples of each step.
         workers: processes that decode and augment; with 0 the training process does.
-        make: what makes the views of an image, the kernel or `cl.data.augment.torchvision`.
+        render_views: draws and renders the views of an image: `cpu.views` or `torchvision.views`.
     """
 
     def __init__(
@@ -86,14 +96,14 @@ class FileLoader(Loader):
         recipes: Sequence[Recipe],
         sampler: Sampler,
         workers: int,
-        make: Make = cpu.views,
+        render_views: RenderViews = cpu.views,
     ) -> None:
         super().__init__(images, recipes, sampler)
         self.loader = DataLoader(
-            Views(images, recipes, sampler.seed, make),
-            batch_sampler=cast("list[list[int]]", Places(sampler)),
+            Views(images, recipes, sampler.seed, render_views),
+            batch_sampler=cast("list[list[int]]", EpochBatches(sampler)),
             num_workers=workers,
-            collate_fn=as_it_is,
+            collate_fn=identity,
             persistent_workers=workers > 0,
         )
 

@@ -29,21 +29,20 @@ class DataOnly(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def read_cifar(name: str, where: Where, called: str, labels: str) -> Source:
-    """Both parts in memory; the test part validates.
+def read(name: str, where: Where) -> Source:
+    """Read both parts into memory; the test part validates.
 
     Args:
-        name: of the data set.
+        name: `cifar10` or `cifar100`; torchvision's class of that name in capitals knows the files
+            and downloads them.
         where: the folder that holds `cifar-10-batches-py` or `cifar-100-python`.
-        called: torchvision's class, which knows the files and fetches them.
-        labels: the key of the labels in a file.
 
     Raises:
         ValueError: it is not there; a file is missing, damaged or names code.
     """
     from torchvision import datasets
 
-    official, folder = getattr(datasets, called), where.folder
+    official, folder = getattr(datasets, name.upper()), where.folder
     place = folder / official.base_folder
     if where.download and not place.exists():
         official(str(folder), download=True)
@@ -63,7 +62,7 @@ def read_cifar(name: str, where: Where, called: str, labels: str) -> Source:
             stacklevel=2,
         )
     train, val = (
-        images_in(place, [file for file, _ in files], labels)
+        images_in(place, [file for file, _ in files])
         for files in (official.train_list, official.test_list)
     )
     meta = unpickle(place / official.meta["filename"])
@@ -71,7 +70,7 @@ def read_cifar(name: str, where: Where, called: str, labels: str) -> Source:
 
 
 def md5_of(path: Path) -> str:
-    """The sum of a file that must be there."""
+    """The MD5 sum of a file; ValueError if it is missing."""
     if not path.is_file():
         raise ValueError(f"{path} is missing")
     with path.open("rb") as file:
@@ -82,23 +81,24 @@ def unpickle(path: Path) -> dict[str, Any]:
     """A CIFAR file's dictionary."""
     try:
         with path.open("rb") as file:
-            found = DataOnly(file, encoding="latin1").load()
-    except Exception as error:  # damaged bytes raise whatever they happen to spell
+            content = DataOnly(file, encoding="latin1").load()
+    except Exception as error:  # damaged bytes can raise anything
         raise ValueError(f"{path} is no CIFAR file: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path} is no CIFAR file: it holds a {type(found).__name__}")
-    return found
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is no CIFAR file: it holds a {type(content).__name__}")
+    return content
 
 
-def images_in(place: Path, files: list[str], key: str) -> Images:
-    """The images of some files, one after the other."""
+def images_in(place: Path, files: list[str]) -> Images:
+    """The images of some files, one after the other; of CIFAR-100 with its 100 fine labels."""
     pixels, labels = [], []
     for file in files:
-        found = unpickle(place / file)
+        content = unpickle(place / file)
+        key = "fine_labels" if "fine_labels" in content else "labels"
         try:
-            rows = np.asarray(found["data"], np.uint8).reshape(len(found[key]), 3, 32, 32)
+            rows = np.asarray(content["data"], np.uint8).reshape(len(content[key]), 3, 32, 32)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{place / file} is no CIFAR file: {error}") from None
         pixels.append(rows.transpose(0, 2, 3, 1))
-        labels += [int(c) for c in found[key]]
+        labels += [int(c) for c in content[key]]
     return Images(np.array(labels, np.int64), np.ascontiguousarray(np.concatenate(pixels)))

@@ -1,4 +1,4 @@
-"""Data sets of image files in a folder for each class."""
+"""Data sets of image files, in a folder for each class or in one without classes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +12,17 @@ from cl.data.sets._split import HELD_OUT, HOLD_OUT, split
 def read_folders(
     name: str, where: Where, known: Sequence[str] | None = None, called: str = ""
 ) -> Source:
-    """A folder for each class, in the order of their names (torchvision's ImageFolder).
+    """Read a folder for each class, in the order of their names (torchvision's ImageFolder).
 
     Args:
         name: of the data set.
-        where: it lies.
-        known: its classes, taken where the folder has more and no `--class_list` is given.
+        where: the folders and flags.
+        known: the classes of the data set: those that are used if the folder has more of them and
+            no `--class_list` is given.
         called: what `known` is, for the note.
+
+    Returns:
+        The data set; images that lie in no class folder have no labels.
     """
     root, train_dir, val_dir = where.folder, where.train_dir, where.val_dir
     place = root / train_dir if train_dir else root / "train" if (root / "train").is_dir() else root
@@ -46,7 +50,7 @@ def read_folders(
 
 
 def listed(class_list: str | None) -> tuple[Sequence[str] | None, str]:
-    """The classes in a file, None without one; and a note on them."""
+    """The classes that a file lists, None without a file; and a note on them."""
     if not class_list:
         return None, ""
     lines = Path(class_list).read_text(encoding="utf-8").splitlines()
@@ -57,26 +61,40 @@ def listed(class_list: str | None) -> tuple[Sequence[str] | None, str]:
 
 
 def class_names(place: Path, flag: str) -> list[str]:
-    """The folders in a folder."""
+    """The names of the folders in a folder; none if it has images instead.
+
+    Raises:
+        ValueError: there is no such folder, or neither folders nor images in it.
+    """
     if not place.is_dir():
         raise ValueError(f"{flag} {place}: no such folder")
     names = sorted(p.name for p in place.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not names:
-        raise ValueError(f"{flag} {place}: no class folders in it")
+    if not names and not images_below(place):
+        raise ValueError(
+            f"{flag} {place}: no class folders in it, and no images; images end in "
+            f"{' '.join(SUFFIXES)}"
+        )
     return names
+
+
+def images_below(folder: Path) -> list[Path]:
+    """All image files in a folder and in the folders in it."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
 
 
 def class_folder(
     place: Path, flag: str, only: Sequence[str] | None = None
 ) -> tuple[list[str], Images]:
-    """Class names, and the images of one part.
+    """Class names, and the images of one part; of a folder of images, no names and no labels.
 
     Args:
-        place: that holds the classes' folders.
-        flag: which says the place, for errors.
-        only: the classes to take, of all that are there.
+        place: the folder that holds a folder for each class.
+        flag: the flag that named it, for errors.
+        only: the classes to use, of all that are there.
     """
     classes = class_names(place, flag)
+    if not classes and only is None:
+        return [], in_files(images_below(place))
     if only is not None:
         if absent := sorted({*only} - {*classes}):
             raise ValueError(
@@ -86,11 +104,11 @@ def class_folder(
         classes = list(only)
     paths, labels, empty = [], [], []
     for label, c in enumerate(classes):
-        found = sorted(p for p in (place / c).rglob("*") if p.suffix.lower() in SUFFIXES)
-        if not found:
+        files = images_below(place / c)
+        if not files:
             empty.append(c)
-        paths += found
-        labels += [label] * len(found)
+        paths += files
+        labels += [label] * len(files)
     if empty:
         raise ValueError(
             f"{flag} {place}: {len(empty)} classes without images ({', '.join(empty[:5])}); "

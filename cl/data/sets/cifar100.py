@@ -1,7 +1,8 @@
 """CIFAR-100: 60,000 photographs of 32 x 32 pixels in 100 classes; the test part validates."""
 
-from cl.data.sets._cifar import read_cifar
-from cl.data.sets._source import Source, Where
+from cl.data.sets._cifar import read
+
+__all__ = ["ROW", "read"]
 
 ROW = {
     "help": "60,000 photographs, 100 classes",
@@ -13,8 +14,3 @@ ROW = {
     "recipe": {"crop_scale": (0.2, 1.0), "blur": 0.0},
     "download": True,
 }
-
-
-def read(name: str, where: Where) -> Source:
-    """Torchvision's folder of pickles."""
-    return read_cifar(name, where, "CIFAR100", "fine_labels")
