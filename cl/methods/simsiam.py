@@ -57,9 +57,5 @@ class SimSiam(Method):
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
         z = view_by_view(self.projector, h)
         p = view_by_view(self.predictor, z)
-        return torch.stack(
-            [
-                self.loss(p[[v]], z.detach()[[w]])
-                for v, w in view_target_pairs(len(z), self.global_views)
-            ]
-        ).mean()
+        pairs = view_target_pairs(len(z), self.global_views)
+        return torch.stack([self.loss(p[[v]], z.detach()[[w]]) for v, w in pairs]).mean()
