@@ -12,6 +12,7 @@ import pytest
 
 import main_contrastive
 import main_linear
+from cl import schedules
 from cl.config import Linear, Pretrain, parse_linear, parse_pretrain
 from cl.config.words import ACCUMULATION, flags_of
 
@@ -117,6 +118,7 @@ PRETRAIN_FLAGS = """
     --threshold_after_step --dry_run --left_out --ema_encoder --learned_lr
     --sync_batchnorm --no-sync_batchnorm --mini_batch_size --mini_batch_norm
     --on_collapse --baseline --no-baseline --recipe --jitter_order --show_views
+    --schedule --mining --queue_size --directions
 """
 LOSS_FLAGS = """
     --temperature --lamb --scale_loss --unbiased --no-unbiased --sigma --symmetric
@@ -124,7 +126,8 @@ LOSS_FLAGS = """
     --no-both_energies --beta --margin --kernel --t --gamma --log_energy_factor
     --joint --no-joint --global_views --alpha --bias --threshold
     --positives --base_temperature --skip_empty --no-skip_empty --invariance --variance
-    --covariance --variance_sum --no-variance_sum
+    --covariance --variance_sum --no-variance_sum --counted --no-counted --nu --eps --half
+    --no-half --scale --sigreg_weight --knots
 """
 LINEAR_FLAGS = """
     --pretrained_feature_extractor --eval --augment --no-augment --lr_grid --weight_decay_grid
@@ -232,7 +235,7 @@ REFUSED = [
     ),
     (
         "--lr_decay_steps 60 80",
-        ["--lr_decay_steps: given 60 80, allowed only with --scheduler step"],
+        ["--lr_decay_steps: given 60 80, allowed only with --scheduler step or warmup_step"],
     ),
     (
         "--scheduler step --lr_decay_steps 80 60",
@@ -240,11 +243,17 @@ REFUSED = [
     ),
     (
         "--lr_decay_rate 0.5",
-        ["--lr_decay_rate: given 0.5, allowed only with --scheduler step or exponential"],
+        [
+            "--lr_decay_rate: given 0.5, allowed only with --scheduler exponential or step or "
+            "warmup_exponential or warmup_step"
+        ],
     ),
     (
         "--scheduler none --warmup_epochs 3",
-        ["--warmup_epochs: given 3.0, allowed only with --scheduler warmup_cosine"],
+        [
+            "--warmup_epochs: given 3.0, allowed only with --scheduler "
+            + " or ".join(f"warmup_{name}" for name in schedules.NAMES)
+        ],
     ),
     (
         "--epochs 5 --warmup_epochs 5",
@@ -282,7 +291,7 @@ REFUSED = [
     ("--learn bias", ["--learn: given bias, allowed what nt_xent has"]),
     (
         "--ema_beta 0.9",
-        ["--ema_beta: given 0.9, allowed only with --method byol or relic or sigmoid"],
+        ["--ema_beta: given 0.9, allowed only with --method byol or moco or relic or sigmoid"],
     ),
     (
         "--method simsiam --supervised",
@@ -322,8 +331,8 @@ REFUSED = [
     (
         "--scheduler stp --lr_decay_steps 60 80",
         [
-            "--scheduler: given stp, allowed reduce, cosine, warmup_cosine, step, exponential, "
-            "none; did you mean step?"
+            f"--scheduler: given stp, allowed {', '.join(schedules.schedulers())}; did you mean "
+            "step?"
         ],
     ),
 ]

@@ -86,7 +86,8 @@ def drawn(setting: Setting, rng: random.Random):
     if setting.of is bool:
         return rng.random() < 0.5
     if setting.of is str:
-        return "".join(rng.choices(string.ascii_letters + "äß_/ .\"'=", k=9))
+        text = "".join(rng.choices(string.ascii_letters + "äß_/ .\"'=", k=9))
+        return text if setting.many == 1 else (text,)
     low, high = setting.about.get("low", 0), setting.about.get("high", 1000)
     count = setting.many or rng.randint(1, 4)
 
@@ -172,6 +173,7 @@ def test_a_line_says_what_json_says(seed, tmp_path):
         "data_fraction",
         "show_views",
         "dry_run",
+        "schedule",
         "n_crops",
         "run_id",
         "warmup_epochs",
@@ -290,7 +292,7 @@ def test_what_the_file_has_and_the_line_has_no_use_for_is_left_out_with_a_warnin
     assert config.lr_decay_steps == ()
     assert config.method_options == {}
     assert capsys.readouterr().err == (
-        "warning: ignored: --lr_decay_steps (only with --scheduler step), "
+        "warning: ignored: --lr_decay_steps (only with --scheduler step or warmup_step), "
         "--supervised (only with --method simclr or supcon)\n"
     )
 

@@ -111,15 +111,16 @@ def foreign_options(config: Pretrain, names: Iterable[str]) -> dict[str, str]:
 def needed(config: Pretrain, name: str) -> str:
     """What an option would need, in flags."""
     having = [of for of, method in methods().items() if name in method.settings]
-    if having:
-        return only_with(having)
     with_it = [of for of, loss in losses().items() if name in loss.settings]
+    if having and not with_it:
+        return only_with(having)
     fits = [f"--method {of}" for of, m in methods().items() if not m.any_loss and m.loss in with_it]
     chosen = [loss for loss in pairwise() if loss in with_it]
     if takes_any_loss(config):
         fits += [f"--loss {loss}" for loss in chosen]
     elif chosen:
         fits += [f"--method {method}" for method in choosing()]
+    fits += [f"--method {method}" for method in having if f"--method {method}" not in fits]
     return f"only with {' or '.join(fits)}" if fits else "with no loss"
 
 
