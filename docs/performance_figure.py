@@ -47,7 +47,9 @@ def draw_throughput(axis: Any, rows: list[list[str]]) -> None:
         axis.bar_label(bars, [f"{speed[case, key]:,.0f}/s" for case in cases], fontsize=8)
     ticks = [case.replace(", ", "\n") for case in cases]
     axis.set_xticks(range(len(cases)), ticks, fontsize=8)
-    axis.set(ylabel="% of a bare training loop", title="SimCLR, whole pipeline, bf16", ylim=(0, 100))
+    axis.set(
+        ylabel="% of a bare training loop", title="SimCLR, whole pipeline, bf16", ylim=(0, 100)
+    )
     axis.legend(frameon=False)
 
 

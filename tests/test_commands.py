@@ -127,7 +127,8 @@ LOSS_FLAGS = """
     --no-both_energies --beta --margin --kernel --t --gamma --log_energy_factor
     --joint --no-joint --global_views --alpha --bias --threshold
     --positives --base_temperature --skip_empty --no-skip_empty --invariance --variance
-    --covariance --variance_sum --no-variance_sum
+    --covariance --variance_sum --no-variance_sum --counted --no-counted --nu --eps --half
+    --no-half --scale --sigreg_weight --knots
 """
 LINEAR_FLAGS = """
     --pretrained_feature_extractor --eval --augment --no-augment --lr_grid --weight_decay_grid

@@ -174,6 +174,7 @@ def test_a_line_says_what_json_says(seed, tmp_path):
         "data_fraction",
         "show_views",
         "dry_run",
+        "schedule",
         "n_crops",
         "run_id",
         "warmup_epochs",

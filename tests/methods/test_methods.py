@@ -11,7 +11,7 @@ from cl.data.batch import Batch
 from cl.losses.nt_xent import nt_xent
 from cl.methods import NAMES
 from cl.methods._base import Method
-from cl.methods.simclr import class_ids
+from cl.methods.simclr import SimCLR, class_ids
 from cl.nets.encoders import create
 from tests.methods.made import made
 
@@ -155,3 +155,46 @@ def test_simsiams_target_stands_still() -> None:
     cos: Callable[[Tensor, Tensor], Tensor] = nn.CosineSimilarity(dim=-1)
     (-(cos(p[0], z[1]).mean() + cos(p[1], z[0]).mean()) / 2).backward()
     torch.testing.assert_close(ours, method.projector[0].weight.grad, rtol=1e-9, atol=1e-12)
+
+
+def test_without_classes_nothing_is_said_of_accuracy(method: Method) -> None:
+    """The objective is the same bit for bit, and a validation step needs no labels."""
+    torch.manual_seed(0)
+    name = type(method).__module__.rpartition(".")[2]
+    without = made(name, create("resnet6_w8", 16), classes=None)
+    assert without.probe is None
+    theirs = method.state_dict()
+    without.load_state_dict({k: v for k, v in theirs.items() if not k.startswith("probe.")})
+    out = without.training_step(batch(), 0)
+    assert out["log"].keys() == {"train/loss"}
+    assert torch.equal(
+        out["log"]["train/loss"], method.training_step(batch(), 0)["log"]["train/loss"]
+    )
+    assert torch.equal(out["loss"].detach(), out["log"]["train/loss"])
+    without.on_validation_epoch_start()
+    assert without.validation_step(batch(), 0)["h"].shape == (8, 32)
+    without.on_validation_epoch_end()  # which would fail to log without a Trainer
+
+
+class Own(nn.Module):
+    """An encoder that says nothing of itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
+def test_any_encoder_will_do() -> None:
+    """Images, and sequences of another shape with an example."""
+    method = SimCLR(Own(), classes=3, hidden_mlp=8, encoding_size=4)
+    assert method.width == 5
+    method.training_step(batch(), 0)["loss"].backward()
+    words = nn.EmbeddingBag(10, 6)
+    method = SimCLR(words, example=torch.zeros(2, 7, dtype=torch.long), hidden_mlp=8)
+    tokens = torch.randint(10, (2, 8, 7))
+    h = method.embed([tokens])
+    assert h.shape == (2, 8, 6)
+    torch.testing.assert_close(h[1, 3], words(tokens[1, 3][None])[0])

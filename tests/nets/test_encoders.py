@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cl.nets.encoders import create, width
 from cl.nets.heads import each_view, mlp
@@ -68,3 +68,45 @@ def test_mlp_has_the_layers_of_the_papers() -> None:
     assert kinds == ["Linear", "BatchNorm1d", "ReLU"] * 2 + ["Linear", "BatchNorm1d"]
     assert mlp(8, 6, 4)[-1].bias is not None
     assert mlp(8, 6, 4, last_bias=False)[-1].bias is None
+
+
+class Own(nn.Module):
+    """Somebody's encoder, which does not say how wide its features are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.Dropout(), nn.AdaptiveAvgPool2d(1)
+        )
+        self.layers[1].eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x).flatten(1)
+
+
+def test_a_width_is_measured_and_leaves_no_trace() -> None:
+    encoder = Own()
+    before = {k: v.clone() for k, v in encoder.state_dict().items()}
+    modes = [m.training for m in encoder.modules()]
+    state = torch.get_rng_state()
+    assert width(encoder, torch.randn(2, 3, 8, 8, generator=torch.Generator())) == 5
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [m.training for m in encoder.modules()] == modes
+    assert all(torch.equal(v, before[k]) for k, v in encoder.state_dict().items())
+    encoder.num_features = 7
+    assert width(encoder) == 7
+
+
+@pytest.mark.parametrize(
+    ("encoder", "example", "message"),
+    [
+        (Own(), None, "Own does not say the width of its features: set its attribute num_features"),
+        (Own(), torch.zeros(2, 1, 8, 8), r"cannot encode a batch \(2, 1, 8, 8\)"),
+        (nn.Identity(), torch.zeros(2, 3, 8, 8), "one vector of features a sample"),
+    ],
+)
+def test_a_width_that_cannot_be_measured(
+    encoder: nn.Module, example: Tensor | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        width(encoder, example)
