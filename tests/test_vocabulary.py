@@ -51,7 +51,9 @@ NAMES = {  # of functions, classes, parameters, attributes and variables
     "peel": "strip_prefixes",
 }
 SPELLING = {  # American, as in torch, timm and Lightning
-    r"\w*(?:normal|standard|optim|initial|solar|penal|minim|maxim|organ|recogn)is(?:e[ds]?|ing|ation)\b": "-ize",
+    r"\w*(?:normal|standard|optim|initial|solar|penal|minim|maxim|organ)is(?:e[ds]?|ing|ation)\b": (
+        "-ize"
+    ),
     r"\b\w*colour\w*": "color",
     r"\bgrey\w*": "gray",
     r"\bbehaviour\w*": "behavior",

@@ -2,6 +2,7 @@
 
 import cmath
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ def epps_pulley(x: list[float], knots: int, last: float = 3.0) -> float:
         phi = sum(cmath.exp(1j * t * each) for each in x) / len(x)
         gauss = math.exp(-(t**2) / 2)
         values.append(abs(phi - gauss) ** 2 * gauss)
-    steps = zip(values, values[1:], strict=False)
+    steps = pairwise(values)
     return len(x) * sum((a + b) / 2 for a, b in steps) * last / (knots - 1)
 
 
