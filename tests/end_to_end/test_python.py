@@ -135,7 +135,7 @@ def test_own_module_data_set_and_loss(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "2 classes" in said
     assert "cl.evaluate(run.encoder" in said
     results = cl.evaluate(run.encoder, Squares(), "knn", k=5, wandb="off", output=str(tmp_path))
-    assert results["knn"].top1 > 0.5
+    assert results["knn"].numbers["top1"] > 0.5
 
 
 def test_without_labels_no_accuracy_is_logged(tmp_path: Path) -> None:
