@@ -22,7 +22,7 @@ from cl import checkpoints, hardware, logs, runs
 from cl.callbacks.bar import Bar, Lines
 from cl.callbacks.saver import Stop
 from cl.callbacks.watch import Watch
-from cl.config import Linear, Pretrain, from_json, to_json
+from cl.config import Linear, Pretrain, from_json, is_own, to_json
 from cl.optim import Optimization
 
 Config = Pretrain | Linear
@@ -115,10 +115,9 @@ def check_same_settings(config: Config, folder: Path) -> None:
         ValueError: with the settings that differ.
     """
     now = json.loads(to_json(config))
-    earlier = from_json((folder / runs.CONFIG).read_text())
-    before = json.loads(to_json(earlier))
+    before, batch = earlier_settings(config, (folder / runs.CONFIG).read_text())
     keys = [k for k in now.keys() | before.keys() if k not in FREE and now.get(k) != before.get(k)]
-    if config.global_batch() != earlier.global_batch():
+    if config.global_batch() != batch:
         keys.append("batch_size")
     if keys:
         raise ValueError(
@@ -126,6 +125,17 @@ def check_same_settings(config: Config, folder: Path) -> None:
             + "; ".join(f"--{k} {now.get(k)}, was {before.get(k)}" for k in sorted(keys))
             + f". Its own are given by --config {folder / runs.CONFIG}"
         )
+
+
+def earlier_settings(config: Config, text: str) -> tuple[dict[str, Any], int]:
+    """The settings and the global batch in the config.json of the run that is continued."""
+    words = (config.dataset, config.encoder, getattr(config, "method", None))
+    if not any(map(is_own, (*words, getattr(config, "loss", None)))):
+        earlier = from_json(text)
+        return json.loads(to_json(earlier)), earlier.global_batch()
+    found = json.loads(text)  # an object's name cannot be looked up, of a notebook say
+    batch = found.pop("derived")["global_batch_size"]
+    return found, batch
 
 
 def optimization(config: Config, **more: Any) -> Optimization:
@@ -203,7 +213,7 @@ def fit(
     module: pl.LightningModule,
     data: pl.LightningDataModule,
     checkpoint: Path | None,
-    program: str,
+    program: str | None,
     folder: Path,
     *,
     more: bool = False,

@@ -126,3 +126,15 @@ def test_how_to_go_on(tmp_path: Path) -> None:
         f"go on with: python main.py --config '{folder / 'config.json'}' "
         f"--resume_training_from '{folder}'"
     )
+
+
+def test_where_it_is_installed_the_command_has_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert runs.command("main_linear.py", "digits") == "python main_linear.py digits"
+    monkeypatch.setattr(runs, "from_clone", lambda: False)
+    assert runs.command("main_linear.py", "digits") == "cl-evaluate digits"
+    assert runs.command("main_contrastive.py", "digits") == "cl-pretrain digits"
+    (tmp_path / "last.ckpt").touch()
+    said = runs.how_to_go_on(None, tmp_path)
+    assert said == f"go on with: cl.pretrain(..., resume_training_from={str(tmp_path)!r})"
