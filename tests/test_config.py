@@ -59,6 +59,7 @@ def made_losses(tmp_path, monkeypatch):
 
 def forget():
     signature.things.cache_clear()
+    signature.having.cache_clear()
     options_of.cache_clear()
 
 
@@ -132,7 +133,7 @@ def test_the_losses_are_those_of_the_library():
 
 
 def test_no_loss_has_a_setting_that_is_called_like_a_field_or_another_losses_of_another_type():
-    for name, by_loss in signature.having(["method", "loss"]).items():
+    for name, by_loss in signature.having(("method", "loss")).items():
         assert name not in options_of(Pretrain)
         assert len({(o.of, o.many) for o in by_loss.values()}) == 1, name
 

@@ -95,7 +95,7 @@ def program_help(of: type[Pretrain | Linear], shown: Mapping[str, Thing], *, who
         if thing.options:
             parts[f"options of {label}:"] = [r for o in thing.options.values() for r in rows(o)]
     for kind in kinds_of(of) if whole else ():
-        merged = [merge(each) for each in having([kind]).values()]
+        merged = [merge(each) for each in having((kind,)).values()]
         parts[f"options of --{kind}; each NAME has its own:"] = [r for o in merged for r in rows(o)]
     more = " ".join(f"[{topic}]" for topic in TOPICS)
     parts["help:"] = [(f"--help {more}", "every flag, or one thing with its options and source")]
