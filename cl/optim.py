@@ -121,7 +121,14 @@ def planned_steps(trainer: pl.Trainer) -> tuple[int, int]:
     if data is None:
         steps = int(trainer.estimated_stepping_batches)
         return steps, min(int(trainer.num_training_batches), steps)
-    per_epoch = len(data.train_dataloader())
+    try:
+        per_epoch = len(data.train_dataloader())
+    except TypeError:  # a loader of the user's that does not know
+        if trainer.max_steps <= 0:
+            raise ValueError(
+                "the training DataLoader has no length: the number of steps must be given"
+            ) from None
+        return trainer.max_steps, trainer.max_steps
     steps = per_epoch * (trainer.max_epochs or 1)
     return (min(steps, trainer.max_steps) if trainer.max_steps > 0 else steps), per_epoch
 

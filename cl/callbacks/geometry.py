@@ -1,6 +1,5 @@
 """Each epoch, at next to no cost: kNN, and whether the embeddings still fill their space."""
 
-import math
 import warnings
 from typing import Any, Literal
 
@@ -31,7 +30,8 @@ class Geometry(Callback):
     Args:
         on_collapse: `stop` ends the run with exit code 3.
         bank: how many of the newest training samples are neighbors.
-        queries: how many validation samples are classified, evenly spread.
+        queries: how many validation samples are classified, evenly spread; all of a loader whose
+            length is not known.
     """
 
     def __init__(
@@ -40,7 +40,6 @@ class Geometry(Callback):
         self.on_collapse, self.bank, self.queries = on_collapse, bank, queries
         self.known: list[tuple[Tensor, Tensor]] = []
         self.asked: list[tuple[Tensor, Tensor]] = []
-        self.seen = 0  # validation samples of this process so far
         self.last: Tensor | None = None
         self.warned = False
 
@@ -72,7 +71,7 @@ class Geometry(Callback):
             self.known.pop(0)
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.asked, self.seen = [], 0
+        self.asked = []
 
     def on_validation_batch_end(
         self,
@@ -83,16 +82,9 @@ class Geometry(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        n = len(batch.labels)
-        source = getattr(trainer.datamodule, "source", None)  # pyright: ignore[reportAttributeAccessIssue]
-        if source is not None:
-            samples, index = len(source.val), batch.index
-        else:  # a loader of the user's own, whose place in its data set is not known
-            batches = trainer.num_val_batches[dataloader_idx]
-            samples = batches * n * distributed.world_size() if batches != math.inf else 1
-            index = torch.arange(self.seen, self.seen + n, device=batch.labels.device)
-        self.seen += n
-        chosen = index % -(-samples // self.queries) == 0
+        number = getattr(trainer.datamodule, "val_samples", 0)  # pyright: ignore[reportAttributeAccessIssue]
+        stride = max(1, -(-number // self.queries))
+        chosen = batch.index % stride == 0
         self.asked.append((outputs["h"][chosen], batch.labels[chosen]))
 
     @torch.no_grad()

@@ -95,22 +95,18 @@ def program_help(of: type[Pretrain | Linear], shown: Mapping[str, Thing], *, who
         if thing.options:
             parts[f"options of {label}:"] = [r for o in thing.options.values() for r in rows(o)]
     for kind in kinds_of(of) if whole else ():
-        merged = [merge(each) for each in having([kind]).values()]
+        merged = [merge(each) for each in having((kind,)).values()]
         parts[f"options of --{kind}; each NAME has its own:"] = [r for o in merged for r in rows(o)]
     more = " ".join(f"[{topic}]" for topic in TOPICS)
     parts["help:"] = [(f"--help {more}", "every flag, or one thing with its options and source")]
-    head = f"usage: {program} DATASET ENCODER [--flag value ...]\n\n{first_line(of.__doc__)}"
-    return "\n\n".join(
-        [head, *map(part, parts, parts.values()), f"example: python {program} {words}"]
-    )
+    usage = fill(f"usage: {program} DATASET ENCODER [--flag value ...]")
+    said = (of.__doc__ or "").partition("\n")[0]
+    example = fill(f"example: python {program} {words}")
+    return "\n\n".join([usage, said, *map(part, parts, parts.values()), example]) + "\n"
 
 
 def part(title: str, lines: Sequence[Row]) -> str:
     return "\n".join([fill(title), *(row(*line) for line in lines)])
-
-
-def first_line(text: str | None) -> str:
-    return (text or "").partition("\n")[0]
 
 
 def merge(having: Mapping[str, Option]) -> Option:

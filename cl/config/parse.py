@@ -93,6 +93,7 @@ def assemble(of: type[C], line: Line, read: Read) -> C:
     """
     given, faults = line.given, line.faults
     values, failed = read_settings(of, given, read, faults)
+    failed |= line.guessed
     there = inherited(of, values, faults) | values
     faults += missing(of, {*there, *failed}, line.lost)
     if "eval" in there and (wrong := unknown_evaluations(there["eval"])):
@@ -102,7 +103,8 @@ def assemble(of: type[C], line: Line, read: Read) -> C:
     config, ignored = tidied(draft(of, there), values, failed, faults)
     faults += [text for text, about in contradictions(config) if not failed & {*about}]
     if not failed & {"method", "loss", "eval"}:
-        config, more = with_options(config, given, read, faults)
+        known = {name: value for name, value in given.items() if name not in line.guessed}
+        config, more = with_options(config, known, read, faults)
         ignored |= more
         faults += of_values(config) if isinstance(config, Pretrain) else ()
     if faults:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from jaxtyping import Float, Int
+from jaxtyping import Int, Shaped
 from torch import Tensor
 
 
@@ -10,11 +10,11 @@ class Batch(NamedTuple):
     """Views of some samples.
 
     Args:
-        views: a tensor `(v n 3 h w)` for each size of views, normalised.
-        labels: -1 where a sample has none.
+        views: a tensor `(v n c h w)` for each size of views, normalized; of tokens `(v n l)`.
+        labels: below 0 where a sample has none.
         index: the samples' places in their data set.
     """
 
-    views: list[Float[Tensor, "_ n 3 _ _"]]
+    views: list[Shaped[Tensor, "_ n ..."]]
     labels: Int[Tensor, " n"]
     index: Int[Tensor, " n"]  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -1,18 +1,20 @@
 """A data set for a Trainer: the backend is chosen, sharded over the processes, and said."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from torch.utils.data import RandomSampler, SequentialSampler
 
 from cl.data.augment import cpu, torchvision
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
-from cl.data.loaders.base import Loader, Pixels, numbers
+from cl.data.loaders.base import Loader, Pixels
 from cl.data.loaders.device import DeviceLoader
+from cl.data.loaders.given import GivenViews
 from cl.data.loaders.memory import MemoryLoader
 from cl.data.loaders.sampler import Index, Sampler, shard
 from cl.data.loaders.workers import FileLoader
@@ -63,11 +65,10 @@ class PlainLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         size = self.recipe.size
-        share = kept(size)
-        _, _, mean, std = numbers(self.recipe)
+        central, record = kept(size), self.recipe.record
 
         def make(at: int, out: Pixels) -> None:
-            cpu.plain(self.images.pixel(at), share, mean, std, out)
+            cpu.plain(self.images.pixel(at), central, record, out)
 
         def begin(index: Index) -> tuple[Pixels, Iterator[None]]:
             out = np.empty((len(index), 3, size, size), np.float32)
@@ -130,6 +131,16 @@ class ContrastiveData(pl.LightningDataModule):
         self.seed, self.workers, self.fill_last = seed, workers, fill_last
         self.backend, self.why = choose(backend, source.train)
 
+    @staticmethod
+    def from_loaders(train: Iterable[Any], val: Iterable[Any] | None = None) -> "GivenData":
+        """The data module of loaders that make the views themselves; see `GivenData`."""
+        return GivenData(train, val)
+
+    @property
+    def val_samples(self) -> int:
+        """How many images validate."""
+        return len(self.source.val)
+
     def place(self) -> tuple[int, int]:
         """Rank and number of processes; one without a Trainer."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -162,6 +173,46 @@ class ContrastiveData(pl.LightningDataModule):
         return PlainLoader(images, recipe, batch_size, self.workers, rank, world)
 
     def describe(self) -> str:
-        """The backend and why."""
+        """The backend, why it was chosen, and its workers."""
         kind = "processes" if self.backend in ("torch", "torchvision") else "threads"
         return f"{self.backend} ({self.why}), {self.workers} {kind}"
+
+
+class GivenData(pl.LightningDataModule):
+    """Views of DataLoaders of the user's; `GivenViews` says what their batches may be.
+
+    What a run otherwise sees to is the loaders' here: batch size, seed, order and the processes'
+    shares (a `DistributedSampler`, whose epoch is set). A run that is interrupted goes on at the
+    start of an epoch, or where a loader with `state_dict` says.
+
+    Args:
+        train: batches of views for training; of unknown length, it needs a Trainer with max_steps.
+        val: batches of `(images, labels)` or of views, of which the first is looked at; without it
+            there is no validation.
+    """
+
+    def __init__(self, train: Iterable[Any], val: Iterable[Any] | None = None) -> None:
+        super().__init__()
+        self.train, self.val = train, val
+        if val is not None:  # a class with this method would validate, on nothing, without it
+            self.val_dataloader = lambda: GivenViews(val, least=1)
+
+    @property
+    def val_samples(self) -> int:
+        """How many samples validate; 0 if the loader does not say."""
+        dataset = getattr(self.val, "dataset", ())
+        return len(dataset) if hasattr(dataset, "__len__") else 0
+
+    def train_dataloader(self) -> GivenViews:
+        world = self.trainer.world_size if self.trainer else 1
+        sampler = type(getattr(self.train, "sampler", None))
+        if world > 1 and sampler in (RandomSampler, SequentialSampler):
+            raise ValueError(
+                f"the training DataLoader gives all samples to each of {world} processes; give it "
+                "a sampler that shares them, torch.utils.data.DistributedSampler(dataset)"
+            )
+        return GivenViews(self.train)
+
+    def describe(self) -> str:
+        """What makes the views."""
+        return f"a {type(self.train).__name__} that makes the views"

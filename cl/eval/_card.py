@@ -62,7 +62,7 @@ def provenance(task: Task) -> dict[str, Any]:
             name: {"images": len(images), "sha256": _cache.data_checksum(images)}
             for name, images in parts.items()
         },
-        "split": task.source.note or "as the data set's",
+        "split": task.source.protocol(),
         "encoder": task.built | {"sha256": task.fingerprint},
         "layer": "the encoder's output",
         "transform": task.transform,

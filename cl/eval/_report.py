@@ -24,8 +24,7 @@ def summary_rows(task: Task) -> dict[str, object]:
     rows: dict[str, object] = {
         "evaluation": " ".join(config.eval) + ", augmented" * config.augment,
         "encoder": f"{config.encoder}{weights}",
-        "data": f"{source.name}: {len(source.train):,} train, {len(source.val):,} test, "
-        f"{task.classes} classes {source.note}",
+        "data": f"{source.name}: {source.describe()}",
         "image": f"{task.recipe.size} px",
         **summary.processes(config.nodes, config.devices_per_node, task.options["accelerator"]),
     }

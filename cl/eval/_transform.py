@@ -12,7 +12,6 @@ from torch import Tensor
 
 from cl.data.augment import cpu
 from cl.data.augment.recipe import Recipe
-from cl.data.loaders.base import numbers
 from cl.data.module import kept
 from cl.data.sets._decode import rgb
 
@@ -45,9 +44,8 @@ class Transform:
             ValueError: it is no image of these kinds.
         """
         size = self.recipe.size
-        _, _, mean, std = numbers(self.recipe)
         out = np.empty((3, size, size), np.float32)
-        cpu.plain(pixels_of(image), kept(size), mean, std, out)
+        cpu.plain(pixels_of(image), kept(size), self.recipe.record, out)
         return torch.from_numpy(out)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cl.bounds import Count, Mining
 from cl.distributed import gather
-from cl.losses._views import across
+from cl.losses._views import view_target_pairs
 from cl.methods._base import Method
 from cl.nets.heads import each_view
 from cl.precision import precise
@@ -62,7 +62,7 @@ class PairMethod(Method):
         rows = slice(None) if self.whole_batch else rows
         losses = [
             self.compare(z[v, rows], z[w, rows], negatives(z[v], z[w], rows, self.mining))
-            for v, w in across(len(z), self.global_views)
+            for v, w in view_target_pairs(len(z), self.global_views)
         ]
         return torch.stack(losses).mean()
 

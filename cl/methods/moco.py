@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cl.bounds import Count, Share
 from cl.distributed import gather
-from cl.losses._views import across
+from cl.losses._views import view_target_pairs
 from cl.losses.moco import moco
 from cl.methods._teacher import TeacherMethod
 from cl.nets.heads import mlp, view_by_view
@@ -65,7 +65,7 @@ class MoCo(TeacherMethod):
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
         assert self.targets is not None
         z, keys = view_by_view(self.projector, h), self.targets[1]
-        pairs = across(len(z), len(keys))
+        pairs = view_target_pairs(len(z), len(keys))
         return torch.stack([self.loss(z[v], keys[w], self.queue) for v, w in pairs]).mean()
 
     def after_step(self, step: int) -> None:

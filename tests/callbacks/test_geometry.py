@@ -51,7 +51,7 @@ def validate(
     sanity: bool = False,
 ) -> dict[str, float]:
     """What a validation in batches of four logs."""
-    method, data = Method(projector or nn.Identity()), Mock(source=Mock(val=range(len(h))))
+    method, data = Method(projector or nn.Identity()), Mock(val_samples=len(h))
     t = Mock(
         spec=pl.Trainer,
         datamodule=data,

@@ -9,13 +9,12 @@ import torch
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from cl.data.augment.cpu import JITTER, VIEW, draw_many
 from cl.data.augment.cpu import render as by_kernel
-from cl.data.augment.draw import COUNT, FACTORS, GRAY, JITTER, ORDER, SIGMA, SOLARISE, draw_many
 from cl.data.augment.gpu import halves, product, render
 from cl.data.augment.recipe import Recipe, full_size, preset
 from cl.data.batch import Batch
 from cl.data.loaders import device as device_module
-from cl.data.loaders.base import numbers
 from cl.data.loaders.device import DeviceLoader
 from cl.data.loaders.memory import MemoryLoader
 from cl.data.loaders.sampler import Sampler
@@ -33,16 +32,15 @@ def pixels(height: int, width: int) -> np.ndarray:
 def errors(recipe: Recipe, p: np.ndarray, images: np.ndarray, device: str) -> np.ndarray:
     """Mean absolute difference of each sample, in parts of full brightness."""
     ours = render(torch.from_numpy(images).to(device), p, recipe).cpu()
-    _, blur_width, mean, std = numbers(recipe)
     out = np.empty((len(images), 3, recipe.size, recipe.size), np.float32)
     for image, of_one, to in zip(images, p, out, strict=True):
-        by_kernel(image, of_one, blur_width, mean, std, to)
+        by_kernel(image, of_one, recipe.record, to)
     return (ours - torch.from_numpy(out)).abs().mean(dim=(1, 2, 3)).numpy() * np.mean(recipe.std)
 
 
 def drawn(recipe: Recipe, height: int, width: int) -> np.ndarray:
-    p = np.empty((1, len(SAMPLES), COUNT))
-    draw_many(recipe.numbers(), 0, 1, SAMPLES, 0, height, width, p)
+    p = np.empty((1, len(SAMPLES)), VIEW)
+    draw_many(recipe.record, 0, 1, SAMPLES, 0, height, width, p)
     return p[0]
 
 
@@ -55,18 +53,18 @@ def test_crop_resize_and_flip(height: int, width: int, size: int, device: str) -
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("place", [FACTORS, FACTORS + 1, FACTORS + 2, FACTORS + 3, GRAY, SIGMA])
-def test_one_operation(place: int, device: str) -> None:
+@pytest.mark.parametrize("name", [*JITTER, "gray", "sigma"])
+def test_one_operation(name: str, device: str) -> None:
     """Its own number is drawn, those of the others leave the image as it is."""
     recipe = Recipe(size=32, crop_scale=(1, 1), crop_ratio=(1, 1), flip=0)
     whole = drawn(recipe, 32, 32)
     p = whole.copy()
-    p[:, FACTORS : FACTORS + 4], p[:, [GRAY, SIGMA]] = [1, 1, 1, 0], 0
-    p[:, place], p[:, JITTER] = whole[:, place], 1
-    p[:, ORDER : ORDER + 4] = range(4)
+    for other, nothing in zip((*JITTER, "gray", "sigma"), (1, 1, 1, 0, 0, 0), strict=True):
+        p[other] = nothing
+    p[name], p["jitter"], p["order"] = whole[name], True, range(4)
     assert errors(recipe, p, pixels(32, 32), device).max() < TOLERANCE
     unchanged = whole.copy()
-    unchanged[:, [JITTER, GRAY, SIGMA]] = 0
+    unchanged["jitter"], unchanged["gray"], unchanged["sigma"] = False, False, 0
     images = torch.from_numpy(pixels(32, 32))
     assert not torch.equal(render(images, p, recipe), render(images, unchanged, recipe))
 
@@ -79,7 +77,7 @@ def test_a_whole_recipe(device: str) -> None:
     # Where a pixel stands at one half itself, rounding decides whether it is inverted.
     assert found.max() <= 0.5 / 255
     assert np.median(found) <= TOLERANCE
-    assert {len(np.unique(p[:, place])) for place in (JITTER, GRAY, SOLARISE)} == {2}
+    assert {len(np.unique(p[name])) for name in ("jitter", "gray", "solarize")} == {2}
 
 
 def test_batches_are_those_of_the_memory_loader() -> None:
@@ -186,7 +184,7 @@ def test_a_batch_is_few_operations_and_one_copy(recipes: list[Recipe], bound: in
     """On a device without numbers: what looks at one there is an error."""
     loader = on("meta", recipes, batch_size=12)
     index = np.arange(12)
-    drawn = loader.drawn(index, 0)
+    drawn = loader.draw(index, 0)
     loader.make(index, drawn)  # constants and pixels go there once
     with Operations() as found:
         batch = loader.make(index, drawn)
@@ -200,9 +198,9 @@ def test_a_batch_is_few_operations_and_one_copy(recipes: list[Recipe], bound: in
 def test_what_no_sample_has_is_not_run() -> None:
     recipe = Recipe(size=16, jitter=0, grayscale=0, blur=0)
     loader, index = on("meta", [recipe], batch_size=12), np.arange(12)
-    loader.make(index, loader.drawn(index, 0))
+    loader.make(index, loader.draw(index, 0))
     with Operations() as found:
-        loader.make(index, loader.drawn(index, 0))
+        loader.make(index, loader.draw(index, 0))
     assert len(found.names) <= 25
 
 
@@ -240,7 +238,7 @@ def test_a_product_of_rounded_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_waits_for_the_device() -> None:
     loader = on("cuda")
     index = np.arange(12)
-    drawn = loader.drawn(index, 0)
+    drawn = loader.draw(index, 0)
     with torch.cuda.stream(loader.stream):
         loader.make(index, drawn)
         try:

@@ -10,31 +10,17 @@ from numba import njit
 from scipy.stats import ks_2samp
 from torchvision.transforms import ColorJitter, RandomResizedCrop
 
-from cl.data.augment.draw import (
-    COUNT,
-    FACTORS,
-    FLIP,
-    GRAY,
-    HEIGHT,
-    JITTER,
-    LEFT,
-    ORDER,
-    SIGMA,
-    SOLARISE,
-    TOP,
-    WIDTH,
-    compiled,
-    draw,
-)
+from cl.data.augment.cpu import JITTER, VIEW, compiled, draw
 from cl.data.augment.recipe import Recipe
 
 DRAWS = 4000
+WINDOW = ("top", "left", "height", "width")
 RECIPE = Recipe(size=32, solarize=0.2)
 
 
 def drawn(seed: int, epoch: int, sample: int, view: int, size: tuple[int, int] = (90, 120)):
-    p = np.full(COUNT, np.nan)
-    draw(RECIPE.numbers(), seed, epoch, sample, view, *size, p)
+    p = np.frombuffer(bytearray(b"\x55" * VIEW.itemsize), VIEW)[0]  # no value is left as it was
+    draw(RECIPE.record, seed, epoch, sample, view, *size, p)
     return p
 
 
@@ -50,7 +36,7 @@ def same_distribution(a: np.ndarray, b: np.ndarray) -> None:
 @pytest.mark.parametrize("size", [(90, 120), (60, 20)])
 def test_crops_are_torchvisions(size: tuple[int, int]) -> None:
     p = np.stack([drawn(4, 2, sample, 1, size) for sample in range(DRAWS)])
-    ours = p[:, [TOP, LEFT, HEIGHT, WIDTH]]
+    ours = np.stack([p[name] for name in WINDOW], axis=1)
     image = torch.empty(3, *size)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -79,33 +65,35 @@ def test_factors_are_torchvisions(ours: np.ndarray) -> None:
             ],
             float,
         )
-    for i in range(4):
-        same_distribution(ours[:, FACTORS + i], theirs[:, i])
+    for i, name in enumerate(JITTER):
+        same_distribution(ours[name], theirs[:, i])
 
 
 def test_all_orders_alike_often(ours: np.ndarray) -> None:
-    orders, counts = np.unique(ours[:, ORDER : ORDER + 4], axis=0, return_counts=True)
-    assert [tuple(o) for o in orders.astype(int)] == list(itertools.permutations(range(4)))
+    orders, counts = np.unique(ours["order"], axis=0, return_counts=True)
+    assert [tuple(o) for o in orders] == list(itertools.permutations(range(4)))
     assert counts.min() > DRAWS / 24 * 0.6
 
 
 @pytest.mark.parametrize(
-    ("place", "share"), [(FLIP, 0.5), (JITTER, 0.8), (GRAY, 0.2), (SIGMA, 0.5), (SOLARISE, 0.2)]
+    ("name", "share"),
+    [("flip", 0.5), ("jitter", 0.8), ("gray", 0.2), ("sigma", 0.5), ("solarize", 0.2)],
 )
-def test_probabilities(ours: np.ndarray, place: int, share: float) -> None:
-    assert abs((ours[:, place] > 0).mean() - share) < 4 * np.sqrt(share * (1 - share) / DRAWS)
+def test_probabilities(ours: np.ndarray, name: str, share: float) -> None:
+    assert abs((ours[name] > 0).mean() - share) < 4 * np.sqrt(share * (1 - share) / DRAWS)
 
 
 def test_deviations_are_uniform(ours: np.ndarray) -> None:
-    blurred = ours[ours[:, SIGMA] > 0, SIGMA]
+    blurred = ours["sigma"][ours["sigma"] > 0]
     same_distribution(blurred, np.linspace(*RECIPE.blur_sigma, DRAWS))
 
 
-def test_parameters_do_not_hang_together(ours: np.ndarray) -> None:
-    continuous = ours[:, [TOP, LEFT, HEIGHT, *range(FACTORS, FACTORS + 4), FLIP, JITTER, GRAY]]
+def test_parameters_are_uncorrelated(ours: np.ndarray) -> None:
+    names = (*WINDOW[:3], *JITTER, "flip", "jitter", "gray")
+    continuous = np.stack([ours[name].astype(float) for name in names], axis=1)
     other = np.corrcoef(continuous.T)[3:, 3:] - np.eye(7)
     assert np.abs(other).max() < 0.07
-    assert abs(np.corrcoef(ours[:-1, FACTORS], ours[1:, FACTORS])[0, 1]) < 0.07
+    assert abs(np.corrcoef(ours["brightness"][:-1], ours["brightness"][1:])[0, 1]) < 0.07
 
 
 def test_a_function_of_seed_epoch_sample_and_view() -> None:
@@ -115,29 +103,30 @@ def test_a_function_of_seed_epoch_sample_and_view() -> None:
 
 
 @pytest.mark.parametrize(
-    ("group", "places"),
+    ("group", "names"),
     [
-        ("crop", (TOP, LEFT, HEIGHT, WIDTH)),
-        ("flip", (FLIP,)),
-        ("color", (JITTER, *range(ORDER, GRAY + 1))),
-        ("blur", (SIGMA,)),
-        ("solarize", (SOLARISE,)),
+        ("crop", WINDOW),
+        ("flip", ("flip",)),
+        ("color", ("jitter", "order", *JITTER, "gray")),
+        ("blur", ("sigma",)),
+        ("solarize", ("solarize",)),
     ],
 )
-def test_what_a_view_shares_with_the_first(group: str, places: tuple[int, ...]) -> None:
+def test_what_a_view_shares_with_the_first(group: str, names: tuple[str, ...]) -> None:
     """That group of parameters always, and every other as a view that shares nothing."""
-    numbers = RECIPE.changed({"shared": (group,)}).numbers()
-    others = [i for i in range(COUNT) if i not in places]
-    p = np.empty(COUNT)
+    recipe = RECIPE.changed({"shared": (group,)}).record
+    p = np.empty((), VIEW)[()]
     for sample in range(50):
-        draw(numbers, 1, 2, sample, 3, 90, 120, p)
-        assert np.array_equal(p[[*places]], drawn(1, 2, sample, 0)[[*places]])
-        assert np.array_equal(p[others], drawn(1, 2, sample, 3)[others])
+        draw(recipe, 1, 2, sample, 3, 90, 120, p)
+        first, own = drawn(1, 2, sample, 0), drawn(1, 2, sample, 3)
+        for name in VIEW.fields or ():
+            assert np.array_equal(p[name], (first if name in names else own)[name])
 
 
 def test_views_of_a_sample_are_unrelated() -> None:
     first, second = (
-        np.array([drawn(0, 0, sample, view)[FACTORS] for sample in range(1000)]) for view in (0, 1)
+        np.array([drawn(0, 0, sample, view)["brightness"] for sample in range(1000)])
+        for view in (0, 1)
     )
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.13
 

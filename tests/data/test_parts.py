@@ -9,7 +9,7 @@ from PIL import Image
 from rich.console import Console
 
 from cl.data.sets import Images, Paths, load
-from cl.data.sets._split import fraction, split
+from cl.data.sets._split import split, take
 from tests.data.made import picture
 
 
@@ -40,7 +40,7 @@ def test_no_image_is_in_two_parts(share: float) -> None:
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.37, 0.9, 1, 30, 560])
 def test_a_fraction_has_every_class_in_proportion(share: float) -> None:
-    part = fraction(numbered(UNEVEN), share)
+    part = take(numbered(UNEVEN), share)
     number = round(share * 561) if share <= 1 else share
     assert len(part) == number
     assert numbers(part) == sorted({*numbers(part)})  # in the data set's order
@@ -50,14 +50,14 @@ def test_a_fraction_has_every_class_in_proportion(share: float) -> None:
 
 
 def test_equal_classes_have_equal_fractions() -> None:
-    part = fraction(numbered(list(range(10)) * 100), 0.1)
+    part = take(numbered(list(range(10)) * 100), 0.1)
     assert np.bincount(part.labels).tolist() == [10] * 10
     assert len({n % 100 for n in numbers(part)}) > 10  # and not their first images
 
 
 def test_a_fraction_lies_inside_of_a_larger_one() -> None:
     images = numbered(UNEVEN)
-    parts = [{*numbers(fraction(images, share))} for share in (0.01, 0.1, 100, 0.5, 1)]
+    parts = [{*numbers(take(images, share))} for share in (0.01, 0.1, 100, 0.5, 1)]
     assert all(small < large for small, large in pairwise(parts))
 
 
@@ -65,7 +65,7 @@ def test_a_fraction_of_a_data_set() -> None:
     whole, part = load("digits", ""), load("digits", "", data_fraction=0.1)
     assert len(part.train) == round(0.1 * len(whole.train))
     assert len(part.val) == len(whole.val)
-    assert part.note == f"a fifth validates; {len(part.train)} of 1,438 training images"
+    assert part.note == f"{len(part.train)} of 1,438 training images"
     with pytest.raises(ValueError, match="--data_fraction 5000: there are 1438 training images"):
         load("digits", "", data_fraction=5000)
 

@@ -5,8 +5,8 @@ import pytest
 
 from cl.build import recipes
 from cl.config import parse_pretrain
-from cl.data.augment.draw import GROUPS, ORDER, draw
-from cl.data.augment.recipe import PAPERS, Recipe, full_size, preset
+from cl.data.augment.cpu import VIEW, draw
+from cl.data.augment.recipe import GROUPS, PAPERS, Recipe, full_size, preset
 from cl.data.loaders.base import by_size
 
 
@@ -93,9 +93,9 @@ def test_views_of_one_size_share_a_tensor() -> None:
 def test_a_fixed_order() -> None:
     orders: dict[str, set[tuple[float, ...]]] = {"random": set(), "fixed": set()}
     for order, seen in orders.items():
-        recipe, p = Recipe(size=8, jitter_order=order), np.empty(17)
+        recipe, p = Recipe(size=8, jitter_order=order), np.empty((), VIEW)[()]
         for sample in range(200):
-            draw(recipe.numbers(), 0, 0, sample, 0, 8, 8, p)
-            seen.add(tuple(p[ORDER : ORDER + 4]))
+            draw(recipe.record, 0, 0, sample, 0, 8, 8, p)
+            seen.add(tuple(p["order"]))
     assert orders["fixed"] == {(0, 1, 2, 3)}
     assert len(orders["random"]) == 24

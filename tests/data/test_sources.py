@@ -126,7 +126,7 @@ def test_folders_hold_a_tenth_out(tmp_path: Path) -> None:
     assert np.bincount(source.val.labels).tolist() == [2, 2]
     assert len({*train, *val}) == 40
     assert all(p.parent.name == "ab"[c] for p, c in zip(val, source.val.labels, strict=True))
-    assert "--val_dir" in source.note
+    assert source.split == "no --val_dir: a tenth of every class is held out"
     assert source.train.pixel(0).shape == (8, 8, 3)
 
 

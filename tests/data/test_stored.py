@@ -22,7 +22,7 @@ from PIL import Image
 from cl.data.augment.recipe import Recipe
 from cl.data.loaders.sampler import Sampler
 from cl.data.loaders.workers import FileLoader
-from cl.data.sets import Images, Source, Stored, load
+from cl.data.sets import Images, Source, Stored, _map_style, load
 from cl.data.sets._decode import UnreadableError, decode
 from tests.data.made import picture
 
@@ -112,7 +112,7 @@ def test_webdataset(tmp_path: Path) -> None:
     assert differ == [*[False] * 20, True, False]
     held = load("webdataset:train-{00..01}.tar", str(tmp_path))
     assert (len(held.train), len(held.val)) == (18, 2)
-    assert "--val_dir" in held.note
+    assert "--val_dir" in held.split
     promises(held)
 
 
@@ -193,7 +193,7 @@ def test_huggingface(tmp_path: Path, named: bool) -> None:
     source = load("huggingface:both", str(tmp_path))
     assert source.classes == (["cat", "dog"] if named else ["0", "1"])
     assert (len(source.train), len(source.val)) == (10, 4)
-    assert source.note == "validation validates"
+    assert source.split == "validation validates"
     assert all(np.array_equal(source.train.pixel(i), picture(12, 16, i)) for i in range(10))
     promises(source)
     shutil.copytree(tmp_path / "both", tmp_path / "moved" / "both")
@@ -283,7 +283,8 @@ def write_food(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["food101", "torchvision:Food101"])
-def test_food101_is_read_lazily(tmp_path: Path, name: str) -> None:
+def test_food101_is_read_lazily(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_map_style, "IN_MEMORY", (8, 10**9))  # its images are larger than these
     folder = tmp_path / "food-101"
     write_food(folder)
     source = load(name, str(tmp_path))
@@ -293,9 +294,9 @@ def test_food101_is_read_lazily(tmp_path: Path, name: str) -> None:
     promises(source)
     file = folder / "images" / "apple_pie" / "train2.jpg"
     file.write_bytes(file.read_bytes()[:400])
-    with pytest.raises(UnreadableError, match=f"^{name} train, number 2 cannot be read"):
+    with pytest.raises(UnreadableError, match=f"^{name} train, item 2 cannot be read"):
         source.train.pixel(2)
-    with pytest.warns(UserWarning, match=f"1 of 12 images .*: {name} train, number 2;"):
+    with pytest.warns(UserWarning, match=f"1 of 12 images .*: {name} train, item 2;"):
         assert len(load(name, str(tmp_path), skip_corrupt=True).train) == 7
 
 
@@ -309,7 +310,7 @@ class Plain:
         return 30
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        return Image.fromarray(picture(8, 8, index)), index % 3
+        return Image.fromarray(picture(8, 8 + index % 2, index)), index % 3
 
 
 def test_a_set_without_parts_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,7 +318,7 @@ def test_a_set_without_parts_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
     source = load("torchvision:EuroSAT", "")
     assert source.classes == ["0", "1", "2"]
     assert np.bincount(source.val.labels).tolist() == [1, 1, 1]
-    assert source.note == "it has no validation part: a tenth of every class is held out"
+    assert source.split == "it has no validation part: a tenth of every class is held out"
     promises(source)
 
 
@@ -340,6 +341,9 @@ class Asked:
     def __len__(self) -> int:
         return 2
 
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        return Image.new("RGB", (8, 8)), index
+
 
 def test_the_parts_of_a_set_with_splits(monkeypatch: pytest.MonkeyPatch) -> None:
     Asked.asked = []
@@ -353,7 +357,7 @@ def test_the_parts_of_a_set_with_splits(monkeypatch: pytest.MonkeyPatch) -> None
     [
         ("FashonMNIST", False, "no data set FashonMNIST; did you mean torchvision:FashionMNIST?"),
         ("VisionDataset", False, "torchvision has no data set VisionDataset"),
-        ("Pairs", False, "DATASET torchvision:Pairs train: its targets are no classes"),
+        ("Pairs", False, "torchvision:Pairs train, item 0: its label is a list"),
         ("CocoDetection", False, "torchvision:CocoDetection: needs annFile, not given here"),
         ("EMNIST", False, "torchvision:EMNIST: needs split, not given here"),
         ("FashionMNIST", False, "--data_folder .*: no whole FashionMNIST .*--download fetches it"),

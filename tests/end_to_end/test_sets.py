@@ -69,7 +69,7 @@ def test_a_file_is_all_that_a_data_set_takes(
     assert "(default: digits 16, flowers 24, cifar10 cifar100 svhn 32, " in said
     assert parse_pretrain([flowers, "resnet18", "--train_dir", "a"]).resolved_image_size == 24
     run = pretrain(flowers, *SHORT)
-    assert "flowers: 72 train, 24 val, 3 classes painted" in capsys.readouterr().out
+    assert "flowers: 72 train / 24 val, 3 classes; painted" in capsys.readouterr().out
     assert int(logs.read(run / "metrics.csv")[-1]["step"]) == 2
 
 
@@ -84,7 +84,7 @@ def test_a_users_own_trains_and_is_evaluated(
     monkeypatch.syspath_prepend(tmp_path)
     run = pretrain("garden:read", *SHORT)
     said = capsys.readouterr().out
-    assert "garden:read: 72 train, 24 val, 3 classes painted" in said
+    assert "garden:read: 72 train / 24 val, 3 classes; painted" in said
     assert "2 of 24 px" in said
     given = ("--pretrained_feature_extractor", run, "--eval", "knn", "--precision", "32")
     done = linear("garden:read", "resnet6_w8", *given, "--num_workers", "1")

@@ -1,39 +1,183 @@
-"""A view from its pixels: crop, resize, flip, jitter, gray, blur, solarize, normalise, in one go.
+"""A view from its pixels: crop, resize, flip, jitter, gray, blur, solarize, normalize, in one pass.
 
-Compiled for one image and without threads of its own; it releases the interpreter's lock, so
-loaders run it on as many threads as they like. Colours are exact (hue through HSV), the order of
-the jitter is the sample's, shrinking is antialiased; each operation equals torchvision's on floats.
+First the parameters of a view are drawn, then the kernel applies them. Both are compiled for one
+image, without threads of their own; they release the interpreter's lock, so loaders run them on as
+many threads as they like. Colors are exact (hue through HSV), the order of the jitter is the
+sample's, shrinking is antialiased; each operation equals torchvision's on floats.
 
-Numba's cache on disk follows this file alone, so who changes `cl.data.augment.draw` touches this
-one, too.
+Parameters are drawn by a counter-based generator: a number is a hash of (seed, epoch, sample, view)
+and of the draw's own number, so a sample has the same views whatever the batch size, the number of
+workers or of devices, and wherever a run was interrupted. The hash is SplitMix64's finalizer
+(Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators").
+
+Draws and kernel share a file because Numba's cache on disk follows the file of the function that is
+called: it would not notice a change in another one.
 """
 
 import math
-from typing import no_type_check
+from collections.abc import Callable
+from typing import Any, no_type_check
 
 import numpy as np
 from numba import njit
 
-from cl.data.augment.draw import (
-    FACTORS,
-    FLIP,
-    GRAY,
-    HEIGHT,
-    JITTER,
-    LEFT,
-    ORDER,
-    SIGMA,
-    SOLARISE,
-    TOP,
-    WIDTH,
-    compiled,
-    draw,
+# The parameters of a view: what every executor (this kernel, gpu, torchvision, dali) applies.
+VIEW = np.dtype(
+    [
+        ("top", np.int64),  # the crop, in pixels
+        ("left", np.int64),
+        ("height", np.int64),
+        ("width", np.int64),
+        ("flip", np.bool_),  # horizontally
+        ("jitter", np.bool_),  # whether the next five are applied
+        ("order", np.int64, 4),  # of the four operations, as places in JITTER
+        ("brightness", np.float64),  # factors
+        ("contrast", np.float64),
+        ("saturation", np.float64),
+        ("hue", np.float64),  # a turn, in circles
+        ("gray", np.bool_),
+        ("sigma", np.float64),  # of the blur in pixels; 0 is no blur
+        ("solarize", np.bool_),
+    ],
+    align=True,
 )
-
+JITTER = ("brightness", "contrast", "saturation", "hue")
+BRIGHTNESS, CONTRAST, SATURATION = range(3)
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+TRIES = 10  # as torchvision's RandomResizedCrop
 RED, GREEN, BLUE = np.float32(0.2989), np.float32(0.587), np.float32(0.114)  # ITU-R 601, as PIL
 ZERO, ONE, FOUR = np.float32(0), np.float32(1), np.float32(4)
+
+
+def compiled(**options: Any) -> Callable[..., Any]:
+    """`njit` without the lock, cached on disk in __pycache__ or in the user's cache folder.
+
+    Where neither can be written, each process compiles for itself.
+    """
+
+    def compile_function(function: Callable[..., Any]) -> Any:
+        try:
+            return njit(nogil=True, cache=True, **options)(function)
+        except RuntimeError:  # numba finds no folder for it
+            return njit(nogil=True, **options)(function)
+
+    return compile_function
+
+
 fast = compiled(fastmath={"contract", "reassoc", "arcp", "nsz"})
 inline = njit(inline="always", fastmath={"contract", "reassoc", "arcp", "nsz"})
+
+
+@njit(inline="always")
+@no_type_check
+def mix(x):
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@compiled()
+@no_type_check
+def stream_of(seed, epoch, sample, view):
+    """The stream of random numbers of a view."""
+    # One after the other into the same hash: epoch 1 of seed 2 is not epoch 2 of seed 1.
+    stream = mix(np.uint64(seed) + GOLDEN)
+    stream = mix(stream + np.uint64(epoch) + GOLDEN)
+    stream = mix(stream + np.uint64(sample) + GOLDEN)
+    return mix(stream + np.uint64(view) + GOLDEN)
+
+
+@njit(inline="always")
+@no_type_check
+def uniform(stream, number, low, high):
+    """The draw with that number in a stream, uniform in [low, high)."""
+    bits = mix(stream + np.uint64(number + 1) * GOLDEN) >> np.uint64(11)
+    return low + (high - low) * (np.float64(bits) * (1.0 / 9007199254740992.0))
+
+
+@compiled()
+@no_type_check
+def draw(recipe, seed, epoch, sample, view, height, width, p):
+    """Draw the parameters of a view of a `height` x `width` image.
+
+    The number of a draw (100, 101, ...) stays what it is: a new augmentation takes the next one,
+    so that the views of existing recipes do not change.
+
+    Args:
+        recipe: `Recipe.record`.
+        seed: of the run.
+        epoch: of the run.
+        sample: its number in the data set.
+        view: its number among the views of the sample.
+        height: of the image in pixels.
+        width: of the image in pixels.
+        p: a record of type `VIEW`, filled.
+    """
+    own, first = stream_of(seed, epoch, sample, view), stream_of(seed, epoch, sample, 0)
+    shared = recipe.shared
+    draw_crop(recipe, first if shared.crop else own, height, width, p)
+    p.flip = uniform(first if shared.flip else own, 100, 0.0, 1.0) < recipe.flip
+    draw_color(recipe, first if shared.color else own, p)
+    stream = first if shared.blur else own
+    blurred = uniform(stream, 110, 0.0, 1.0) < recipe.blur
+    p.sigma = uniform(stream, 111, recipe.blur_sigma[0], recipe.blur_sigma[1]) if blurred else 0.0
+    p.solarize = uniform(first if shared.solarize else own, 112, 0.0, 1.0) < recipe.solarize
+
+
+@compiled()
+@no_type_check
+def draw_crop(recipe, stream, height, width, p):
+    """Torchvision's RandomResizedCrop: ten tries, then the largest central crop allowed."""
+    scale, log_ratio = recipe.crop_scale, recipe.crop_log_ratio
+    for t in range(TRIES):
+        area = height * width * uniform(stream, 4 * t, scale[0], scale[1])
+        ratio = math.exp(uniform(stream, 4 * t + 1, log_ratio[0], log_ratio[1]))
+        w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            p.top = int(uniform(stream, 4 * t + 2, 0.0, height - h + 1.0))
+            p.left = int(uniform(stream, 4 * t + 3, 0.0, width - w + 1.0))
+            p.height, p.width = h, w
+            return
+    low, high = math.exp(log_ratio[0]), math.exp(log_ratio[1])
+    h, w = height, width
+    if width / height < low:
+        h = min(height, round(width / low))
+    elif width / height > high:
+        w = min(width, round(height * high))
+    p.top, p.left, p.height, p.width = (height - h) // 2, (width - w) // 2, h, w
+
+
+@compiled()
+@no_type_check
+def draw_color(recipe, stream, p):
+    """Color jitter as torchvision's, and whether the image becomes gray."""
+    p.jitter = uniform(stream, 101, 0.0, 1.0) < recipe.jitter
+    for i in range(4):
+        p.order[i] = i
+    for i in range(3 if recipe.random_order > 0 else 0):  # Fisher and Yates
+        j = i + int(uniform(stream, 102 + i, 0.0, 4.0 - i))
+        p.order[i], p.order[j] = p.order[j], p.order[i]
+    p.brightness = factor(stream, 105, recipe.brightness)
+    p.contrast = factor(stream, 106, recipe.contrast)
+    p.saturation = factor(stream, 107, recipe.saturation)
+    p.hue = uniform(stream, 108, -recipe.hue, recipe.hue)
+    p.gray = uniform(stream, 109, 0.0, 1.0) < recipe.grayscale
+
+
+@njit(inline="always")
+@no_type_check
+def factor(stream, number, deviation):
+    """A factor uniform in 1 +- a deviation, not below 0."""
+    return uniform(stream, number, max(0.0, 1.0 - deviation), 1.0 + deviation)
+
+
+@compiled()
+@no_type_check
+def draw_many(recipe, seed, epoch, samples, first, height, width, p):
+    """Draw the parameters `(v n)` of views, from number `first` on, of images of one size."""
+    for v in range(p.shape[0]):
+        for i in range(p.shape[1]):
+            draw(recipe, seed, epoch, samples[i], first + v, height, width, p[v, i])
 
 
 @inline
@@ -107,24 +251,25 @@ def resize(image, top, left, height, width, flip, planes):
 def jitter(r, g, b, p):
     """Brightness, contrast, saturation and hue of flat planes, in the sample's order."""
     for k in range(4):
-        what = int(p[ORDER + k])
-        f = np.float32(p[FACTORS + what])
-        if what == 0:
+        what = p.order[k]
+        if what == BRIGHTNESS:
+            f = np.float32(p.brightness)
             for i in range(r.size):
                 r[i], g[i], b[i] = clamp(r[i] * f), clamp(g[i] * f), clamp(b[i] * f)
-        elif what == 1:
-            mean = ZERO
+        elif what == CONTRAST:
+            f, mean = np.float32(p.contrast), ZERO
             for i in range(r.size):
                 mean += RED * r[i] + GREEN * g[i] + BLUE * b[i]
             m = mean / np.float32(r.size) * (ONE - f)
             for i in range(r.size):
                 r[i], g[i], b[i] = clamp(r[i] * f + m), clamp(g[i] * f + m), clamp(b[i] * f + m)
-        elif what == 2:
+        elif what == SATURATION:
+            f = np.float32(p.saturation)
             for i in range(r.size):
                 m = (RED * r[i] + GREEN * g[i] + BLUE * b[i]) * (ONE - f)
                 r[i], g[i], b[i] = clamp(r[i] * f + m), clamp(g[i] * f + m), clamp(b[i] * f + m)
-        elif f != ZERO:
-            turn(r, g, b, f * np.float32(6))
+        elif np.float32(p.hue) != ZERO:
+            turn(r, g, b, np.float32(p.hue) * np.float32(6))
 
 
 @fast
@@ -208,67 +353,65 @@ def mirrored(i, size):
 
 @fast
 @no_type_check
-def render(image, p, blur_width, mean, std, out):
-    """One view with given parameters.
+def render(image, p, recipe, out):
+    """Apply the parameters of a view.
 
     Args:
         image: `(h w 3)` uint8.
-        p: the parameters, see `cl.data.augment.draw`.
-        blur_width: taps of the blur.
-        mean: `(3)` float32.
-        std: `(3)` float32.
+        p: the parameters, a record of type `VIEW`.
+        recipe: `Recipe.record`; its width of the blur, mean and std are used.
         out: `(3 size size)` float32, filled.
     """
-    resize(image, int(p[TOP]), int(p[LEFT]), int(p[HEIGHT]), int(p[WIDTH]), p[FLIP] > 0, out)
+    resize(image, p.top, p.left, p.height, p.width, p.flip, out)
     flat = out.reshape(3, -1)
     r, g, b = flat[0], flat[1], flat[2]
-    if p[JITTER] > 0:
+    if p.jitter:
         jitter(r, g, b, p)
-    if p[GRAY] > 0:
+    if p.gray:
         for i in range(r.size):
             v = RED * r[i] + GREEN * g[i] + BLUE * b[i]
             r[i], g[i], b[i] = v, v, v
-    if p[SIGMA] > 0:
+    if p.sigma > 0:
         for c in range(3):
-            blur(out[c], p[SIGMA], blur_width)
+            blur(out[c], p.sigma, int(recipe.blur_kernel))
     for c in range(3):
-        plane, m, s = flat[c], mean[c], ONE / std[c]
+        plane, m, s = flat[c], np.float32(recipe.mean[c]), ONE / np.float32(recipe.std[c])
         for i in range(plane.size):
             v = plane[i]
-            plane[i] = ((ONE - v if p[SOLARISE] > 0 and v >= np.float32(0.5) else v) - m) * s
+            plane[i] = ((ONE - v if p.solarize and v >= np.float32(0.5) else v) - m) * s
 
 
 @fast
 @no_type_check
-def views(image, numbers, blur_width, mean, std, seed, epoch, sample, first, out, at):
+def views(image, recipe, seed, epoch, sample, first, out, at):
     """All views of a recipe of one sample, numbered from `first`, into `out[:, at]`.
 
     `out` is `(v n 3 size size)`.
     """
-    p = np.empty(17)
+    p = np.empty(1, VIEW)  # whose record does not keep it alive
     for v in range(out.shape[0]):
-        draw(numbers, seed, epoch, sample, first + v, image.shape[0], image.shape[1], p)
-        render(image, p, blur_width, mean, std, out[v, at])
+        draw(recipe, seed, epoch, sample, first + v, image.shape[0], image.shape[1], p[0])
+        render(image, p[0], recipe, out[v, at])
 
 
 @fast
 @no_type_check
-def many(pixels, samples, numbers, blur_width, mean, std, seed, epoch, first, out, at):
-    """`views` of samples of `(n h w 3)` pixels, the first of them `at`."""
+def many(pixels, samples, recipe, seed, epoch, first, out, at):
+    """`views` of samples of `(n h w 3)` pixels, the first of them at `out[:, at]`."""
     for i in range(len(samples)):
-        image, sample = pixels[samples[i]], samples[i]
-        views(image, numbers, blur_width, mean, std, seed, epoch, sample, first, out, at + i)
+        sample = samples[i]
+        views(pixels[sample], recipe, seed, epoch, sample, first, out, at + i)
 
 
 @fast
 @no_type_check
-def plain(image, share, mean, std, out):
-    """The central square that keeps `share` of the shorter side, resized and normalised."""
+def plain(image, central, recipe, out):
+    """The central square of `central` times the shorter side, resized and normalized."""
     height, width = image.shape[0], image.shape[1]
-    side = max(1, round(min(height, width) * share))
+    side = max(1, round(min(height, width) * central))
     resize(image, (height - side) // 2, (width - side) // 2, side, side, False, out)
     for c in range(3):
-        m, s = mean[c], ONE / std[c]
+        m, s = np.float32(recipe.mean[c]), ONE / np.float32(recipe.std[c])
         for y in range(out.shape[1]):
             for x in range(out.shape[2]):
                 out[c, y, x] = (out[c, y, x] - m) * s

@@ -6,7 +6,7 @@ What is done to a batch at all is decided from the numbers on the host, and no s
 pixels, so that nothing waits for the device. The cost is launches and passes over memory, hence:
 
 - brightness, contrast, saturation and gray are one blend, `keep x + to_mean mean + to_gray gray`,
-  and who is not concerned keeps itself, exactly: a view is the same whatever else is in the batch;
+  and a view that has none of them is kept exactly, whatever else is in the batch;
 - hue, the longest, is computed once: what an order puts behind it goes to the blends behind it.
 """
 
@@ -20,19 +20,7 @@ from einops import rearrange, repeat
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from cl.data.augment.draw import (
-    FACTORS,
-    FLIP,
-    GRAY,
-    HEIGHT,
-    JITTER,
-    LEFT,
-    ORDER,
-    SIGMA,
-    SOLARISE,
-    TOP,
-    WIDTH,
-)
+from cl.data.augment.cpu import JITTER
 from cl.data.augment.recipe import Recipe
 
 Numbers = npt.NDArray[np.float32]
@@ -46,30 +34,30 @@ HUE, SHARPNESS, LIMIT, ROWS = 31, 32, 33, 34
 NO_BLUR, NO_LIMIT = 1e6, 2.0  # neighbors weigh exp(-5e5), which is 0; no pixel is as bright
 
 
-def coefficients(p: npt.NDArray[np.float64], size: int) -> Numbers:
-    """What the device needs of drawn parameters `(v n COUNT)`, as `(ROWS n v)`."""
-    p = rearrange(p, "v n count -> count n v")
-    c = np.zeros((ROWS, *p.shape[1:]), np.float32)
-    c[FIRST], c[LENGTH] = p[[TOP, LEFT]], p[[HEIGHT, WIDTH]]
-    step = p[[HEIGHT, WIDTH]] / size
-    mirrored = np.stack([np.zeros_like(p[FLIP]), p[FLIP]]) > 0
+def coefficients(p: np.ndarray, size: int) -> Numbers:
+    """What the device needs of drawn parameters `(v n)` of type `VIEW`, as `(ROWS n v)`."""
+    p = p.T
+    c = np.zeros((ROWS, *p.shape), np.float32)
+    window = np.stack([p["height"], p["width"]])
+    c[FIRST], c[LENGTH] = [p["top"], p["left"]], window
+    step = window / size
+    mirrored = np.stack([np.zeros_like(p["flip"]), p["flip"]])
     c[START] = np.where(mirrored, size - 0.5, 0.5) * step - 0.5
     c[STEP] = np.where(mirrored, -step, step)
     c[SLOPE] = -1 / np.maximum(step, 1)
-    jitter, order = p[JITTER] > 0, p[ORDER : ORDER + 4]
-    places = [(order == what).argmax(axis=0) for what in range(4)]
     c[KEEP] = 1
-    for what, rows in enumerate((None, TO_MEAN, TO_GRAY)):  # brightness, contrast, saturation
-        blend = (places[what] + 2 * (places[what] > places[3]))[None]
-        factor = np.where(jitter, p[FACTORS + what], 1)[None]
+    *places, hue_place = [(p["order"] == what).argmax(axis=-1) for what in range(len(JITTER))]
+    for name, rows, place in zip(JITTER, (None, TO_MEAN, TO_GRAY), places, strict=False):
+        blend = (place + 2 * (place > hue_place))[None]
+        factor = np.where(p["jitter"], p[name], 1)[None]
         np.put_along_axis(c[KEEP], blend, factor, axis=0)
         if rows:
             np.put_along_axis(c[rows], blend, 1 - factor, axis=0)
-    c[KEEP][-1], c[TO_GRAY][-1] = p[GRAY] == 0, p[GRAY] > 0
-    c[HUE] = np.where(jitter, 6 * p[FACTORS + 3], 0)
-    blurred, sigma = p[SIGMA] > 0, p[SIGMA]
-    c[SHARPNESS] = np.where(blurred, 1 / np.where(blurred, sigma, 1) ** 2, NO_BLUR)
-    c[LIMIT] = np.where(p[SOLARISE] > 0, 0.5, NO_LIMIT)
+    c[KEEP][-1], c[TO_GRAY][-1] = ~p["gray"], p["gray"]
+    c[HUE] = np.where(p["jitter"], 6 * p["hue"], 0)
+    blurred = p["sigma"] > 0
+    c[SHARPNESS] = np.where(blurred, 1 / np.where(blurred, p["sigma"], 1) ** 2, NO_BLUR)
+    c[LIMIT] = np.where(p["solarize"], 0.5, NO_LIMIT)
     return c
 
 
@@ -204,9 +192,9 @@ class Renderer:
 
 
 def render(
-    images: UInt8[Tensor, "n h w 3"], p: npt.NDArray[np.float64], recipe: Recipe
+    images: UInt8[Tensor, "n h w 3"], p: np.ndarray, recipe: Recipe
 ) -> Float[Tensor, "n 3 size size"]:
-    """One view of each image, with given parameters `(n COUNT)`."""
+    """One view of each image, with given parameters `(n)` of type `VIEW`."""
     n, height, width, _ = images.shape
     renderer = Renderer([recipe.changed({"views": 1})], height, width, images.device)
     host, size = coefficients(p[None], recipe.size), recipe.size

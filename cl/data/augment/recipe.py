@@ -2,44 +2,45 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from cl.data.augment.draw import GROUPS
 from cl.data.sets import DEFAULTS, row_of
 
 Triple = tuple[float, float, float]
+# Groups of parameters that a view can share with the first view of its sample; see `Recipe.shared`.
+GROUPS = ("crop", "flip", "color", "blur", "solarize")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How views of one size are made; the defaults are SimCLR's (Chen et al. 2020, appendix A).
 
-    In this order: a random resized crop, a flip, colour jitter, gray, blur,
-    solarization, normalisation.
+    In this order: a random resized crop, a flip, color jitter, gray, blur, solarization,
+    normalization.
 
     Args:
         size: side of a view in pixels.
         views: how many of a sample.
-        crop_scale: share of the image's area a crop keeps, between these.
-        crop_ratio: its width over its height, between these, log-uniform.
+        crop_scale: range of the crop's area, as a fraction of the image's; uniform.
+        crop_ratio: range of the crop's width over its height; log-uniform.
         flip: probability of a horizontal flip.
-        jitter: probability of colour jitter.
-        brightness: factor uniform in 1 +- this; so `contrast` and `saturation`.
+        jitter: probability of color jitter.
+        brightness: the factor is uniform in 1 +- this; likewise `contrast` and `saturation`.
         contrast: see `brightness`.
         saturation: see `brightness`.
-        hue: turn of the hue, uniform in +- this, in circles.
+        hue: the hue is turned by a part of the circle, uniform in +- this.
         jitter_order: of the four, `random` for each view (torchvision's) or `fixed` as listed.
         grayscale: probability of a gray image.
-        blur: probability of a Gaussian blur over a tenth of the side.
-        blur_sigma: its deviation in pixels, between these, uniform.
-        solarize: probability of inverting what is brighter than one half.
-        mean: of the channels, subtracted.
-        std: of the channels, divided by.
-        shared: groups of parameters (`cl.data.augment.draw.GROUPS`) that these views have as the
-            first view of their sample has them; its recipe is the same in these.
+        blur: probability of a Gaussian blur; its kernel is a tenth of the side wide.
+        blur_sigma: range of its standard deviation in pixels; uniform.
+        solarize: probability of inverting the values of one half and above.
+        mean: of each channel, subtracted.
+        std: of each channel, divided by.
+        shared: groups of parameters, of `GROUPS`, that these views take over from the first view
+            of their sample, whose recipe must be the same in them.
     """
 
     size: int
@@ -69,43 +70,35 @@ class Recipe:
     @property
     def varied(self) -> tuple[str, ...]:
         """Groups of parameters in which two views of a sample differ."""
-        colour = self.jitter and any((self.brightness, self.contrast, self.saturation, self.hue))
+        color = self.jitter and any((self.brightness, self.contrast, self.saturation, self.hue))
         differ = {
             "crop": self.crop_scale != (1.0, 1.0) or self.crop_ratio[0] != self.crop_ratio[1],
             "flip": 0 < self.flip < 1,
-            "color": colour or 0 < self.grayscale < 1,
+            "color": color or 0 < self.grayscale < 1,
             "blur": 0 < self.blur < 1 or (self.blur and self.blur_sigma[0] != self.blur_sigma[1]),
             "solarize": 0 < self.solarize < 1,
         }
         return tuple(group for group in GROUPS if differ[group])
 
     def changed(self, settings: Mapping[str, Any]) -> "Recipe":
-        """The recipe with other numbers."""
+        """The recipe with some of its fields replaced."""
         return replace(self, **settings)
 
-    def numbers(self) -> npt.NDArray[np.float64]:
-        """What the kernel needs to draw a view's parameters."""
-        return np.array(
-            [
-                *self.crop_scale,
-                *np.log(self.crop_ratio),
-                self.flip,
-                self.jitter,
-                self.brightness,
-                self.contrast,
-                self.saturation,
-                self.hue,
-                self.grayscale,
-                self.blur,
-                *self.blur_sigma,
-                self.solarize,
-                self.jitter_order == "random",
-                sum(1 << GROUPS.index(group) for group in self.shared),
-            ]
-        )
+    @cached_property
+    def record(self) -> np.void:
+        """The recipe as a record of float64 with its fields' names, as the kernel takes it."""
+        values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        del values["jitter_order"], values["shared"]  # they are no numbers
+        values["random_order"] = self.jitter_order == "random"
+        values["crop_log_ratio"] = np.log(self.crop_ratio)
+        values["blur_kernel"] = self.blur_kernel
+        layout = [(name, np.float64, np.shape(value)) for name, value in values.items()]
+        groups = [(group, np.bool_) for group in GROUPS]
+        shared = tuple(group in self.shared for group in GROUPS)
+        return np.array([(*values.values(), shared)], [*layout, ("shared", groups)])[0]
 
 
-# Colour of BYOL (Grill et al. 2020, https://arxiv.org/abs/2006.07733, appendix B), whose two views
+# Color of BYOL (Grill et al. 2020, https://arxiv.org/abs/2006.07733, appendix B), whose two views
 # differ in blur and solarization; the official Barlow Twins and VICReg took it over.
 BYOL = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
 ASYMMETRIC = ({**BYOL, "blur": 1.0}, {**BYOL, "blur": 0.1, "solarize": 0.2})

@@ -8,60 +8,35 @@ import numpy.typing as npt
 import torch
 from torchvision.transforms.v2 import functional as F
 
-from cl.data.augment.draw import (
-    COUNT,
-    FACTORS,
-    FLIP,
-    GRAY,
-    HEIGHT,
-    JITTER,
-    LEFT,
-    ORDER,
-    SIGMA,
-    SOLARISE,
-    TOP,
-    WIDTH,
-    draw,
-)
+from cl.data.augment.cpu import JITTER, VIEW, draw
+from cl.data.sets._decode import Pixels
 
 Floats = npt.NDArray[np.float32]
-Pixels = npt.NDArray[np.uint8]
-JITTERS = (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue)
 
 
-def render(
-    image: Pixels,
-    p: npt.NDArray[np.float64],
-    blur_width: int,
-    mean: Floats,
-    std: Floats,
-    out: Floats,
-) -> None:
+def render(image: Pixels, p: np.void, recipe: np.void, out: Floats) -> None:
     """`cl.data.augment.cpu.render` by torchvision."""
-    size = out.shape[1]
-    top, left, height, width = (int(p[i]) for i in (TOP, LEFT, HEIGHT, WIDTH))
+    size, width = out.shape[1], int(recipe["blur_kernel"])
     x = torch.from_numpy(image).permute(2, 0, 1).float() / 255
-    x = F.resized_crop(x, top, left, height, width, [size, size], antialias=True)
-    if p[FLIP]:
+    top, left, h, w = (int(p[name]) for name in ("top", "left", "height", "width"))
+    x = F.resized_crop(x, top, left, h, w, [size, size], antialias=True)
+    if p["flip"]:
         x = F.horizontal_flip(x)
-    if p[JITTER]:
-        for what in p[ORDER : ORDER + 4].astype(int):
-            x = JITTERS[what](x, float(p[FACTORS + what]))
-    if p[GRAY]:
+    if p["jitter"]:
+        for name in (JITTER[what] for what in p["order"]):
+            x = getattr(F, f"adjust_{name}")(x, float(p[name]))
+    if p["gray"]:
         x = F.rgb_to_grayscale(x, num_output_channels=3)
-    if p[SIGMA]:
-        x = F.gaussian_blur(x, [blur_width, blur_width], [float(p[SIGMA])] * 2)
-    if p[SOLARISE]:
+    if p["sigma"]:
+        x = F.gaussian_blur(x, [width, width], [float(p["sigma"])] * 2)
+    if p["solarize"]:
         x = F.solarize(x, 0.5)
-    out[:] = F.normalize(x, mean.tolist(), std.tolist()).numpy()
+    out[:] = F.normalize(x, recipe["mean"].tolist(), recipe["std"].tolist()).numpy()
 
 
 def views(
     image: Pixels,
-    numbers: npt.NDArray[np.float64],
-    blur_width: int,
-    mean: Floats,
-    std: Floats,
+    recipe: np.void,
     seed: int,
     epoch: int,
     sample: int,
@@ -70,7 +45,7 @@ def views(
     at: int,
 ) -> None:
     """`cl.data.augment.cpu.views` by torchvision: the same numbers drawn, `out[:, at]` filled."""
-    p = np.empty(COUNT)
+    p = np.empty(1, VIEW)[0]
     for v in range(len(out)):
-        draw(numbers, seed, epoch, sample, first + v, image.shape[0], image.shape[1], p)
-        render(image, p, blur_width, mean, std, out[v, at])
+        draw(recipe, seed, epoch, sample, first + v, image.shape[0], image.shape[1], p)
+        render(image, p, recipe, out[v, at])

@@ -51,12 +51,6 @@ class Loader(ABC):
         return Batch([torch.from_numpy(x) for x in views], labels, torch.from_numpy(index))
 
 
-def numbers(recipe: Recipe) -> tuple[npt.NDArray[np.float64], int, Pixels, Pixels]:
-    """A recipe as the kernel takes it."""
-    mean, std = (np.array(x, np.float32) for x in (recipe.mean, recipe.std))
-    return recipe.numbers(), recipe.blur_kernel, mean, std
-
-
 Part = tuple[Recipe, int, slice]
 
 

@@ -1,4 +1,4 @@
-"""The dali backend: NVIDIA DALI decodes and executes what `cl.data.augment.draw` draws.
+"""The dali backend: NVIDIA DALI decodes and executes the parameters that cl.data.augment.cpu draws.
 
 Its pipeline has no randomness of its own, so views and resumed runs are as exact as elsewhere.
 """
@@ -12,13 +12,20 @@ import numpy as np
 import torch
 from PIL import Image
 
-from cl.data.augment.draw import COUNT, FACTORS, FLIP, GRAY, JITTER, SIGMA, SOLARISE, draw
+from cl.data.augment.cpu import JITTER, VIEW, draw
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
 from cl.data.loaders.base import Loader, Pixels, by_size
 from cl.data.loaders.sampler import Index, Sampler
 from cl.data.sets import Images
 
+WINDOW = ("top", "left", "height", "width", "flip")
+INPUTS = (
+    *WINDOW,
+    *JITTER,
+    "sigma",
+    "solarize",
+)  # of a view in the graph; gray is a saturation of 0
 SHARP = 0.01  # a blur's deviation in pixels that leaves the image as it is
 LOST = "--backend dali: needs nvidia-dali; pip install nvidia-dali-cuda130 (or -cuda120)"
 
@@ -76,18 +83,19 @@ class DaliLoader(Loader):
         from nvidia.dali import fn, math
         from nvidia.dali.types import DALIDataType as Type
 
-        p: Any = fn.external_source(name=f"view{number}")
-        window: Any = fn.cast(p[:5], dtype=Type.INT32)
+        given: Any = fn.external_source(name=f"view{number}")
+        p = {name: given[i] for i, name in enumerate(INPUTS)}
+        window: Any = fn.cast(given[: len(WINDOW)], dtype=Type.INT32)
         cut = fn.slice(image, start=window[0:2], shape=window[2:4], axes=[0, 1])
         x: Any = fn.resize(cut, size=[recipe.size] * 2, antialias=True, dtype=Type.FLOAT)
         x = x * (1 / 255)
         if recipe.jitter or recipe.grayscale:
-            x = fn.color_twist(x, brightness=p[5], contrast=p[6], saturation=p[7], hue=p[8])
+            x = fn.color_twist(x, **{name: p[name] for name in JITTER})
             x = math.clamp(x, np.float32(0), np.float32(1))
         if recipe.blur:
-            x = fn.gaussian_blur(x, sigma=p[9], window_size=recipe.blur_kernel)
+            x = fn.gaussian_blur(x, sigma=p["sigma"], window_size=recipe.blur_kernel)
         if recipe.solarize:
-            x = x + (p[10].gpu() if self.gpu else p[10]) * (x >= 0.5) * (1 - 2 * x)
+            x = x + (p["solarize"].gpu() if self.gpu else p["solarize"]) * (x >= 0.5) * (1 - 2 * x)
         normal = {"mean": list(recipe.mean), "std": list(recipe.std), "output_layout": "CHW"}
         return fn.crop_mirror_normalize(x, mirror=window[4], dtype=Type.FLOAT, **normal)
 
@@ -98,7 +106,7 @@ class DaliLoader(Loader):
             images, sizes = zip(*map(self.read, index.tolist()), strict=True)
             pipeline.feed_input("images", list(images))
             for number, recipe in self.views:
-                pipeline.feed_input(f"view{number}", self.drawn(recipe, number, index, sizes))
+                pipeline.feed_input(f"view{number}", self.draw(recipe, number, index, sizes))
             ready = None if ahead is None else self.finish(pipeline, ahead)
             pipeline.schedule_run()
             ahead = index
@@ -121,17 +129,18 @@ class DaliLoader(Loader):
             self.images.pixel(at)  # says which file it is
             raise
 
-    def drawn(self, recipe: Recipe, number: int, index: Index, sizes: Sequence[Any]) -> Pixels:
-        """The parameters of a view of each sample, as the graph takes them."""
-        p, numbers = np.empty((len(index), COUNT)), recipe.numbers()
-        for row, sample, size in zip(p, index, sizes, strict=True):
+    def draw(self, recipe: Recipe, number: int, index: Index, sizes: Sequence[Any]) -> Pixels:
+        """The parameters of a view of each sample, `(n INPUTS)`."""
+        p, record = np.empty(len(index), VIEW), recipe.record
+        for i, (sample, size) in enumerate(zip(index, sizes, strict=True)):
             place = self.sampler.seed, self.sampler.epoch, sample, number
-            draw(numbers, *place, size[0], size[1], row)
-        colour = np.where(p[:, [JITTER]] > 0, p[:, FACTORS : FACTORS + 4], [1, 1, 1, 0])
-        colour = colour * [1, 1, 1, 360]
-        colour[:, 2] *= 1 - p[:, GRAY]
-        rest = np.maximum(p[:, [SIGMA]], SHARP), p[:, [SOLARISE]]
-        return np.hstack([p[:, : FLIP + 1], colour, *rest]).astype(np.float32)
+            draw(record, *place, size[0], size[1], p[i])
+        for name, nothing in (("brightness", 1), ("contrast", 1), ("saturation", 1), ("hue", 0)):
+            p[name] = np.where(p["jitter"], p[name], nothing)
+        p["hue"] *= 360
+        p["saturation"] *= ~p["gray"]
+        p["sigma"] = np.maximum(p["sigma"], SHARP)
+        return np.stack([p[name] for name in INPUTS], axis=1).astype(np.float32)
 
     def finish(self, pipeline: Any, index: Index) -> Batch:
         """Wait for the oldest batch under way."""

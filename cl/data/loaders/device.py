@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cl.data.augment.draw import COUNT, draw_many
+from cl.data.augment.cpu import VIEW, draw_many
 from cl.data.augment.gpu import Numbers, Renderer, coefficients
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
@@ -71,7 +70,7 @@ class DeviceLoader(Loader):
             before: a step that must have begun. Launches hurry ahead of the device, and every batch
                 that they are ahead holds memory: here it is the thread that waits, not the step.
         """
-        drawn = self.drawn(index, epoch)
+        drawn = self.draw(index, epoch)
         if before:
             before.synchronize()
         if not self.stream:
@@ -89,19 +88,19 @@ class DeviceLoader(Loader):
             self.taken = mark(training)
         return batch
 
-    def drawn(self, index: Index, epoch: int) -> list[npt.NDArray[np.float64]]:
-        """The parameters `(v n COUNT)` of the views of each size."""
+    def draw(self, index: Index, epoch: int) -> list[np.ndarray]:
+        """The parameters `(v n)` of the views of each size, of type `VIEW`."""
         height, width = self.host.shape[1:3]
-        found = []
+        drawn = []
         for parts in self.parts:
-            p = np.empty((*shape(parts, len(index))[:2], COUNT))
+            p = np.empty(shape(parts, len(index))[:2], VIEW)
             for recipe, first, at in parts:
-                numbers, seed = recipe.numbers(), self.sampler.seed
+                numbers, seed = recipe.record, self.sampler.seed
                 draw_many(numbers, seed, epoch, index, first, height, width, p[at])
-            found.append(p)
-        return found
+            drawn.append(p)
+        return drawn
 
-    def make(self, index: Index, drawn: Sequence[npt.NDArray[np.float64]]) -> Batch:
+    def make(self, index: Index, drawn: Sequence[np.ndarray]) -> Batch:
         """A batch on the device, a piece of each size's views at a time."""
         if not self.kept:
             self.kept = self.keep()
@@ -109,7 +108,7 @@ class DeviceLoader(Loader):
         pieces = [
             (size, at, coefficients(p[:, at], renderers[size].size))
             for size, p in enumerate(drawn)
-            for at in self.cuts(renderers[size].size, *p.shape[:2])
+            for at in self.cuts(renderers[size].size, *p.shape)
         ]
         samples, sent = self.send(index, [host for *_, host in pieces])
         views = [

@@ -9,7 +9,7 @@ import numpy as np
 from cl.data.augment import cpu
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
-from cl.data.loaders.base import Loader, Pixels, by_size, numbers, shape
+from cl.data.loaders.base import Loader, Pixels, by_size, shape
 from cl.data.loaders.sampler import Index, Sampler
 from cl.data.sets import Images
 
@@ -51,7 +51,7 @@ class MemoryLoader(Loader):
             out = np.empty(shape(parts, len(index)), np.float32)
             views.append(out)
             for recipe, first, at in parts:
-                rest = (*numbers(recipe), self.sampler.seed, self.sampler.epoch, first, out[at])
+                rest = (recipe.record, self.sampler.seed, self.sampler.epoch, first, out[at])
                 for start, stop in pairwise(cuts):
                     part = (self.images.pixels, index[start:stop], *rest, start)
                     futures.append(pool.submit(cpu.many, *part))

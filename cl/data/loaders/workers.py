@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from cl.data.augment import cpu
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
-from cl.data.loaders.base import Loader, Part, by_size, numbers, shape
+from cl.data.loaders.base import Loader, Part, by_size, shape
 from cl.data.loaders.sampler import Sampler
 from cl.data.sets import Images
 
@@ -37,7 +37,7 @@ class Views(Dataset[Made]):
             for out, parts in zip(made, self.parts, strict=True):
                 for recipe, first, at in parts:
                     to = out[at].numpy()
-                    self.make(image, *numbers(recipe), self.seed, epoch, sample, first, to, i)
+                    self.make(image, recipe.record, self.seed, epoch, sample, first, to, i)
         return made, [sample for _, sample in places]
 
 

@@ -4,6 +4,8 @@ A file has a `ROW`, what is known of the set (`_rows.DEFAULTS` says what that ma
 function `read(name, where)` that gives a `Source`. `load` is the way in.
 """
 
+from cl.data.sets._decode import UnreadableError
+from cl.data.sets._from_dataset import from_dataset
 from cl.data.sets._images import Images, Paths, Stored, in_files
 from cl.data.sets._loading import load
 from cl.data.sets._rows import DEFAULTS, NAMES, row_of
@@ -17,7 +19,9 @@ __all__ = [
     "Paths",
     "Source",
     "Stored",
+    "UnreadableError",
     "Where",
+    "from_dataset",
     "in_files",
     "load",
     "row_of",

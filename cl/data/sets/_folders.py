@@ -30,8 +30,8 @@ def read_folders(
     classes, train = class_folder(place, "--train_dir", only)
     if val_dir is None:
         train, val = split(train, HOLD_OUT)
-        note = "; ".join(filter(None, (note, f"no --val_dir: {HELD_OUT}")))
-        return Source(name, classes, train, val, note)
+        how = f"no --val_dir: {HELD_OUT}"
+        return Source(name, classes, train, val, note, held_out=HOLD_OUT, split=how)
     other = (root / val_dir).resolve()
     if other.is_relative_to(place.resolve()) or place.resolve().is_relative_to(other):
         raise ValueError(f"--val_dir {val_dir}: {other} and the training images overlap")

@@ -117,6 +117,6 @@ class Images:
 
 
 def in_files(paths: Sequence[Path], labels: Sequence[int] | None = None) -> Images:
-    """Images of a file each; without labels all are of class 0."""
-    given = np.zeros(len(paths), np.int64) if labels is None else np.array(labels, np.int64)
-    return Images(given, files=Paths(list(paths)))
+    """Images of a file each; without labels these are -1."""
+    known = np.full(len(paths), -1) if labels is None else np.array(labels, np.int64)
+    return Images(known, files=Paths(list(paths)))

@@ -12,7 +12,7 @@ from cl.data.sets._plugin import read_plugin
 from cl.data.sets._readable import readable
 from cl.data.sets._rows import is_plugin, module_of
 from cl.data.sets._source import Source, Where
-from cl.data.sets._split import fraction
+from cl.data.sets._split import take
 
 
 def load(
@@ -40,7 +40,7 @@ def load(
             held out.
         download: fetch it with torchvision if it is not there.
         class_list: a file with the class folders to take.
-        data_fraction: of the training images: a share up to 1, or a number of them.
+        data_fraction: a fraction of the training images up to 1, or a number of them above it.
         skip_corrupt: decode every image now, and leave out those that cannot be.
         labeled: leave the images without a label out.
         workers: threads that decode.
@@ -65,7 +65,7 @@ def load(
         if not (len(source.train) and len(source.val)):
             raise ValueError(f"DATASET {name}: no labeled images in one of its parts")
     if data_fraction != 1:
-        part = fraction(source.train, data_fraction)
+        part = take(source.train, data_fraction)
         said = f"{len(part):,} of {len(source.train):,} training images"
         source = replace(source, train=part, note="; ".join(filter(None, (source.note, said))))
     return readable(source, workers, console) if skip_corrupt else source

@@ -1,22 +1,29 @@
-"""A map-style data set of torch as images: pixels that it holds, or items decoded one at a time."""
+"""A map-style data set of torch as images: in memory, or read one at a time when asked for."""
 
 import hashlib
+from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from einops import rearrange, repeat
-from PIL import Image
+from torch import Tensor
+from torch.utils.data import ConcatDataset, Subset
 
-from cl.data.sets._decode import WRONG, Pixels, UnreadableError, rgb
+from cl.data.sets._decode import WRONG, Pixels, UnreadableError
 from cl.data.sets._images import Images, Index, Stored
+from cl.data.sets._item import ItemError, label_of, pixels_of, split_item, stack_of
+
+IN_MEMORY = 64, 10**9  # px, bytes: images of one size up to this side are read at once
+PROBES = 8  # items, spread over a data set, that are read to see what it gives
+LABELS = ("targets", "labels", "_labels", "y")  # torchvision has no one name for them
+PAIRS = ("_samples", "samples")  # lists of (file, label)
+FILES = ("_image_files", "_images", "samples", "_samples", "imgs")
 
 
 @dataclass(frozen=True, eq=False)
 class Items(Stored):
-    """Images that a data set decodes one at a time.
+    """Images that a data set reads one at a time.
 
     Args:
         data: the data set.
@@ -31,14 +38,27 @@ class Items(Stored):
     def __len__(self) -> int:
         return len(self.index)
 
-    def pixels(self, at: int) -> Pixels:
+    def item(self, at: int) -> tuple[Pixels, int | None]:
+        """The pixels and the label of an item.
+
+        Raises:
+            UnreadableError: the data set cannot read it.
+            ItemError: it is no image, or its label is no number.
+        """
+        number = int(self.index[at])
         try:
-            image = self.data[int(self.index[at])][0]
+            image, label = split_item(self.data[number])
+            return pixels_of(image), None if label is None else label_of(label)
+        except ItemError as error:
+            raise ItemError(f"{self.title}, item {number}: {error}") from None
         except WRONG as error:
             raise UnreadableError.of(self.name(at), error) from None
-        if not isinstance(image, Image.Image):
-            raise UnreadableError.of(self.name(at), f"it is a {type(image).__name__}")
-        return rgb(image)
+        except Exception as error:
+            error.add_note(f"This was item {number} of {self.title}.")
+            raise
+
+    def pixels(self, at: int) -> Pixels:
+        return self.item(at)[0]
 
     def read(self, at: int) -> bytes:
         """As a PPM file, which is the pixels behind a line."""
@@ -46,7 +66,7 @@ class Items(Stored):
         return b"P6 %d %d 255\n" % (pixels.shape[1], pixels.shape[0]) + pixels.tobytes()
 
     def name(self, at: int) -> str:
-        return f"{self.title}, number {self.index[at]}"
+        return f"{self.title}, item {self.index[at]}"
 
     def key(self, at: int) -> str:
         path = self.path(at)
@@ -63,10 +83,11 @@ class Items(Stored):
 
     def path(self, at: int) -> Path | None:
         """The file of an image, where the data set has a list of them."""
-        for name in ("_image_files", "_images", "samples", "_samples", "imgs"):
-            found = getattr(self.data, name, None)
-            if isinstance(found, list | tuple) and len(found) == len(self.data):
-                entry = found[int(self.index[at])]
+        data, number = base_of(self.data, int(self.index[at]))
+        for name in FILES:
+            files = getattr(data, name, None)
+            if isinstance(files, list | tuple) and len(files) == len(data):
+                entry = files[number]
                 first = entry[0] if isinstance(entry, tuple) else entry
                 if isinstance(first, str | Path) and Path(first).is_file():
                     return Path(first)
@@ -77,37 +98,133 @@ class Items(Stored):
 
 
 def images_of(data: Any, title: str) -> Images:
-    """A part: in memory where the data set holds its pixels, else decoded one at a time."""
-    labels = labels_of(data, title)
-    pixels = held(getattr(data, "data", None))
-    if pixels is not None:
-        return Images(labels, pixels)
-    return Images(labels, files=Items(data, title, np.arange(len(labels))))
+    """The images of a data set, with its labels or -1.
+
+    They are in memory if the data set holds its pixels, or if they are small and of one size.
+
+    Raises:
+        ItemError: an item is no image, or another one when it is read again.
+    """
+    items = Items(data, title, np.arange(len(data)))
+    probes = probe(items)
+    labels, pixels = held_labels(data, probes), held_pixels(data, probes)
+    small = pixels is None and are_small(probes, len(items))
+    if labels is None or small:
+        read_pixels, read_labels = read_all(items, keep=small)
+        labels = read_labels if labels is None else labels
+        pixels = read_pixels if small else pixels
+    return Images(labels, files=items) if pixels is None else Images(labels, pixels)
 
 
-def held(data: Any) -> Pixels | None:
-    """Pixels as `(n h w 3)`, if a data set's `data` is that: gray, channels first or last."""
-    x = data.numpy() if isinstance(data, torch.Tensor) else data
-    if not isinstance(x, np.ndarray) or x.dtype != np.uint8:
+Probes = dict[int, tuple[Pixels, int | None]]
+
+
+def probe(items: Items) -> Probes:
+    """Some items by their places; those that cannot be read are told when they are asked for."""
+    probes: Probes = {}
+    for at in np.unique(np.linspace(0, len(items) - 1, PROBES, dtype=int)).tolist()[: len(items)]:
+        try:
+            probes[at], again = items.item(at), items.item(at)
+        except UnreadableError:
+            continue
+        if not np.array_equal(probes[at][0], again[0]):
+            raise ItemError(
+                f"{items.name(at)}: it is another image when it is read again. Views are drawn "
+                "here: give the data set without random transforms, or, if it makes the views "
+                "itself, a DataLoader of it to ContrastiveData.from_loaders"
+            )
+    return probes
+
+
+def are_small(probes: Probes, number: int) -> bool:
+    """Whether so many images are to be tried in memory."""
+    (side, size), shapes = IN_MEMORY, {image.shape for image, _ in probes.values()}
+    return len(shapes) == 1 and all(
+        max(shape) <= side and number * int(np.prod(shape)) <= size for shape in shapes
+    )
+
+
+def read_all(items: Items, keep: bool) -> tuple[Pixels | None, Index]:
+    """The labels of all items and, to be kept, their pixels, None if they are not of one size."""
+    labels, pixels = np.full(len(items), -1), None
+    for at in range(len(items)):
+        try:
+            image, label = items.item(at)
+        except UnreadableError:  # told when it is asked for
+            keep = False
+            continue
+        labels[at] = -1 if label is None else label
+        if keep and pixels is None:
+            pixels = np.empty((len(items), *image.shape), np.uint8)
+        keep = keep and pixels is not None and image.shape == pixels.shape[1:]
+        if keep and pixels is not None:
+            pixels[at] = image
+    return pixels if keep else None, labels
+
+
+def base_of(data: Any, number: int) -> tuple[Any, int]:
+    """The data set below subsets and concatenations, and the number of an item in it."""
+    if isinstance(data, Subset):
+        return base_of(data.dataset, int(data.indices[number]))
+    if isinstance(data, ConcatDataset):
+        part = bisect_right(data.cumulative_sizes, number)
+        first = data.cumulative_sizes[part - 1] if part else 0
+        return base_of(data.datasets[part], number - first)
+    return data, number
+
+
+def held_pixels(data: Any, probes: Probes) -> Pixels | None:
+    """The pixels that a data set holds in `data`, unless its items are other images."""
+    pixels = pixels_in(data)
+    agree = pixels is not None and all(
+        np.array_equal(pixels[at], image) for at, (image, _) in probes.items()
+    )
+    return pixels if agree else None
+
+
+def pixels_in(data: Any) -> Pixels | None:
+    """The pixels `(n h w 3)` in a data set's `data`, or in that of the ones it consists of."""
+    if isinstance(data, Subset):
+        pixels = pixels_in(data.dataset)
+        return None if pixels is None else pixels[np.asarray(data.indices, np.int64)]
+    if isinstance(data, ConcatDataset):
+        parts = [pixels_in(part) for part in data.datasets]
+        whole = [part for part in parts if part is not None]
+        alike = len(whole) == len(parts) and len({part.shape[1:] for part in whole}) == 1
+        return np.concatenate(whole) if alike else None
+    pixels = getattr(data, "data", None)
+    if not isinstance(pixels, np.ndarray | Tensor) or len(pixels) != len(data):
         return None
-    if x.ndim == 3:
-        return np.ascontiguousarray(repeat(x, "n h w -> n h w c", c=3))
-    if x.ndim == 4 and x.shape[1] == 3:
-        return np.ascontiguousarray(rearrange(x, "n c h w -> n h w c"))
-    return np.ascontiguousarray(x) if x.ndim == 4 and x.shape[3] == 3 else None
+    try:
+        return stack_of(pixels)
+    except ItemError:  # something else
+        return None
 
 
-def labels_of(data: Any, title: str) -> Index:
-    """The labels: torchvision has no one name for them; where none is found each item is read."""
-    pairs = getattr(data, "_samples", getattr(data, "samples", None))
-    candidates = [getattr(data, n, None) for n in ("targets", "labels", "_labels", "y")]
-    candidates.append([c for _, c in pairs] if pairs else None)
-    for found in candidates:
-        if found is not None and len(found) == len(data):
-            labels = np.asarray(found)
+def held_labels(data: Any, probes: Probes) -> Index | None:
+    """The labels, -1 if items have none; None where only reading every item tells them."""
+    if probes and all(label is None for _, label in probes.values()):
+        return np.full(len(data), -1)
+    labels = labels_in(data)
+    agree = labels is not None and all(labels[at] == label for at, (_, label) in probes.items())
+    return labels if agree else None
+
+
+def labels_in(data: Any) -> Index | None:
+    """The labels in an attribute of a data set, or of the ones it consists of."""
+    if isinstance(data, Subset):
+        labels = labels_in(data.dataset)
+        return None if labels is None else labels[np.asarray(data.indices, np.int64)]
+    if isinstance(data, ConcatDataset):
+        parts = [labels_in(part) for part in data.datasets]
+        whole = [part for part in parts if part is not None]
+        return np.concatenate(whole) if len(whole) == len(parts) else None
+    pairs = next((pairs for name in PAIRS if (pairs := getattr(data, name, None))), None)
+    candidates = [getattr(data, name, None) for name in LABELS]
+    candidates.append([label for _, label in pairs] if pairs else None)
+    for candidate in candidates:
+        if candidate is not None and len(candidate) == len(data):
+            labels = np.asarray(candidate)
             if labels.ndim == 1 and np.issubdtype(labels.dtype, np.integer):
                 return labels.astype(np.int64)
-    each = [data[i][1] for i in range(len(data))]
-    if not all(isinstance(c, int | np.integer) for c in each):
-        raise ValueError(f"DATASET {title}: its targets are no classes")
-    return np.array(each, np.int64)
+    return None

@@ -16,7 +16,8 @@ def read_plugin(name: str, where: Where) -> Source:
     Raises:
         ValueError: it cannot be imported, or is nothing of that.
     """
-    from cl.data.sets._torchvision import read_class, read_datasets  # with torch
+    from cl.data.sets._from_dataset import from_dataset  # with torch
+    from cl.data.sets._torchvision import read_class
 
     module, _, called = name.partition(":")
     found = getattr(module_of(name), called, None)
@@ -34,4 +35,4 @@ def read_plugin(name: str, where: Where) -> Source:
                 f"DATASET {name}: {called} gives a {type(part).__name__}; it must give a "
                 "cl.data.sets.Source, or data sets with len() and items (PIL image, label)"
             )
-    return read_datasets(name, train, val)
+    return from_dataset(train, val, name=name)

@@ -1,4 +1,4 @@
-"""A data set that was read: its two parts, and where it was looked for."""
+"""A data set that has been read, and where it is looked for."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +34,11 @@ class Source:
         classes: their names.
         train: what is trained on.
         val: what is measured on; no image is in both.
-        note: what the user should know about the parts.
+        note: what a user should know about the images, as in "500 of 50,000 training images".
         skipped: names of the images that could not be read and were left out.
+        held_out: the fraction of every class that became the validation part; 0 if the data set
+            comes with one.
+        split: how the validation part came about, in words; empty for the official one.
     """
 
     name: str
@@ -44,10 +47,25 @@ class Source:
     val: Images
     note: str = ""
     skipped: tuple[str, ...] = ()
+    held_out: float = 0.0
+    split: str = ""
 
     def describe(self) -> str:
-        """Sizes of the two parts and the number of classes."""
-        return (
-            f"{len(self.train):,} train / {len(self.val):,} val {self.note}, "
-            f"{len(self.classes)} classes"
-        )
+        """The numbers of images and classes.
+
+        >>> import numpy as np
+        >>> one = Images(np.zeros(1, np.int64), np.zeros((1, 8, 8, 3), np.uint8))
+        >>> Source("dots", ["dot"], one, one, held_out=0.5).describe()
+        '1 train / 1 val (50 %, stratified), 1 class'
+        """
+        number = len(self.classes)
+        kinds = f"{number:,} class{'es' * (number > 1)}" if number else "no labels"
+        stratified = f"{self.held_out:.0%}, stratified".replace("%", " %")
+        how = stratified if self.held_out else self.split
+        val = f"{len(self.val):,} val" + (f" ({how})" if how else "")
+        note = f"; {self.note}" if self.note else ""
+        return f"{len(self.train):,} train / {val}, {kinds}{note}"
+
+    def protocol(self) -> str:
+        """How the parts came about, for an evaluation's card."""
+        return "; ".join(filter(None, (self.split, self.note))) or "as the data set's"

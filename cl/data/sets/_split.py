@@ -1,4 +1,4 @@
-"""What is held out for validation, and a share of the training images."""
+"""What is held out for validation, and a fraction of the training images."""
 
 import numpy as np
 
@@ -8,35 +8,55 @@ HOLD_OUT = 0.1  # of every class, where a data set has no validation part
 HELD_OUT = "a tenth of every class is held out"
 
 
-def split(images: Images, share: float) -> tuple[Images, Images]:
-    """A part of every class apart, always the same one; a class of one image stays in the first."""
+def split_sentence(fraction: float) -> str:
+    """What a card says of a held-out part."""
+    return HELD_OUT if fraction == HOLD_OUT else f"{fraction:g} of every class is held out"
+
+
+def split(images: Images, fraction: float) -> tuple[Images, Images]:
+    """Hold out a fraction of every class, always the same images.
+
+    A class of one image is not divided. Images without a label stay in the first part, unless none
+    has one: then they are divided as one class.
+
+    Args:
+        images: all of them.
+        fraction: of every class, at least one image of it.
+
+    Returns:
+        The training images and the held-out ones, in their order.
+    """
+    labels = images.labels if (images.labels >= 0).any() else np.zeros(len(images), np.int64)
     rng, chosen = np.random.default_rng(0), [np.empty(0, np.int64)]
-    for c in np.unique(images.labels[images.labels >= 0]):
-        of = np.flatnonzero(images.labels == c)
-        number = min(len(of) - 1, max(1, round(share * len(of))))
-        chosen.append(rng.permutation(of)[:number])
-    held = np.sort(np.concatenate(chosen))
-    kept = np.setdiff1d(np.arange(len(images)), held)
-    return images.subset(kept), images.subset(held)
+    for c in np.unique(labels[labels >= 0]):
+        members = np.flatnonzero(labels == c)
+        number = min(len(members) - 1, max(1, round(fraction * len(members))))
+        chosen.append(rng.permutation(members)[:number])
+    held_out = np.sort(np.concatenate(chosen))
+    return images.subset(np.setdiff1d(np.arange(len(images)), held_out)), images.subset(held_out)
 
 
-def fraction(images: Images, share: float) -> Images:
-    """A share of the images up to 1, or so many; every class, and what has no label, in proportion.
+def take(images: Images, amount: float) -> Images:
+    """A fraction of the images, stratified by class; images without a label count as a class.
 
-    Of a class of n images the k-th in a fixed order stands at k / n, and the first in the order of
-    all are taken: each class has its share rounded up, but for ties at the end, and a smaller
-    fraction lies inside of a larger one.
+    The k-th image of a class of n, in a fixed random order, ranks at k / n; the images of lowest
+    rank are taken. So each class has its fraction rounded up, but for ties at the end, and a
+    smaller fraction is a subset of a larger one.
+
+    Args:
+        images: all of them.
+        amount: a fraction up to 1, or a number of images above it.
 
     Raises:
         ValueError: more than there are.
     """
     total = len(images)
-    number = max(1, round(share * total)) if share <= 1 else int(share)
+    number = max(1, round(amount * total)) if amount <= 1 else int(amount)
     if number > total:
         raise ValueError(f"--data_fraction {number}: there are {total} training images")
-    rng, place = np.random.default_rng(0), np.empty(total)
+    rng, rank = np.random.default_rng(0), np.empty(total)
     for c in np.unique(images.labels):
-        of = np.flatnonzero(images.labels == c)
-        place[rng.permutation(of)] = np.arange(len(of)) / len(of)
-    order = np.lexsort((rng.permutation(total), place))
+        members = np.flatnonzero(images.labels == c)
+        rank[rng.permutation(members)] = np.arange(len(members)) / len(members)
+    order = np.lexsort((rng.permutation(total), rank))
     return images.subset(np.sort(order[:number]))

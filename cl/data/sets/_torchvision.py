@@ -5,9 +5,8 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
-from cl.data.sets._map_style import images_of
+from cl.data.sets._from_dataset import from_dataset
 from cl.data.sets._source import Source, Where
-from cl.data.sets._split import HELD_OUT, HOLD_OUT, split
 
 TRAIN = {"STL10": "train+unlabeled", "LFWPeople": "train"}  # where `split` has another default
 VALIDATION = ("test", "val", "valid")
@@ -37,18 +36,7 @@ def read_class(
     """
     accepted = parameters(name, of)
     open_part = opener(called, of, accepted, where, library)
-    return read_datasets(name, *parts(called, accepted, open_part))
-
-
-def read_datasets(name: str, train: Any, val: Any) -> Source:
-    """The source of map-style data sets, of which the second may be None."""
-    first = images_of(train, f"{name} train")
-    if val is None:
-        both, note = split(first, HOLD_OUT), f"it has no validation part: {HELD_OUT}"
-    else:
-        both, note = (first, images_of(val, f"{name} validation")), ""
-    last = max(int(images.labels.max(initial=-1)) for images in both)
-    return Source(name, class_names(train, last), *both, note)
+    return from_dataset(*parts(called, accepted, open_part), name=name)
 
 
 def opener(
@@ -115,9 +103,3 @@ def parts(called: str, accepted: dict[str, Any], part: Callable[..., Any]) -> tu
             if not str(error).startswith("Unknown value"):
                 raise
     return train, None
-
-
-def class_names(data: Any, last: int) -> list[str]:
-    """The names of classes up to a number, which stands for a name where there is none."""
-    names = [str(c) for c in getattr(data, "classes", [])]
-    return names if len(names) > last else [str(c) for c in range(last + 1)]

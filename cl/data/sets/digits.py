@@ -9,6 +9,7 @@ from cl.data.sets._images import Images
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import split
 
+FIFTH = 0.2
 ROW = {
     "help": "1,797 handwritten digits, 10 classes; comes with the packages",
     "order": 0,
@@ -37,5 +38,6 @@ def read(name: str, _: Where) -> Source:
     data: Any = load_digits()
     gray = (data.images * (255 / 16)).round().astype(np.uint8)
     pixels = np.ascontiguousarray(repeat(gray, "n h w -> n h w c", c=3))
-    train, val = split(Images(data.target.astype(np.int64), pixels), 0.2)
-    return Source(name, [str(c) for c in range(10)], train, val, "a fifth validates")
+    train, val = split(Images(data.target.astype(np.int64), pixels), FIFTH)
+    how = {"held_out": FIFTH, "split": "a fifth validates"}
+    return Source(name, [str(c) for c in range(10)], train, val, **how)

@@ -86,14 +86,15 @@ def read(name: str, where: Where) -> Source:
     if second is None:
         classes = names or numbered(train)
         train, val = split(train, HOLD_OUT)
-        return Source(name, classes, train, val, f"no validation split: {HELD_OUT}")
+        how = f"no validation split: {HELD_OUT}"
+        return Source(name, classes, train, val, held_out=HOLD_OUT, split=how)
     others, val = images_of(library, parts[second], f"{place} {second}")
     if names != others:
         raise ValueError(
             f"DATASET {name}: {second} has other classes, or another order, than train"
         )
     classes = names or numbered(train, val)
-    return Source(name, classes, train, val, f"{second} validates")
+    return Source(name, classes, train, val, split=f"{second} validates")
 
 
 def numbered(*parts: Images) -> list[str]:

@@ -68,16 +68,18 @@ class Members(Stored):
 def read(name: str, where: Where) -> Source:
     """The shards of a pattern, and those of `--val_dir` for validation."""
     pattern = name.partition(":")[2]
-    train, note = of_pattern(where.folder, pattern, f"DATASET {name}"), ""
+    train = of_pattern(where.folder, pattern, f"DATASET {name}")
+    held_out, how = 0.0, ""
     if where.val_dir is None:
         train, val = split(train, HOLD_OUT)
-        note = f"no --val_dir: {HELD_OUT}"
+        held_out, how = HOLD_OUT, f"no --val_dir: {HELD_OUT}"
     else:
         val = of_pattern(where.folder, where.val_dir, f"--val_dir {where.val_dir}")
     classes = 1 + max(int(images.labels.max(initial=-1)) for images in (train, val))
     if classes > len(train):
         raise ValueError(f"DATASET {name}: a label of {classes - 1} among {len(train)} images")
-    return Source(name, [str(c) for c in range(classes)], train, val, note)
+    names = [str(c) for c in range(classes)]
+    return Source(name, names, train, val, held_out=held_out, split=how)
 
 
 def expanded(pattern: str) -> Iterator[str]:

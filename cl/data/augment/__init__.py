@@ -1,0 +1,1 @@
+"""Views: a recipe, its draws, and the executors that apply them."""

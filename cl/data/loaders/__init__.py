@@ -1,0 +1,1 @@
+"""Loaders: each gives batches of views in the sampler's order."""

@@ -1,0 +1,103 @@
+"""Views that a DataLoader of the user's makes: each of its batches becomes a `Batch`."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cl.data.batch import Batch
+
+FORMS = (
+    "a batch must be ([view, view, ...], labels), (views, labels) or [view, view, ...], where a "
+    "view is a tensor with the samples first and `views` one tensor (views, samples, ...)"
+)
+
+
+class GivenViews:
+    """The batches of a loader as they are, in the form that methods take.
+
+    Args:
+        loader: gives `([view, ...], labels)`, `(views, labels)` or `[view, ...]`: a view is
+            `(n c h w)` (or `(n length)` tokens), `views` one tensor `(v n c h w)`, labels `(n)`
+            whole numbers, absent or below 0 where there are none. Views of one size become one
+            tensor, sizes stay in the order of their first view.
+        least: views of a sample that there must be; validation needs one.
+    """
+
+    def __init__(self, loader: Iterable[Any], least: int = 2) -> None:
+        self.loader, self.least = loader, least
+        # Lightning tells samplers the epoch, which it finds under these names.
+        self.sampler = getattr(loader, "sampler", None)
+        self.batch_sampler = getattr(loader, "batch_sampler", None)
+
+    def __len__(self) -> int:
+        return len(self.loader)  # pyright: ignore[reportArgumentType]  # a TypeError if it has none
+
+    def __iter__(self) -> Iterator[Batch]:
+        first = 0
+        for number, given in enumerate(self.loader):
+            try:
+                views, labels = split_batch(given)
+                batch = to_batch(views, labels, first)
+                if sum(map(len, batch.views)) < self.least:
+                    raise ValueError(
+                        "it has one view of each sample, and methods compare at least two. Let the "
+                        "data set return several, or give it to cl.data.sets.from_dataset, and "
+                        "views are drawn here"
+                    )
+            except ValueError as error:
+                raise ValueError(f"batch {number} of the DataLoader: {error}") from None
+            first += len(batch.labels)
+            yield batch
+
+
+def split_batch(given: Any) -> tuple[list[Tensor], Tensor | None]:
+    """The views `(n ...)` of a batch, and its labels.
+
+    Raises:
+        ValueError: it is of none of the forms.
+    """
+    parts = [given] if isinstance(given, Tensor) else given
+    if isinstance(parts, Mapping | str) or not isinstance(parts, tuple | list) or not parts:
+        raise ValueError(f"it is a {type(given).__name__}; {FORMS}")
+    *views, last = parts
+    labels = last if views and is_labels(last) else None
+    if labels is None:
+        views = [*parts]
+    if len(views) == 1:
+        (alone,) = views
+        if isinstance(alone, tuple | list) or (isinstance(alone, Tensor) and alone.ndim == 5):
+            views = [*alone]
+    if not views or not all(isinstance(x, Tensor) and x.ndim > 1 for x in views):
+        raise ValueError(f"it has {', '.join(map(form_of, parts))}; {FORMS}")
+    return views, labels
+
+
+def is_labels(x: Any) -> bool:
+    """Whether it is a tensor `(n)` of whole numbers."""
+    return isinstance(x, Tensor) and x.ndim == 1 and not x.is_floating_point()
+
+
+def form_of(part: Any) -> str:
+    """A part of a batch, for a message."""
+    if isinstance(part, Tensor):
+        return f"a tensor {tuple(part.shape)}"
+    return f"a {type(part).__name__}"
+
+
+def to_batch(views: list[Tensor], labels: Tensor | None, first: int) -> Batch:
+    """Views, those of one size together; samples are numbered from `first`.
+
+    Raises:
+        ValueError: their numbers of samples differ.
+    """
+    numbers = {len(x) for x in views} | ({len(labels)} if labels is not None else set[int]())
+    if len(numbers) > 1:
+        raise ValueError(f"its views and labels are of {sorted(numbers)} samples")
+    by_size: dict[torch.Size, list[Tensor]] = {}
+    for x in views:
+        by_size.setdefault(x.shape, []).append(x)
+    (n,) = numbers
+    labels = torch.full((n,), -1) if labels is None else labels.long()
+    return Batch([torch.stack(same) for same in by_size.values()], labels, first + torch.arange(n))

@@ -1,0 +1,137 @@
+"""The way in from Python: any data set of images, or arrays, as a `Source`."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset
+
+from cl.data.sets._images import Images, Index
+from cl.data.sets._item import ItemError, stack_of
+from cl.data.sets._map_style import images_of
+from cl.data.sets._source import Source
+from cl.data.sets._split import HOLD_OUT, split, split_sentence
+
+
+def from_dataset(
+    train: Any,
+    val: Any = None,
+    *,
+    labels: npt.ArrayLike | None = None,
+    val_labels: npt.ArrayLike | None = None,
+    name: str | None = None,
+    classes: Sequence[str] | None = None,
+    val_fraction: float = HOLD_OUT,
+) -> Source:
+    """A data set of images as a `Source`, whose views this package draws.
+
+    An item is an image, (image, label, ...) or a dictionary with the image under "image", "img" or
+    "pixel_values" and the label under "label". An image is a PIL image, or an array or tensor of
+    uint8 or of floats in 0 to 1, of shape `(h w)`, `(h w c)` or `(c h w)` with 1 or 3 channels.
+    Transforms must neither be random nor normalize. Images of one size up to 64 px are read into
+    memory at once, up to 1 GB, others when they are needed.
+
+    Args:
+        train: a map-style data set (a `Subset` or `ConcatDataset` as well), a pair of them, or all
+            images as one array or tensor `(n h w)`, `(n h w c)` or `(n c h w)`.
+        val: likewise; without it, a part of every class of the training images is held out.
+        labels: of the training images, `(n)` whole numbers, below 0 where there is none; by default
+            those of the items, and -1 if they have none.
+        val_labels: of the validation images.
+        name: of the data set; by default that of its class.
+        classes: names of the classes; by default the data set's `classes`, or numbers.
+        val_fraction: fraction of every class that is held out, between 0 and 1.
+
+    Returns:
+        The source; without labels its `classes` are empty.
+
+    Raises:
+        ValueError: it is no such data set, an item is no such image (the message has its number),
+            or labels and classes do not fit.
+    """
+    if val is None and isinstance(train, tuple) and len(train) == 2:
+        train, val = train
+    name = name or name_of(train)
+    first = part_of(train, labels, f"{name} train")
+    if val is None:
+        if not 0 < val_fraction < 1:
+            raise ValueError(f"val_fraction must be between 0 and 1, not {val_fraction}")
+        parts = split(first, val_fraction)
+        held_out, how = val_fraction, f"it has no validation part: {split_sentence(val_fraction)}"
+    else:
+        parts = first, part_of(val, val_labels, f"{name} validation")
+        held_out, how = 0.0, ""
+    last = max(int(images.labels.max(initial=-1)) for images in parts)
+    names = class_names(train, classes, last)
+    return Source(name, names, *parts, held_out=held_out, split=how)
+
+
+def name_of(data: Any) -> str:
+    """The name of a data set's class, below subsets and concatenations."""
+    if isinstance(data, Subset):
+        return name_of(data.dataset)
+    if isinstance(data, ConcatDataset):
+        return name_of(data.datasets[0])
+    return type(data).__name__
+
+
+def part_of(data: Any, labels: npt.ArrayLike | None, title: str) -> Images:
+    """The images of a part with the given labels or its own."""
+    if isinstance(data, np.ndarray | Tensor):
+        try:
+            pixels = stack_of(data)
+        except ItemError as error:
+            raise ItemError(f"{title}: {error}") from None
+        images = Images(np.full(len(pixels), -1), pixels)
+    else:
+        check_map_style(data, title)
+        images = images_of(data, title)
+    if not len(images):
+        raise ValueError(f"{title}: it has no items")
+    return images if labels is None else replace(images, labels=as_labels(labels, images, title))
+
+
+def check_map_style(data: Any, title: str) -> None:
+    """Refuse what has no items by number."""
+    if isinstance(data, DataLoader):
+        raise ValueError(
+            f"{title}: it is a DataLoader. Give its data set; or, if it gives the views of each "
+            "sample, give it to ContrastiveData.from_loaders"
+        )
+    if isinstance(data, IterableDataset):
+        raise ValueError(
+            f"{title}: an IterableDataset cannot be shuffled, held out from or resumed here. Give "
+            "a map-style data set; or, if it gives the views of each sample, a DataLoader of it to "
+            "ContrastiveData.from_loaders"
+        )
+    if not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
+        raise ValueError(
+            f"{title}: it is a {type(data).__name__}; it must be a data set with len() and items "
+            "by number, or an array or tensor of images"
+        )
+
+
+def as_labels(labels: npt.ArrayLike, images: Images, title: str) -> Index:
+    """Given labels as whole numbers."""
+    array = np.asarray(labels)
+    if array.shape != (len(images),) or not np.issubdtype(array.dtype, np.integer):
+        raise ValueError(
+            f"{title}: labels are {array.dtype} of shape {array.shape}; {len(images)} images need "
+            f"({len(images)},) whole numbers"
+        )
+    return array.astype(np.int64)
+
+
+def class_names(data: Any, given: Sequence[str] | None, last: int) -> list[str]:
+    """The names of classes up to number `last`; numbers stand for names that are not known."""
+    if last < 0:
+        return []
+    if given is not None and len(given) <= last:
+        raise ValueError(f"classes: {len(given)} names are given, but there is a label {last}")
+    while isinstance(data, Subset):
+        data = data.dataset
+    names = [str(c) for c in (getattr(data, "classes", ()) if given is None else given)]
+    return names if len(names) > last else [str(c) for c in range(last + 1)]

@@ -1,0 +1,146 @@
+"""A DataLoader that makes the views itself: its batches as they are, and a training on them."""
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data.distributed import DistributedSampler
+
+from cl.data.batch import Batch
+from cl.data.loaders.given import GivenViews
+from cl.data.module import ContrastiveData, GivenData
+from cl.methods.simclr import SimCLR
+from cl.nets.encoders import create
+
+
+def views(number: int, n: int = 4, size: int = 8) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(size)
+    return [torch.randn(n, 3, size, size, generator=generator) for _ in range(number)]
+
+
+TWO, SMALL, LABELS = views(2), views(3, size=6), torch.tensor([3, 0, 1, 3])
+TOKENS = [torch.arange(12).reshape(4, 3), torch.arange(12).reshape(4, 3) + 1]
+
+
+@pytest.mark.parametrize(
+    ("given", "sizes", "labeled"),
+    [
+        ((TWO, LABELS), [TWO], True),
+        ([[*TWO], LABELS], [TWO], True),
+        ((*TWO, LABELS), [TWO], True),
+        ((torch.stack(TWO), LABELS), [TWO], True),
+        ((torch.stack(TWO), LABELS.int()), [TWO], True),
+        (TWO, [TWO], False),
+        ([TWO], [TWO], False),
+        ([torch.stack(TWO)], [TWO], False),
+        (torch.stack(TWO), [TWO], False),
+        (([*TWO, *SMALL], LABELS), [TWO, SMALL], True),
+        (([SMALL[0], *TWO, *SMALL[1:]], LABELS), [SMALL, TWO], True),
+        ((TOKENS, LABELS), [TOKENS], True),
+        (TOKENS, [TOKENS], False),
+    ],
+)
+def test_a_batch_in_any_form(given: Any, sizes: list[list[Tensor]], labeled: bool) -> None:
+    first, second = GivenViews([given, given])
+    for batch, index in ((first, range(4)), (second, range(4, 8))):
+        assert isinstance(batch, Batch)
+        assert len(batch.views) == len(sizes)
+        for x, expected in zip(batch.views, sizes, strict=True):
+            assert torch.equal(x, torch.stack(expected))
+        assert batch.labels.tolist() == (LABELS.tolist() if labeled else [-1] * 4)
+        assert batch.index.tolist() == [*index]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((TWO[0], LABELS), "one view of each sample, and methods compare at least two"),
+        (([TWO[0], views(1, 3)[0]], LABELS), r"views and labels are of \[3, 4\] samples"),
+        ((TWO, LABELS[:2]), r"views and labels are of \[2, 4\] samples"),
+        ({"image": TWO[0]}, "it is a dict; a batch must be"),
+        ((TWO, "a"), "it has a list, a str; a batch must be"),
+        ([], "it is a list; a batch must be"),
+        ((TWO, LABELS.float()), r"it has a list, a tensor \(4,\); a batch must be"),
+    ],
+)
+def test_a_batch_of_no_form_is_named(given: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^batch 1 of the DataLoader: .*{message}"):
+        list(GivenViews([(TWO, LABELS), given]))
+
+
+def test_validation_needs_one_view() -> None:
+    (batch,) = GivenViews([(TWO[0], LABELS)], least=1)
+    assert torch.equal(batch.views[0], TWO[0][None])
+
+
+class Pairs(Dataset[Any]):
+    """Two views of an image and its label, as of a data set with a transform of its own."""
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, index: int) -> Any:
+        rng = np.random.default_rng(index)
+        return [rng.normal(size=(3, 16, 16)).astype(np.float32) for _ in range(2)], index % 3
+
+
+class Endless(IterableDataset[Any]):
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            yield from (Pairs()[i][0] for i in range(12))
+
+
+def fit(data: GivenData, classes: int = 3, **options: Any) -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    method = SimCLR(create("resnet6_w8", 16), classes=classes)
+    before = {k: v.clone() for k, v in method.encoder.named_parameters()}
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        **options,
+    )
+    trainer.fit(method, datamodule=data)
+    assert any(not torch.equal(before[k], v) for k, v in method.encoder.named_parameters())
+    return {**trainer.callback_metrics, "steps": torch.tensor(trainer.global_step)}
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_a_method_trains_on_it_and_validates() -> None:
+    val = DataLoader([(torch.randn(3, 16, 16), i % 3) for i in range(5)], batch_size=4)  # pyright: ignore[reportArgumentType]
+    data = ContrastiveData.from_loaders(DataLoader(Pairs(), batch_size=4, shuffle=True), val)
+    assert data.val_samples == 5
+    numbers = fit(data, max_epochs=2, num_sanity_val_steps=0)
+    assert numbers["steps"] == 6
+    assert 0 <= numbers["val/probe_top1"] <= 1
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.filterwarnings("ignore:You defined a .validation_step. but have no .val_dataloader")
+@pytest.mark.filterwarnings("ignore:.*IterableDataset. in the dataloader")
+def test_a_loader_without_a_length_needs_the_number_of_steps() -> None:
+    data = ContrastiveData.from_loaders(DataLoader(Endless(), batch_size=4))
+    assert fit(data, max_steps=3)["steps"] == 3
+    with pytest.raises(ValueError, match="has no length: the number of steps must be given"):
+        fit(data, max_epochs=1)
+
+
+def test_several_processes_need_a_sampler_that_shares() -> None:
+    several: Any = SimpleNamespace(world_size=2)
+    data = ContrastiveData.from_loaders(DataLoader(Pairs(), batch_size=4, shuffle=True))
+    data.trainer = several
+    with pytest.raises(ValueError, match="gives all samples to each of 2 processes"):
+        data.train_dataloader()
+    sampler = DistributedSampler(Pairs(), 2, 0)
+    data = ContrastiveData.from_loaders(DataLoader(Pairs(), batch_size=4, sampler=sampler))
+    data.trainer = several
+    assert data.train_dataloader().sampler is sampler  # whose epoch Lightning sets
