@@ -1,52 +1,52 @@
 """From a checked configuration to the parts of a run: data, encoder, method, measurement."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from cl import hardware, runs, trainer
 from cl.config import Pretrain
 from cl.data import sets
 from cl.data.augment.recipe import SMALL_SCALE, SWAV_SMALL, Recipe, full_size
-from cl.data.module import ContrastiveData
-from cl.data.sets import Images
+from cl.data.module import ContrastiveData, GivenData
+from cl.data.sets import Images, Source
 from cl.eval._baseline import measure_frozen
 from cl.losses import get_loss
 from cl.methods import get_method
 from cl.methods._base import Method
 from cl.nets import encoders
 
+Data = ContrastiveData | GivenData
 MEASURED = 10_000  # images of each part that the measurement before and after looks at
+LARGEST = 224  # px: views of a data set of one's own are at most this large unless it is said
 
 
-@dataclass(frozen=True)
-class Own:
-    """What a caller from Python brings along as an object; None is made by its name.
-
-    Args:
-        encoder: from a view to features `(n d)`.
-        data: what is trained on, and validated on.
-        method: its class.
-        loss: of embeddings `(v n d)`, ids and rows.
-    """
-
-    encoder: nn.Module | None = None
-    data: ContrastiveData | sets.Source | None = None
-    method: type[Method] | None = None
-    loss: Callable[..., Any] | None = None
+def own(word: str | None) -> Any:
+    """The object that a caller from Python gave for a name; None if it is a name."""
+    return getattr(word, "object", None)
 
 
-NOTHING = Own()
+def brings_own(config: Pretrain) -> bool:
+    """Whether the caller gave an object, so that no command line repeats the run."""
+    words = (config.dataset, config.encoder, config.method, config.loss)
+    return any(own(word) is not None for word in words)
 
 
-def build_data(config: Pretrain, own: Own) -> ContrastiveData:
-    """The data set, its views, and what loads them."""
-    if isinstance(own.data, ContrastiveData):
-        return own.data
-    source = own.data or sets.load(
+def load_source(config: Pretrain) -> Source | GivenData:
+    """Read the data set; loaders that make views themselves are taken as they are."""
+    given = own(config.dataset)
+    if isinstance(given, Source | GivenData):
+        return given
+    if given is not None:
+        parts = given if isinstance(given, tuple) else (given,)
+        loaders = isinstance(parts[0], DataLoader)
+        return ContrastiveData.from_loaders(*parts) if loaders else sets.from_dataset(*parts)
+    return sets.load(
         config.dataset,
         config.data_folder,
         config.train_dir,
@@ -58,9 +58,32 @@ def build_data(config: Pretrain, own: Own) -> ContrastiveData:
         workers=config.num_workers,
         console=None if runs.other_rank() else trainer.console,
     )
+
+
+def complete(config: Pretrain, source: Source | GivenData) -> Pretrain:
+    """The configuration with what data of the caller's own say: size of images and of batches."""
+    if own(config.dataset) is None:
+        return config
+    if isinstance(source, Source):
+        side = min(source.train.pixel(0).shape[:2])
+        return replace(config, image_size=config.image_size or min(side, LARGEST))
+    views = first_views(source)
+    size = {"image_size": views.shape[-1]} if views.ndim == 5 else {}
+    return replace(config, batch_size=views.shape[1], global_batch_size=None, **size)
+
+
+def first_views(data: GivenData) -> Tensor:
+    """The views of the largest size in the first batch of a loader, `(v n ...)`."""
+    return next(iter(data.train_dataloader())).views[0]
+
+
+def build_data(config: Pretrain, source: Source | GivenData) -> Data:
+    """The views of the data set, and what loads them."""
+    if isinstance(source, GivenData):
+        return source
     return ContrastiveData(
         source,
-        recipes(config, own),
+        recipes(config),
         batch_size=config.batch_size_per_device,
         seed=config.seed,
         workers=config.num_workers,
@@ -70,7 +93,14 @@ def build_data(config: Pretrain, own: Own) -> ContrastiveData:
     )
 
 
-def recipes(config: Pretrain, own: Own = NOTHING) -> list[Recipe]:
+def count_classes(data: Data) -> int | None:
+    """How many classes the online probe tells apart; None where nothing has a label."""
+    if isinstance(data, ContrastiveData):
+        return len(data.source.classes) or None
+    return len(getattr(getattr(data.train, "dataset", None), "classes", ())) or None
+
+
+def recipes(config: Pretrain) -> list[Recipe]:
     """The views of a run: a preset with what the command line changes of it."""
     named = {
         "size": config.crop_size or config.resolved_image_size,
@@ -87,7 +117,7 @@ def recipes(config: Pretrain, own: Own = NOTHING) -> list[Recipe]:
     }
     given = {k: v for k, v in named.items() if v is not None}
     full = [r.changed(given) for r in full_size(config.dataset, config.recipe, config.n_crops)]
-    method = own.method or get_method(config.method)
+    method = own(config.method) or get_method(config.method)
     full = method.views(full, **config.method_settings)
     if not config.multicrop:
         return full
@@ -100,9 +130,9 @@ def recipes(config: Pretrain, own: Own = NOTHING) -> list[Recipe]:
     return [*full, full[0].changed(small)]
 
 
-def build_encoder(config: Pretrain, own: Own) -> nn.Module:
-    """The encoder, with random weights unless it is the caller's own."""
-    return own.encoder or encoders.create(
+def build_encoder(config: Pretrain) -> nn.Module:
+    """The encoder: the caller's own, or one with random weights."""
+    return own(config.encoder) or encoders.create(
         config.encoder,
         config.resolved_image_size,
         zero_init_residual=config.zero_init_residual,
@@ -111,7 +141,7 @@ def build_encoder(config: Pretrain, own: Own) -> nn.Module:
 
 
 def build_method(
-    config: Pretrain, encoder: nn.Module, classes: int | None, own: Own = NOTHING
+    config: Pretrain, encoder: nn.Module, classes: int | None, data: Data | None = None
 ) -> Method:
     """The method on its encoder.
 
@@ -119,13 +149,17 @@ def build_method(
         config: of the run.
         encoder: what is trained.
         classes: of the online probe; None where nothing has a label.
-        own: what the caller brings along.
+        data: if its views may be no images of the run's size.
     """
-    loss = own.loss or (get_loss(config.loss_name) if config.loss_name else None)
-    return (own.method or get_method(config.method))(
+    size = config.crop_size or config.resolved_image_size
+    given = isinstance(data, GivenData)
+    example = first_views(data)[0, :2] if given else torch.zeros(2, 3, size, size)
+    loss = own(config.loss) or (get_loss(config.loss_name) if config.loss_name else None)
+    return (own(config.method) or get_method(config.method))(
         encoder,
         *([partial(loss, **config.loss_options)] if loss else []),  # else its own
         classes=classes,
+        example=example,
         channels_last=config.channels_last,
         mini_batch_size=config.mini_batch_size,
         mini_batch_norm=config.mini_batch_norm,
@@ -139,14 +173,19 @@ def build_method(
     )
 
 
-def about_encoder(config: Pretrain, recipe: Recipe) -> dict[str, Any]:
-    """What it takes to use the encoder again, written beside its weights."""
+def about_encoder(config: Pretrain, recipes: Sequence[Recipe]) -> dict[str, Any]:
+    """What it takes to use the encoder again, written beside its weights.
+
+    Args:
+        config: of the run.
+        recipes: of its views; none where a loader of the caller's own makes them.
+    """
+    prepared = {"mean": list(recipes[0].mean), "std": list(recipes[0].std)} if recipes else {}
     return {
         "encoder": config.encoder,
         "norm": config.norm,
         "image_size": config.resolved_image_size,
-        "mean": list(recipe.mean),
-        "std": list(recipe.std),
+        **prepared,
         "dataset": config.dataset,
         "method": config.method,
     }

@@ -127,9 +127,16 @@ def command(program: str, *words: object) -> str:
     return shlex.join([*start, *(str(word) for word in words)])
 
 
-def how_to_go_on(program: str, folder: Path) -> str:
-    """The command that continues a run, or the news that there is nothing to continue yet."""
+def how_to_go_on(program: str | None, folder: Path) -> str:
+    """What continues a run, or the news that there is nothing to continue yet.
+
+    Args:
+        program: whose command it is; None for a run that only a call from Python repeats.
+        folder: the run's.
+    """
     if not (folder / checkpoints.LAST).exists():
         return f"nothing was saved yet in {folder}"
+    if program is None:
+        return f"go on with: cl.pretrain(..., resume_training_from={str(folder)!r})"
     words = ("--config", folder / CONFIG, "--resume_training_from", folder)
     return f"go on with: {command(program, *words)}"

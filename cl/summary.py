@@ -21,11 +21,12 @@ from cl import losses, runs
 from cl.config import Pretrain
 from cl.data.batch import Batch
 from cl.data.loaders.sampler import Sampler
-from cl.data.module import ContrastiveData
+from cl.data.module import ContrastiveData, GivenData
 from cl.nets import encoders
 from cl.optim import Optimization, factor
 from cl.schedules import FOLLOWS_LOSS, Schedule
 
+API = "see docs/api.md"
 Curves = Mapping[str, Sequence[float]]
 BLOCKS, ASCII = "▁▂▃▄▅▆▇█", "_.:-=+*#"  # the least value first
 WIDTH, HEIGHT, EDGE = 640, 120, 24  # of a curve in the picture, pixels
@@ -35,7 +36,7 @@ MAGNIFIED = 96  # px: smaller views are shown larger, by a whole number
 
 def table(
     config: Pretrain,
-    data: ContrastiveData,
+    data: ContrastiveData | GivenData,
     method: nn.Module,
     encoder: nn.Module,
     options: Mapping[str, Any],
@@ -50,26 +51,50 @@ def table(
         options: of the Trainer, see `cl.hardware.trainer_options`.
     """
     batch, size = config.global_batch(), config.batch_size_per_device
-    sizes = [r.size for r in data.recipes for _ in range(r.views)]
     steps, chunk = steps_per_epoch(config, data), config.mini_batch_size or size
-    states = 2 if config.optimizer in ("adam", "adamw") else 1
-    needed = memory(method, encoder, sizes, chunk, states)
     loss = " ".join(f"{k} {v}" for k, v in config.loss_settings.items())
     return {
         "method": f"{config.method}, {config.loss_name} {loss}",
-        "data": f"{data.source.name}: {data.source.describe()}",
-        "views": ", ".join(f"{r.views} of {r.size} px" for r in data.recipes),
-        "loader": data.describe(),
+        **about_data(data),
         "encoder": f"{config.encoder}, stem {encoders.stem_of(encoder)}, "
         f"{sum(p.numel() for p in encoder.parameters()):,} parameters",
         "all parameters": sum(p.numel() for p in method.parameters()),
         "devices": f"{config.processes} x {options['accelerator']}, {options['precision']}",
         **processes(config.nodes, config.devices_per_node, options["accelerator"]),
         "global batch": f"{batch:,}, {chunk:,} on a device at a time",
-        "negatives per anchor": negatives(config.loss_name, batch, len(sizes)),
         "learning rate": f"{config.optimizer} {config.scaled_lr():g} ({config.scheduler}), "
         f"probe {config.resolved_classifier_lr:g}",
         "steps": f"{config.max_steps or steps * config.epochs:,} ({steps} an epoch)",
+        **about_views(config, data, method, encoder, chunk),
+    }
+
+
+def about_data(data: ContrastiveData | GivenData) -> dict[str, object]:
+    """The rows about the data set; a loader of the user's own says nothing of its views."""
+    if isinstance(data, GivenData):
+        return {"data": data.describe()}
+    return {
+        "data": f"{data.source.name}: {data.source.describe()}",
+        "views": ", ".join(f"{r.views} of {r.size} px" for r in data.recipes),
+        "loader": data.describe(),
+    }
+
+
+def about_views(
+    config: Pretrain,
+    data: ContrastiveData | GivenData,
+    method: nn.Module,
+    encoder: nn.Module,
+    chunk: int,
+) -> dict[str, object]:
+    """The rows that follow from number and size of the views: negatives and memory."""
+    if isinstance(data, GivenData):
+        return {}
+    sizes = [r.size for r in data.recipes for _ in range(r.views)]
+    states = 2 if config.optimizer in ("adam", "adamw") else 1
+    needed = memory(method, encoder, sizes, chunk, states)
+    return {
+        "negatives per anchor": negatives(config.loss_name, config.global_batch(), len(sizes)),
         "memory": f"about {needed / 2**30:.2f} GB a device",
     }
 
@@ -83,8 +108,19 @@ def processes(nodes: int, per_node: int, accelerator: str) -> dict[str, object]:
     return {"world size": f"{nodes * per_node} processes, {where}, {backend}"}
 
 
-def steps_per_epoch(config: Pretrain, data: ContrastiveData) -> int:
-    """Optimizer steps of an epoch, with all processes that there will be."""
+def steps_per_epoch(config: Pretrain, data: ContrastiveData | GivenData) -> int:
+    """Optimizer steps of an epoch, with all processes that there will be.
+
+    Raises:
+        ValueError: a loader of the user's own has no length, and `max_steps` is not given.
+    """
+    if isinstance(data, GivenData):
+        try:
+            return len(data.train_dataloader())
+        except TypeError:
+            if config.max_steps:
+                return config.max_steps
+            raise ValueError("--max_steps is needed: the DataLoader has no length") from None
     size, fill = config.batch_size_per_device, config.last_batch_fill
     return len(Sampler(len(data.source.train), size, 0, 0, config.processes, fill))
 
@@ -206,12 +242,14 @@ def draw_curves(curves: Curves) -> Image.Image:
     return image
 
 
-def plot_views(data: ContrastiveData, path: Path) -> None:
+def plot_views(data: ContrastiveData | GivenData, path: Path) -> None:
     """Draw some samples and their views, as the kind of file that the name says.
 
     Raises:
-        ValueError: there is no such folder, or no such kind.
+        ValueError: there is no such folder, or no such kind, or a DataLoader makes the views.
     """
+    if isinstance(data, GivenData):
+        raise ValueError("--show_views cannot be used with a DataLoader that makes the views")
     save(draw_views(data), f"--show_views {path}", path)
 
 
@@ -254,13 +292,16 @@ def save(picture: Image.Image, flag: str, path: Path) -> None:
         raise ValueError(f"{flag} cannot be written: {error}") from None
 
 
-def last_lines(config: Pretrain, run: runs.Run, metrics: Mapping[str, Any]) -> list[str]:
+def last_lines(
+    config: Pretrain, run: runs.Run, metrics: Mapping[str, Any], program: str | None
+) -> list[str]:
     """The last lines of a run: its result, its place, the next command.
 
     Args:
         config: of the run.
         run: that has ended.
         metrics: the last numbers, by name.
+        program: that trained; None if only a call from Python repeats the run.
     """
     probe, result = metrics.get("val/probe_top1"), run.result
     reached = (
@@ -271,13 +312,16 @@ def last_lines(config: Pretrain, run: runs.Run, metrics: Mapping[str, Any]) -> l
         for key, name in (("linear_top1", "linear probe"), ("knn_top1", "kNN")):
             before, after = (100 * result[when][key] for when in ("untrained", "trained"))
             lines.append(f"{name:18}{after:.1f} % top-1 (random init {before:.1f} %)")
+    place = f"run               {run.folder}"
+    if program is None:
+        return [*lines, place, f"next              cl.evaluate(run.encoder, data), {API}"]
     words = [config.dataset, config.encoder, "--pretrained_feature_extractor", run.folder]
     for flag in ("data_folder", "train_dir", "val_dir", "class_list", "image_size"):
         if getattr(config, flag) != getattr(Pretrain, flag, None):
             words += [f"--{flag}", getattr(config, flag)]
     words += ["--skip_corrupt"] if config.skip_corrupt else []
     next_command = runs.command("main_linear.py", *words)
-    return [*lines, f"run               {run.folder}", f"next              {next_command}"]
+    return [*lines, place, f"next              {next_command}"]
 
 
 def negatives(loss: str, batch: int, views: int) -> str:

@@ -1,28 +1,77 @@
-"""Pretraining, from a checked configuration to a run."""
+"""Pretraining: data, encoder, method, trainer, fit, report."""
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from pytorch_lightning.callbacks import Callback
+from torch import nn
 
 from cl import build, hardware, runs, summary, trainer
-from cl.build import NOTHING, Own
 from cl.callbacks.geometry import Geometry
 from cl.callbacks.saver import Saver
-from cl.config import Pretrain
+from cl.config import Pretrain, check_environment, configure
+from cl.data.module import ContrastiveData
 from cl.eval._baseline import Baseline
+from cl.eval._random import kept_random_states
+from cl.methods._base import Method
 from cl.nets.norm import SyncEverywhere
 from cl.runs import Run
 
 PROGRAM = "main_contrastive.py"
+# Flags of reading a data set by its name.
+READING = ("data_folder", "train_dir", "val_dir", "class_list", "data_fraction", "skip_corrupt")
 
 
-def train(config: Pretrain, own: Own = NOTHING) -> Run:
+def pretrain(
+    encoder: str | nn.Module, data: Any, method: Any = "simclr", loss: Any = None, **flags: Any
+) -> Run:
+    """Pretrain an encoder from Python, as `main_contrastive.py` does: a folder with all of a run.
+
+    The process is left as it was: random states, environment, warnings, log levels and signal
+    handlers. Several runs may follow each other, also in a notebook.
+
+    Args:
+        encoder: a name as on the command line, or any module from a batch of views `(n c h w)` to
+            features `(n d)`, which is trained in place.
+        data: a data set's name; a torch `Dataset` of images, with labels or without, or a pair
+            (training, validation) of them; or a `DataLoader` that makes the views, or a pair of
+            them, see `cl.data.module.GivenData`.
+        method: a name, or a subclass of `cl.methods._base.Method`.
+        loss: a name, or a function of embeddings `(v n d)`, ids and rows; None is the method's own.
+        flags: the flags of the command line by name, also the method's and the loss's, as in
+            `epochs=20, temperature=0.5, output="runs"`.
+
+    Returns:
+        The run. One that ended early says so by its `code`.
+
+    Raises:
+        ValueError: a flag, the data or the encoder are not what they should be, a sentence each.
+        KeyboardInterrupt: after the step in progress was saved.
+
+    Example:
+        >>> import cl
+        >>> run = cl.pretrain("resnet6_w16", "digits", epochs=20)  # doctest: +SKIP
+        >>> run.history[-1]["val/probe_top1"]  # doctest: +SKIP
+        0.97
+    """
+    if not isinstance(data, str) and (misplaced := [f for f in READING if f in flags]):
+        raise ValueError(f"{', '.join(misplaced)} cannot be used with data that are no name")
+    named = {"encoder": encoder, "dataset": data, "method": method}
+    config = configure(Pretrain, named | ({} if loss is None else {"loss": loss}) | flags)
+    check_environment(config)
+    with kept_random_states():
+        run = train(config)
+    if run.code == 130:
+        raise KeyboardInterrupt(f"{run.folder} holds the run as far as it came")
+    return run
+
+
+def train(config: Pretrain) -> Run:
     """Pretrain as configured.
 
     Args:
         config: as checked.
-        own: what a caller from Python brings along.
 
     Returns:
         The run; its `code` is the exit code of the process.
@@ -31,45 +80,66 @@ def train(config: Pretrain, own: Own = NOTHING) -> Run:
         ValueError: the data, the encoder or the folder are not what they should be.
     """
     with trainer.setup(config):
-        data = build.build_data(config, own)
-        encoder = build.build_encoder(config, own)
+        source = build.load_source(config)
+        config = build.complete(config, source)
+        data = build.build_data(config, source)
+        encoder = build.build_encoder(config)
+        run = Run(config.runs_folder, encoder)
         if config.show_views:
             summary.plot_views(data, Path(config.show_views))
             say(f"views of {data.describe()}: {config.show_views}")
-            return Run(config.runs_folder, encoder)
-        method = build.build_method(config, encoder, len(data.source.classes) or None, own)
+            return run
+        method = build.build_method(config, encoder, build.count_classes(data), data)
         options = hardware.trainer_options(
             config.gpus, config.devices_per_node, config.precision, config.nodes
         )
-        rows = summary.table(config, data, method, encoder, options)
         if config.dry_run:
+            rows = summary.table(config, data, method, encoder, options)
             summary.show("dry run", rows, trainer.console)
+            moving = method.optimization, method.schedules
             steps = summary.steps_per_epoch(config, data)
-            schedules = method.optimization, method.schedules
-            summary.plot_schedules(config, *schedules, steps, trainer.console)
-            return Run(config.runs_folder, encoder, method)
+            summary.plot_schedules(config, *moving, steps, trainer.console)
+            return run
+        return fit(config, data, method, options)
 
-        derived = {"recipes": [asdict(recipe) for recipe in data.recipes]}
-        folder, checkpoint = trainer.run_folder(config, derived)
+
+def fit(config: Pretrain, data: build.Data, method: Method, options: dict[str, Any]) -> Run:
+    """Train, in a folder of the run's own.
+
+    Args:
+        config: of the run.
+        data: what is trained on.
+        method: what is trained.
+        options: of the Trainer, about the hardware.
+    """
+    recipes = data.recipes if isinstance(data, ContrastiveData) else []
+    derived = {"recipes": [asdict(recipe) for recipe in recipes]}
+    folder, checkpoint = trainer.run_folder(config, derived if recipes else {})
+    rows = summary.table(config, data, method, method.encoder, options)
+    if not runs.other_rank():
+        summary.show(f"run {folder.name}", rows, trainer.console)
+
+    about = build.about_encoder(config, recipes)
+    callbacks: list[Callback] = [Geometry(config.on_collapse), Saver(folder, about)]
+    if isinstance(data, ContrastiveData):
         runs.keep_skipped(folder, data.source.skipped)
-        if not runs.other_rank():
-            summary.show(f"run {folder.name}", rows, trainer.console)
-        about = build.about_encoder(config, data.recipes[0])
-        callbacks: list[Callback] = [Geometry(config.on_collapse), Saver(folder, about)]
-        if config.baseline:
+        if config.baseline and data.source.classes:
             measure, resumed = build.measurement(data, options), checkpoint is not None
             callbacks.append(Baseline(folder / runs.RESULT, measure, resumed=resumed))
-        on_gpu, parallel = options["accelerator"] == "gpu", config.processes > 1
-        plugins = [SyncEverywhere(on_gpu)] if config.sync_batchnorm and parallel else []
-        made = trainer.make_trainer(config, folder, checkpoint, callbacks, options, plugins)
-        code = trainer.fit(made, method, data, checkpoint, PROGRAM, folder)
-        run = Run(folder, method.evaluated, method, code)
-        if not code and made.is_global_zero:
-            for line in summary.last_lines(config, run, made.callback_metrics):
-                say(line)
-        return run
+    on_gpu, parallel = options["accelerator"] == "gpu", config.processes > 1
+    plugins = [SyncEverywhere(on_gpu)] if config.sync_batchnorm and parallel else []
+    made = trainer.make_trainer(config, folder, checkpoint, callbacks, options, plugins)
+
+    program = None if build.brings_own(config) else PROGRAM
+    code = trainer.fit(made, method, data, checkpoint, program, folder)
+    run = Run(folder, method.evaluated.eval(), method, code)
+    if not code and made.is_global_zero:
+        for line in summary.last_lines(config, run, made.callback_metrics, program):
+            say(line)
+    return run
 
 
 def say(line: str) -> None:
-    """Print a line for the user."""
-    trainer.console.print(line, markup=False)
+    """Print a line for the user, from the first process."""
+    if not runs.other_rank():
+        trainer.console.print(line, markup=False)

@@ -203,7 +203,7 @@ def fit(
     module: pl.LightningModule,
     data: pl.LightningDataModule,
     checkpoint: Path | None,
-    program: str,
+    program: str | None,
     folder: Path,
     *,
     more: bool = False,

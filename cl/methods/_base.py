@@ -17,6 +17,7 @@ from cl.bounds import FromPython, Share
 from cl.callbacks.watch import watched
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
+from cl.data.loaders.given import split_batch, to_batch
 from cl.nets import encoders, gradient_cache
 from cl.nets.ema import Ema
 from cl.nets.heads import mlp
@@ -205,6 +206,10 @@ class Method(pl.LightningModule, ABC):
         if views.ndim == 4:
             views = views.contiguous(memory_format=self.layout)
         return rearrange((encoder or self.encoder)(views), "(v n) d -> v n d", v=len(x))
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
+        """A batch of a DataLoader that the Trainer was given as it is, see `GivenViews`."""
+        return batch if isinstance(batch, Batch) else to_batch(*split_batch(batch), first=0)
 
     def training_step(self, batch: Batch, _: int) -> dict[str, Any]:
         self.apply_schedules()
