@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from cl import checkpoints, config
-from cl.config import Linear
+from cl import checkpoints
+from cl.config import Linear, configure
 from cl.config.evaluations import untrained
 from cl.data import sets
 from cl.data.augment.recipe import preset
@@ -54,24 +54,15 @@ def request(
     if not isinstance(encoder, nn.Module):
         if transform is not None:
             raise ValueError("transform cannot be used with a file, which says it itself")
-        return Request(checked(values | of_file(encoder, flags)), source, None)
+        return Request(configure(Linear, values | of_file(encoder, flags)), source, None)
     size = {} if transform is None else {"image_size": transform.recipe.size}
     values |= {**size, "encoder": encoder}
     if not {*evaluations} <= {*untrained()}:  # where the weights come from
         values["pretrained_feature_extractor"] = qualified_name(encoder)
-    linear = checked(values)
-    recipe = transform.recipe if transform else preset(linear.dataset)
-    recipe = recipe.changed({"size": linear.image_size or recipe.size})
-    return Request(linear, source, restore_module(encoder, recipe))
-
-
-def checked(values: Mapping[str, Any]) -> Linear:
-    """The configuration of these flags.
-
-    Raises:
-        ValueError: with all that is wrong with them.
-    """
-    return config.configure(Linear, values)  # pyright: ignore[reportAttributeAccessIssue]
+    config = configure(Linear, values)
+    recipe = transform.recipe if transform else preset(config.dataset)
+    recipe = recipe.changed({"size": config.image_size or recipe.size})
+    return Request(config, source, restore_module(encoder, recipe))
 
 
 def of_file(given: Any, flags: Mapping[str, Any]) -> dict[str, Any]:

@@ -331,14 +331,11 @@ NOTEBOOK = """
         import torch
         from torch import nn
 
-        import cl.config, cl.data.sets
+        import cl.data.sets
         from cl.eval._random import kept_random_states
 from cl.evaluation import Transform, embed, evaluate
         from cl.data.augment.recipe import Recipe
-        from tests.eval.conftest import configure
 
-        if not hasattr(cl.config, "configure"):
-            cl.config.configure = configure
         source = cl.data.sets.load("digits", "data")
         net = nn.Sequential(nn.Flatten(), nn.LazyLinear(16))
         net(torch.zeros(1, 3, 16, 16))
