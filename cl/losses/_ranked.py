@@ -21,4 +21,6 @@ def ranked(
     x = similarity[order] * scale
     lower = torch.searchsorted(y, y)  # how many pairs have a lower score
     below = torch.logcumsumexp(x, dim=0)[(lower - 1).clamp(min=0)]
-    return torch.cat([x.new_zeros(1), (below - x)[lower > 0]]).logsumexp(dim=0)
+    # A mask and no index: which pairs have a lower one is not read back from a GPU.
+    each = (below - x).masked_fill(lower == 0, -torch.inf)
+    return torch.cat([x.new_zeros(1), each]).logsumexp(dim=0)

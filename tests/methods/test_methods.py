@@ -167,7 +167,9 @@ def test_without_classes_nothing_is_said_of_accuracy(method: Method) -> None:
     without.load_state_dict({k: v for k, v in theirs.items() if not k.startswith("probe.")})
     out = without.training_step(batch(), 0)
     assert out["log"].keys() == {"train/loss"}
-    assert torch.equal(out["log"]["train/loss"], method.training_step(batch(), 0)["log"]["train/loss"])
+    assert torch.equal(
+        out["log"]["train/loss"], method.training_step(batch(), 0)["log"]["train/loss"]
+    )
     assert torch.equal(out["loss"].detach(), out["log"]["train/loss"])
     without.on_validation_epoch_start()
     assert without.validation_step(batch(), 0)["h"].shape == (8, 32)

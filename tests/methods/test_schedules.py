@@ -48,9 +48,7 @@ def test_an_option_of_the_loss_is_driven(shape: str, step: int) -> None:
     out = method.training_step(batch(), 0)
     assert out["now"] == {"schedule/temperature": pytest.approx(value)}
     torch.manual_seed(0)
-    twin = SimCLR(
-        create("resnet6_w8", 16), partial(nt_xent, temperature=value), classes=3, **SIZES
-    )
+    twin = SimCLR(create("resnet6_w8", 16), partial(nt_xent, temperature=value), classes=3, **SIZES)
     torch.testing.assert_close(out["loss"], twin.training_step(batch(), 0)["loss"])
 
 
