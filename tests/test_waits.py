@@ -18,6 +18,7 @@ from cl.config import parse_pretrain
 from cl.data.batch import Batch
 from cl.losses import NAMES, get_loss
 from cl.methods import NAMES as METHODS
+from cl.methods._base import Method
 from cl.nets.encoders import create
 
 PAIRWISE = [
@@ -27,8 +28,9 @@ PAIRWISE = [
 
 @pytest.fixture(autouse=True)
 def _no_autocast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is none for the device `meta`."""
+    """There is none for the device `meta`, nor a generator of random numbers."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    monkeypatch.setattr(Method, "generator", lambda *_: None)
 
 
 class FromTheHost(TorchDispatchMode):

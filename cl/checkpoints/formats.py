@@ -46,7 +46,7 @@ class Layout(NamedTuple):
 
 
 AVERAGE = Layout("cl's (average)", "average.module.0.", sign="encoder.")
-TARGET = Layout("cl's (target)", "target.module.0.", sign="encoder.")
+TARGET = Layout("cl's (target)", "teacher.module.0.", sign="encoder.")
 SOLO_LEARN = Layout("solo-learn's", "backbone.", sign="classifier.")
 PRETRAINED = ("projector", "predictor", "momentum_", "prototypes", "queue")  # beside solo-learn's
 MOCO_V3 = Layout("MoCo v3's", "base_encoder.")

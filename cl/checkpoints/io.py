@@ -217,7 +217,7 @@ def data_in(path: Path) -> Any:
 def load_weights(encoder: nn.Module, path: Path) -> formats.Report:
     """Fill an encoder from a file in any of `cl.checkpoints.formats`, completely or not at all.
 
-    Of a run's .ckpt it is what `Method.evaluated` is: the average of the encoders, or the target
+    Of a run's .ckpt it is what `Method.evaluated` is: the average of the encoders, or the teacher
     unless the run is configured to use the online encoder. Where a peer's first convolution pads
     otherwise, the encoder's does so afterwards, and the report says it.
 

@@ -66,4 +66,6 @@ def ranking_loss(
     x = similarity[order] * scale
     lower = torch.searchsorted(y, y)  # how many pairs have a lower score
     lse_lower = torch.logcumsumexp(x, dim=0)[(lower - 1).clamp(min=0)]
-    return torch.cat([x.new_zeros(1), (lse_lower - x)[lower > 0]]).logsumexp(dim=0)
+    # A mask and not an index: which pairs have a lower one is not read back from a GPU.
+    each = (lse_lower - x).masked_fill(lower == 0, -torch.inf)
+    return torch.cat([x.new_zeros(1), each]).logsumexp(dim=0)

@@ -38,6 +38,9 @@ class TeacherMethod(Method):
         base: what `Method` takes.
     """
 
+    targets: tuple[Tensor, Tensor]  # the teacher's features and embeddings of the batch
+    final_ema_beta: float | None = 1.0  # where its schedule ends; None: it is constant
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -54,7 +57,10 @@ class TeacherMethod(Method):
         schedules: Mapping[str, Schedule] | None = None,
         **base: Any,
     ) -> None:
-        schedules = {"ema_beta": Schedule(start=ema_beta, end=1.0), **(schedules or {})}
+        schedules = {
+            "ema_beta": Schedule(start=ema_beta, end=self.final_ema_beta),
+            **(schedules or {}),
+        }
         schedules["ema_beta"] = replace(schedules["ema_beta"], after=ema_after_step)
         super().__init__(
             encoder,
@@ -69,7 +75,6 @@ class TeacherMethod(Method):
         self.teacher_is_evaluated = features == "target"
         self.ema_beta = ema_beta
         self.ema_after_step, self.ema_every_n_steps = ema_after_step, ema_every_n_steps
-        self.targets: tuple[Tensor, Tensor] | None = None  # the teacher's features and embeddings
 
     def build_projector(self, hidden_mlp: int, encoding_size: int) -> nn.Module:
         return mlp(self.width, hidden_mlp, encoding_size, last_bias=False)
@@ -82,13 +87,11 @@ class TeacherMethod(Method):
         return super().embed(views)
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-        assert self.targets is not None
         z, rows = gather(view_by_view(self.projector, h))
         targets, _ = gather(self.targets[1])
         return self.loss(z, None, rows, targets)
 
     def probe_features(self, h: Float[Tensor, "v n d"]) -> Float[Tensor, "g n d"]:
-        assert self.targets is not None
         return self.targets[0] if self.teacher_is_evaluated else super().probe_features(h)
 
     def after_step(self, step: int) -> None:

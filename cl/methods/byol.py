@@ -49,7 +49,6 @@ class BYOL(TeacherMethod):
         self.predictor = mlp(encoding_size, pred_hidden_mlp, encoding_size)
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-        assert self.targets is not None
         p, targets = view_by_view(self.predictor, view_by_view(self.projector, h)), self.targets[1]
         pairs = view_target_pairs(len(p), len(targets))
         return torch.stack([self.loss(p[[v]], targets[[w]]) for v, w in pairs]).mean()

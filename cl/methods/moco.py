@@ -1,11 +1,9 @@
 """MoCo (He et al. 2020, https://arxiv.org/abs/1911.05722): a queue of a teacher's embeddings."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -15,28 +13,26 @@ from cl.losses._views import view_target_pairs
 from cl.losses.moco import moco
 from cl.methods._teacher import TeacherMethod
 from cl.nets.heads import mlp, view_by_view
-from cl.schedules import Schedule
+from cl.nets.queue import Queue
 
 
 class MoCo(TeacherMethod):
     """Find the teacher's embedding of another view among those of earlier batches (MoCo v2).
 
-    Both views are queries, as in the symmetric form of the authors' CIFAR demo. They shuffle
-    samples between devices since each device's BatchNorm would tell which samples a key was with;
-    here statistics are those of the whole batch (`--sync_batchnorm`), so nothing is shuffled.
+    Every view is a query. The authors shuffle samples between devices, lest BatchNorm tell which of
+    them were together; here its statistics are the whole batch's (`--sync_batchnorm`).
 
     Args:
         encoder: see `Method`.
         loss: of queries, keys and the queue.
         queue_size: number of earlier embeddings that are negatives (65536 in the paper)
-        hidden_mlp: width of the projector's hidden layer (2048 in MoCo v2)
         encoding_size: dimensions of the embedding (128 in the paper)
         ema_beta: the part of the teacher that a step keeps (0.999 in the paper)
-        features: whose features are probed, saved and evaluated: the target's (the teacher's) or
-            the online encoder's (the paper's)
-        schedules: see `Method`.
+        features: whose features are evaluated: the target's or the online encoder's (the paper's)
         base: what `TeacherMethod` takes.
     """
+
+    final_ema_beta = None
 
     def __init__(
         self,
@@ -44,35 +40,23 @@ class MoCo(TeacherMethod):
         loss: Callable[..., Tensor] = moco,
         *,
         queue_size: Count = 4096,
-        hidden_mlp: Count = 2048,
         encoding_size: Count = 128,
         ema_beta: Share = 0.999,
         features: Literal["target", "online"] = "online",
-        schedules: Mapping[str, Schedule] | None = None,
         **base: Any,
     ) -> None:
-        constant = {"ema_beta": Schedule(start=ema_beta)}
-        own = {"hidden_mlp": hidden_mlp, "encoding_size": encoding_size, "features": features}
-        super().__init__(encoder, loss, schedules=constant | dict(schedules or {}), **own, **base)
-        self.register_buffer("queue", F.normalize(torch.randn(queue_size, encoding_size), dim=1))
-        self.register_buffer("oldest", torch.zeros((), dtype=torch.long))  # place in the queue
-        self.queue: Tensor
-        self.oldest: Tensor
+        own = {"encoding_size": encoding_size, "ema_beta": ema_beta, "features": features}
+        super().__init__(encoder, loss, **own, **base)
+        self.queue = Queue(queue_size, encoding_size)
 
     def build_projector(self, hidden_mlp: int, encoding_size: int) -> nn.Module:
         return mlp(self.width, hidden_mlp, encoding_size, norm=False)
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-        assert self.targets is not None
         z, keys = view_by_view(self.projector, h), self.targets[1]
-        pairs = view_target_pairs(len(z), len(keys))
-        return torch.stack([self.loss(z[v], keys[w], self.queue) for v, w in pairs]).mean()
+        pairs, queue = view_target_pairs(len(z), len(keys)), self.queue.embeddings
+        return torch.stack([self.loss(z[v], keys[w], queue) for v, w in pairs]).mean()
 
     def after_step(self, step: int) -> None:
         super().after_step(step)
-        assert self.targets is not None
-        keys = F.normalize(rearrange(gather(self.targets[1])[0], "g n d -> (g n) d"), dim=1)
-        keys = keys[-len(self.queue) :]
-        places = (self.oldest + torch.arange(len(keys), device=keys.device)) % len(self.queue)
-        self.queue.index_copy_(0, places, keys.to(self.queue.dtype))
-        self.oldest.add_(len(keys)).remainder_(len(self.queue))
+        self.queue.push(gather(self.targets[1])[0].flatten(0, 1))

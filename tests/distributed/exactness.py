@@ -132,7 +132,7 @@ def losses() -> Iterator[tuple[str, Callable[[Problem], Tensor]]]:
             yield name, lambda p, name=name: p.batched(name, False)
             if name not in ("barlow_twins", "vicreg"):
                 yield f"{name}, ids", lambda p, name=name: p.batched(name, True)
-        elif name == "looc":
+        elif signature[1:2] == ["rows"]:
             yield name, lambda p: p.of_spaces()
         elif "directions" in signature:
             yield name, lambda p, name=name: p.of_directions(name)

@@ -31,12 +31,12 @@ class Plain(Method):
 
     Args:
         loss: of the embeddings.
-        directions: of the map (as many as one likes)
+        widths_of_it: of the map (as many as one likes)
     """
 
-    def __init__(self, encoder, loss: PairwiseLoss, *, directions: Count = 8, **base):
-        super().__init__(encoder, **base)
-        self.projector, self.loss = nn.Linear(self.width, directions), loss
+    def __init__(self, encoder, loss: PairwiseLoss, *, widths_of_it: Count = 8, **base):
+        super().__init__(encoder, loss, **base)
+        self.projector = nn.Linear(self.width, widths_of_it)
 
     def objective(self, h, labels):
         return self.loss(*gather(each_view(self.projector, h)))
@@ -65,7 +65,7 @@ def words_of(own: str, digits: list[str]) -> list[str]:
     """Digits' words without those that only our heads have."""
     heads = [digits.index(flag) for flag in ("--hidden_mlp", "--encoding_size")]
     left = [w for i, w in enumerate(digits) if i not in heads and i - 1 not in heads]
-    words = ["--method", f"{own}:Plain", "--loss", f"{own}:close", "--directions", "5"]
+    words = ["--method", f"{own}:Plain", "--loss", f"{own}:close", "--widths_of_it", "5"]
     return [*left, *words, "--weight", "0.5", "--max_steps", "2", "--log_every_n_steps", "1"]
 
 
@@ -74,7 +74,7 @@ def test_it_trains_repeats_and_is_evaluated(
 ) -> None:
     run = pretrain(*words_of(own, digits), "--no-baseline")
     config = json.loads((run / "config.json").read_text())
-    assert config["method_options"]["directions"] == 5
+    assert config["method_options"]["widths_of_it"] == 5
     assert config["loss_options"] == {"weight": 0.5}
     state = torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
     assert state["projector.weight"].shape == (5, 32)
@@ -105,7 +105,7 @@ def test_it_trains_on_two_processes(
     ("words", "message"),
     [
         ("--method nowhere.at_all:It", "Python finds no module nowhere.at_all"),
-        ("--directions 5", "unknown flag --directions"),
+        ("--widths_of_it 5", "unknown flag --widths_of_it"),
         ("--method cl.methods.byol:Nothing", "the module has no such class"),
         ("--loss cl.losses.dcl:nothing", "the module has no such function"),
         ("--loss cl.losses.cosine:cosine", r"does not take \(z, ids, rows\)"),
@@ -117,8 +117,8 @@ def test_what_is_not_there_is_said(words: str, message: str, digits: list[str]) 
 
 
 def test_its_options_are_checked(own: str, digits: list[str]) -> None:
-    words = [*words_of(own, digits), "--directions", "0"]
-    with pytest.raises(ValueError, match="--directions must be at least 1, not 0"):
+    words = [*words_of(own, digits), "--widths_of_it", "0"]
+    with pytest.raises(ValueError, match="--widths_of_it must be at least 1, not 0"):
         parse_pretrain(words)
 
 

@@ -31,4 +31,4 @@ def test_a_run_logs_what_moves(pretrain: Callable[..., Path], digits: list[str])
     temperatures = {r["learned/temperature"] for r in rows}
     assert len(temperatures) > 10
     state = torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
-    assert any(k.startswith("target.module.0.") for k in state)
+    assert any(k.startswith("teacher.module.0.") for k in state)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from cl import logs
+from cl.config.signature import methods
 from cl.methods import NAMES as METHODS
 from tests.gpu.conftest import GPU
 
@@ -54,14 +55,14 @@ def test_two_steps(
         assert state(run)["MixedPrecision"]["scale"] >= 1
 
 
-@pytest.mark.parametrize("method", ["sigmoid", "relic"])
-def test_the_target_moves(
+@pytest.mark.parametrize("method", [n for n, m in methods().items() if "ema_beta" in m.settings])
+def test_the_teacher_moves(
     method: str, device: torch.device, pretrain: Run, digits: list[str]
 ) -> None:
     """A quarter of it is kept: it is that mean of the first encoder and the new one."""
     words = [*changed(digits, "bf16"), "--method", method, "--max_steps", "1", "--ema_beta"]
     still, moved = (state(pretrain(*words, b, run_id=b))["state_dict"] for b in ("1", "0.25"))
-    prefix = "target.module.0."
+    prefix = "teacher.module.0."
     names = [k for k in still if k.startswith(prefix) and still[k].is_floating_point()]
     assert names
     for name in names:

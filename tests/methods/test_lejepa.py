@@ -27,8 +27,7 @@ def epps_pulley(x: list[float], knots: int, last: float = 3.0) -> float:
         phi = sum(cmath.exp(1j * t * each) for each in x) / len(x)
         gauss = math.exp(-(t**2) / 2)
         values.append(abs(phi - gauss) ** 2 * gauss)
-    steps = pairwise(values)
-    return len(x) * sum((a + b) / 2 for a, b in steps) * last / (knots - 1)
+    return len(x) * sum((a + b) / 2 for a, b in pairwise(values)) * last / (knots - 1)
 
 
 def by_hand(z: Tensor, directions: Tensor, global_views: int, weight: float, knots: int) -> float:

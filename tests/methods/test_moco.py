@@ -45,8 +45,10 @@ def test_the_loss_is_the_papers() -> None:
 def test_steps_are_the_papers() -> None:
     """Five steps: the loss of both queries, and the queue a list from which the oldest fall out."""
     method = made()
-    method.queue.copy_(nn.functional.normalize(method.queue, dim=1))  # was so in float32
-    queue = list(method.queue.clone())
+    method.queue.embeddings.copy_(
+        nn.functional.normalize(method.queue.embeddings, dim=1)
+    )  # was so in float32
+    queue = list(method.queue.embeddings.clone())
     place = 0
     for step in range(1, 6):
         x = batch(step)
@@ -60,8 +62,10 @@ def test_steps_are_the_papers() -> None:
         for key in nn.functional.normalize(torch.cat(k), dim=1):
             queue[place] = key
             place = (place + 1) % K
-        torch.testing.assert_close(method.queue, torch.stack(queue), rtol=1e-12, atol=1e-12)
-    assert int(method.oldest) == place == (5 * 2 * N) % K
+        torch.testing.assert_close(
+            method.queue.embeddings, torch.stack(queue), rtol=1e-12, atol=1e-12
+        )
+    assert int(method.queue.oldest) == place == (5 * 2 * N) % K
 
 
 def test_a_batch_larger_than_the_queue_fills_it() -> None:
@@ -69,14 +73,14 @@ def test_a_batch_larger_than_the_queue_fills_it() -> None:
     method.embed(batch(1).views)
     method.after_step(1)
     newest = nn.functional.normalize(method.targets[1][1, -3:], dim=1)
-    torch.testing.assert_close(method.queue, newest)
+    torch.testing.assert_close(method.queue.embeddings, newest)
 
 
 def test_the_teacher_gets_no_gradient_and_the_queue_is_saved() -> None:
     method = made()
     method.training_step(batch(1), 0)["loss"].backward()
     assert not [p for p in method.teacher.parameters() if p.grad is not None]
-    assert {"queue", "oldest"} <= method.state_dict().keys()
+    assert {"queue.embeddings", "queue.oldest"} <= method.state_dict().keys()
 
 
 def test_the_share_that_a_step_keeps_is_constant() -> None:

@@ -22,7 +22,7 @@ OTHER_THINGS = {
     "cl/config/fields.py": {  # recipes, and the package as a backend
         *("simclr", "byol", "barlow_twins", "vicreg", "simsiam", "sigmoid", "torchvision")
     },
-    "cl/data/augment/gpu.py": {"none"},  # a kind of jitter
+    "cl/data/augment/gpu.py": {"none"},  # a setting of torch
     "cl/data/module.py": {"torchvision"},  # the backend
     "cl/eval/_card.py": {"torchvision"},  # the package
     "cl/logs.py": {"step"},  # a column
