@@ -170,8 +170,16 @@ WAYS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 
 
 def small(name: str, encoder: nn.Module, **options: Any) -> Method:
-    """A method whose loss has each of its terms: SigLIP's with the confidence penalty."""
-    loss = {"loss": partial(sigmoid, gamma=0.5)} if "gamma_steps" in methods()[name].options else {}
+    """A method whose loss has each of its terms: SigLIP's with the confidence penalty.
+
+    A loss with a `scale` has 1: at 20 it makes 20 times as much of float32's rounding of embeddings.
+    """
+    own = methods()[name]
+    loss: dict[str, Any] = {}
+    if "gamma_steps" in own.options:
+        loss["loss"] = partial(sigmoid, gamma=0.5)
+    if own.loss and "scale" in inspect.signature(get_loss(own.loss)).parameters:
+        loss["loss"] = partial(get_loss(own.loss), scale=1.0)
     return made(name, encoder, **loss, **options)
 
 
