@@ -12,7 +12,7 @@ from cl.config.evaluations import ALL
 from cl.config.programs import Linear, Pretrain
 from cl.config.rules import condition, kinds_of
 from cl.config.schema import Option, did_you_mean, either, options_of, spell
-from cl.config.signature import Kind, Thing, find, having, things
+from cl.config.signature import Kind, Thing, find, having, loss_of, things
 from cl.config.store import ConfigError
 
 Row = tuple[str, str]  # what stands on the left, and on the right
@@ -70,6 +70,9 @@ def chosen(of: type[Pretrain | Linear], given: Mapping[str, Any]) -> dict[str, T
     for kind in kinds_of(of):
         default = defaults[kind].default
         names = given.get(kind) or (default if isinstance(default, tuple) else [default])
+        if kind == "loss":
+            method = (given.get("method") or [defaults["method"].default])[0]
+            names = [loss_of(method, name) for name in names]
         for name in (name for name in names if name != ALL):
             if thing := find(kind, name):
                 found[f"--{kind} {name}"] = thing

@@ -298,7 +298,7 @@ def plain(node: ast.expr) -> tuple[Any, dict[str, Any]]:
         return named(node.id)
     if not isinstance(node, ast.Subscript):
         return None, {}
-    outer = ast.unparse(node.value)
+    outer = ast.unparse(node.value).rpartition(".")[2]
     inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     if outer == "Literal":
         return Literal[ast.literal_eval(node.slice)], {}  # pyright: ignore[reportInvalidTypeForm]
