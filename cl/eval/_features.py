@@ -87,12 +87,14 @@ def key_of(
         built: what no tensor of the encoder tells.
     """
     words = f"{checkpoints.fingerprint(encoder)} {transform} {json.dumps(built, sort_keys=True)}"
-    return update(hashlib.sha256(words.encode()), images, lambda files, at: files.key(at))[:16]
+    return update(hashlib.sha256(words.encode()), images, lambda files, at: files.cache_key(at))[
+        :16
+    ]
 
 
 def sum_of(images: Images) -> str:
     """sha256 of labels and pixels, or of labels and files by name and size, wherever they lie."""
-    return update(hashlib.sha256(), images, lambda files, at: files.mark(at))
+    return update(hashlib.sha256(), images, lambda files, at: files.identity(at))
 
 
 def update(digest: Any, images: Images, word: Callable[[Stored, int], str]) -> str:
