@@ -42,9 +42,9 @@ def promises(source: Source) -> None:
         files = images.files
         assert isinstance(files, Stored)
         assert len(files) == len(images)
-        keys = [files.key(i) for i in range(len(files))]
+        keys = [files.cache_key(i) for i in range(len(files))]
         assert len({*keys}) == len(files)
-        assert keys == [files.key(i) for i in range(len(files))]
+        assert keys == [files.cache_key(i) for i in range(len(files))]
         assert not seen & {*keys}
         seen |= {*keys}
         assert len({files.name(i) for i in range(len(files))}) == len(files)
@@ -55,7 +55,7 @@ def promises(source: Source) -> None:
             assert part.labels.tolist() == [images.labels[-1], images.labels[0]]
             for at, original in ((0, len(images) - 1), (1, 0)):
                 assert np.array_equal(part.pixel(at), images.pixel(original))
-        assert copy.files.key(0) == keys[-1]
+        assert copy.files.cache_key(0) == keys[-1]
         assert np.array_equal(decode(files.read(0), ""), images.pixel(0))
     loader = FileLoader(source.train, [Recipe(size=8)], Sampler(len(source.train), 2, 0), 1)
     labels = {int(i): int(c) for b in loader for i, c in zip(b.index, b.labels, strict=True)}
@@ -65,7 +65,7 @@ def promises(source: Source) -> None:
 def marks(source: Source) -> list[str]:
     """What every image is wherever the data set lies."""
     parts = [images.files for images in (source.train, source.val)]
-    return [files.mark(i) for files in parts if files is not None for i in range(len(files))]
+    return [files.identity(i) for files in parts if files is not None for i in range(len(files))]
 
 
 def write_shard(path: Path, members: Mapping[str, bytes], mode: str = "w:") -> None:

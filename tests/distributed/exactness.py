@@ -172,7 +172,8 @@ WAYS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 def small(name: str, encoder: nn.Module, **options: Any) -> Method:
     """A method whose loss has each of its terms: SigLIP's with the confidence penalty.
 
-    A loss with a `scale` has 1: at 20 it makes 20 times as much of float32's rounding of embeddings.
+    A loss with a `scale` has 1: at 20 it makes 20 times as much of float32's rounding of
+    embeddings.
     """
     own = methods()[name]
     loss: dict[str, Any] = {}

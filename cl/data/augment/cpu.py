@@ -189,16 +189,16 @@ def clamp(x):
 @fast
 @no_type_check
 def taps(length, size, first, count, weight):
-    """Which of `length` inputs each of `size` outputs averages: a triangle as wide as a step."""
+    """The inputs, of `length`, that each of `size` outputs averages, weighted by a triangle."""
     step = length / size
     reach = max(step, 1.0)
     for i in range(size):
-        centre = (i + 0.5) * step
-        low = max(0, int(centre - reach + 0.5))
-        high = min(length, int(centre + reach + 0.5))
+        center = (i + 0.5) * step
+        low = max(0, int(center - reach + 0.5))
+        high = min(length, int(center + reach + 0.5))
         total = 0.0
         for j in range(low, high):
-            w = max(0.0, 1.0 - abs(j - centre + 0.5) / reach)
+            w = max(0.0, 1.0 - abs(j - center + 0.5) / reach)
             weight[i, j - low] = w
             total += w
         for j in range(high - low):

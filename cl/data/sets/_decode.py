@@ -1,4 +1,4 @@
-"""From an encoded image to RGB pixels, whatever its mode; what is no image is named in an error."""
+"""Decode an image of any mode to RGB pixels; an error names what cannot be decoded."""
 
 import warnings
 from contextlib import suppress
@@ -22,12 +22,12 @@ SLOWER = (
 Pixels = npt.NDArray[np.uint8]
 # Those of torchvision's ImageFolder.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-# What PIL says of damaged images.
-WRONG = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+# What PIL raises for damaged images.
+DECODING_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 class UnreadableError(ValueError):
-    """An image that is damaged, cut short or none."""
+    """An image file that is damaged, cut short or no image."""
 
     @classmethod
     def of(cls, name: str, why: object) -> "UnreadableError":
@@ -64,7 +64,7 @@ def decode(content: bytes, name: str) -> Pixels:
             return rgb(image)
     except UnidentifiedImageError:  # whose own words are about a stream in memory
         raise UnreadableError.of(name, "no kind of image that is known here") from None
-    except WRONG as error:
+    except DECODING_ERRORS as error:
         raise UnreadableError.of(name, error) from None
 
 

@@ -1,4 +1,4 @@
-"""Images with labels: pixels in memory, or encoded somewhere and decoded when asked for."""
+"""Images, with labels or without: pixels in memory, or stored encoded and decoded on demand."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,36 +14,36 @@ Index = npt.NDArray[np.int64]
 
 
 class Stored(ABC):
-    """Encoded images that lie somewhere; worker processes get a copy of this, not of the images."""
+    """Encoded images on disk; worker processes get a copy of this object, not of the images."""
 
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
     def read(self, at: int) -> bytes:
-        """One of them, as an image file."""
+        """The bytes of an image file."""
 
     @abstractmethod
     def name(self, at: int) -> str:
-        """How messages call it."""
+        """The name of an image in messages."""
 
     @abstractmethod
-    def key(self, at: int) -> str:
-        """Where it is and in which state: another text for another image."""
+    def cache_key(self, at: int) -> str:
+        """Location and state (size, time of change): another text if the image may be another."""
 
     @abstractmethod
-    def mark(self, at: int) -> str:
-        """What it is wherever the data set lies: its name inside of it, and its bytes' number."""
+    def identity(self, at: int) -> str:
+        """Location-independent identity: relative path and size in bytes."""
 
     @abstractmethod
     def subset(self, index: Index) -> "Stored":
-        """Some of them, in that order."""
+        """The images of these places, in that order."""
 
     def pixels(self, at: int) -> Pixels:
-        """One of them decoded, `(h w 3)`.
+        """An image decoded, `(h w 3)`.
 
         Raises:
-            UnreadableError: it cannot be.
+            UnreadableError: it cannot be decoded.
         """
         try:
             content = self.read(at)
@@ -54,7 +54,7 @@ class Stored(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Paths(Stored):
-    """A file each."""
+    """Image files."""
 
     paths: list[Path]
 
@@ -67,11 +67,11 @@ class Paths(Stored):
     def name(self, at: int) -> str:
         return str(self.paths[at])
 
-    def key(self, at: int) -> str:
+    def cache_key(self, at: int) -> str:
         stat = self.paths[at].stat()
         return f"{self.paths[at]} {stat.st_size} {stat.st_mtime_ns}"
 
-    def mark(self, at: int) -> str:
+    def identity(self, at: int) -> str:
         path = self.paths[at]
         return f"{path.parent.name}/{path.name} {path.stat().st_size}"
 
@@ -81,12 +81,12 @@ class Paths(Stored):
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Images with labels: their pixels, or where they lie.
+    """Images, in memory or in files.
 
     Args:
-        labels: below 0 where there is none.
-        pixels: `(n h w 3)`, if they are in memory.
-        files: if they are not.
+        labels: `(n)`, below 0 for an image without one.
+        pixels: `(n h w 3)`, if the images are in memory.
+        files: the encoded images, if they are not.
     """
 
     labels: Index
@@ -108,7 +108,7 @@ class Images:
         return self.files.pixels(index)
 
     def subset(self, index: Index) -> "Images":
-        """Some of them, in that order."""
+        """The images of these places, in that order."""
         return Images(
             self.labels[index],
             None if self.pixels is None else self.pixels[index],

@@ -1,4 +1,4 @@
-"""The way in: a data set by its name, and what of it is taken."""
+"""Load a data set by its name, and choose images of it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,25 +29,25 @@ def load(
     workers: int = 0,
     console: Console | None = None,
 ) -> Source:
-    """The data set of that name.
+    """Load the data set of that name.
 
     Args:
         name: a file of this folder, with more behind a colon where it takes that, as in
             torchvision:FashionMNIST; or MODULE:FUNCTION, see `read_plugin`.
-        data_folder: where data sets are.
+        data_folder: the folder of data sets.
         train_dir: of class folders, inside it.
         val_dir: likewise, or a pattern of shards; without it a tenth of every training class is
             held out.
         download: fetch it with torchvision if it is not there.
         class_list: a file with the class folders to take.
         data_fraction: a fraction of the training images up to 1, or a number of them above it.
-        skip_corrupt: decode every image now, and leave out those that cannot be.
+        skip_corrupt: decode every image now, and leave out those that cannot be decoded.
         labeled: leave the images without a label out.
         workers: threads that decode.
         console: for its progress.
 
     Raises:
-        ValueError: it is not there or not what it should be; names the flag and the place.
+        ValueError: it is missing or not as expected; the message names the flag and the place.
     """
     read = read_plugin if is_plugin(name) else module_of(name).read
     source = read(name, Where(Path(data_folder), train_dir, val_dir, class_list, download))
@@ -72,6 +72,6 @@ def load(
 
 
 def with_labels(images: Images) -> Images:
-    """Those that have one; the very same where all have."""
+    """The images that have a label; the same object if all have one."""
     known = images.labels >= 0
     return images if known.all() else images.subset(np.flatnonzero(known))

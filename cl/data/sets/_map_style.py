@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Subset
 
-from cl.data.sets._decode import WRONG, Pixels, UnreadableError
+from cl.data.sets._decode import DECODING_ERRORS, Pixels, UnreadableError
 from cl.data.sets._images import Images, Index, Stored
 from cl.data.sets._item import ItemError, label_of, pixels_of, split_item, stack_of
 
@@ -51,7 +51,7 @@ class Items(Stored):
             return pixels_of(image), None if label is None else label_of(label)
         except ItemError as error:
             raise ItemError(f"{self.title}, item {number}: {error}") from None
-        except WRONG as error:
+        except DECODING_ERRORS as error:
             raise UnreadableError.of(self.name(at), error) from None
         except Exception as error:
             error.add_note(f"This was item {number} of {self.title}.")
@@ -68,17 +68,17 @@ class Items(Stored):
     def name(self, at: int) -> str:
         return f"{self.title}, item {self.index[at]}"
 
-    def key(self, at: int) -> str:
+    def cache_key(self, at: int) -> str:
         path = self.path(at)
         if path is None:
             return f"{self.name(at)} {hashlib.sha256(self.read(at)).hexdigest()}"
         stat = path.stat()
         return f"{path} {stat.st_size} {stat.st_mtime_ns}"
 
-    def mark(self, at: int) -> str:
+    def identity(self, at: int) -> str:
         path = self.path(at)
         if path is None:
-            return self.key(at)
+            return self.cache_key(at)
         return f"{path.parent.name}/{path.name} {path.stat().st_size}"
 
     def path(self, at: int) -> Path | None:
@@ -120,7 +120,7 @@ Probes = dict[int, tuple[Pixels, int | None]]
 
 
 def probe(items: Items) -> Probes:
-    """Some items by their places; those that cannot be read are told when they are asked for."""
+    """Some items by their places; those that cannot be read are left out."""
     probes: Probes = {}
     for at in np.unique(np.linspace(0, len(items) - 1, PROBES, dtype=int)).tolist()[: len(items)]:
         try:
@@ -137,7 +137,7 @@ def probe(items: Items) -> Probes:
 
 
 def are_small(probes: Probes, number: int) -> bool:
-    """Whether so many images are to be tried in memory."""
+    """Whether so many images may be read into memory."""
     (side, size), shapes = IN_MEMORY, {image.shape for image, _ in probes.values()}
     return len(shapes) == 1 and all(
         max(shape) <= side and number * int(np.prod(shape)) <= size for shape in shapes
@@ -150,7 +150,7 @@ def read_all(items: Items, keep: bool) -> tuple[Pixels | None, Index]:
     for at in range(len(items)):
         try:
             image, label = items.item(at)
-        except UnreadableError:  # told when it is asked for
+        except UnreadableError:  # the error comes when it is asked for
             keep = False
             continue
         labels[at] = -1 if label is None else label

@@ -7,14 +7,14 @@ from cl.data.sets._source import Source, Where
 
 
 def read_plugin(name: str, where: Where) -> Source:
-    """What MODULE:FUNCTION gives.
+    """The data set that MODULE:FUNCTION returns.
 
-    FUNCTION is called with `(name, where)` and gives a `Source`, or a map-style data set of torch
-    whose items are (PIL image, label), or two of these, for training and for validation. It may be
-    such a data set itself, too, or the class of one that takes what torchvision's classes take.
+    FUNCTION is called with `(name, where)` and returns a `Source`, or whatever `from_dataset`
+    takes, or two of these, for training and for validation. It may also be such a data set itself,
+    or the class of one with the parameters that torchvision's classes have.
 
     Raises:
-        ValueError: it cannot be imported, or is nothing of that.
+        ValueError: it cannot be imported, or returns none of these.
     """
     from cl.data.sets._from_dataset import from_dataset  # with torch
     from cl.data.sets._torchvision import read_class

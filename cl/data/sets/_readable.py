@@ -1,4 +1,4 @@
-"""Which images can be read: one pass over all of them before training."""
+"""Leave out the images that cannot be read: one pass over all of them before training."""
 
 import warnings
 from collections.abc import Iterator
@@ -18,17 +18,17 @@ NAMED = 5  # of the unreadable ones, in the warning
 
 
 def readable(source: Source, workers: int, console: Console | None = None) -> Source:
-    """The data set without the images that cannot be read, after a pass that decodes them all.
+    """The data set without the images that cannot be decoded.
 
     Args:
-        source: of which each image is decoded, unless it is in memory.
-        workers: threads; at least one.
-        console: for the progress, on one process.
+        source: every image of it is decoded, unless it is in memory.
+        workers: number of threads; at least one is used.
+        console: shows the progress; None shows none.
 
     Raises:
-        ValueError: nothing is left of a part.
+        ValueError: no image of a part can be decoded.
     """
-    kept, skipped, total = {}, list[str](), 0
+    parts, skipped, total = {}, list[str](), 0
     for part, what in (("train", "training"), ("val", "validation")):
         images: Images = getattr(source, part)
         if images.files is None:
@@ -41,20 +41,20 @@ def readable(source: Source, workers: int, console: Console | None = None) -> So
             )
         skipped += [images.files.name(at) for at in bad]
         total += len(images)
-        kept[part] = images.subset(np.setdiff1d(np.arange(len(images)), bad))
+        parts[part] = images.subset(np.setdiff1d(np.arange(len(images)), bad))
     if skipped:
         warnings.warn(
             f"{len(skipped)} of {total} images cannot be read and are left out: "
             f"{', '.join(skipped[:NAMED])}; all of them are in the run's skipped.txt",
             stacklevel=2,
         )
-    return replace(source, **kept, skipped=tuple(skipped))
+    return replace(source, **parts, skipped=tuple(skipped))
 
 
 def unreadable(
     images: Images, workers: int, what: str, console: Console | None = None
 ) -> Iterator[int]:
-    """Which ones cannot be decoded, in their order."""
+    """The places of the images that cannot be decoded, in order."""
 
     def fails(at: int) -> bool:
         try:

@@ -50,12 +50,12 @@ class Rows(Stored):
     def name(self, at: int) -> str:
         return f"{self.title}, row {self.index[at]}"
 
-    def key(self, at: int) -> str:
+    def cache_key(self, at: int) -> str:
         return f"{self.fingerprint} {self.index[at]}"
 
-    def mark(self, at: int) -> str:
+    def identity(self, at: int) -> str:
         """The library's fingerprint is of the content, so that no row needs to be read."""
-        return self.key(at)
+        return self.cache_key(at)
 
     def subset(self, index: Index) -> "Rows":
         return Rows(self.data, self.column, self.title, self.fingerprint, self.index[index])

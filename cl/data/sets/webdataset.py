@@ -53,11 +53,11 @@ class Members(Stored):
     def name(self, at: int) -> str:
         return f"{self.shards[self.place[at, 0]]}: {self.names[at]}"
 
-    def key(self, at: int) -> str:
+    def cache_key(self, at: int) -> str:
         stat = self.shards[self.place[at, 0]].stat()
         return f"{self.name(at)} {self.place[at].tolist()} {stat.st_size} {stat.st_mtime_ns}"
 
-    def mark(self, at: int) -> str:
+    def identity(self, at: int) -> str:
         shard, _, size = self.place[at].tolist()
         return f"{self.shards[shard].name} {self.names[at]} {size}"
 
