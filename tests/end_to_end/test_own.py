@@ -105,7 +105,7 @@ def test_it_trains_on_two_processes(
     ("words", "message"),
     [
         ("--method nowhere.at_all:It", "Python finds no module nowhere.at_all"),
-        ("--directions 5", "unknown flag --directions"),
+        ("--directions 5", "--directions needs --method lejepa"),
         ("--method cl.methods.byol:Nothing", "the module has no such class"),
         ("--loss cl.losses.dcl:nothing", "the module has no such function"),
         ("--loss cl.losses.cosine:cosine", r"does not take \(z, ids, rows\)"),
