@@ -30,12 +30,14 @@ def cache_key(
         built: what no tensor of the encoder tells.
     """
     words = f"{checkpoints.fingerprint(encoder)} {transform} {json.dumps(built, sort_keys=True)}"
-    return hash_images(hashlib.sha256(words.encode()), images, lambda files, at: files.key(at))[:16]
+    return hash_images(
+        hashlib.sha256(words.encode()), images, lambda files, at: files.cache_key(at)
+    )[:16]
 
 
 def data_checksum(images: Images) -> str:
     """sha256 of labels and pixels, or of labels and files by name and size, wherever they lie."""
-    return hash_images(hashlib.sha256(), images, lambda files, at: files.mark(at))
+    return hash_images(hashlib.sha256(), images, lambda files, at: files.identity(at))
 
 
 def hash_images(digest: Any, images: Images, word: Callable[[Stored, int], str]) -> str:
