@@ -10,7 +10,14 @@ from cl.config.helptext import help_of
 from cl.config.launcher import is_first
 from cl.config.own import Own
 from cl.config.programs import C, Linear, Pretrain, rooms
-from cl.config.rules import contradictions, foreign_options, forgiven, of_values, out_of_place
+from cl.config.rules import (
+    contradictions,
+    foreign_options,
+    forgiven,
+    kinds_of,
+    of_values,
+    out_of_place,
+)
 from cl.config.schema import Option, did_you_mean, either, listed, options_of
 from cl.config.store import ConfigError, draft, values_from_json
 from cl.config.words import FILES, HELP, Line, file_of, named, sort
@@ -67,7 +74,7 @@ def configure(program: type[C], values: Mapping[str, Any]) -> C:
         else value
         for name, value in values.items()
     }
-    words = [value for value in given.values() if isinstance(value, str)]
+    words = [given[kind] for kind in kinds_of(program) if isinstance(given.get(kind), str)]
     words += [w for w in given.get("eval", ()) if isinstance(w, str)]
     known = named(program, words)
     known |= {o.shortcut: o for o in known.values() if o.shortcut}
