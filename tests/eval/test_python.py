@@ -332,8 +332,7 @@ async def cell():
     from torch import nn
 
     import cl.data.sets
-    from cl.eval._random import kept_random_states
-from cl.evaluation import Transform, embed, evaluate
+    from cl.evaluation import Transform, embed, evaluate
     from cl.data.augment.recipe import Recipe
 
     source = cl.data.sets.load("digits", "data")
