@@ -4,10 +4,10 @@ import json
 import logging
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
-import textwrap
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -323,36 +323,45 @@ def test_the_process_is_left_as_it_was(run: Path, tmp_path: Path, precision: str
 
 
 NOTEBOOK = """
-    import asyncio, sys
+import asyncio, sys
 
-    del sys.modules["__main__"].__file__
+del sys.modules["__main__"].__file__
 
-    async def cell():
-        import torch
-        from torch import nn
+async def cell():
+    import torch
+    from torch import nn
 
-        import cl.data.sets
-        from cl.eval._random import kept_random_states
-from cl.evaluation import Transform, embed, evaluate
-        from cl.data.augment.recipe import Recipe
+    import cl.data.sets
+    from cl.evaluation import Transform, embed, evaluate
+    from cl.data.augment.recipe import Recipe
 
-        source = cl.data.sets.load("digits", "data")
-        net = nn.Sequential(nn.Flatten(), nn.LazyLinear(16))
-        net(torch.zeros(1, 3, 16, 16))
-        transform = Transform(Recipe(size=16))
-        flags = {"output": OUTPUT, "wandb": "off", "num_workers": 1, "precision": "32"}
-        for _ in range(2):
-            found = evaluate(net, source, ("linear", "knn"), transform=transform, epochs=1, **flags)
-        print("found", *found)
+    source = cl.data.sets.load("digits", "data")
+    net = nn.Sequential(nn.Flatten(), nn.LazyLinear(16))
+    net(torch.zeros(1, 3, 16, 16))
+    transform = Transform(Recipe(size=16))
+    flags = {"output": OUTPUT, "wandb": "off", "num_workers": 1, "precision": "32"}
+    for _ in range(2):
+        found = evaluate(net, source, ("linear", "knn"), transform=transform, epochs=1, **flags)
+    print("found", *found)
 
-    asyncio.run(cell())
+asyncio.run(cell())
 """
 
 
 def test_in_a_notebook(tmp_path: Path) -> None:
     """In a running event loop, without a file of the program, twice."""
-    code = textwrap.dedent(NOTEBOOK).replace("OUTPUT", repr(str(tmp_path)))
+    code = NOTEBOOK.replace("OUTPUT", repr(str(tmp_path)))
     done = subprocess.run([sys.executable, "-c", "__file__ = ''\n" + code], capture_output=True)
     assert done.returncode == 0, done.stderr.decode()
     assert "found linear knn" in done.stdout.decode()
     assert len([*tmp_path.iterdir()]) == 2
+
+
+def test_the_document_runs(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """The Python of docs/evaluation.md, with this run in the place of RUN_ID."""
+    text = (Path(main_linear.__file__).parent / "docs" / "evaluation.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    code = code.replace("trained_models/RUN_ID", str(run))
+    code = code.replace("epochs=10", f"epochs=1, output={str(tmp_path)!r}, wandb='off'")
+    exec(code, {"__name__": "document"})
+    assert "{'k': " in capsys.readouterr().out
