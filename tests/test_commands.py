@@ -117,7 +117,9 @@ PRETRAIN_FLAGS = """
     --learn --ema_beta --ema_after_step --ema_every_n_steps --features --gamma_steps
     --threshold_after_step --dry_run --left_out --ema_encoder --learned_lr
     --sync_batchnorm --no-sync_batchnorm --mini_batch_size --mini_batch_norm
-    --on_collapse --baseline --no-baseline --recipe --jitter_order --show_views
+    --on_collapse --baseline --no-baseline --recipe --jitter_order --show_views --schedule
+    --queue_size --mining --half --no-half --counted --no-counted --scale --nu --directions --eps
+    --knots --sigreg_weight
 """
 LOSS_FLAGS = """
     --temperature --lamb --scale_loss --unbiased --no-unbiased --sigma --symmetric
@@ -231,7 +233,7 @@ REFUSED = [
     ),
     (
         "--lr_decay_steps 60 80",
-        ["--lr_decay_steps needs --scheduler step."],
+        ["--lr_decay_steps needs --scheduler step or warmup_step."],
     ),
     (
         "--scheduler step --lr_decay_steps 80 60",
@@ -239,11 +241,14 @@ REFUSED = [
     ),
     (
         "--lr_decay_rate 0.5",
-        ["--lr_decay_rate needs --scheduler step or exponential."],
+        ["--lr_decay_rate needs --scheduler exponential, step, warmup_exponential or warmup_step."],
     ),
     (
         "--scheduler none --warmup_epochs 3",
-        ["--warmup_epochs needs --scheduler warmup_cosine."],
+        [
+            "--warmup_epochs needs --scheduler warmup_cosine, warmup_exponential, warmup_linear, "
+            "warmup_none or warmup_step."
+        ],
     ),
     (
         "--epochs 5 --warmup_epochs 5",
@@ -287,7 +292,7 @@ REFUSED = [
     ("--learn bias", ["--learn bias cannot be used with --loss nt_xent, which has none."]),
     (
         "--ema_beta 0.9",
-        ["--ema_beta needs --method byol, relic or sigmoid."],
+        ["--ema_beta needs --method byol, moco, relic or sigmoid."],
     ),
     (
         "--method simsiam --supervised",
@@ -324,8 +329,9 @@ REFUSED = [
     (
         "--scheduler stp --lr_decay_steps 60 80",
         [
-            "--scheduler must be reduce, cosine, warmup_cosine, step, exponential or none, not "
-            "stp; did you mean step?"
+            "--scheduler must be cosine, exponential, linear, none, step, warmup_cosine, "
+            "warmup_exponential, warmup_linear, warmup_none, warmup_step or reduce, not stp; did "
+            "you mean step?"
         ],
     ),
 ]

@@ -12,7 +12,7 @@ from cl.config.evaluations import ALL
 from cl.config.programs import Linear, Pretrain
 from cl.config.rules import condition, kinds_of
 from cl.config.schema import Option, did_you_mean, either, options_of, spell
-from cl.config.signature import Kind, Thing, find, having, things
+from cl.config.signature import Kind, Thing, find, having, loss_of, things
 from cl.config.store import ConfigError
 
 Row = tuple[str, str]  # what stands on the left, and on the right
@@ -70,6 +70,9 @@ def chosen(of: type[Pretrain | Linear], given: Mapping[str, Any]) -> dict[str, T
     for kind in kinds_of(of):
         default = defaults[kind].default
         names = given.get(kind) or (default if isinstance(default, tuple) else [default])
+        if kind == "loss":
+            method = (given.get("method") or [defaults["method"].default])[0]
+            names = [loss_of(method, name) for name in names]
         for name in (name for name in names if name != ALL):
             if thing := find(kind, name):
                 found[f"--{kind} {name}"] = thing
@@ -95,22 +98,18 @@ def program_help(of: type[Pretrain | Linear], shown: Mapping[str, Thing], *, who
         if thing.options:
             parts[f"options of {label}:"] = [r for o in thing.options.values() for r in rows(o)]
     for kind in kinds_of(of) if whole else ():
-        merged = [merge(each) for each in having([kind]).values()]
+        merged = [merge(each) for each in having((kind,)).values()]
         parts[f"options of --{kind}; each NAME has its own:"] = [r for o in merged for r in rows(o)]
     more = " ".join(f"[{topic}]" for topic in TOPICS)
     parts["help:"] = [(f"--help {more}", "every flag, or one thing with its options and source")]
-    head = f"usage: {program} DATASET ENCODER [--flag value ...]\n\n{first_line(of.__doc__)}"
-    return "\n\n".join(
-        [head, *map(part, parts, parts.values()), f"example: python {program} {words}"]
-    )
+    usage = fill(f"usage: {program} DATASET ENCODER [--flag value ...]")
+    said = (of.__doc__ or "").partition("\n")[0]
+    example = fill(f"example: python {program} {words}")
+    return "\n\n".join([usage, said, *map(part, parts, parts.values()), example]) + "\n"
 
 
 def part(title: str, lines: Sequence[Row]) -> str:
     return "\n".join([fill(title), *(row(*line) for line in lines)])
-
-
-def first_line(text: str | None) -> str:
-    return (text or "").partition("\n")[0]
 
 
 def merge(having: Mapping[str, Option]) -> Option:

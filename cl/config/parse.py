@@ -10,7 +10,14 @@ from cl.config.helptext import help_of
 from cl.config.launcher import is_first
 from cl.config.own import Own
 from cl.config.programs import C, Linear, Pretrain, rooms
-from cl.config.rules import contradictions, foreign_options, forgiven, of_values, out_of_place
+from cl.config.rules import (
+    contradictions,
+    foreign_options,
+    forgiven,
+    kinds_of,
+    of_values,
+    out_of_place,
+)
 from cl.config.schema import Option, did_you_mean, either, listed, options_of
 from cl.config.store import ConfigError, draft, values_from_json
 from cl.config.words import FILES, HELP, Line, file_of, named, sort
@@ -67,8 +74,9 @@ def configure(program: type[C], values: Mapping[str, Any]) -> C:
         else value
         for name, value in values.items()
     }
-    words = [value for value in given.values() if isinstance(value, str)]
-    words += [w for w in given.get("eval", ()) if isinstance(w, str)]
+    choices = [given.get(kind) for kind in kinds_of(program)]
+    several = [w for c in choices for w in (c if isinstance(c, list | tuple) else [c])]
+    words = [word for word in several if isinstance(word, str)]
     known = named(program, words)
     known |= {o.shortcut: o for o in known.values() if o.shortcut}
     line = Line({name: value for name, value in given.items() if name in known})
@@ -93,6 +101,7 @@ def assemble(of: type[C], line: Line, read: Read) -> C:
     """
     given, faults = line.given, line.faults
     values, failed = read_settings(of, given, read, faults)
+    failed |= line.guessed
     there = inherited(of, values, faults) | values
     faults += missing(of, {*there, *failed}, line.lost)
     if "eval" in there and (wrong := unknown_evaluations(there["eval"])):
@@ -102,7 +111,8 @@ def assemble(of: type[C], line: Line, read: Read) -> C:
     config, ignored = tidied(draft(of, there), values, failed, faults)
     faults += [text for text, about in contradictions(config) if not failed & {*about}]
     if not failed & {"method", "loss", "eval"}:
-        config, more = with_options(config, given, read, faults)
+        known = {name: value for name, value in given.items() if name not in line.guessed}
+        config, more = with_options(config, known, read, faults)
         ignored |= more
         faults += of_values(config) if isinstance(config, Pretrain) else ()
     if faults:

@@ -114,10 +114,12 @@ def needed(config: Pretrain | Linear, name: str) -> str:
     if isinstance(config, Linear):
         return f"needs --eval {either(having(name, plugins(config.eval)))}"
     methods, losses = signature.methods(), signature.losses()
-    if with_it := [of for of, method in methods.items() if name in method.options]:
-        return needs(with_it)
-    with_it = [of for of, loss in losses.items() if name in loss.options]
-    fits = [of for of, m in methods.items() if not m.any_loss and m.loss in with_it]
+    with_it = {of for of, loss in losses.items() if name in loss.options}
+    fits = [
+        of
+        for of, method in methods.items()
+        if name in method.options or (not method.any_loss and method.loss in with_it)
+    ]
     chosen = [loss for loss in signature.pairwise() if loss in with_it]
     if chosen and not takes_any_loss(config):
         fits, chosen = [*fits, *choosing()], []

@@ -8,7 +8,7 @@ is read.
 import ast
 import inspect
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -298,7 +298,7 @@ def plain(node: ast.expr) -> tuple[Any, dict[str, Any]]:
         return named(node.id)
     if not isinstance(node, ast.Subscript):
         return None, {}
-    outer = ast.unparse(node.value)
+    outer = ast.unparse(node.value).rpartition(".")[2]
     inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     if outer == "Literal":
         return Literal[ast.literal_eval(node.slice)], {}  # pyright: ignore[reportInvalidTypeForm]
@@ -344,7 +344,8 @@ def computed() -> set[str]:
     return {*pairwise(), *(m.loss for m in methods().values() if m.loss)} & losses().keys()
 
 
-def having(kinds: Iterable[Kind]) -> dict[str, dict[str, Option]]:
+@cache
+def having(kinds: tuple[Kind, ...]) -> dict[str, dict[str, Option]]:
     """For each name of an option, the things that have it and that a run can have.
 
     They are called as they are chosen: `--method simsiam`, `--loss dcl`, `--eval knn`.

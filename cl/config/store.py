@@ -123,7 +123,7 @@ def flat_options(of: type[Pretrain | Linear], found: dict[str, Any]) -> dict[str
     kind = kinds_of(of)[0]
     words = found.get("eval") if of is Linear else []
     own = [find(kind, w) for w in words if ":" in str(w)] if isinstance(words, list) else []
-    known = having([kind]).keys() | {name for thing in own if thing for name in thing.options}
+    known = having((kind,)).keys() | {name for thing in own if thing for name in thing.options}
     flat = {name: found.pop(name) for name in known & found.keys()}
     return {name: value for name, value in flat.items() if value not in (None, "auto")}
 

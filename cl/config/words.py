@@ -7,7 +7,7 @@ be so and then read as the one that was probably meant, and what the words mean 
 import json
 import re
 from argparse import SUPPRESS, ArgumentParser
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise, takewhile
 from pathlib import Path
@@ -35,11 +35,13 @@ class Line:
     Args:
         given: for each option the words behind its flag, what a switch means, or a value.
         faults: messages.
+        guessed: the options whose flag was misspelt, so that what follows from it is not said.
         lost: after an unknown flag it is not clear whose the words behind it are.
     """
 
     given: dict[str, Any] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    guessed: set[str] = field(default_factory=set)
     lost: bool = False
 
 
@@ -75,8 +77,13 @@ def file_of(flag: str, word: str) -> Path:
 
 def flags_of(of: type[Pretrain | Linear], words: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
     """Every flag of a program, with what argparse is told of it."""
+    return told_of(named(of, words))
+
+
+def told_of(options: Mapping[str, Option]) -> dict[str, dict[str, Any]]:
+    """What argparse is told of options, by flag."""
     found: dict[str, dict[str, Any]] = {}
-    for name, option in named(of, words).items():
+    for name, option in options.items():
         if option.about.get("positional"):
             continue
         if option.of is bool:
@@ -91,8 +98,8 @@ def flags_of(of: type[Pretrain | Linear], words: Iterable[str] = ()) -> dict[str
 
 def sort(of: type[Pretrain | Linear], argv: Sequence[str]) -> Line:
     """Give every word its flag; the last of several equal flags counts."""
-    words = values_in(argv)
-    flags, line = flags_of(of, words), Line()
+    options = named(of, values_in(argv))
+    flags, line = told_of(options), Line()
     parser = ArgumentParser(add_help=False, allow_abbrev=False, argument_default=SUPPRESS)
     parser._negative_number_matcher = NUMBER  # argparse's own does not know -1e-3
     for flag, told in flags.items():
@@ -102,7 +109,7 @@ def sort(of: type[Pretrain | Linear], argv: Sequence[str]) -> Line:
         if is_flag(word) and word not in parser._option_string_actions:
             unknown(of, word, flags, parser, line)
     found, rest = parser.parse_known_args(argv)
-    options = named(of, words)
+    rest = [word for word in rest if word != "--"]
     for name, value in vars(found).items():
         if name in options and options[name].many != 1 and isinstance(value, list):
             end = ends(options[name], value)
@@ -140,6 +147,8 @@ def unknown(
     said = ACCUMULATION if sums else did_you_mean(flag, [*flags, *HELP]) or "; see --help all."
     line.faults.append(f"unknown flag {flag}{said}")
     line.lost = line.lost or near not in flags
+    if near in flags:
+        line.guessed.add(flags[near]["dest"])
     if flag not in parser._option_string_actions:
         parser.add_argument(flag, **flags.get(near or "", {"dest": SUPPRESS, "nargs": "*"}))
 

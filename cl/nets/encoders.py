@@ -1,7 +1,9 @@
 """Encoders by name: every image backbone of timm, and `resnet6` of any width for small images."""
 
+import inspect
 import re
 from difflib import get_close_matches
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -20,7 +22,8 @@ def create(
     """The encoder of that name: `(n 3 h w)` images to `(n d)` features, d = `width` of it.
 
     Args:
-        name: a timm model, or `resnet6_wN` (width N; `resnet6` is width 32).
+        name: a timm model, `resnet6_wN` (width N; `resnet6` is width 32), or `package.module:Name`,
+            a class or function without required arguments that makes a module.
         image_size: side of the images in pixels; up to 64 the stem keeps the side (`small_stem`).
         zero_init_residual: the last norm of every residual branch starts at zero, so that each
             block starts as the identity (Goyal et al. 2017, https://arxiv.org/abs/1706.02677, 5.1).
@@ -37,6 +40,8 @@ def create(
 
 def build(name: str, image_size: int, zero_init_residual: bool) -> nn.Module:
     """`create` with the encoder's own norm."""
+    if ":" in name:
+        return own(name)
     if ours := RESNET6.fullmatch(name):
         if zero_init_residual:
             raise ValueError(f"--zero_init_residual needs a timm ResNet, not {name}")
@@ -60,6 +65,27 @@ def build(name: str, image_size: int, zero_init_residual: bool) -> nn.Module:
     if image_size <= SMALL:
         small_stem(model)
     return model
+
+
+def own(name: str) -> nn.Module:
+    """The encoder that a class or function of the user's own makes.
+
+    Args:
+        name: `package.module:Name`.
+
+    Raises:
+        ValueError: there is no such thing, it needs arguments, or it makes no module.
+    """
+    module, _, thing = name.partition(":")
+    try:
+        make = getattr(import_module(module), thing)
+        inspect.signature(make).bind()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise ValueError(f"ENCODER {name} cannot be made: {error}") from error
+    encoder = make()
+    if not isinstance(encoder, nn.Module):
+        raise ValueError(f"ENCODER {name} must make an nn.Module, not {type(encoder).__name__}")
+    return encoder
 
 
 def width(encoder: nn.Module, example: Tensor | None = None) -> int:

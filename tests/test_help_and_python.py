@@ -1,0 +1,245 @@
+"""`--help` by topic; settings from Python: the same checks, and objects in place of words."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+import cl.methods
+from cl.bounds import Count
+from cl.config import (
+    ConfigError,
+    Linear,
+    Pretrain,
+    configure,
+    from_json,
+    is_own,
+    parse_linear,
+    parse_pretrain,
+    to_json,
+)
+from cl.config.datasets import rows
+from cl.config.helptext import help_of
+from cl.config.schema import options_of
+from cl.config.signature import losses, names
+from cl.config.words import flags_of
+from cl.losses import PairwiseLoss
+from cl.methods._base import Method
+from cl.nets import encoders
+
+DIGITS = {"dataset": "digits", "encoder": "resnet6_w8"}
+
+
+def test_the_short_help_has_what_people_use() -> None:
+    """Which options those are stands at the option."""
+    common = {n for n, o in options_of(Pretrain).items() if o.about.get("common")}
+    assert 20 <= len(common) <= 30
+    said = help_of(Pretrain)
+    assert {*re.findall(r"^  --(?:\[no-\])?(\w+)", said, re.MULTILINE)} >= {
+        *common - {"dataset", "encoder"},
+        *("temperature", "hidden_mlp"),
+    }
+    assert "--jitter_order" not in said
+    assert "--help [all] [method NAME] [loss NAME] [eval NAME] [data NAME]" in said
+
+
+def test_the_short_help_has_the_options_of_what_the_line_chooses(
+    capsys: pytest.CaptureFixture,
+) -> None:
+    with pytest.raises(SystemExit):
+        parse_pretrain(["digits", "resnet6", "--method", "barlow_twins", "--help"])
+    said = capsys.readouterr().out
+    assert "options of --method barlow_twins:" in said
+    assert "--temperature" not in said
+
+
+@pytest.mark.parametrize("width", [40, 60, 100, 200])
+@pytest.mark.parametrize("of", [Pretrain, Linear])
+def test_help_fits_the_terminal(of: type, width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    topics = [(), ("all",), ("method", "byol"), ("loss", "debiased"), ("data", "stl10")]
+    for topic in topics:
+        lines = help_of(of, topic).splitlines()
+        long = [line for line in lines if len(line) >= width and len(line.split()) > 1]
+        assert not long
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        *(("method", name) for name in cl.methods.NAMES),
+        *(("loss", name) for name in losses()),
+        *(("eval", name) for name in names("eval")),
+        *(("data", name) for name in rows()),
+    ],
+    ids=" ".join,
+)
+def test_every_thing_has_a_help_with_its_source(topic: tuple[str, str]) -> None:
+    said = help_of(Pretrain, topic)
+    assert topic[1] in said.splitlines()[0]
+    assert re.search(r"^source: \w", said, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("topic", "message"),
+    [
+        ("method simclrr", "unknown method simclrr; did you mean simclr?"),
+        ("loss nt_xnt", "unknown loss nt_xnt; did you mean nt_xent?"),
+        ("eval kn", "unknown evaluation kn; did you mean knn?"),
+        ("data cifar1O", "unknown data set cifar1O; did you mean cifar10?"),
+        ("method", "--help method needs a name; choose from angle, "),
+        ("losses", "--help has no topic losses; did you mean loss?"),
+    ],
+)
+def test_a_topic_that_is_not_there(topic: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        parse_pretrain(["--help", *topic.split()])
+
+
+@pytest.mark.parametrize("of", [Pretrain, Linear])
+def test_every_flag_is_taken_with_an_equals_sign(of: type) -> None:
+    flags = flags_of(of)
+    for flag in flags:
+        if f"--no-{flag[2:]}" in flags:
+            parse = parse_pretrain if of is Pretrain else parse_linear
+            for word in ("true", "false"):
+                with pytest.raises(ValueError, match="DATASET is missing") as error:
+                    parse([f"{flag}={word}"])
+                assert "equals sign" not in str(error.value)
+
+
+def test_words_behind_equals_signs_and_behind_lists() -> None:
+    words = ["--multicrop=true", "digits", "--supervised=false", "--hue=0.1", "resnet6"]
+    config = parse_pretrain(words)
+    assert (config.multicrop, config.hue, config.dataset) == (True, 0.1, "digits")
+    assert config.method_options == {"supervised": False}
+    line = ["--eval", "knn", "logistic", "digits", "resnet6"]
+    evaluated = parse_linear([*line, "--pretrained_feature_extractor", "x"])
+    assert (evaluated.eval, evaluated.dataset) == (("knn", "logistic"), "digits")
+
+
+def test_negative_numbers_are_values() -> None:
+    words = ["digits", "resnet6", "--method", "sigmoid"]
+    for word, value in (("-1e1", -10.0), ("-.5", -0.5), ("-3", -3.0)):
+        assert parse_pretrain([*words, "--bias", word]).loss_options == {"bias": value}
+
+
+def test_all_unknown_flags_are_reported_and_nothing_that_follows_from_them() -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_pretrain("digits resnet6 --methdo byol --ema_bta 0.9 --lrr 3 --epochs 0".split())
+    assert error.value.args == (
+        "unknown flag --methdo; did you mean --method?",
+        "unknown flag --ema_bta; did you mean --ema_beta?",
+        "unknown flag --lrr; did you mean --lr?",
+        "--epochs must be at least 1, not 0.",
+    )
+
+
+def test_values_from_python_are_those_of_a_line() -> None:
+    values = {**DIGITS, "epochs": 3, "lr": 1, "gpus": [0, 1], "lars": True, "temperature": 0.5}
+    line = "digits resnet6_w8 --epochs 3 --lr 1 --gpus 0 1 --lars --temperature 0.5"
+    assert configure(Pretrain, values) == parse_pretrain(line.split())
+    values = {**DIGITS, "pretrained_feature_extractor": Path("run"), "eval": ["knn"], "k": (3, 5)}
+    line = "digits resnet6_w8 --pretrained_feature_extractor run --eval knn --k 3 5"
+    config = configure(Linear, values)
+    assert config == parse_linear(line.split())
+    assert config.k == (3, 5)
+    assert json.loads(to_json(config))["eval_options"] == {"k": [3, 5], "knn_temperature": [0.07]}
+
+
+def test_all_faults_of_values_at_once() -> None:
+    values = {"dataset": "digits", "epohcs": 3, "lr": "fast", "margin": 1.0, "temperature": -1}
+    with pytest.raises(ConfigError) as error:
+        configure(Pretrain, values)
+    assert [text.split()[0] for text in error.value.args] == [
+        *("unknown", "--lr", "ENCODER", "--margin", "--temperature")
+    ]
+    assert error.value.args[0] == "unknown option epohcs; did you mean epochs?"
+
+
+class Plain(Method):
+    """A linear map and a loss."""
+
+    def __init__(
+        self, encoder: nn.Module, loss: PairwiseLoss, *, directions: Count = 8, **base: object
+    ) -> None:
+        super().__init__(encoder, **base)  # pyright: ignore[reportArgumentType]
+        self.projector, self.loss = nn.Linear(self.width, directions), loss
+
+    def objective(self, h: Tensor, labels: Tensor) -> Tensor:
+        return self.loss(self.projector(h), labels)
+
+
+def test_objects_stand_in_the_place_of_words() -> None:
+    """They are words of the configuration, and their options are checked; nothing is looked up."""
+
+    class Pictures(Dataset): ...
+
+    def near(z: Tensor, ids: Tensor, rows: slice, *, weight: float = 1.0) -> Tensor:
+        return weight * z.sum()
+
+    objects = {"dataset": Pictures(), "encoder": nn.Flatten(), "method": Plain, "loss": near}
+    config = configure(Pretrain, {**objects, "directions": 5, "weight": 2})
+    assert config.dataset == f"{__name__}:{Pictures.__qualname__}"
+    assert config.encoder == "torch.nn.modules.flatten:Flatten"
+    assert all(is_own(getattr(config, name)) for name in objects)
+    assert all(getattr(config, name).object is thing for name, thing in objects.items())
+    assert not is_own(Pretrain(**DIGITS).dataset)
+    assert config.method_settings["directions"] == 5
+    assert config.loss_settings == {"weight": 2.0}
+    written = json.loads(to_json(config))
+    assert written["method"] == f"{__name__}:Plain"
+    with pytest.raises(ConfigError, match="--directions must be at least 1, not 0"):
+        configure(Pretrain, {**objects, "directions": 0})
+    with pytest.raises(ConfigError, match=r"does not take \(z, ids, rows\)"):
+        configure(Pretrain, {**objects, "loss": lambda a, b: a})
+
+
+def test_an_encoder_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "from torch import nn\n\ndef small():\n    return nn.Flatten()\n\nnumber = 3\n"
+    text += "\ndef wants(width):\n    return nn.Flatten()\n\ndef none():\n    return None\n"
+    (tmp_path / "own_nets.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    word = "own_nets:small"
+    assert parse_pretrain(["digits", word]).encoder == word
+    assert isinstance(encoders.create(word, 16), nn.Flatten)
+    for name in ("absent", "wants", "number", "none"):
+        with pytest.raises(ValueError, match=f"ENCODER own_nets:{name} "):
+            encoders.create(f"own_nets:{name}", 16)
+    with pytest.raises(ConfigError, match="unknown encoder own_netz:small; Python finds no module"):
+        parse_pretrain(["digits", "own_netz:small"])
+
+
+def test_an_earlier_evaluations_options_stood_beside_the_settings() -> None:
+    config = parse_linear(
+        "digits resnet6 --pretrained_feature_extractor x --eval knn --k 3".split()
+    )
+    now = json.loads(to_json(config))
+    earlier = {**now, **now.pop("eval_options"), "lora_rank": None, "lr_grid": [], "c": [1.0]}
+    del earlier["eval_options"]
+    assert from_json(json.dumps(earlier)) == config
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_a_run_speaks_before_torch_is_loaded(rank: str, tmp_path: Path) -> None:
+    code = (
+        "import os, sys\n"
+        "from cl.config import Pretrain, run\n"
+        "def work(config):\n"
+        "    assert 'torch' not in sys.modules\n"
+        "    return 0\n"
+        "sys.exit(run(Pretrain, ['digits', 'resnet6'], work))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[1],
+        env={"LOCAL_RANK": rank, "PATH": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "loading PyTorch ...\n" if rank == "0" else "")
