@@ -304,9 +304,8 @@ def last_lines(
         program: that trained; None if only a call from Python repeats the run.
     """
     probe, result = metrics.get("val/probe_top1"), run.result
-    reached = (
-        "not measured: no epoch was completed" if probe is None else f"{100 * probe:.1f} % top-1"
-    )
+    missing = "there are no labels" if run.method.probe is None else "no epoch was validated"
+    reached = f"not measured: {missing}" if probe is None else f"{100 * probe:.1f} % top-1"
     lines = ["", f"online probe      {reached}"]
     if {"untrained", "trained"} <= result.keys():
         for key, name in (("linear_top1", "linear probe"), ("knn_top1", "kNN")):

@@ -12,6 +12,7 @@ from cl import distributed, measures
 from cl.callbacks.saver import Stop
 from cl.callbacks.watch import watched
 from cl.data.batch import Batch
+from cl.data.loaders.given import as_batch
 from cl.knn import knn
 from cl.logs import MONITORS
 from cl.nets.heads import each_view
@@ -65,7 +66,7 @@ class Geometry(Callback):
         batch_idx: int,
     ) -> None:
         self.last = outputs["h"]
-        self.known.append((outputs["h"][0].clone(), batch.labels))
+        self.known.append((outputs["h"][0].clone(), as_batch(batch).labels))
         share = -(-self.bank // distributed.world_size())
         while sum(len(y) for _, y in self.known[1:]) >= share:
             self.known.pop(0)
@@ -82,6 +83,7 @@ class Geometry(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
+        batch = as_batch(batch)
         number = getattr(trainer.datamodule, "val_samples", 0)  # pyright: ignore[reportAttributeAccessIssue]
         stride = max(1, -(-number // self.queries))
         chosen = batch.index % stride == 0

@@ -9,6 +9,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from cl import distributed
+from cl.data.loaders.given import as_batch
 
 Sums = dict[str, torch.Tensor | float]
 
@@ -63,7 +64,7 @@ class Watch(Callback):
         batch_idx: int,
     ) -> None:
         self.steps_done, self.now = batch_idx + 1, outputs.get("now", {})
-        self.images += len(batch.labels) * distributed.world_size()
+        self.images += len(as_batch(batch).labels) * distributed.world_size()
         for key, value in [*outputs["log"].items(), ("n", 1)]:
             for sums in (self.sums, self.epoch_sums):
                 sums[key] = sums.get(key, 0) + value

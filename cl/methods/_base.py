@@ -17,7 +17,7 @@ from cl.bounds import FromPython, Share
 from cl.callbacks.watch import watched
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
-from cl.data.loaders.given import split_batch, to_batch
+from cl.data.loaders.given import as_batch
 from cl.nets import encoders, gradient_cache
 from cl.nets.ema import Ema
 from cl.nets.heads import mlp
@@ -207,11 +207,8 @@ class Method(pl.LightningModule, ABC):
             views = views.contiguous(memory_format=self.layout)
         return rearrange((encoder or self.encoder)(views), "(v n) d -> v n d", v=len(x))
 
-    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
-        """A batch of a DataLoader that the Trainer was given as it is, see `GivenViews`."""
-        return batch if isinstance(batch, Batch) else to_batch(*split_batch(batch), first=0)
-
-    def training_step(self, batch: Batch, _: int) -> dict[str, Any]:
+    def training_step(self, given: Batch | Any, _: int) -> dict[str, Any]:
+        batch = as_batch(given)
         self.apply_schedules()
         self.global_views = len(batch.views[0])
         h = self.embed(batch.views)
@@ -276,7 +273,8 @@ class Method(pl.LightningModule, ABC):
         zero = torch.zeros((), dtype=torch.long, device=self.device)
         self.counts = {"top1": zero.clone(), "top5": zero.clone(), "n": zero.clone()}
 
-    def validation_step(self, batch: Batch, _: int) -> dict[str, Tensor]:
+    def validation_step(self, given: Batch | Any, _: int) -> dict[str, Tensor]:
+        batch = as_batch(given)
         h = self.features(batch.views[0], self.eval_encoder)
         if self.probe is not None:
             logits = self.probe(h)[0]

@@ -329,7 +329,7 @@ def test_a_thread_may_train(tmp_path: Path) -> None:
         (Squares, {"temperature": -1.0, "epochs": 0}, "temperature"),
         (Squares, {"data_folder": "here"}, "data_folder cannot be used"),
         (lambda: "digit", {}, "digits"),
-        (lambda: [1, 2], {}, ""),
+        (lambda: [1, 2], {}, "image"),
     ],
 )
 def test_what_is_wrong_is_a_value_error(

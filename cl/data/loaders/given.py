@@ -52,6 +52,15 @@ class GivenViews:
             yield batch
 
 
+def as_batch(given: Any) -> Batch:
+    """A batch of a loader that a Trainer was given as it is, whose samples have no numbers.
+
+    Raises:
+        ValueError: it is of none of the forms.
+    """
+    return given if isinstance(given, Batch) else to_batch(*split_batch(given), first=0)
+
+
 def split_batch(given: Any) -> tuple[list[Tensor], Tensor | None]:
     """The views `(n ...)` of a batch, and its labels.
 
@@ -99,5 +108,10 @@ def to_batch(views: list[Tensor], labels: Tensor | None, first: int) -> Batch:
     for x in views:
         by_size.setdefault(x.shape, []).append(x)
     (n,) = numbers
-    labels = torch.full((n,), -1) if labels is None else labels.long()
-    return Batch([torch.stack(same) for same in by_size.values()], labels, first + torch.arange(n))
+    device = views[0].device
+    labels = torch.full((n,), -1, device=device) if labels is None else labels.long()
+    return Batch(
+        [torch.stack(same) for same in by_size.values()],
+        labels,
+        first + torch.arange(n, device=device),
+    )
