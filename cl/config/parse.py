@@ -74,7 +74,7 @@ def configure(program: type[C], values: Mapping[str, Any]) -> C:
         else value
         for name, value in values.items()
     }
-    words = [given[kind] for kind in kinds_of(program) if isinstance(given.get(kind), str)]
+    words = [word for kind in kinds_of(program) if isinstance(word := given.get(kind), str)]
     words += [w for w in given.get("eval", ()) if isinstance(w, str)]
     known = named(program, words)
     known |= {o.shortcut: o for o in known.values() if o.shortcut}
