@@ -3,7 +3,7 @@
     python benchmarks/data.py [--rounds 5] [--jpegs FOLDER] [--only small large]
 
 `small`: 32-pixel images in memory, no blur, one core. `large`: two crops of 224 pixels, with
-blur, from the JPEGs in FOLDER (repeated), one worker and two; decoding alone besides. Colour is
+blur, from the JPEGs in FOLDER (repeated), one worker and two; decoding alone besides. Color is
 exact everywhere but in DALI, which turns the hue linearly. The implementations take turns; a line
 has the median of the rounds in samples (of two views) a second, and ours over it.
 """

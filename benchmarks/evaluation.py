@@ -1,4 +1,4 @@
-"""Evaluation against its peers: features taken once, L-BFGS, nearest neighbours.
+"""Evaluation against its peers: features taken once, L-BFGS, nearest neighbors.
 
     python benchmarks/evaluation.py DATA_FOLDER RUN [--encoder resnet18] [--images 2000]
 
@@ -10,7 +10,7 @@ DATA_FOLDER holds torchvision's CIFAR-10, RUN is a folder of main_contrastive.py
    images, a DataLoader, SGD). One of its epochs is timed and counted 100 times.
 2. Logistic regression of the run's features against scikit-learn's at a tolerance of 1e-6 (its
    default ends 2e-5 above the least objective): seconds, objective, accuracy.
-3. Weighted nearest neighbours of the run's features against scikit-learn and faiss (`pip install
+3. Weighted nearest neighbors of the run's features against scikit-learn and faiss (`pip install
    faiss-cpu`; left out where it is missing): seconds, and the share of equal answers.
 """
 
@@ -39,7 +39,7 @@ from cl.data.augment.recipe import preset
 from cl.data.module import PlainLoader
 from cl.data.sets import Images, load
 from cl.eval import _features as features
-from cl.eval import knn as neighbors
+from cl.eval import knn as nearest
 from cl.eval import logistic as regression
 from cl.evaluation import evaluate_configured
 from cl.nets import encoders
@@ -161,7 +161,7 @@ def logistic(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> None:
     )
 
 
-def neighbours(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> None:
+def neighbors(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> None:
     (h, labels), (queries, right) = train, test
 
     def weights(distances: np.ndarray) -> np.ndarray:
@@ -170,7 +170,7 @@ def neighbours(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> Non
     by_weight: Any = weights  # scikit-learn's types know words alone
 
     def mine() -> np.ndarray:
-        ((_, said),) = neighbors.predict(train, queries, 10, [(K, TEMPERATURE)])
+        ((_, said),) = nearest.predict(train, queries, 10, [(K, TEMPERATURE)])
         return said.argmax(1).numpy()
 
     def scikit() -> np.ndarray:
@@ -196,7 +196,7 @@ def neighbours(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> Non
     for name, peer in peers.items():
         theirs, said = timed(peer)
         text += f"; {name} {theirs:.2f} s, {(said == found).mean():.2%} of the answers the same"
-    print(f"{len(queries):,} queries of {len(h):,} neighbours, {h.shape[1]} dimensions: {text}")
+    print(f"{len(queries):,} queries of {len(h):,} neighbors, {h.shape[1]} dimensions: {text}")
 
 
 def main() -> None:
@@ -210,7 +210,7 @@ def main() -> None:
     print(json.dumps(versions))
     parts = of_run(given.data_folder, given.run)
     logistic(*parts)
-    neighbours(*parts)
+    neighbors(*parts)
     linear(given.data_folder, given.encoder, given.images)
 
 

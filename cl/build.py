@@ -205,6 +205,6 @@ def measurement(
 
 
 def spread(images: Images) -> Images:
-    """At most `MEASURED` of the labelled images, evenly spread."""
-    labelled = (images.labels >= 0).nonzero()[0]
-    return images.subset(labelled[:: -(-len(labelled) // MEASURED)])
+    """At most `MEASURED` of the labeled images, evenly spread."""
+    labeled = (images.labels >= 0).nonzero()[0]
+    return images.subset(labeled[:: -(-len(labeled) // MEASURED)])

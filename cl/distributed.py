@@ -36,8 +36,8 @@ class Gather(torch.autograd.Function):
         padded[: len(x)] = x
         parts = [torch.empty_like(padded) for _ in sizes]
         dist.all_gather(parts, padded)
-        everyone = torch.cat([part[:n] for part, n in zip(parts, sizes, strict=True)])
-        return everyone.float() if x.dtype in (torch.bfloat16, torch.float16) else everyone
+        gathered = torch.cat([part[:n] for part, n in zip(parts, sizes, strict=True)])
+        return gathered.float() if x.dtype in (torch.bfloat16, torch.float16) else gathered
 
     @staticmethod
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -64,9 +64,9 @@ def gather(z: Shaped[Tensor, "..."], dim: int = 1) -> tuple[Shaped[Tensor, "..."
         return z, slice(None)
     sizes = sizes_of(z.shape[dim], z)
     first = sum(sizes[: rank()])
-    everyone = Gather.apply(z.movedim(dim, 0).contiguous(), sizes)
-    assert isinstance(everyone, Tensor)
-    return everyone.movedim(0, dim), slice(first, first + z.shape[dim])
+    gathered = Gather.apply(z.movedim(dim, 0).contiguous(), sizes)
+    assert isinstance(gathered, Tensor)
+    return gathered.movedim(0, dim), slice(first, first + z.shape[dim])
 
 
 def sizes_of(n: int, like: Tensor) -> list[int]:

@@ -62,7 +62,7 @@ def evaluate(
             run's folder or a file of weights, see `load_encoder`.
         data: a `Source`; a data set's name, as on the command line; or what `from_dataset` takes: a
             torch `Dataset`, or a pair of them, for training and for testing.
-        eval: names of evaluations, `"all"`, or `"MODULE:FUNCTION"` of one of your own.
+        eval: names of evaluations, `"all"`, or `"MODULE:NAME"` of one of your own.
         transform: how images are prepared, see `load_encoder`; by default as the data set's row
             says, for a data set of your own 224 px with ImageNet's mean and deviation.
         flags: of `main_linear.py`, by name: `lr=0.1, k=(5, 20), output="runs"`.

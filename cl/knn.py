@@ -1,4 +1,4 @@
-"""Weighted k-nearest-neighbour classification (Wu et al. 2018, https://arxiv.org/abs/1805.01978)."""
+"""Weighted k-nearest-neighbor classification (Wu et al. 2018, https://arxiv.org/abs/1805.01978)."""
 
 from collections.abc import Iterator
 
@@ -53,7 +53,7 @@ def nearest(
 def votes(
     near: Float[Tensor, "b k"], classes: Int[Tensor, "b k"], number: int, temperature: float
 ) -> Float[Tensor, "b c"]:
-    """What the neighbours, the nearest first, say for each of so many classes.
+    """What the neighbors, the nearest first, say for each of so many classes.
 
     The nearest one's vote is 1: a common factor, without which all underflow at a low temperature.
     """

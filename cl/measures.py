@@ -11,7 +11,7 @@ from cl.precision import precise
 
 
 def embedding_std(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    r"""Mean standard deviation of a coordinate of the normalised embeddings, times $\sqrt d$.
+    r"""Mean standard deviation of a coordinate of the normalized embeddings, times $\sqrt d$.
 
     1 for embeddings spread over the whole sphere, 0 for a collapse to one point (Chen and He 2020,
     https://arxiv.org/abs/2011.10566, section 4.1).
@@ -26,7 +26,7 @@ def embedding_std(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
 def effective_rank(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     r"""$\exp(-\sum_k p_k \log p_k)$, p the share of each singular value.
 
-    The singular values are those of the centred embeddings. Roy and Vetterli 2007, "The
+    The singular values are those of the centered embeddings. Roy and Vetterli 2007, "The
     effective rank: a measure of effective dimensionality".
 
     >>> round(effective_rank(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])).item(), 3)
@@ -41,7 +41,7 @@ def effective_rank(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
 def rankme(z: Float[Tensor, "n d"], *, eps: float = 1e-7) -> Float[Tensor, ""]:
     r"""$\exp(-\sum_k p_k \log p_k)$, p the share of each singular value plus an epsilon.
 
-    Not centred, unlike `effective_rank` (Garrido et al. 2023, https://arxiv.org/abs/2210.02885,
+    Not centered, unlike `effective_rank` (Garrido et al. 2023, https://arxiv.org/abs/2210.02885,
     eq. 1 and 2).
 
     >>> round(rankme(torch.eye(4)).item(), 3)
@@ -53,7 +53,7 @@ def rankme(z: Float[Tensor, "n d"], *, eps: float = 1e-7) -> Float[Tensor, ""]:
 
 
 def wasserstein_uniformity(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    r"""Distance of the normalised embeddings' normal distribution from the uniform one's.
+    r"""Distance of the normalized embeddings' normal distribution from the uniform one's.
 
     $\sqrt{\lVert \mu \rVert^2 + 1 + \mathrm{tr}\,\Sigma - 2 d^{-1/2}\,\mathrm{tr}\,\Sigma^{1/2}}$
     with the biased covariance and d the embeddings' dimension (Fang et al. 2024,
@@ -73,7 +73,7 @@ def wasserstein_uniformity(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
 
 
 def alignment(z: Float[Tensor, "v n d"], *, alpha: float = 2.0) -> Float[Tensor, ""]:
-    r"""Mean of $\lVert z_1 - z_2 \rVert^\alpha$ over the normalised first two views.
+    r"""Mean of $\lVert z_1 - z_2 \rVert^\alpha$ over the normalized first two views.
 
     Wang and Isola 2020, https://arxiv.org/abs/2005.10242, section 4.1.
 
@@ -85,7 +85,7 @@ def alignment(z: Float[Tensor, "v n d"], *, alpha: float = 2.0) -> Float[Tensor,
 
 
 def uniformity(z: Float[Tensor, "n d"], *, t: float = 2.0) -> Float[Tensor, ""]:
-    r"""$\log \mathrm{mean}_{i<j} e^{-t \lVert z_i - z_j \rVert^2}$ of the normalised embeddings.
+    r"""$\log \mathrm{mean}_{i<j} e^{-t \lVert z_i - z_j \rVert^2}$ of the normalized embeddings.
 
     0 for one point, lower is more uniform (Wang and Isola 2020, https://arxiv.org/abs/2005.10242).
 

@@ -33,7 +33,7 @@ HOW = """
   sample's gradient. DDP's mean over processes of the gradients of local means is then the gradient
   of the global mean, and no loss or method contains the number of processes.
 - Shards of different sizes are gathered padded and cut; a process's mean is weighted by its part of
-  the samples (`distributed.share`), the probe's by its part of the labelled ones.
+  the samples (`distributed.share`), the probe's by its part of the labeled ones.
 - Barlow Twins and VICReg take the gathered batch, so mean, variance and covariance are global.
 - BatchNorm is over the samples of all processes (`cl/nets/norm.py`; on GPUs torch's kernels, which
   refuse a CPU). With `--no-sync_batchnorm` each device has statistics of its own, and the numbers
@@ -42,8 +42,8 @@ HOW = """
   `tests/end_to_end/test_devices.py` trains one run on one and on two processes and compares loss,
   probe, kNN and weights.
 - `--mini_batch_size` (gradient caching): rows "at a time". Without BatchNorm chunks change nothing.
-  With it they do by nature: by default every chunk is normalised by its own statistics, as a batch
-  of that size would be (over all devices); `--mini_batch_norm frozen` normalises by the running
+  With it they do by nature: by default every chunk is normalized by its own statistics, as a batch
+  of that size would be (over all devices); `--mini_batch_norm frozen` normalizes by the running
   ones; `--norm group` has none. The heads always see the whole batch.
 
 ## What it costs

@@ -18,9 +18,9 @@ SAMPLES, DIM, AGREEMENT = 256, 64, 0.8
 def views() -> torch.Tensor:
     """Two views of samples at random on the sphere, at a cosine of about `AGREEMENT`."""
     generator = torch.Generator().manual_seed(0)
-    centre, *noise = F.normalize(torch.randn(3, SAMPLES, DIM, generator=generator), dim=2).double()
+    center, *noise = F.normalize(torch.randn(3, SAMPLES, DIM, generator=generator), dim=2).double()
     spread = (1 / AGREEMENT - 1) ** 0.5
-    return F.normalize(torch.stack([centre + spread * n for n in noise]), dim=2)
+    return F.normalize(torch.stack([center + spread * n for n in noise]), dim=2)
 
 
 def main() -> None:

@@ -221,7 +221,7 @@ def vicreg(z: Tensor, _: Tensor | None, __: Any) -> Tensor:
 
 
 def barlow_twins(z: Tensor, _: Tensor | None, __: Any, lamb: float = 5e-3) -> Tensor:
-    """The double sum over dimensions of the cross-correlation of standardised views."""
+    """The double sum over dimensions of the cross-correlation of standardized views."""
     u, v = ((x - x.mean(0)) / (x.var(0, unbiased=False) + 1e-5).sqrt() for x in z)
     loss = 0 * z.sum()
     for i in range(z.shape[2]):

@@ -1,4 +1,4 @@
-"""kNN against scikit-learn, whose neighbours are exact."""
+"""kNN against scikit-learn, whose neighbors are exact."""
 
 import numpy as np
 import torch
@@ -7,15 +7,15 @@ from sklearn.neighbors import NearestNeighbors
 from cl.knn import knn
 
 
-def test_votes_are_those_of_exact_neighbours() -> None:
+def test_votes_are_those_of_exact_neighbors() -> None:
     rng = np.random.default_rng(0)
     bank, queries = rng.standard_normal((200, 8)), rng.standard_normal((50, 8))
     classes = rng.integers(0, 5, 200)
     distance, at = NearestNeighbors(n_neighbors=7, metric="cosine").fit(bank).kneighbors(queries)
     expected = []
-    for d, neighbours in zip(distance, at, strict=True):
+    for d, neighbors in zip(distance, at, strict=True):
         votes = np.zeros(5)
-        for one, j in zip(d, neighbours, strict=True):
+        for one, j in zip(d, neighbors, strict=True):
             votes[classes[j]] += np.exp((1 - one) / 0.1)
         expected.append(int(votes.argmax()))
     found = knn(
@@ -29,12 +29,12 @@ def test_votes_are_those_of_exact_neighbours() -> None:
     assert found.tolist() == expected
 
 
-def test_without_neighbours_nothing_is_known() -> None:
+def test_without_neighbors_nothing_is_known() -> None:
     none = torch.zeros(0, 3)
     assert knn(none, torch.zeros(0, dtype=torch.long), torch.ones(2, 3)).tolist() == [-1, -1]
 
 
-def test_a_low_temperature_is_the_nearest_neighbours_class() -> None:
+def test_a_low_temperature_is_the_nearest_neighbors_class() -> None:
     """e^(-0.2 / 0.001) is 0 in float32, and class 0 would be the answer to all."""
     generator = torch.Generator().manual_seed(0)
     bank, queries = (torch.randn(n, 4, generator=generator) for n in (30, 50))

@@ -11,7 +11,7 @@ from cl.measures import alignment, effective_rank, embedding_std, uniformity
 
 
 def of_spectrum(values: list[float], n: int = 12) -> Tensor:
-    """Centred embeddings with these singular values."""
+    """Centered embeddings with these singular values."""
     left = torch.randn(n, len(values), dtype=torch.float64)
     left = torch.linalg.qr(left - left.mean(dim=0)).Q
     right = torch.linalg.qr(torch.randn(len(values), len(values), dtype=torch.float64)).Q

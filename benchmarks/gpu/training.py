@@ -21,7 +21,7 @@ WORDS = "--batch_size 512 --lr 0.12 --weight_decay 5e-4 --temperature 0.2 --hidd
 
 
 def make(folder: Path, images: int) -> None:
-    """Images with a class each, in CIFAR-10's own files: a colour and a grating under noise."""
+    """Images with a class each, in CIFAR-10's own files: a color and a grating under noise."""
     rng, place = np.random.default_rng(0), folder / "cifar-10-batches-py"
     place.mkdir(parents=True, exist_ok=True)
     y, x = np.mgrid[:32, :32]

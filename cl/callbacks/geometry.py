@@ -45,7 +45,7 @@ class Geometry(Callback):
         self.warned = False
 
     def state_dict(self) -> dict[str, Any]:
-        """The banks of all processes, so that a resumed epoch finds the same neighbours."""
+        """The banks of all processes, so that a resumed epoch finds the same neighbors."""
         own = [(h.cpu(), labels.cpu()) for h, labels in self.known]
         return {"known": distributed.gather_objects(own)}
 

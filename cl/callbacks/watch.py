@@ -14,7 +14,7 @@ from cl.data.loaders.given import as_batch
 Sums = dict[str, torch.Tensor | float]
 
 
-def watched(trainer: pl.Trainer) -> bool:
+def has_watch(trainer: pl.Trainer) -> bool:
     """Whether a `Watch` writes the numbers; elsewhere they go through Lightning's `self.log`."""
     return any(isinstance(callback, Watch) for callback in trainer.callbacks)  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -90,12 +90,12 @@ class Watch(Callback):
             raise RuntimeError(
                 f"epoch {trainer.current_epoch} ended after {self.steps_done} of {planned} steps"
             )
-        watched = {
+        row = {
             key: float(value)
             for key, value in trainer.callback_metrics.items()
             if key.startswith(("val/", "monitor/"))
         }
-        self.write(trainer, self.means(self.epoch_sums) | watched)
+        self.write(trainer, self.means(self.epoch_sums) | row)
         self.sums.clear()
 
     def clock(self) -> None:

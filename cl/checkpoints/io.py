@@ -60,7 +60,7 @@ class SafeIO(TorchCheckpointIO):
         if path.exists():
             keep_previous(path)
         # The sum goes first: a crash between the two leaves the old file, whose sum then differs
-        # and is refused in favour of its copy under `previous`.
+        # and is refused in favor of its copy under `previous`.
         sum_of(path).write_text(f"{digest}  {path.name}\n")
         new.replace(path)
 

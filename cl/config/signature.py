@@ -114,8 +114,8 @@ def things(kind: Kind) -> dict[str, Thing]:
     """Every thing of a kind by name: a file without leading underscore that has one of its name."""
     found = {}
     for name in names(kind):
-        spelled = name.replace("_", "") if kind == "method" else name
-        if thing := read(FOLDERS[kind] / f"{name}.py", kind, name, spelled):
+        thing_name = name.replace("_", "") if kind == "method" else name
+        if thing := read(FOLDERS[kind] / f"{name}.py", kind, name, thing_name):
             found[name] = thing
     return found
 
@@ -152,13 +152,13 @@ def loss(name: str) -> Thing:
     return find("loss", name) or NOTHING
 
 
-def read(file: Path, kind: Kind, name: str, spelled: str) -> Thing | None:
-    """What a file says of the class or function that is spelled so; None if it has none."""
+def read(file: Path, kind: Kind, name: str, thing_name: str) -> Thing | None:
+    """What a file says of the class or function that is thing_name so; None if it has none."""
     body = syntax_of(file).body
     nodes = [n for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
     for node in nodes:
         own = node.name.lower() if kind == "method" and ":" not in name else node.name
-        if own != spelled or not isinstance(node, NODES[kind]):
+        if own != thing_name or not isinstance(node, NODES[kind]):
             continue
         if isinstance(node, ast.ClassDef):
             thing = of_class(file, node)

@@ -76,12 +76,12 @@ def file_of(flag: str, word: str) -> Path:
 
 
 def flags_of(of: type[Pretrain | Linear], words: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
-    """Every flag of a program, with what argparse is told of it."""
-    return told_of(named(of, words))
+    """Every flag of a program, with what argparse needs to know of it."""
+    return arguments_of(named(of, words))
 
 
-def told_of(options: Mapping[str, Option]) -> dict[str, dict[str, Any]]:
-    """What argparse is told of options, by flag."""
+def arguments_of(options: Mapping[str, Option]) -> dict[str, dict[str, Any]]:
+    """What argparse needs to know of options, by flag."""
     found: dict[str, dict[str, Any]] = {}
     for name, option in options.items():
         if option.about.get("positional"):
@@ -99,12 +99,13 @@ def told_of(options: Mapping[str, Option]) -> dict[str, dict[str, Any]]:
 def sort(of: type[Pretrain | Linear], argv: Sequence[str]) -> Line:
     """Give every word its flag; the last of several equal flags counts."""
     options = named(of, values_in(argv))
-    flags, line = told_of(options), Line()
+    flags, line = arguments_of(options), Line()
     parser = ArgumentParser(add_help=False, allow_abbrev=False, argument_default=SUPPRESS)
     parser._negative_number_matcher = NUMBER  # argparse's own does not know -1e-3
-    for flag, told in flags.items():
-        also = [f"--{told['dest']}={str(told['const']).lower()}"] if "const" in told else []
-        parser.add_argument(flag, *also, **told)
+    for flag, settings in flags.items():
+        dest, const = settings.get("dest"), settings.get("const")
+        also = [] if const is None else [f"--{dest}={str(const).lower()}"]
+        parser.add_argument(flag, *also, **settings)
     for word in dict.fromkeys(argv):
         if is_flag(word) and word not in parser._option_string_actions:
             unknown(of, word, flags, parser, line)

@@ -24,7 +24,7 @@ def get_evaluation(name: str, function: str = "") -> Callable[..., Any]:
     """The evaluation of that name, e.g. `get_evaluation("knn")` is `cl.eval.knn.knn`.
 
     Args:
-        name: of a file here, or MODULE:FUNCTION of anything that can be imported.
+        name: of a file here, or MODULE:NAME of anything that can be imported.
         function: another one of the same module.
 
     Raises:

@@ -48,8 +48,8 @@ class Classifier(pl.LightningModule):
         encoder = encoder.to(memory_format=self.layout)  # pyright: ignore[reportCallIssue]
         encoder.requires_grad_(not frozen)
         self.encoder = encoder if lora_rank is None else LoRA(encoder, lora_rank)
-        self.still = frozen or lora_rank is not None
-        self.encoder.train(not self.still)
+        self.frozen_stats = frozen or lora_rank is not None
+        self.encoder.train(not self.frozen_stats)
         self.classifier = nn.Linear(dim, classes)
         self.optimization, self.frozen = optimization, frozen
         self.seen: list[tuple[Tensor, Tensor]] = []
@@ -63,7 +63,7 @@ class Classifier(pl.LightningModule):
 
     def train(self, mode: bool = True) -> "Classifier":
         super().train(mode)
-        if self.still:
+        if self.frozen_stats:
             self.encoder.eval()
         return self
 

@@ -1,4 +1,4 @@
-"""What features look like: a map, their spectrum, the neighbours of some images, confusions."""
+"""What features look like: a map, their spectrum, the neighbors of some images, confusions."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +20,7 @@ from cl.eval._select import labeled
 from cl.measures import effective_rank
 
 POINTS = 2000  # of the map: t-SNE of more takes minutes and shows no more
-QUERIES, NEIGHBORS, SIDE = 8, 8, 96  # of the neighbour grid; its pictures' side in pixels
+QUERIES, NEIGHBORS, SIDE = 8, 8, 96  # of the neighbor grid; its pictures' side in pixels
 MAX_NAMED = 20  # classes, up to which axes and legends name them
 
 
@@ -71,7 +71,7 @@ def plot_neighbors(part: Features, images: Images) -> Image.Image:
     h, labels = part
     u = F.normalize(h.float(), dim=1)
     cell, frame = SIDE + 8, 3
-    sheet = Image.new("RGB", ((NEIGHBORS + 1) * cell + cell // 2, QUERIES * cell), "white")
+    grid = Image.new("RGB", ((NEIGHBORS + 1) * cell + cell // 2, QUERIES * cell), "white")
     for row, query in enumerate(evenly_spaced(len(u), QUERIES)[:QUERIES].tolist()):
         similar = u @ u[query]
         similar[query] = torch.inf
@@ -81,10 +81,10 @@ def plot_neighbors(part: Features, images: Images) -> Image.Image:
             same = bool(labels[at] == labels[query])
             edge = "white" if not column else "green" if same else "red"
             framed = Image.new("RGB", (SIDE + 2 * frame, SIDE + 2 * frame), edge)
-            sheet.paste(framed, (left, row * cell))
+            grid.paste(framed, (left, row * cell))
             picture = Image.fromarray(images.pixel(at)).resize((SIDE, SIDE))
-            sheet.paste(picture, (left + frame, row * cell + frame))
-    return sheet
+            grid.paste(picture, (left + frame, row * cell + frame))
+    return grid
 
 
 def plot_confusion(counts: Int[Tensor, "c c"], classes: Sequence[str], title: str) -> Figure:

@@ -167,9 +167,9 @@ def about_evaluation(run: Linear, file: Path) -> dict[str, Any]:
     flag, beside = f"--pretrained_feature_extractor {file}", file.with_name(ENCODER)
     if not of_images(run.eval):
         kinds = " ".join(run.eval)
-        raise ValueError(f"{flag}: holds the classifier of --eval {kinds}, allowed an encoder")
+        raise ValueError(f"{flag} holds the classifier of --eval {kinds}; give an encoder.")
     if getattr(run, "lora_rank", None) is not None:
-        raise ValueError(f"{flag}: holds the parts of --lora_rank, allowed their sum, {beside}")
+        raise ValueError(f"{flag} holds the parts of --lora_rank; give their sum, {beside}.")
     if not beside.exists():
-        raise ValueError(f"{flag}: allowed beside its {ENCODER}, which says how it is built")
+        raise ValueError(f"{flag} needs its {ENCODER} beside it, which says how it is built.")
     return checkpoints.about_encoder(beside)

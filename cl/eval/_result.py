@@ -55,7 +55,7 @@ def score(scores: Float[Tensor, "n c"], labels: Int[Tensor, " n"], **more: Any) 
     scores, labels = scores[labels >= 0], labels[labels >= 0]
     n, classes = len(labels), scores.shape[1]
     if not n:
-        raise ValueError("the part that is measured on has no labelled image")
+        raise ValueError("the part that is measured on has no labeled image")
     numbers: dict[str, Any] = {}
     for k in (1, 5, 10):
         if k == 1 or k < classes:

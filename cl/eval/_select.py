@@ -46,7 +46,7 @@ def select_hyperparameters(
         settings: candidates; a single one is returned as it is, of equally good ones the first.
         scores: fits on a part and predicts for features `(m d)`: yields each setting with its class
             scores `(m c)`.
-        train: labelled samples; the test part is never seen here.
+        train: labeled samples; the test part is never seen here.
         seed: of the split.
         flags: where the settings come from, for error messages.
 
@@ -64,8 +64,8 @@ def select_hyperparameters(
     number = int(held.sum())
     if not number:
         raise ValueError(
-            f"{flags}: given several values, allowed one where --data_fraction leaves each class "
-            "one image, of which none can be held out to choose by"
+            f"{flags} must be one value: --data_fraction leaves each class one image, so that none "
+            "can be held out to select by."
         )
     found = scores((h[~held], labels[~held]), h[held])
     reached = {s: int(topk_correct(x, labels[held], 1)) / number for s, x in found}

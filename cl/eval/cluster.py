@@ -45,8 +45,8 @@ def cluster(
     h, labels = labeled(test)
     if len(h) < classes:
         raise ValueError(
-            f"--eval cluster: given {dataset}, allowed a data set with a test image for each "
-            f"cluster: there are {len(h)} for {classes} classes"
+            f"--eval cluster needs a test image for each cluster: {dataset} has {len(h)} for "
+            f"{classes} classes."
         )
     u, labels = F.normalize(h.float(), dim=1).cpu().numpy(), labels.cpu()
     starts: Any = STARTS  # annotated as a word
@@ -60,6 +60,6 @@ def cluster(
             "ari": float(adjusted_rand_score(labels.numpy(), clusters)),
             "accuracy": int(counts[rows, names].sum()) / len(labels),
         },
-        how={"clusters": classes, "starts": STARTS, "normalisation": "unit length"},
+        how={"clusters": classes, "starts": STARTS, "normalization": "unit length"},
         confusion=counts[:, names],
     )

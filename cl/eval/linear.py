@@ -65,7 +65,7 @@ def linear(
     training.fit(probe, data)
     with torch.no_grad():
         scores = probe.classifier.cpu()(test[0][None])[0]
-    how: dict[str, Any] = {"normalisation": "none"}
+    how: dict[str, Any] = {"normalization": "none"}
     if lr_grid or weight_decay_grid:
         how["grid"] = [{**c._asdict(), "held_out_top1": top1} for c, top1 in reached.items()]
     how |= training.describe(o)

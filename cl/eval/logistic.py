@@ -51,7 +51,7 @@ def logistic_accuracy(
     l2: float = 1e-4,
     steps: int = 200,
 ) -> float:
-    r"""Top-1 share on `test` of the classifier that minimises its mean loss on `train`.
+    r"""Top-1 share on `test` of the classifier that minimizes its mean loss on `train`.
 
     The loss is cross-entropy plus $\lambda/2 \lVert W \rVert^2$ on features standardized with the
     training part's mean and deviation; samples with labels < 0 take no part.
@@ -119,13 +119,13 @@ def logistic(
         how={
             "c": best,
             "iterations": iterations,
-            "normalisation": "standardised by the training part",
+            "normalization": "standardized by the training part",
         },
     )
 
 
 def fit_standardized(part: Features, classes: int, *, l2: float, steps: int) -> Standardized:
-    """The classifier of a part's standardized features; one that is constant there is centred."""
+    """The classifier of a part's standardized features; one that is constant there is centered."""
     h = part[0].float()
     deviation, mean = torch.std_mean(h, dim=0, correction=0)
     constant = deviation <= 10 * torch.finfo(h.dtype).eps * mean.abs()  # 0, or what rounding made

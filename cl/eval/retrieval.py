@@ -44,8 +44,8 @@ def retrieval(
     others = torch.bincount(labels)[labels] - 1
     if not (others > 0).any():
         raise ValueError(
-            f"--eval retrieval: given {dataset}, allowed a data set with two test images of a "
-            f"class: each of the {len(labels)} is alone in its class"
+            f"--eval retrieval needs two test images of a class: in {dataset} each of the "
+            f"{len(labels)} is alone in its class."
         )
     most = int(others.max())
     recalls: dict[int, list[Tensor]] = {k: [] for k in (1, 5, 10) if k < len(u)}

@@ -27,6 +27,6 @@ def get_method(name: str) -> type[Any]:
     if name not in NAMES:
         raise ValueError(f"--method {name}: there are {', '.join(NAMES)}")
     module = import_module(f"cl.methods.{name}")
-    spelled = name.replace("_", "")
+    class_name = name.replace("_", "")
     classes = (t for t in vars(module).values() if isinstance(t, type))
-    return next(c for c in classes if c.__name__.lower() == spelled)
+    return next(c for c in classes if c.__name__.lower() == class_name)

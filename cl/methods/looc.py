@@ -60,14 +60,14 @@ class LooC(Method):
             ValueError: a kind is named twice, or these views do not differ in it.
         """
         if len(set(left_out)) < len(left_out):
-            raise ValueError(f"--left_out: given {' '.join(left_out)}, allowed each one once")
+            raise ValueError(f"--left_out {' '.join(left_out)} names a change twice.")
         if sum(recipe.views for recipe in recipes) > 2:
-            raise ValueError("--n_crops: allowed 2 with --method looc; --left_out adds views")
+            raise ValueError("--n_crops must be 2 with --method looc: --left_out adds views.")
         varied = recipes[0].varied
         if idle := {*left_out} - {*varied}:
             raise ValueError(
-                f"--left_out: given {' '.join(sorted(idle))}, allowed what varies in these views: "
-                + " ".join(varied)
+                f"--left_out {' '.join(sorted(idle))} does not vary in these views; choose from "
+                f"{', '.join(varied)}."
             )
         return recipes + [recipes[0].changed({"views": 1, "shared": (kind,)}) for kind in left_out]
 

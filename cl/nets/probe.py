@@ -62,7 +62,7 @@ def moments(h: Float[Tensor, "v n d"]) -> tuple[Float[Tensor, " d"], Float[Tenso
 
 
 def cross_entropy(logits: Float[Tensor, "v n c"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-    """Mean over all views of the labelled samples; zero where a batch has none (labels < 0)."""
+    """Mean over all views of the labeled samples; zero where a batch has none (labels < 0)."""
     each = F.cross_entropy(
         precise(rearrange(logits, "v n c -> (v n) c")),
         repeat(labels.clamp(min=-1), "n -> (v n)", v=len(logits)),
@@ -75,6 +75,6 @@ def cross_entropy(logits: Float[Tensor, "v n c"], labels: Int[Tensor, " n"]) -> 
 def topk_correct(
     logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"], k: int
 ) -> Int[Tensor, ""]:
-    """How many labelled samples have their class among the k largest logits."""
+    """How many labeled samples have their class among the k largest logits."""
     top = logits.topk(min(k, logits.shape[1]), dim=1).indices
     return (top == rearrange(labels, "n -> n 1")).any(dim=1).sum()

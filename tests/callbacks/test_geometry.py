@@ -125,13 +125,13 @@ def test_a_checkpoint_holds_the_bank_and_no_other_view() -> None:
     assert len(stored(callback).getvalue()) < 1.1 * 100 * 100 * 4
 
 
-@pytest.mark.parametrize(("unlabelled", "asked"), [(0.0, 77), (0.0, 20), (0.5, 50), (1.0, 50)])
-def test_knn_is_the_votes_of_the_labelled(unlabelled: float, asked: int) -> None:
-    """Unlabelled samples are no neighbours and no queries; a resumed bank votes the same."""
+@pytest.mark.parametrize(("unlabeled", "asked"), [(0.0, 77), (0.0, 20), (0.5, 50), (1.0, 50)])
+def test_knn_is_the_votes_of_the_labeled(unlabeled: float, asked: int) -> None:
+    """Unlabeled samples are no neighbors and no queries; a resumed bank votes the same."""
     torch.manual_seed(0)
     h, queries = torch.randn(2, 90, 8), torch.randn(77, 8)
-    labels = h[0, :, :3].argmax(1).masked_fill(torch.rand(90) < unlabelled, -1)
-    truth = queries[:, :3].argmax(1).masked_fill(torch.rand(77) < unlabelled / 2, -1)
+    labels = h[0, :, :3].argmax(1).masked_fill(torch.rand(90) < unlabeled, -1)
+    truth = queries[:, :3].argmax(1).masked_fill(torch.rand(77) < unlabeled / 2, -1)
     chosen, known = [i for i in range(0, 77, -(-77 // asked)) if truth[i] >= 0], labels >= 0
     expected = knn(h[0, known], labels[known], queries[chosen]) == truth[chosen]
     whole = train(Geometry("warn", queries=asked), h[:, :40], labels[:40])
@@ -140,8 +140,8 @@ def test_knn_is_the_votes_of_the_labelled(unlabelled: float, asked: int) -> None
     for callback in (whole, resumed):
         train(callback, h[:, 40:], labels[40:])
         found = validate(callback, queries, truth)
-        assert ("val/knn_top1" in found) is (unlabelled < 1)
-        if unlabelled < 1:
+        assert ("val/knn_top1" in found) is (unlabeled < 1)
+        if unlabeled < 1:
             assert found["val/knn_top1"] == pytest.approx(float(expected.float().mean()))
 
 

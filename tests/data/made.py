@@ -11,7 +11,7 @@ from cl.data.sets import in_files as in_files_of
 
 
 def picture(height: int, width: int, seed: int = 0) -> npt.NDArray[np.uint8]:
-    """A smooth one with strong colours, `(h w 3)`."""
+    """A smooth one with strong colors, `(h w 3)`."""
     noise = np.random.default_rng(seed).integers(0, 256, (height // 4 + 2, width // 4 + 2, 3))
     small = Image.fromarray(noise.astype(np.uint8))
     return np.array(small.resize((width, height), Image.Resampling.BICUBIC))

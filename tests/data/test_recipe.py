@@ -71,14 +71,20 @@ def test_leave_one_out_adds_a_view_for_each_change() -> None:
 @pytest.mark.parametrize(
     ("line", "idle", "varied"),
     [
-        ("--left_out crop blur", "blur", "crop flip color"),
-        ("--flip_prob 1 --left_out flip", "flip", "crop color"),
-        ("--crop_scale 1 1 --blur_prob 1 --left_out solarize", "solarize", "crop flip color blur"),
+        ("--left_out crop blur", "blur", "crop, flip, color"),
+        ("--flip_prob 1 --left_out flip", "flip", "crop, color"),
+        (
+            "--crop_scale 1 1 --blur_prob 1 --left_out solarize",
+            "solarize",
+            "crop, flip, color, blur",
+        ),
         ("--brightness 0 --contrast 0 --saturation 0 --hue 0 --grayscale_prob 1", "color", "crop"),
     ],
 )
 def test_a_change_that_the_views_lack_cannot_be_left_out(line: str, idle: str, varied: str) -> None:
-    with pytest.raises(ValueError, match=f"--left_out: given {idle}, allowed .*: {varied}"):
+    with pytest.raises(
+        ValueError, match=f"--left_out {idle} does not vary .* choose from {varied}"
+    ):
         made(f"--method looc {line}")
 
 

@@ -266,7 +266,9 @@ def test_tiny_imagenet(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="DATASET: given imagenette, allowed digits, cifar10"):
+    with pytest.raises(
+        ValueError, match="DATASET imagenette is unknown; choose from digits, cifar10"
+    ):
         load("imagenette", str(tmp_path))
 
 

@@ -250,7 +250,7 @@ def test_svhn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert source.classes == ["0", "1", "2", "3"]
 
 
-def test_stl10_keeps_its_unlabelled_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stl10_keeps_its_unlabeled_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place, rng = tmp_path / "stl10_binary", np.random.default_rng(0)
     place.mkdir()
     (place / "class_names.txt").write_text("\n".join("abcdefghij"))

@@ -13,15 +13,15 @@ import main_linear
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`imagenet-100/{train,test}` with 4 classes of plain colours under noise, as JPEG."""
+    """`imagenet-100/{train,test}` with 4 classes of plain colors under noise, as JPEG."""
     root, rng = tmp_path_factory.mktemp("datasets"), np.random.default_rng(0)
     for split, n in (("train", 8), ("test", 4)):
         for c in range(4):
             place = root / "imagenet-100" / split / f"class{c}"
             place.mkdir(parents=True)
             for i in range(n):
-                colour = np.array([(c & 1) * 200, (c & 2) * 100, 60])
-                pixels = (colour + rng.integers(0, 50, (48, 40, 3))).clip(0, 255).astype("uint8")
+                color = np.array([(c & 1) * 200, (c & 2) * 100, 60])
+                pixels = (color + rng.integers(0, 50, (48, 40, 3))).clip(0, 255).astype("uint8")
                 Image.fromarray(pixels).save(place / f"{i}.jpg")
     return root
 

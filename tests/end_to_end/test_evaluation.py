@@ -107,7 +107,7 @@ def test_of_one_image_a_class_nothing_is_held_out(
     linear(*words, "--data_fraction", "10", "--eval", kind, *flags.split(), expect=2)
     said = " ".join(capsys.readouterr().err.split())
     assert f"{flags.split()[0]}" in said
-    assert "given several values, allowed one where --data_fraction leaves each class one" in said
+    assert "must be one value: --data_fraction leaves each class one" in said
 
 
 @pytest.mark.parametrize("batch_size", ["1", "7"])
@@ -236,7 +236,7 @@ def test_a_fine_tuned_checkpoint_is_its_encoder(
     assert of_file["knn"] == of_run["knn"]
     (tuned / "encoder.safetensors").unlink()
     linear(*knn, tuned, run_id="bare", expect=2)
-    assert "allowed beside its encoder.safetensors" in capsys.readouterr().err
+    assert "needs its encoder.safetensors beside it" in capsys.readouterr().err
     lora = linear(*words, *given, "--eval", "finetune", "--lora_rank", "1", run_id="lora")
     linear(*knn, lora / "last.ckpt", run_id="parts", expect=2)
     assert "holds the parts of --lora_rank" in capsys.readouterr().err

@@ -99,11 +99,11 @@ def test_a_constant_feature_is_centred_as_by_scikit_learn(constant: float) -> No
     ours = fit_standardized(tuple(map(torch.from_numpy, (x, y[:300]))), 10, l2=1 / 300, steps=500)
     expected = torch.from_numpy(theirs.decision_function(queries.astype(float))).float()
     found = ours(torch.from_numpy(queries))
-    centred = [logits - logits.mean(dim=1, keepdim=True) for logits in (found, expected)]
-    torch.testing.assert_close(*centred, atol=2e-3, rtol=1e-3)
+    centered = [logits - logits.mean(dim=1, keepdim=True) for logits in (found, expected)]
+    torch.testing.assert_close(*centered, atol=2e-3, rtol=1e-3)
 
 
-def test_unlabelled_samples_take_no_part() -> None:
+def test_unlabeled_samples_take_no_part() -> None:
     h = torch.tensor([[0.0], [1.0], [9.0]])
     labels = torch.tensor([0, 1, -1])
     assert logistic_accuracy((h, labels), (h, labels), 2) == 1.0

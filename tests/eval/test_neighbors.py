@@ -1,4 +1,4 @@
-"""Neighbours, retrieval and clusters against scikit-learn and plain loops."""
+"""Neighbors, retrieval and clusters against scikit-learn and plain loops."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ TRAIN, TEST = (X[:1000], Y[:1000]), (X[1000:], Y[1000:])
 
 
 @pytest.mark.parametrize("k", [1, 7, 30])
-def test_neighbours_are_scikit_learns(k: int) -> None:
+def test_neighbors_are_scikit_learns(k: int) -> None:
     def weights(distances: np.ndarray) -> np.ndarray:
         return np.exp(-distances / 0.1)
 
@@ -32,7 +32,7 @@ def test_neighbours_are_scikit_learns(k: int) -> None:
 
 
 def test_of_several_the_best_on_the_banks_own_part_is_taken() -> None:
-    """With noisy labels one neighbour is worse than thirty."""
+    """With noisy labels one neighbor is worse than thirty."""
     g = torch.Generator().manual_seed(0)
     noisy = torch.rand(1000, generator=g) < 0.4
     labels = torch.where(noisy, torch.randint(0, 10, (1000,), generator=g), TRAIN[1])
@@ -72,13 +72,15 @@ def test_retrieval_is_the_loop(block: int, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_what_cannot_be_asked_is_said() -> None:
     h, labels = torch.randn(4, 3), torch.tensor([0, 1, 2, -1])
-    with pytest.raises(ValueError, match=r"--eval retrieval: given mine, allowed .* with two test"):
+    with pytest.raises(
+        ValueError, match=r"--eval retrieval needs two test images of a class: in mine"
+    ):
         retrieval((h, labels), (h, labels), 4, dataset="mine")
     with pytest.raises(ValueError, match=r"--eval cluster: given mine, .* are 3 for 4 classes"):
         cluster((h, labels), (h, labels), 4, dataset="mine")
 
 
-def test_of_a_small_bank_all_are_neighbours() -> None:
+def test_of_a_small_bank_all_are_neighbors() -> None:
     """More than there are cannot vote; the card says how many did."""
     found = knn((X[:8], Y[:8]), TEST, 10, k=(20,))
     assert found.how["k"] == 8

@@ -39,8 +39,8 @@ def test_all_are_written(tmp_path: Path) -> None:
         assert shades.std() > 5, path  # something is on it
 
 
-def test_the_neighbours_are_the_nearest() -> None:
-    """Every image is its own grey level: the sheet is read back."""
+def test_the_neighbors_are_the_nearest() -> None:
+    """Every image is its own gray level: the sheet is read back."""
     h, labels = part(60)
     sheet = np.asarray(plots.plot_neighbors((h, labels), images(60)))
     u = torch.nn.functional.normalize(h, dim=1)
@@ -63,9 +63,9 @@ def test_a_map_puts_classes_apart(tmp_path: Path) -> None:
     figure = plots.plot_tsne((h, labels), CLASSES, 0)
     heaps = [np.asarray(c.get_offsets()) for c in figure.axes[0].collections]
     assert sum(map(len, heaps)) == int((labels >= 0).sum())
-    centres = np.stack([heap.mean(0) for heap in heaps])
+    centers = np.stack([heap.mean(0) for heap in heaps])
     widest = max(heap.std(0).max() for heap in heaps)
-    apart = np.linalg.norm(centres[:, None] - centres[None], axis=-1)[np.triu_indices(3, 1)]
+    apart = np.linalg.norm(centers[:, None] - centers[None], axis=-1)[np.triu_indices(3, 1)]
     assert apart.min() > 2 * widest
     legend = figure.axes[0].get_legend()
     assert legend is not None

@@ -51,7 +51,7 @@ def test_what_has_no_label_does_not_count() -> None:
     found, expected = score(scores, labels), score(scores[kept], labels[kept])
     assert found.numbers == expected.numbers
     assert torch.equal(found.confusion, expected.confusion)
-    with pytest.raises(ValueError, match="no labelled image"):
+    with pytest.raises(ValueError, match="no labeled image"):
         score(scores, torch.full((200,), -1))
 
 

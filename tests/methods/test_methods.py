@@ -63,7 +63,7 @@ def test_clipping_leaves_the_probe_out() -> None:
         torch.testing.assert_close(p.grad, share * before[name], rtol=1e-4, atol=1e-8)
 
 
-def test_the_probe_ignores_unlabelled_samples(method: Method) -> None:
+def test_the_probe_ignores_unlabeled_samples(method: Method) -> None:
     some = batch()
     out = method.training_step(some, 0)
     kept = some.labels >= 0
@@ -125,7 +125,7 @@ def test_heads_without_batch_norm(name: str) -> None:
     assert all([type(m) for m in head] == [nn.Linear, nn.ReLU, nn.Linear] for head in heads)
 
 
-def test_class_ids_keep_unlabelled_samples_apart() -> None:
+def test_class_ids_keep_unlabeled_samples_apart() -> None:
     ids = class_ids(torch.tensor([1, -1, 1, -1, 0]))
     assert ids[0] == ids[2]
     assert len(set(ids.tolist())) == 4

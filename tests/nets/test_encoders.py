@@ -53,7 +53,7 @@ def test_unknown_names_are_answered_with_a_near_one() -> None:
 
 
 def test_each_view_is_one_forward() -> None:
-    """BatchNorm sees all views together: normalised over both, not over each."""
+    """BatchNorm sees all views together: normalized over both, not over each."""
     torch.manual_seed(0)
     head = mlp(4, 3, last_norm=True)
     h = torch.stack([torch.randn(8, 4), torch.randn(8, 4) + 5])

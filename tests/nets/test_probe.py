@@ -47,7 +47,7 @@ def test_statistics_are_constants_to_the_gradient(training: bool) -> None:
 
 @pytest.mark.parametrize("standardize", [True, False])
 def test_a_probe_is_linear(standardize: bool) -> None:
-    """The scale of its features is nothing to it where they are standardised."""
+    """The scale of its features is nothing to it where they are standardized."""
     torch.manual_seed(0)
     probe, h = Probe(4, 3, standardize=standardize), features().float()
     given = h - h.mean((0, 1)) if standardize else h
@@ -66,7 +66,7 @@ LABELS = {
 
 @pytest.mark.parametrize("kind", LABELS)
 @pytest.mark.parametrize("views", [1, 3])
-def test_cross_entropy_is_torchs_of_the_labelled(kind: str, views: int) -> None:
+def test_cross_entropy_is_torchs_of_the_labeled(kind: str, views: int) -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(views, 7, 5, requires_grad=True), torch.tensor(LABELS[kind])
     kept = labels >= 0

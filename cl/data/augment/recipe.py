@@ -132,7 +132,7 @@ def preset(dataset: str) -> Recipe:
     for name in row["recipe"]:
         if name not in known:
             raise ValueError(
-                f"DATASET {dataset}: ROW's recipe has {name}, allowed {', '.join(known)}"
+                f"DATASET {dataset}: ROW's recipe has {name}; choose from {', '.join(known)}."
             )
     return Recipe(size=row["size"], mean=row["mean"], std=row["std"], **row["recipe"])
 

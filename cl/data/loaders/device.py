@@ -71,13 +71,13 @@ class DeviceLoader(Loader):
             before: the start of a step, which must have been reached. Launches run ahead of the
                 device, and every batch ahead holds memory: so the thread waits, not the step.
         """
-        drawn = self.draw(index, epoch)
+        parameters = self.draw(index, epoch)
         if before:
             before.synchronize()
         if not self.stream:
-            return self.render(index, drawn), None
+            return self.render(index, parameters), None
         with torch.cuda.stream(self.stream):
-            return self.render(index, drawn), record_event(self.stream)
+            return self.render(index, parameters), record_event(self.stream)
 
     def hand_over(self, batch: Batch, done: torch.cuda.Event | None) -> Batch:
         """Hand a batch to the stream that trains."""
@@ -92,23 +92,23 @@ class DeviceLoader(Loader):
     def draw(self, index: Index, epoch: int) -> list[np.ndarray]:
         """The parameters `(v n)` of the views of each size, of type `VIEW`."""
         height, width = self.host.shape[1:3]
-        drawn = []
+        parameters = []
         for parts in self.parts:
             p = np.empty(shape(parts, len(index))[:2], VIEW)
             for recipe, first, at in parts:
                 numbers, seed = recipe.record, self.sampler.seed
                 draw_many(numbers, seed, epoch, index, first, height, width, p[at])
-            drawn.append(p)
-        return drawn
+            parameters.append(p)
+        return parameters
 
-    def render(self, index: Index, drawn: Sequence[np.ndarray]) -> Batch:
+    def render(self, index: Index, parameters: Sequence[np.ndarray]) -> Batch:
         """Render a batch on the device, a piece of each size's views at a time."""
         if not self.uploaded:
             self.uploaded = self.upload()
         pixels, labels, renderers = self.uploaded
         pieces = [
             (size, at, coefficients(p[:, at], renderers[size].size))
-            for size, p in enumerate(drawn)
+            for size, p in enumerate(parameters)
             for at in self.cuts(renderers[size].size, *p.shape)
         ]
         samples, sent = self.send(index, [host for *_, host in pieces])

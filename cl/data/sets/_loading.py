@@ -33,7 +33,7 @@ def load(
 
     Args:
         name: a file of this folder, with more behind a colon where it takes that, as in
-            torchvision:FashionMNIST; or MODULE:FUNCTION, see `read_plugin`.
+            torchvision:FashionMNIST; or MODULE:NAME, see `read_plugin`.
         data_folder: the folder of data sets.
         train_dir: of class folders, inside it.
         val_dir: likewise, or a pattern of shards; without it a tenth of every training class is

@@ -1,4 +1,4 @@
-"""A data set of the user's own, MODULE:FUNCTION: no file of this package knows it."""
+"""A data set of the user's own, MODULE:NAME: no file of this package knows it."""
 
 from inspect import isclass
 
@@ -7,7 +7,7 @@ from cl.data.sets._source import Source, Where
 
 
 def read_plugin(name: str, where: Where) -> Source:
-    """The data set that MODULE:FUNCTION returns.
+    """The data set that MODULE:NAME returns.
 
     FUNCTION is called with `(name, where)` and returns a `Source`, or whatever `from_dataset`
     takes, or two of these, for training and for validation. It may also be such a data set itself,

@@ -48,7 +48,7 @@ def is_plugin(dataset: str) -> bool:
 
 
 def module_of(dataset: str) -> ModuleType:
-    """The module of a data set, the user's own for MODULE:FUNCTION.
+    """The module of a data set, the user's own for MODULE:NAME.
 
     Raises:
         ValueError: there is none.
@@ -58,7 +58,8 @@ def module_of(dataset: str) -> ModuleType:
         return import_module(f"cl.data.sets.{name}")
     if not colon:
         raise ValueError(
-            f"DATASET: given {dataset}, allowed {', '.join(names())}, or MODULE:FUNCTION of yours"
+            f"DATASET {dataset} is unknown; choose from {', '.join(names())}, or give MODULE:NAME "
+            "of your own."
         )
     try:
         return import_module(name)
