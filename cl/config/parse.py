@@ -74,14 +74,9 @@ def configure(program: type[C], values: Mapping[str, Any]) -> C:
         else value
         for name, value in values.items()
     }
-<<<<<<< HEAD
     choices = [given.get(kind) for kind in kinds_of(program)]
     several = [w for c in choices for w in (c if isinstance(c, list | tuple) else [c])]
     words = [word for word in several if isinstance(word, str)]
-=======
-    words = [word for kind in kinds_of(program) if isinstance(word := given.get(kind), str)]
-    words += [w for w in given.get("eval", ()) if isinstance(w, str)]
->>>>>>> eval
     known = named(program, words)
     known |= {o.shortcut: o for o in known.values() if o.shortcut}
     line = Line({name: value for name, value in given.items() if name in known})
