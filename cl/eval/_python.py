@@ -88,7 +88,7 @@ def source_of(data: Any, flags: Mapping[str, Any]) -> Source:
         raise ValueError(f"{', '.join(misplaced)} cannot be used with a data set in memory")
     if not isinstance(data, Source):
         parts = data if isinstance(data, tuple) else (data,)
-        data = sets.from_dataset(*parts)  # pyright: ignore[reportAttributeAccessIssue]
+        data = sets.from_dataset(*parts)
     source = replace(data, train=with_labels(data.train), val=with_labels(data.val))
     if not (source.classes and len(source.train) and len(source.val)):
         raise ValueError(f"{source.name}: no labeled images in one of its parts")

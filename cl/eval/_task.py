@@ -188,7 +188,7 @@ def load_task(
     Raises:
         ValueError: there is no data, no encoder, or no new folder.
     """
-    source = source or load_source(config)
+    source = source or load_labeled(config)
     if restored is None:
         given = config.pretrained_feature_extractor
         file = checkpoints.encoder_file(given) if given else None
@@ -203,7 +203,7 @@ def load_task(
     return Task(config, source, restored, folder, checkpoint, options)
 
 
-def load_source(config: Linear) -> Source:
+def load_labeled(config: Linear) -> Source:
     """Load the configured data set."""
     return sets.load(
         config.dataset,

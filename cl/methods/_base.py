@@ -27,6 +27,7 @@ from cl.nets.probe import Probe, cross_entropy, topk_correct
 from cl.optim import Optimization, configure, planned_steps
 from cl.schedules import Schedule
 
+RENAMED = {"target.": "teacher.", "learned.": "learnable."}  # keys of earlier checkpoints
 EXAMPLE = (2, 3, 32, 32)  # a batch of images, by which the width of features can be measured
 
 
@@ -206,6 +207,13 @@ class Method(pl.LightningModule, ABC):
         if views.ndim == 4:
             views = views.contiguous(memory_format=self.layout)
         return rearrange((encoder or self.encoder)(views), "(v n) d -> v n d", v=len(x))
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Rename what earlier versions of this package called otherwise."""
+        state = checkpoint["state_dict"]
+        for key in [key for key in state if key.startswith((*RENAMED,))]:
+            before = key.partition(".")[0] + "."
+            state[RENAMED[before] + key.removeprefix(before)] = state.pop(key)
 
     def training_step(self, given: Batch | Any, _: int) -> dict[str, Any]:
         batch = as_batch(given)

@@ -19,14 +19,13 @@ OTHER_THINGS = {
     "cl/data/augment/recipe.py": {
         *("simclr", "byol", "barlow_twins", "vicreg", "simsiam", "supcon", "sigmoid")
     },
-    "cl/config/fields.py": {  # recipes, and the package as a backend
+    "cl/config/options.py": {  # recipes, and the package as a backend
         *("simclr", "byol", "barlow_twins", "vicreg", "simsiam", "sigmoid", "torchvision")
     },
     "cl/data/augment/gpu.py": {"none"},  # a setting of torch
     "cl/data/module.py": {"torchvision"},  # the backend
     "cl/eval/_card.py": {"torchvision"},  # the package
     "cl/logs.py": {"step"},  # a column
-    "cl/preflight.py": {"relic", "sigmoid", "supcon", "looc"},  # losses
 }
 
 

@@ -114,3 +114,20 @@ def test_a_schedule() -> None:
     assert Schedule(start=0.99).at(70, 100) == 0.99
     late = Schedule(start=0.99, end=1.0, after=3)
     assert [late.at(step, 100) > 0.9 for step in (0, 2, 3)] == [False, False, True]
+
+
+def test_checkpoints_with_the_names_of_before_are_read() -> None:
+    method = made(learn="temperature")
+    next(method.teacher.module[0].parameters()).data += 1
+    state = method.state_dict()
+    before = {
+        key.replace("teacher.", "target.", 1).replace("learnable.", "learned.", 1): value
+        for key, value in state.items()
+    }
+    assert before.keys() != state.keys()
+    checkpoint = {"state_dict": dict(before)}
+    other = made(learn="temperature")
+    other.on_load_checkpoint(checkpoint)
+    other.load_state_dict(checkpoint["state_dict"], strict=True)
+    for key, value in other.state_dict().items():
+        assert torch.equal(value, state[key])
