@@ -133,7 +133,7 @@ def test_own_module_data_set_and_loss(tmp_path: Path, capsys: pytest.CaptureFixt
     said = capsys.readouterr().out
     assert "2 classes" in said
     assert "cl.evaluate(run.encoder" in said
-    results = cl.evaluate(run.encoder, Squares(), "knn", k=5, wandb="off", output=str(tmp_path))
+    results = cl.evaluate(run.encoder, Squares(), "knn", k=(5,), wandb="off", output=str(tmp_path))
     assert results["knn"].numbers["top1"] > 0.5
 
 
