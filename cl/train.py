@@ -136,6 +136,7 @@ def fit(config: Pretrain, data: build.Data, method: Method, options: dict[str, A
     if not code and made.is_global_zero:
         for line in summary.last_lines(config, run, made.callback_metrics, program):
             say(line)
+    method.trainer = data.trainer = None  # whose loaders keep their worker processes
     return run
 
 

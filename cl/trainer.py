@@ -1,5 +1,6 @@
 """Lightning's Trainer as both programs want it: run folder, loggers, early ends, last words."""
 
+import gc
 import json
 import logging
 import os
@@ -69,6 +70,7 @@ def setup(config: Config) -> Iterator[None]:
                 warnings.showwarning = print_warning
             yield
         finally:
+            gc.collect()  # a Trainer, whose loaders keep their worker processes, refers to itself
             for name, level in levels.items():
                 logging.getLogger(name).setLevel(level)
             for number, handler in handlers.items():
