@@ -2,7 +2,7 @@
 
 import sys
 
-from cl.commands import evaluate as main
+from cl.commands import evaluate_command as main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -26,7 +26,7 @@ MEASURED = 10_000  # images of each part that the measurement before and after l
 LARGEST = 224  # px: views of a data set of one's own are at most this large unless it is said
 
 
-def own(word: str | None) -> Any:
+def own_object(word: str | None) -> Any:
     """The object that a caller from Python gave for a name; None if it is a name."""
     return getattr(word, "object", None)
 
@@ -34,12 +34,12 @@ def own(word: str | None) -> Any:
 def brings_own(config: Pretrain) -> bool:
     """Whether the caller gave an object, so that no command line repeats the run."""
     words = (config.dataset, config.encoder, config.method, config.loss)
-    return any(own(word) is not None for word in words)
+    return any(own_object(word) is not None for word in words)
 
 
 def load_source(config: Pretrain) -> Source | GivenData:
     """Read the data set; loaders that make views themselves are taken as they are."""
-    given = own(config.dataset)
+    given = own_object(config.dataset)
     if isinstance(given, Source | GivenData):
         return given
     if given is not None:
@@ -62,7 +62,7 @@ def load_source(config: Pretrain) -> Source | GivenData:
 
 def complete(config: Pretrain, source: Source | GivenData) -> Pretrain:
     """The configuration with what data of the caller's own say: size of images and of batches."""
-    if own(config.dataset) is None:
+    if own_object(config.dataset) is None:
         return config
     if isinstance(source, Source):
         side = min(source.train.pixel(0).shape[:2])
@@ -117,7 +117,7 @@ def recipes(config: Pretrain) -> list[Recipe]:
     }
     given = {k: v for k, v in named.items() if v is not None}
     full = [r.changed(given) for r in full_size(config.dataset, config.recipe, config.n_crops)]
-    method = own(config.method) or get_method(config.method)
+    method = own_object(config.method) or get_method(config.method)
     full = method.views(full, **config.method_settings)
     if not config.multicrop:
         return full
@@ -132,7 +132,7 @@ def recipes(config: Pretrain) -> list[Recipe]:
 
 def build_encoder(config: Pretrain) -> nn.Module:
     """The encoder: the caller's own, or one with random weights."""
-    return own(config.encoder) or encoders.create(
+    return own_object(config.encoder) or encoders.create(
         config.encoder,
         config.resolved_image_size,
         zero_init_residual=config.zero_init_residual,
@@ -154,8 +154,8 @@ def build_method(
     size = config.crop_size or config.resolved_image_size
     given = isinstance(data, GivenData)
     example = first_views(data)[0, :2] if given else torch.zeros(2, 3, size, size)
-    loss = own(config.loss) or (get_loss(config.loss_name) if config.loss_name else None)
-    return (own(config.method) or get_method(config.method))(
+    loss = own_object(config.loss) or (get_loss(config.loss_name) if config.loss_name else None)
+    return (own_object(config.method) or get_method(config.method))(
         encoder,
         *([partial(loss, **config.loss_options)] if loss else []),  # else its own
         classes=classes,
@@ -173,7 +173,7 @@ def build_method(
     )
 
 
-def about_encoder(config: Pretrain, recipes: Sequence[Recipe]) -> dict[str, Any]:
+def encoder_metadata(config: Pretrain, recipes: Sequence[Recipe]) -> dict[str, Any]:
     """What it takes to use the encoder again, written beside its weights.
 
     Args:

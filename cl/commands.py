@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from cl.config import Linear, Pretrain, run
 
 
-def pretrain(argv: Sequence[str] | None = None) -> int:
+def pretrain_command(argv: Sequence[str] | None = None) -> int:
     """Contrastive pretraining: `main_contrastive.py` and `cl-pretrain`.
 
     Args:
@@ -23,7 +23,7 @@ def pretrain(argv: Sequence[str] | None = None) -> int:
     return run(Pretrain, argv, work)
 
 
-def evaluate(argv: Sequence[str] | None = None) -> int:
+def evaluate_command(argv: Sequence[str] | None = None) -> int:
     """Evaluation of an encoder: `main_linear.py` and `cl-evaluate`.
 
     Args:

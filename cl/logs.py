@@ -44,7 +44,7 @@ class CSVLog(Logger):
     def __init__(self, file: Path, step: int = 0) -> None:
         super().__init__()
         self.file, self.columns = file, COLUMNS
-        kept = [row for row in read(file) if int(row["step"]) <= step]
+        kept = [row for row in read_metrics(file) if int(row["step"]) <= step]
         self.rewrite(kept, kept[0] if kept else ())
 
     def rewrite(self, rows: list[dict[str, str]], columns: Iterable[str]) -> None:
@@ -73,12 +73,12 @@ class CSVLog(Logger):
     def log_metrics(self, metrics: Mapping[str, int | float], step: int | None = None) -> None:
         row = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in metrics.items()}
         if row.keys() - {*self.columns}:  # a method with numbers of its own
-            self.rewrite(read(self.file), row)
+            self.rewrite(read_metrics(self.file), row)
         with self.file.open("a", newline="") as f:
             csv.DictWriter(f, self.columns).writerow({"step": step, **row})
 
 
-def read(file: Path) -> list[dict[str, str]]:
+def read_metrics(file: Path) -> list[dict[str, str]]:
     """The rows of a metrics.csv, strings as they stand; none if there is no file."""
     if not file.exists():
         return []

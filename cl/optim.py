@@ -90,7 +90,7 @@ def optimizer(module: nn.Module, o: Optimization) -> torch.optim.Optimizer:
     return (torch.optim.Adam if o.optimizer == "adam" else torch.optim.AdamW)(parameters, o.lr)
 
 
-def factor(o: Optimization, step: int, steps: int, steps_per_epoch: int) -> float:
+def lr_factor(o: Optimization, step: int, steps: int, steps_per_epoch: int) -> float:
     """What the learning rate is multiplied by at an optimizer step, counted from 0.
 
     A warm-up is linear: its first step has `warmup_start_lr`, its last the full learning rate; the
@@ -133,7 +133,7 @@ def planned_steps(trainer: pl.Trainer) -> tuple[int, int]:
     return (min(steps, trainer.max_steps) if trainer.max_steps > 0 else steps), per_epoch
 
 
-def configure(
+def build_optimizer(
     module: nn.Module, o: Optimization, steps: int, steps_per_epoch: int, monitor: str
 ) -> dict[str, Any]:
     """What Lightning's `configure_optimizers` returns: one optimizer and its schedule, by steps.
@@ -155,7 +155,7 @@ def configure(
         return {"optimizer": opt, "lr_scheduler": {"interval": "step", **plan}}
 
     def scheduled(step: int) -> float:
-        return factor(o, step, steps, steps_per_epoch)
+        return lr_factor(o, step, steps, steps_per_epoch)
 
     def constant(_: int) -> float:
         return 1.0

@@ -48,7 +48,7 @@ class Run:
     @property
     def history(self) -> list[dict[str, float]]:
         """The rows of metrics.csv, each with the numbers that were measured then."""
-        rows = logs.read(self.folder / METRICS)
+        rows = logs.read_metrics(self.folder / METRICS)
         return [{k: float(v) for k, v in row.items() if v} for row in rows]
 
 
@@ -88,7 +88,7 @@ def start(folder: Path, config: str) -> None:
     if other_rank():
         return
     began = [folder / name for name in (checkpoints.LAST, RESULT) if (folder / name).exists()]
-    if (folder / CONFIG).exists() and (began or logs.read(folder / METRICS)):
+    if (folder / CONFIG).exists() and (began or logs.read_metrics(folder / METRICS)):
         raise ValueError(
             f"--run_id {folder.name}: {folder} exists; --resume_training_from {folder} continues it"
         )

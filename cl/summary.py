@@ -23,7 +23,7 @@ from cl.data.batch import Batch
 from cl.data.loaders.sampler import Sampler
 from cl.data.module import ContrastiveData, GivenData
 from cl.nets import encoders
-from cl.optim import Optimization, factor
+from cl.optim import Optimization, lr_factor
 from cl.schedules import FOLLOWS_LOSS, Schedule
 
 API = "see docs/api.md"
@@ -94,7 +94,9 @@ def about_views(
     states = 2 if config.optimizer in ("adam", "adamw") else 1
     needed = memory(method, encoder, sizes, chunk, states)
     return {
-        "negatives per anchor": negatives(config.loss_name, config.global_batch(), len(sizes)),
+        "negatives per anchor": describe_negatives(
+            config.loss_name, config.global_batch(), len(sizes)
+        ),
         "memory": f"about {needed / 2**30:.2f} GB a device",
     }
 
@@ -125,7 +127,7 @@ def steps_per_epoch(config: Pretrain, data: ContrastiveData | GivenData) -> int:
     return len(Sampler(len(data.source.train), size, 0, 0, config.processes, fill))
 
 
-def activations(encoder: nn.Module, sizes: list[int]) -> int:
+def activation_bytes(encoder: nn.Module, sizes: list[int]) -> int:
     """Bytes that autograd keeps for one float32 view of each size, found without computing.
 
     The encoder runs on the meta device, where tensors have shapes and no data.
@@ -163,7 +165,7 @@ def memory(
         states: tensors the optimizer keeps for each parameter (SGD 1, Adam 2).
     """
     parameters = sum(p.numel() * p.element_size() for p in module.parameters())
-    return parameters * (2 + states) + activations(encoder, sizes) * batch_size
+    return parameters * (2 + states) + activation_bytes(encoder, sizes) * batch_size
 
 
 def show(title: str, rows: Mapping[str, object], console: Console) -> None:
@@ -196,7 +198,7 @@ def plot_schedules(
         ValueError: the picture cannot be written.
     """
     steps = min(per_epoch * config.epochs, config.max_steps or sys.maxsize)
-    curves = {"lr": [o.lr * factor(o, step, steps, per_epoch) for step in range(steps)]}
+    curves = {"lr": [o.lr * lr_factor(o, step, steps, per_epoch) for step in range(steps)]}
     if o.scheduler == FOLLOWS_LOSS:
         curves.clear()
         console.print(f"lr is not drawn: --scheduler {o.scheduler} follows the loss")
@@ -323,7 +325,7 @@ def last_lines(
     return [*lines, place, f"next              {next_command}"]
 
 
-def negatives(loss: str, batch: int, views: int) -> str:
+def describe_negatives(loss: str, batch: int, views: int) -> str:
     """Say how many embeddings of other samples a loss contrasts an anchor with.
 
     Args:

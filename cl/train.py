@@ -100,10 +100,10 @@ def train(config: Pretrain) -> Run:
             steps = summary.steps_per_epoch(config, data)
             summary.plot_schedules(config, *moving, steps, trainer.console)
             return run
-        return fit(config, data, method, options)
+        return fit_run(config, data, method, options)
 
 
-def fit(config: Pretrain, data: build.Data, method: Method, options: dict[str, Any]) -> Run:
+def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[str, Any]) -> Run:
     """Train, in a folder of the run's own.
 
     Args:
@@ -119,7 +119,7 @@ def fit(config: Pretrain, data: build.Data, method: Method, options: dict[str, A
     if not runs.other_rank():
         summary.show(f"run {folder.name}", rows, trainer.console)
 
-    about = build.about_encoder(config, recipes)
+    about = build.encoder_metadata(config, recipes)
     callbacks: list[Callback] = [Geometry(config.on_collapse), Saver(folder, about)]
     if isinstance(data, ContrastiveData):
         runs.keep_skipped(folder, data.source.skipped)

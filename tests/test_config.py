@@ -548,9 +548,9 @@ def test_a_method_is_read_from_its_source(tmp_path):
     (tmp_path / "fake_news.py").write_text(FAKE)
     (tmp_path / "_base.py").write_text((signature.FOLDERS["method"] / "_base.py").read_text())
     (tmp_path / "helper.py").write_text("class Other:\n    pass\n")
-    fake = signature.read(tmp_path / "fake_news.py", "method", "fake_news", "fakenews")
+    fake = signature.read_thing(tmp_path / "fake_news.py", "method", "fake_news", "fakenews")
     assert fake
-    assert not signature.read(tmp_path / "helper.py", "method", "helper", "helper")
+    assert not signature.read_thing(tmp_path / "helper.py", "method", "helper", "helper")
     assert (fake.name, fake.loss, fake.any_loss) == ("fake_news", "dcl", True)
     own = ("width_of_it", "part", "words")
     width, part, words = (fake.options[name] for name in own)

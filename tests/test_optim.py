@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from cl.optim import Optimization, configure, factor, groups, optimizer
+from cl.optim import Optimization, build_optimizer, groups, lr_factor, optimizer
 
 
 def bolts_recursion(base: float, start: float, warm: int, total: int, steps: int) -> list[float]:
@@ -27,7 +27,7 @@ def bolts_recursion(base: float, start: float, warm: int, total: int, steps: int
 @pytest.mark.parametrize(("warm", "total"), [(10, 100), (2, 7), (1, 5), (0, 6), (3, 4)])
 def test_warmup_cosine_is_bolts(warm: int, total: int) -> None:
     o = Optimization(lr=0.3, warmup_start_lr=0.003, warmup_epochs=warm)
-    ours = [o.lr * factor(o, t, total, 1) for t in range(total)]
+    ours = [o.lr * lr_factor(o, t, total, 1) for t in range(total)]
     torch.testing.assert_close(
         torch.tensor(ours, dtype=torch.float64),
         torch.tensor(bolts_recursion(0.3, 0.003, warm, total, total), dtype=torch.float64),
@@ -38,7 +38,7 @@ def test_warmup_cosine_is_bolts(warm: int, total: int) -> None:
 
 def test_warmup_longer_than_the_run_still_ends() -> None:
     o = Optimization(warmup_epochs=10)
-    values = [factor(o, t, 4, 2) for t in range(6)]
+    values = [lr_factor(o, t, 4, 2) for t in range(6)]
     assert all(0 <= v <= 1 for v in values)
     assert values[-1] == 0
 
@@ -57,7 +57,7 @@ def test_other_schedules_are_torchs(scheduler: str) -> None:
         "none": lambda: schedules.ConstantLR(opt, 1.0),
     }[scheduler]()
     for epoch in range(6):
-        assert factor(
+        assert lr_factor(
             o, 3 * epoch if scheduler != "cosine" else epoch, 6, 3 if scheduler != "cosine" else 1
         ) == pytest.approx(reference.get_last_lr()[0], abs=1e-12)
         opt.step()
@@ -102,7 +102,7 @@ def test_every_trained_parameter_is_in_one_group() -> None:
 @pytest.mark.parametrize("scheduler", ["cosine", "reduce"])
 def test_constant_groups_stand_still(scheduler: str) -> None:
     o = Optimization(scheduler=scheduler, lr=1.0, constant=("predictor",))
-    made = configure(Net(), o, steps=10, steps_per_epoch=5, monitor="train/loss")
+    made = build_optimizer(Net(), o, steps=10, steps_per_epoch=5, monitor="train/loss")
     schedule = made["lr_scheduler"]["scheduler"]
     for _ in range(30):
         made["optimizer"].step()

@@ -16,7 +16,7 @@ from cl import summary, trainer
 from cl.data.augment.recipe import Recipe
 from cl.data.module import ContrastiveData
 from cl.data.sets import Source
-from cl.summary import activations, memory, negatives, show
+from cl.summary import activation_bytes, describe_negatives, memory, show
 from tests.data.made import in_memory
 from tests.references import DENOMINATORS
 
@@ -41,13 +41,13 @@ def conv(i: int, o: int) -> nn.Conv2d:
 def test_activations_are_those_counted_by_hand(
     layers: list[nn.Module], numbers: Callable[[int], int], sizes: list[int]
 ) -> None:
-    assert activations(nn.Sequential(*layers), sizes) == 4 * sum(numbers(s) for s in sizes)
+    assert activation_bytes(nn.Sequential(*layers), sizes) == 4 * sum(numbers(s) for s in sizes)
 
 
 def test_the_encoder_is_left_alone() -> None:
     encoder = nn.Sequential(conv(3, 4), nn.BatchNorm2d(4))
     before = {k: v.clone() for k, v in encoder.state_dict().items()}
-    activations(encoder, [8])
+    activation_bytes(encoder, [8])
     assert all(torch.equal(v, before[k]) for k, v in encoder.state_dict().items())
     assert all(p.grad is None for p in encoder.parameters())
 
@@ -72,17 +72,17 @@ def test_negatives_are_the_other_samples_in_the_denominator(
         DENOMINATORS[loss](0, 0, 0, w, j, j) and j != 0 for w in range(views) for j in range(batch)
     )
     text = f"{count:,} of other samples" if count else "none"
-    assert negatives(loss, batch, views) == text
+    assert describe_negatives(loss, batch, views) == text
 
 
 @pytest.mark.parametrize("loss", ["barlow_twins", "cosine"])
 def test_some_losses_have_no_negatives(loss: str) -> None:
-    assert negatives(loss, 8, 2) == "none"
+    assert describe_negatives(loss, 8, 2) == "none"
 
 
 @pytest.mark.parametrize("loss", ["", "cl.losses.cosent:ranking_loss"])
 def test_a_loss_may_not_say_its_negatives(loss: str) -> None:
-    assert negatives(loss, 8, 2) == "unknown: the loss does not say"
+    assert describe_negatives(loss, 8, 2) == "unknown: the loss does not say"
 
 
 ROWS = {"batch": 1_234_567, "rate": 0.3, "place": f"a/{'long/' * 30}path", "steps": "22 (11)"}

@@ -69,7 +69,7 @@ def open_forms() -> list[str]:
     return [*(form(name) for name, row in rows().items() if row["argument"]), FORM]
 
 
-def described() -> str:
+def describe_datasets() -> str:
     """All of them, for --help."""
     each = ", ".join(f"{form(name)} ({row['help']})" for name, row in rows().items())
     return f"data set: {each}, or {FORM} (your own, see docs/data.md)"

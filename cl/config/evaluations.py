@@ -64,7 +64,7 @@ def meant(given: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda name: not about(name).trains))
 
 
-def having(what: str, more: Iterable[str] = ()) -> tuple[str, ...]:
+def words_having(what: str, more: Iterable[str] = ()) -> tuple[str, ...]:
     """The words of `--eval` for which something holds, in the order of `--help`.
 
     Args:
@@ -101,7 +101,7 @@ def plugins(given: Iterable[object]) -> tuple[str, ...]:
     return tuple(name for name in given if isinstance(name, str) and ":" in name)
 
 
-def described() -> str:
+def describe_evaluations() -> str:
     """The help of `--eval`."""
     each = "; ".join(f"{name}: {about(name).summary}" for name in built_in())
     return (

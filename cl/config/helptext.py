@@ -3,7 +3,7 @@
 import inspect
 import shutil
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING
 from typing import Any
 
@@ -51,11 +51,11 @@ def help_of(
         raise ConfigError(f"--help has no topic {first}{near or f'; choose {either(TOPICS)}.'}")
     thing = find(kinds[first], name)
     if thing is None:
-        raise ConfigError(unknown(first, name, things(kinds[first])))
+        raise ConfigError(unknown_topic(first, name, things(kinds[first])))
     return thing_help(kinds[first], thing)
 
 
-def unknown(kind: str, name: str, known: Mapping[str, Any]) -> str:
+def unknown_topic(kind: str, name: str, known: Mapping[str, Any]) -> str:
     """The message about a name that is missing or that nothing has."""
     noun = {"eval": "evaluation", "data": "data set"}.get(kind, kind)
     choice = f"; choose from {', '.join(known)}."
@@ -92,14 +92,14 @@ def program_help(of: type[Pretrain | Linear], shown: Mapping[str, Thing], *, who
     parts: dict[str, list[Row]] = {}
     for option in options_of(of).values():
         if whole or option.about.get("common"):
-            title = f"{option.group.lower()}: {titles[option.group]}"
-            parts.setdefault(title, []).extend(rows(option))
+            title = f"{option.group.removesuffix('Options').lower()}: {titles[option.group]}"
+            parts.setdefault(title, []).extend(option_rows(option))
     for label, thing in shown.items():
         if thing.options:
-            parts[f"options of {label}:"] = [r for o in thing.options.values() for r in rows(o)]
+            parts[f"options of {label}:"] = rows_of(thing.options.values())
     for kind in kinds_of(of) if whole else ():
-        merged = [merge(each) for each in having((kind,)).values()]
-        parts[f"options of --{kind}; each NAME has its own:"] = [r for o in merged for r in rows(o)]
+        merged = (merge(each) for each in having((kind,)).values())
+        parts[f"options of --{kind}; each NAME has its own:"] = rows_of(merged)
     more = " ".join(f"[{topic}]" for topic in TOPICS)
     parts["help:"] = [(f"--help {more}", "every flag, or one thing with its options and source")]
     usage = fill(f"usage: {program} DATASET ENCODER [--flag value ...]")
@@ -116,7 +116,7 @@ def merge(having: Mapping[str, Option]) -> Option:
     """The option of several things as one, with the default of each."""
     one, by_default = next(iter(having.values())), dict[str, list[str]]()
     for of, option in having.items():
-        by_default.setdefault(default_of(option), []).append(of.split()[1])
+        by_default.setdefault(describe_default(option), []).append(of.split()[1])
     said = [f"{', '.join(names)}: {default}" for default, names in by_default.items()]
     help = next((o.about["help"] for o in having.values() if o.about["help"]), "")
     shown = "; ".join(said)
@@ -130,7 +130,7 @@ def thing_help(kind: str, thing: Thing) -> str:
     if kind == "method":
         loss = "any of --loss" if thing.any_loss else thing.loss or "its own"
         said.append(f"loss: {loss}")
-    lines = [r for option in thing.options.values() for r in rows(option)]
+    lines = rows_of(thing.options.values())
     said.append(part("options:", lines) if lines else "It has no options.")
     said.append(fill(f"source: {' '.join(thing.source.split())}"))
     return "\n\n".join(filter(None, said)) + "\n"
@@ -140,7 +140,7 @@ def data_help(name: str) -> str:
     """One data set: what it is, its images, its flags, where it is from."""
     known, word = datasets.rows(), name.partition(":")[0]
     if word not in known and not datasets.is_file(name):
-        raise ConfigError(unknown("data", name, known))
+        raise ConfigError(unknown_topic("data", name, known))
     about = datasets.row_of(name)
     flags = {"data_folder": "--data_folder", "download": "--download"}
     said = [flag for key, flag in flags.items() if about[key]]
@@ -161,7 +161,12 @@ def data_help(name: str) -> str:
     )
 
 
-def rows(option: Option) -> Iterator[Row]:
+def rows_of(options: Iterable[Option]) -> list[Row]:
+    """The rows of several options."""
+    return [row for option in options for row in option_rows(option)]
+
+
+def option_rows(option: Option) -> Iterator[Row]:
     """An option, and the flag that is another way to set it."""
     yield left(option), right(option)
     if option.shortcut:
@@ -188,12 +193,12 @@ def right(option: Option) -> str:
         text = f"{text}; {condition(*needs)}"
     if positional:
         return text
-    return (
-        f"{text} ({'required' if option.default is MISSING else f'default: {default_of(option)}'})"
-    )
+    if option.default is MISSING:
+        return f"{text} (required)"
+    return f"{text} (default: {describe_default(option)})"
 
 
-def default_of(option: Option) -> str:
+def describe_default(option: Option) -> str:
     """A default as a reader reads it."""
     if shown := option.about.get("shown"):
         return shown

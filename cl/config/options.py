@@ -8,7 +8,14 @@ from typing import Literal
 
 from cl import schedules
 from cl.config import datasets
-from cl.config.evaluations import ALL, augmentable, built_in, default, described, untrained
+from cl.config.evaluations import (
+    ALL,
+    augmentable,
+    built_in,
+    default,
+    describe_evaluations,
+    untrained,
+)
 from cl.config.own import FORM
 from cl.config.schema import either, flag
 from cl.config.signature import names as names_of
@@ -21,11 +28,11 @@ OF_FOLDERS = ("dataset", datasets.Having(("class_folders",)))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
+class DataOptions:
     """What is trained on, and how it is read."""
 
     dataset: str = flag(
-        datasets.described,
+        datasets.describe_datasets,
         choices=datasets.closed,
         open=datasets.open_forms,
         noun="data set",
@@ -95,7 +102,7 @@ class Data:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Views:
+class ViewsOptions:
     """How the views of a sample are made; what is not given is the preset's."""
 
     recipe: (
@@ -171,7 +178,7 @@ class Views:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Method:
+class MethodOptions:
     """What is trained."""
 
     method: str = flag(
@@ -219,7 +226,7 @@ class Method:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Large:
+class LargeOptions:
     """How a large batch is computed, on one device and on several."""
 
     sync_batchnorm: bool = flag("compute batch norm over the samples of all devices", True)
@@ -240,7 +247,7 @@ class Large:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimization:
+class OptimizationOptions:
     """Optimizer, learning rate and its schedule."""
 
     optimizer: Literal["sgd", "adam", "adamw", "lars"] = flag(
@@ -300,7 +307,7 @@ class Optimization:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hardware:
+class HardwareOptions:
     """Devices, processes and precision."""
 
     gpus: tuple[int, ...] = flag(
@@ -336,7 +343,7 @@ class Hardware:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class RunOptions:
     """Where a run is written, and what it starts from."""
 
     name: str | None = flag("name of the run in wandb", None, shown="wandb makes one", common=True)
@@ -375,7 +382,7 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Watching:
+class WatchingOptions:
     """What is watched, and what can be looked at before training."""
 
     on_collapse: Literal["warn", "stop"] = flag("what to do when the embeddings collapse", "warn")
@@ -396,7 +403,7 @@ class Watching:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluation:
+class EvaluationOptions:
     """What is evaluated, and how."""
 
     pretrained_feature_extractor: str | None = flag(
@@ -410,7 +417,7 @@ class Evaluation:
         common=True,
     )
     eval: tuple[str, ...] = flag(
-        described,
+        describe_evaluations,
         (default(),),
         choices=lambda: (*built_in(), ALL),
         open=(FORM,),
@@ -442,9 +449,19 @@ class Evaluation:
     )
 
 
-GROUPS = (Data, Views, Method, Large, Optimization, Hardware, Run, Watching, Evaluation)
+GROUPS = (
+    DataOptions,
+    ViewsOptions,
+    MethodOptions,
+    LargeOptions,
+    OptimizationOptions,
+    HardwareOptions,
+    RunOptions,
+    WatchingOptions,
+    EvaluationOptions,
+)
 
 
-def names() -> list[str]:
+def option_names() -> list[str]:
     """The names of all of them."""
     return [option.name for group in GROUPS for option in fields(group)]

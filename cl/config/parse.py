@@ -20,7 +20,7 @@ from cl.config.rules import (
 )
 from cl.config.schema import Option, did_you_mean, either, listed, options_of
 from cl.config.store import ConfigError, draft, values_from_json
-from cl.config.words import FILES, HELP, Line, file_of, named, sort
+from cl.config.words import FILES, HELP, Line, config_file, options_named, sort
 
 Read = Callable[[Option, Any], Any]
 
@@ -77,7 +77,7 @@ def configure(program: type[C], values: Mapping[str, Any]) -> C:
     choices = [given.get(kind) for kind in kinds_of(program)]
     several = [w for c in choices for w in (c if isinstance(c, list | tuple) else [c])]
     words = [word for word in several if isinstance(word, str)]
-    known = named(program, words)
+    known = options_named(program, words)
     known |= {o.shortcut: o for o in known.values() if o.shortcut}
     line = Line({name: value for name, value in given.items() if name in known})
     line.faults = [
@@ -162,7 +162,7 @@ def inherited(
     flag = next((name for name in ("verify", "config") if values.get(name)), None)
     if flag is None:
         return {}
-    path = file_of(flag, values[flag])
+    path = config_file(flag, values[flag])
     try:
         theirs, found = values_from_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

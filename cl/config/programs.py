@@ -11,15 +11,15 @@ from cl.config.datasets import row_of
 from cl.config.evaluations import about, meant
 from cl.config.launcher import started
 from cl.config.options import (
-    Data,
-    Evaluation,
-    Hardware,
-    Large,
-    Method,
-    Optimization,
-    Run,
-    Views,
-    Watching,
+    DataOptions,
+    EvaluationOptions,
+    HardwareOptions,
+    LargeOptions,
+    MethodOptions,
+    OptimizationOptions,
+    RunOptions,
+    ViewsOptions,
+    WatchingOptions,
 )
 from cl.config.schema import Option, again, filled
 
@@ -32,7 +32,7 @@ def from_clone() -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Common(Data, Optimization, Hardware, Run):
+class Common(DataOptions, OptimizationOptions, HardwareOptions, RunOptions):
     """What both programs share. A `resolved_` property is a setting with its default filled in."""
 
     @property
@@ -88,7 +88,17 @@ class Common(Data, Optimization, Hardware, Run):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretrain(Common, Data, Views, Method, Large, Optimization, Hardware, Run, Watching):
+class Pretrain(
+    Common,
+    DataOptions,
+    ViewsOptions,
+    MethodOptions,
+    LargeOptions,
+    OptimizationOptions,
+    HardwareOptions,
+    RunOptions,
+    WatchingOptions,
+):
     """Contrastive pretraining of an encoder.
 
     Attributes:
@@ -118,7 +128,7 @@ class Pretrain(Common, Data, Views, Method, Large, Optimization, Hardware, Run, 
     def resolved_schedules(self) -> dict[str, schedules.Schedule]:
         """The numbers that `schedule` moves, each from its value on."""
         values = self.method_settings | self.loss_settings
-        parsed = (schedules.parse(word) for word in self.schedule)
+        parsed = (schedules.parse_schedule(word) for word in self.schedule)
         return {
             name: schedules.Schedule(start=values[name], end=end, steps=steps, shape=shape)
             for name, shape, end, steps in parsed
@@ -145,7 +155,9 @@ class Pretrain(Common, Data, Views, Method, Large, Optimization, Hardware, Run, 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Linear(Common, Data, Evaluation, Optimization, Hardware, Run):
+class Linear(
+    Common, DataOptions, EvaluationOptions, OptimizationOptions, HardwareOptions, RunOptions
+):
     """Evaluation of a pretrained encoder.
 
     Attributes:
@@ -153,10 +165,10 @@ class Linear(Common, Data, Evaluation, Optimization, Hardware, Run):
             settings, as `config.k`; the others have each evaluation's defaults.
     """
 
-    scheduler: str = again(Optimization, "scheduler", "step")
-    lr: float = again(Optimization, "lr", 0.1)
-    lr_scaling: bool = again(Optimization, "lr_scaling", default=False)
-    weight_decay: float = again(Optimization, "weight_decay", 0.0)
+    scheduler: str = again(OptimizationOptions, "scheduler", "step")
+    lr: float = again(OptimizationOptions, "lr", 0.1)
+    lr_scaling: bool = again(OptimizationOptions, "lr_scaling", default=False)
+    weight_decay: float = again(OptimizationOptions, "weight_decay", 0.0)
     eval_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:

@@ -15,11 +15,12 @@ from cl.config.evaluations import (
     about,
     augmentable,
     built_in,
-    having,
     of_images,
     plugins,
     untrained,
+    words_having,
 )
+from cl.config.options import OptimizationOptions
 from cl.config.own import is_own
 from cl.config.programs import Linear, Pretrain, rooms
 from cl.config.schema import Option, either, options_of, spell
@@ -51,7 +52,7 @@ def out_of_place(config: Pretrain | Linear, options: Mapping[str, Option]) -> di
             found[name] = condition(other, allowed)
     if isinstance(config, Linear):
         return found | idle(config, options)
-    return found if takes_any_loss(config) else found | {"loss": needs(choosing())}
+    return found if takes_any_loss(config) else found | {"loss": needs_methods(choosing())}
 
 
 def holds(value: Any, allowed: Container[Any] | None) -> bool:
@@ -86,16 +87,16 @@ def choosing() -> list[str]:
     return [name for name, method in signature.methods().items() if method.any_loss]
 
 
-def needs(methods: Iterable[str]) -> str:
+def needs_methods(methods: Iterable[str]) -> str:
     return f"needs --method {either(methods)}"
 
 
 def idle(config: Linear, options: Mapping[str, Option]) -> dict[str, str]:
     """What an evaluation has no use for that trains nothing, or sees each image once as it is."""
     found = {}
-    training = having("trains", plugins(config.eval))
+    training = words_having("trains", plugins(config.eval))
     if not {*training} & {*config.eval}:
-        named = (name for name, o in options.items() if o.group == "Optimization")
+        named = (name for name, o in options.items() if o.group == OptimizationOptions.__name__)
         found |= dict.fromkeys(named, f"needs --eval {either(training)}")
     if not (config.augment or of_images(config.eval)):
         reason = f"needs --augment or --eval {either(of_images(built_in()))}"
@@ -112,7 +113,7 @@ def foreign_options(config: Pretrain | Linear, names: Iterable[str]) -> dict[str
 def needed(config: Pretrain | Linear, name: str) -> str:
     """What an option of another method, loss or evaluation needs, in flags."""
     if isinstance(config, Linear):
-        return f"needs --eval {either(having(name, plugins(config.eval)))}"
+        return f"needs --eval {either(words_having(name, plugins(config.eval)))}"
     methods, losses = signature.methods(), signature.losses()
     with_it = {of for of, loss in losses.items() if name in loss.options}
     fits = [
@@ -274,7 +275,7 @@ def of_schedules(config: Pretrain) -> Iterator[str]:
     moved = set(config.learned)
     for word in config.schedule:
         try:
-            name, _, end, _ = schedules.parse(word)
+            name, _, end, _ = schedules.parse_schedule(word)
             if name in numbers:
                 numbers[name].check(end)
         except ValueError as error:

@@ -115,7 +115,7 @@ def things(kind: Kind) -> dict[str, Thing]:
     found = {}
     for name in names(kind):
         thing_name = name.replace("_", "") if kind == "method" else name
-        if thing := read(FOLDERS[kind] / f"{name}.py", kind, name, thing_name):
+        if thing := read_thing(FOLDERS[kind] / f"{name}.py", kind, name, thing_name):
             found[name] = thing
     return found
 
@@ -131,7 +131,7 @@ def find(kind: Kind, word: str) -> Thing | None:
     if word in things(kind):
         return things(kind)[word]
     file = file_of(word)
-    return read(file, kind, word, word.partition(":")[2]) if file else None
+    return read_thing(file, kind, word, word.partition(":")[2]) if file else None
 
 
 def methods() -> dict[str, Thing]:
@@ -152,7 +152,7 @@ def loss(name: str) -> Thing:
     return find("loss", name) or NOTHING
 
 
-def read(file: Path, kind: Kind, name: str, thing_name: str) -> Thing | None:
+def read_thing(file: Path, kind: Kind, name: str, thing_name: str) -> Thing | None:
     """What a file says of the class or function that is thing_name so; None if it has none."""
     body = syntax_of(file).body
     nodes = [n for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
@@ -180,7 +180,7 @@ def settings() -> frozenset[str]:
     """The names of the settings of every run, which a thing is given under these names."""
     from cl.config import options  # which asks here for names
 
-    return frozenset(options.names())
+    return frozenset(options.option_names())
 
 
 def of_function(node: ast.FunctionDef, doc: str, kind: str) -> Thing:
@@ -273,7 +273,7 @@ def hint_of(annotation: ast.expr | None) -> tuple[Any, dict[str, Any]]:
 
     None where there is none: a word on a command line cannot be a module or a tensor.
     """
-    options = [plain(node) for node in alternatives(annotation)] if annotation else []
+    options = [plain_type(node) for node in alternatives(annotation)] if annotation else []
     known = [(hint, limits) for hint, limits in options if hint not in (None, NoneType)]
     if not known:
         return None, {}
@@ -290,7 +290,7 @@ def alternatives(node: ast.expr) -> Iterator[ast.expr]:
         yield node
 
 
-def plain(node: ast.expr) -> tuple[Any, dict[str, Any]]:
+def plain_type(node: ast.expr) -> tuple[Any, dict[str, Any]]:
     """The type of one alternative and its bounds; None for what no word can say."""
     if isinstance(node, ast.Constant) and node.value is None:
         return NoneType, {}
@@ -302,7 +302,7 @@ def plain(node: ast.expr) -> tuple[Any, dict[str, Any]]:
     inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     if outer == "Literal":
         return Literal[ast.literal_eval(node.slice)], {}  # pyright: ignore[reportInvalidTypeForm]
-    hint, limits = plain(inner[0]) if outer in ("tuple", "Annotated") else (None, {})
+    hint, limits = plain_type(inner[0]) if outer in ("tuple", "Annotated") else (None, {})
     if outer == "tuple":
         return (hint and tuple[hint, ...]), limits
     if hint and isinstance(inner[1], ast.Call):

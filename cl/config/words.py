@@ -45,7 +45,7 @@ class Line:
     lost: bool = False
 
 
-def named(of: type[Pretrain | Linear], words: Iterable[str]) -> dict[str, Option]:
+def options_named(of: type[Pretrain | Linear], words: Iterable[str]) -> dict[str, Option]:
     """The options of a program, of its things, and of the user's own things that words name."""
     kinds = kinds_of(of)
     own = [find(kind, word) for word in words if ":" in word for kind in kinds]
@@ -60,7 +60,7 @@ def values_in(argv: Sequence[str]) -> list[str]:
     for flag, word in pairwise(words):
         if flag.removeprefix("--") in FILES:
             try:
-                file = json.loads(file_of(flag[2:], word).read_text(encoding="utf-8"))
+                file = json.loads(config_file(flag[2:], word).read_text(encoding="utf-8"))
             except (OSError, ValueError, RecursionError):  # which is said when it is read
                 continue
             chosen = [file.get(k) for k in ("method", "loss")] if isinstance(file, dict) else []
@@ -69,7 +69,7 @@ def values_in(argv: Sequence[str]) -> list[str]:
     return found
 
 
-def file_of(flag: str, word: str) -> Path:
+def config_file(flag: str, word: str) -> Path:
     """The file of `--config` or `--verify`: itself, or the one in a run's folder."""
     path = Path(word)
     return path / FILES[flag] if path.is_dir() else path
@@ -77,7 +77,7 @@ def file_of(flag: str, word: str) -> Path:
 
 def flags_of(of: type[Pretrain | Linear], words: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
     """Every flag of a program, with what argparse needs to know of it."""
-    return arguments_of(named(of, words))
+    return arguments_of(options_named(of, words))
 
 
 def arguments_of(options: Mapping[str, Option]) -> dict[str, dict[str, Any]]:
@@ -98,7 +98,7 @@ def arguments_of(options: Mapping[str, Option]) -> dict[str, dict[str, Any]]:
 
 def sort(of: type[Pretrain | Linear], argv: Sequence[str]) -> Line:
     """Give every word its flag; the last of several equal flags counts."""
-    options = named(of, values_in(argv))
+    options = options_named(of, values_in(argv))
     flags, line = arguments_of(options), Line()
     parser = ArgumentParser(add_help=False, allow_abbrev=False, argument_default=SUPPRESS)
     parser._negative_number_matcher = NUMBER  # argparse's own does not know -1e-3
@@ -108,7 +108,7 @@ def sort(of: type[Pretrain | Linear], argv: Sequence[str]) -> Line:
         parser.add_argument(flag, *also, **settings)
     for word in dict.fromkeys(argv):
         if is_flag(word) and word not in parser._option_string_actions:
-            unknown(of, word, flags, parser, line)
+            report_unknown(of, word, flags, parser, line)
     found, rest = parser.parse_known_args(argv)
     rest = [word for word in rest if word != "--"]
     for name, value in vars(found).items():
@@ -129,7 +129,7 @@ def is_flag(word: str) -> bool:
     return word.startswith("-") and word.strip("-") != "" and not NUMBER.match(word)
 
 
-def unknown(
+def report_unknown(
     of: type[Pretrain | Linear],
     word: str,
     flags: dict[str, dict[str, Any]],

@@ -16,7 +16,7 @@ from cl.eval._training import Training
 from cl.nets.encoders import width
 from cl.nets.lora import LoRA
 from cl.nets.probe import cross_entropy, topk_correct
-from cl.optim import Optimization, configure, planned_steps
+from cl.optim import Optimization, build_optimizer, planned_steps
 
 
 class Classifier(pl.LightningModule):
@@ -102,7 +102,7 @@ class Classifier(pl.LightningModule):
             self.log(f"val/probe_top{k}", share, logger=False)
 
     def configure_optimizers(self) -> Any:
-        return configure(self, self.optimization, *planned_steps(self.trainer), "train/loss")
+        return build_optimizer(self, self.optimization, *planned_steps(self.trainer), "train/loss")
 
 
 def learn(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cl import distributed
 from cl.eval._result import Features, TestFeatures
 from cl.nets.probe import Probe, cross_entropy, topk_correct
-from cl.optim import Optimization, configure, factor, optimizer, planned_steps
+from cl.optim import Optimization, build_optimizer, lr_factor, optimizer, planned_steps
 
 
 class FeatureBatch(NamedTuple):
@@ -141,7 +141,7 @@ class LinearProbe(pl.LightningModule):
             self.log(column, total / n.clamp(min=1), logger=False)
 
     def configure_optimizers(self) -> Any:
-        return configure(self, self.optimization, *planned_steps(self.trainer), "train/loss")
+        return build_optimizer(self, self.optimization, *planned_steps(self.trainer), "train/loss")
 
 
 class Grid(nn.Module):
@@ -185,7 +185,7 @@ def train_grid(train: Features, grid: Grid, *, epochs: int, batch_size: int, see
         loader.set_epoch(epoch)
         for h, labels in loader:
             for group, o in zip(opt.param_groups, own, strict=True):
-                group["lr"] = o.lr * factor(o, step, total, len(loader))
+                group["lr"] = o.lr * lr_factor(o, step, total, len(loader))
             loss = cross_entropy(grid(h), labels) * len(grid.optimizations)  # sum of their means
             opt.zero_grad(set_to_none=True)
             loss.backward()

@@ -11,7 +11,7 @@ import numpy as np
 
 from cl import export, runs, summary, trainer
 from cl.config import CARDS, to_json
-from cl.config.evaluations import having, plugins
+from cl.config.evaluations import plugins, words_having
 from cl.eval import _card
 from cl.eval._result import EvalResult, Features
 from cl.eval._task import Task
@@ -28,7 +28,7 @@ def summary_rows(task: Task) -> dict[str, object]:
         "image": f"{task.recipe.size} px",
         **summary.processes(config.nodes, config.devices_per_node, task.options["accelerator"]),
     }
-    if {*having("trains", plugins(config.eval))} & {*config.eval}:
+    if {*words_having("trains", plugins(config.eval))} & {*config.eval}:
         rates = getattr(config, "lr_grid", ())
         lr = " ".join(f"{x:g}" for x in rates) or f"{config.scaled_lr():g}"
         rows["batch"] = config.global_batch()

@@ -24,7 +24,7 @@ from cl.nets.heads import mlp
 from cl.nets.learnable import Learnable
 from cl.nets.norm import frozen_stats
 from cl.nets.probe import Probe, cross_entropy, topk_correct
-from cl.optim import Optimization, configure, planned_steps
+from cl.optim import Optimization, build_optimizer, planned_steps
 from cl.schedules import Schedule
 
 RENAMED = {"target.": "teacher.", "learned.": "learnable."}  # keys of earlier checkpoints
@@ -300,4 +300,4 @@ class Method(pl.LightningModule, ABC):
             self.log(f"val/probe_{name}", accuracy, logger=not has_watch(self.trainer))
 
     def configure_optimizers(self) -> Any:
-        return configure(self, self.optimization, *planned_steps(self.trainer), "train/loss")
+        return build_optimizer(self, self.optimization, *planned_steps(self.trainer), "train/loss")

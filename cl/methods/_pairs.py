@@ -61,13 +61,13 @@ class PairMethod(Method):
         z = F.normalize(precise(z), dim=-1)
         rows = slice(None) if self.whole_batch else rows
         losses = [
-            self.compare(z[v, rows], z[w, rows], negatives(z[v], z[w], rows, self.mining))
+            self.compare(z[v, rows], z[w, rows], mine_negatives(z[v], z[w], rows, self.mining))
             for v, w in view_target_pairs(len(z), self.global_views)
         ]
         return torch.stack(losses).mean()
 
 
-def negatives(
+def mine_negatives(
     a: Float[Tensor, "n d"], b: Float[Tensor, "n d"], rows: slice, mining: Mining
 ) -> Float[Tensor, "r k d"]:
     """The negatives of anchors among another view's embeddings of the other samples.

@@ -41,7 +41,7 @@ def create(
 def build(name: str, image_size: int, zero_init_residual: bool) -> nn.Module:
     """`create` with the encoder's own norm."""
     if ":" in name:
-        return own(name)
+        return import_encoder(name)
     if ours := RESNET6.fullmatch(name):
         if zero_init_residual:
             raise ValueError(f"--zero_init_residual needs a timm ResNet, not {name}")
@@ -67,7 +67,7 @@ def build(name: str, image_size: int, zero_init_residual: bool) -> nn.Module:
     return model
 
 
-def own(name: str) -> nn.Module:
+def import_encoder(name: str) -> nn.Module:
     """The encoder that a class or function of the user's own makes.
 
     Args:

@@ -48,13 +48,13 @@ class Standardize(nn.Module):
     def forward(self, h: Float[Tensor, "v n d"]) -> Float[Tensor, "v n d"]:
         mean, variance = self.mean, self.variance
         if self.training:
-            mean, variance = moments(h.detach().to(self.mean.dtype))
+            mean, variance = feature_moments(h.detach().to(self.mean.dtype))
             self.mean.lerp_(mean, self.momentum)
             self.variance.lerp_(variance, self.momentum)
         return (h - mean) * torch.rsqrt(variance + self.epsilon)
 
 
-def moments(h: Float[Tensor, "v n d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
+def feature_moments(h: Float[Tensor, "v n d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
     """Mean and variance of each feature over the samples of all processes."""
     n = all_reduce_sum(h.new_full((), h.shape[0] * h.shape[1]))
     mean = all_reduce_sum(reduce(h, "v n d -> d", "sum")) / n

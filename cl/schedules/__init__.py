@@ -128,7 +128,7 @@ class Schedule:
         return self.end + (self.start - self.end) * height(self.shape, done=done)
 
 
-def parse(word: str) -> tuple[str, str, float, int | None]:
+def parse_schedule(word: str) -> tuple[str, str, float, int | None]:
     """Name, shape, end and steps of what `--schedule` is given.
 
     Raises:

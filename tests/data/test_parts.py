@@ -9,7 +9,7 @@ from PIL import Image
 from rich.console import Console
 
 from cl.data.sets import Images, Paths, load
-from cl.data.sets._split import split, take
+from cl.data.sets._split import split, take_fraction
 from tests.data.made import picture
 
 
@@ -40,7 +40,7 @@ def test_no_image_is_in_two_parts(share: float) -> None:
 
 @pytest.mark.parametrize("share", [0.01, 0.1, 0.37, 0.9, 1, 30, 560])
 def test_a_fraction_has_every_class_in_proportion(share: float) -> None:
-    part = take(numbered(UNEVEN), share)
+    part = take_fraction(numbered(UNEVEN), share)
     number = round(share * 561) if share <= 1 else share
     assert len(part) == number
     assert numbers(part) == sorted({*numbers(part)})  # in the data set's order
@@ -50,14 +50,14 @@ def test_a_fraction_has_every_class_in_proportion(share: float) -> None:
 
 
 def test_equal_classes_have_equal_fractions() -> None:
-    part = take(numbered(list(range(10)) * 100), 0.1)
+    part = take_fraction(numbered(list(range(10)) * 100), 0.1)
     assert np.bincount(part.labels).tolist() == [10] * 10
     assert len({n % 100 for n in numbers(part)}) > 10  # and not their first images
 
 
 def test_a_fraction_lies_inside_of_a_larger_one() -> None:
     images = numbered(UNEVEN)
-    parts = [{*numbers(take(images, share))} for share in (0.01, 0.1, 100, 0.5, 1)]
+    parts = [{*numbers(take_fraction(images, share))} for share in (0.01, 0.1, 100, 0.5, 1)]
     assert all(small < large for small, large in pairwise(parts))
 
 

@@ -14,8 +14,8 @@ from cl.config import datasets, parse_linear, parse_pretrain
 from cl.config.helptext import help_of
 from cl.config.programs import Linear, Pretrain
 from cl.data.augment.recipe import Recipe, preset
-from cl.data.sets import DEFAULTS, NAMES, load, row_of
-from cl.data.sets._rows import module_of, names
+from cl.data.sets import DEFAULTS, NAMES, dataset_row, load
+from cl.data.sets._rows import dataset_names, module_of
 
 ROOT = Path(__file__).parents[2]
 SETS = ROOT / "cl" / "data" / "sets"
@@ -36,9 +36,9 @@ def test_a_row_says_what_can_be_said(name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_command_line_reads_the_same_row(name: str) -> None:
-    for word in (name, *(f"{name}:{argument}" for argument in row_of(name)["sizes"])):
-        assert datasets.row_of(word) == row_of(word)
-    word = f"{name}:x" if row_of(name)["argument"] else name
+    for word in (name, *(f"{name}:{argument}" for argument in dataset_row(name)["sizes"])):
+        assert datasets.row_of(word) == dataset_row(word)
+    word = f"{name}:x" if dataset_row(name)["argument"] else name
     assert parse_pretrain([word, "resnet18"]).resolved_image_size == preset(word).size
 
 
@@ -53,7 +53,7 @@ def test_a_file_reads_its_set_and_help_and_documents_name_it(name: str) -> None:
 def test_the_names_are_those_of_the_folder() -> None:
     files = {file.stem for file in SETS.glob("*.py") if not file.stem.startswith("_")}
     assert {*NAMES} == {*datasets.rows()} == files
-    assert [*datasets.rows()] == names()
+    assert [*datasets.rows()] == dataset_names()
     for program in (Pretrain, Linear):
         assert all(name in help_of(program) for name in files)
 

@@ -67,4 +67,4 @@ def test_what_is_missing_is_told_and_all_else_runs(folder: Path, tmp_path: Path)
     ]
     assert told == [line for expected in COMMANDS.values() for line in expected], done.stderr
     for run in ("digits", "digits-linear", "jpegs", "jpegs-linear"):
-        assert logs.read(tmp_path / run / "metrics.csv")
+        assert logs.read_metrics(tmp_path / run / "metrics.csv")

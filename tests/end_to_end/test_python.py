@@ -210,7 +210,7 @@ def test_lightnings_own_trainer(kind: str, tmp_path: Path) -> None:
         *logs.MONITORS,
     ):
         assert name in metrics, name
-    rows = logs.read(tmp_path / "metrics.csv")
+    rows = logs.read_metrics(tmp_path / "metrics.csv")
     steps = [float(row["train/loss_step"]) for row in rows if row["train/loss_step"]]
     means = [float(row["train/loss_epoch"]) for row in rows if row["train/loss_epoch"]]
     assert len(steps) == 2 * len(trainer.train_dataloader)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from cl.losses import get_loss
 from cl.methods import NAMES, get_method
-from cl.methods._pairs import PairMethod, negatives
+from cl.methods._pairs import PairMethod, mine_negatives
 
 N, D, DIM = 6, 10, 8
 PAIRS = [name for name in NAMES if issubclass(get_method(name), PairMethod)]
@@ -106,17 +106,17 @@ def test_a_semi_hard_negative_is_farther_than_the_positive() -> None:
     """Angles in degrees; of the first two anchors' negatives one, then none, is farther."""
     angles = torch.tensor([[0.0, 90.0, 200.0], [50.0, 60.0, 250.0]]) / 180 * math.pi
     a, b = torch.stack([angles.cos(), angles.sin()], dim=2)
-    (first,), (second,) = negatives(a, b, slice(0, 2), "semi_hard")
+    (first,), (second,) = mine_negatives(a, b, slice(0, 2), "semi_hard")
     assert torch.equal(first, b[1])  # at 60, beyond the positive at 50, nearer than 250
     assert torch.equal(second, b[0])  # 40 from 90, beyond the positive at 30
     lonely = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     far = torch.tensor([[-1.0, 0.0], [1.0, 0.0], [0.6, 0.8]])
-    assert torch.equal(negatives(lonely, far, slice(0, 1), "semi_hard")[0, 0], far[2])
+    assert torch.equal(mine_negatives(lonely, far, slice(0, 1), "semi_hard")[0, 0], far[2])
 
 
 def test_one_sample_has_no_negatives() -> None:
     with pytest.raises(ValueError, match="larger --batch_size"):
-        negatives(torch.ones(1, 2), torch.ones(1, 2), slice(None), "hard")
+        mine_negatives(torch.ones(1, 2), torch.ones(1, 2), slice(None), "hard")
 
 
 def test_every_loss_is_that_of_a_method_or_of_any() -> None:

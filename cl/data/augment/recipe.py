@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cl.data.sets import DEFAULTS, row_of
+from cl.data.sets import DEFAULTS, dataset_row
 
 Triple = tuple[float, float, float]
 # Groups of parameters that a view can share with the first view of its sample; see `Recipe.shared`.
@@ -128,7 +128,7 @@ def preset(dataset: str) -> Recipe:
     Raises:
         ValueError: there is no such data set, or its row says what no recipe has.
     """
-    row, known = row_of(dataset), [field.name for field in fields(Recipe)]
+    row, known = dataset_row(dataset), [field.name for field in fields(Recipe)]
     for name in row["recipe"]:
         if name not in known:
             raise ValueError(

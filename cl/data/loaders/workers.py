@@ -21,7 +21,7 @@ Prepared = tuple[list[Tensor], list[int]]
 RenderViews = Callable[..., None]  # with the parameters of `cpu.views`
 
 
-class Views(Dataset[Prepared]):
+class ViewsDataset(Dataset[Prepared]):
     """All views of some samples: a function of epoch and sample, so any worker may prepare them."""
 
     def __init__(
@@ -100,7 +100,7 @@ class FileLoader(Loader):
     ) -> None:
         super().__init__(images, recipes, sampler)
         self.loader = DataLoader(
-            Views(images, recipes, sampler.seed, render_views),
+            ViewsDataset(images, recipes, sampler.seed, render_views),
             batch_sampler=cast("list[list[int]]", EpochBatches(sampler)),
             num_workers=workers,
             collate_fn=identity,

@@ -8,7 +8,7 @@ from cl.data.sets._decode import UnreadableError
 from cl.data.sets._from_dataset import from_dataset
 from cl.data.sets._images import Images, Paths, Stored, in_files
 from cl.data.sets._loading import load
-from cl.data.sets._rows import DEFAULTS, NAMES, row_of
+from cl.data.sets._rows import DEFAULTS, NAMES, dataset_row
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import split
 
@@ -21,9 +21,9 @@ __all__ = [
     "Stored",
     "UnreadableError",
     "Where",
+    "dataset_row",
     "from_dataset",
     "in_files",
     "load",
-    "row_of",
     "split",
 ]

@@ -29,7 +29,7 @@ class DataOnly(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def read(name: str, where: Where) -> Source:
+def read_cifar(name: str, where: Where) -> Source:
     """Read both parts into memory; the test part validates.
 
     Args:

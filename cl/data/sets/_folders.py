@@ -28,8 +28,8 @@ def read_folders(
     place = root / train_dir if train_dir else root / "train" if (root / "train").is_dir() else root
     if train_dir is None and val_dir is None and (root / "val").is_dir():
         val_dir = "val"
-    only, note = listed(where.class_list)
-    if only is None and known and len(class_names(place, "--train_dir")) > len(known):
+    only, note = read_class_list(where.class_list)
+    if only is None and known and len(class_folders(place, "--train_dir")) > len(known):
         only, note = known, called
     classes, train = class_folder(place, "--train_dir", only)
     if val_dir is None:
@@ -49,7 +49,7 @@ def read_folders(
     return Source(name, classes, train, val, note)
 
 
-def listed(class_list: str | None) -> tuple[Sequence[str] | None, str]:
+def read_class_list(class_list: str | None) -> tuple[Sequence[str] | None, str]:
     """The classes that a file lists, None without a file; and a note on them."""
     if not class_list:
         return None, ""
@@ -60,7 +60,7 @@ def listed(class_list: str | None) -> tuple[Sequence[str] | None, str]:
     return only, f"{len(only)} classes of {class_list}"
 
 
-def class_names(place: Path, flag: str) -> list[str]:
+def class_folders(place: Path, flag: str) -> list[str]:
     """The names of the folders in a folder; none if it has images instead.
 
     Raises:
@@ -92,7 +92,7 @@ def class_folder(
         flag: the flag that named it, for errors.
         only: the classes to use, of all that are there.
     """
-    classes = class_names(place, flag)
+    classes = class_folders(place, flag)
     if not classes and only is None:
         return [], in_files(images_below(place))
     if only is not None:

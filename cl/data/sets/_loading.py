@@ -12,7 +12,7 @@ from cl.data.sets._plugin import read_plugin
 from cl.data.sets._readable import readable
 from cl.data.sets._rows import is_plugin, module_of
 from cl.data.sets._source import Source, Where
-from cl.data.sets._split import take
+from cl.data.sets._split import take_fraction
 
 
 def load(
@@ -65,7 +65,7 @@ def load(
         if not (len(source.train) and len(source.val)):
             raise ValueError(f"DATASET {name}: no labeled images in one of its parts")
     if data_fraction != 1:
-        part = take(source.train, data_fraction)
+        part = take_fraction(source.train, data_fraction)
         said = f"{len(part):,} of {len(source.train):,} training images"
         source = replace(source, train=part, note="; ".join(filter(None, (source.note, said))))
     return readable(source, workers, console) if skip_corrupt else source

@@ -83,7 +83,7 @@ class Items(Stored):
 
     def path(self, at: int) -> Path | None:
         """The file of an image, where the data set has a list of them."""
-        data, number = base_of(self.data, int(self.index[at]))
+        data, number = base_item(self.data, int(self.index[at]))
         for name in FILES:
             files = getattr(data, name, None)
             if isinstance(files, list | tuple) and len(files) == len(data):
@@ -162,14 +162,14 @@ def read_all(items: Items, keep: bool) -> tuple[Pixels | None, Index]:
     return pixels if keep else None, labels
 
 
-def base_of(data: Any, number: int) -> tuple[Any, int]:
+def base_item(data: Any, number: int) -> tuple[Any, int]:
     """The data set below subsets and concatenations, and the number of an item in it."""
     if isinstance(data, Subset):
-        return base_of(data.dataset, int(data.indices[number]))
+        return base_item(data.dataset, int(data.indices[number]))
     if isinstance(data, ConcatDataset):
         part = bisect_right(data.cumulative_sizes, number)
         first = data.cumulative_sizes[part - 1] if part else 0
-        return base_of(data.datasets[part], number - first)
+        return base_item(data.datasets[part], number - first)
     return data, number
 
 

@@ -27,12 +27,12 @@ DEFAULTS: dict[str, Any] = {
 NAMES = sorted(file.stem for file in Path(__file__).parent.glob("[!_]*.py"))
 
 
-def names() -> list[str]:
+def dataset_names() -> list[str]:
     """The names in the order of lists; `NAMES` needs no file read."""
-    return sorted(NAMES, key=lambda name: (row_of(name)["order"], name))
+    return sorted(NAMES, key=lambda name: (dataset_row(name)["order"], name))
 
 
-def row_of(dataset: str) -> dict[str, Any]:
+def dataset_row(dataset: str) -> dict[str, Any]:
     """What is known of a data set; `size` is that of its argument.
 
     Raises:
@@ -58,8 +58,8 @@ def module_of(dataset: str) -> ModuleType:
         return import_module(f"cl.data.sets.{name}")
     if not colon:
         raise ValueError(
-            f"DATASET {dataset} is unknown; choose from {', '.join(names())}, or give MODULE:NAME "
-            "of your own."
+            f"DATASET {dataset} is unknown; choose from {', '.join(dataset_names())}, or give "
+            "MODULE:NAME of your own."
         )
     try:
         return import_module(name)

@@ -36,7 +36,7 @@ def split(images: Images, fraction: float) -> tuple[Images, Images]:
     return images.subset(np.setdiff1d(np.arange(len(images)), held_out)), images.subset(held_out)
 
 
-def take(images: Images, amount: float) -> Images:
+def take_fraction(images: Images, amount: float) -> Images:
     """A fraction of the images, stratified by class; images without a label count as a class.
 
     The k-th image of a class of n, in a fixed random order, ranks at k / n; the images of lowest

@@ -1,6 +1,6 @@
 """CIFAR-10: 60,000 photographs of 32 x 32 pixels in 10 classes; the test part validates."""
 
-from cl.data.sets._cifar import read
+from cl.data.sets._cifar import read_cifar as read
 
 __all__ = ["ROW", "read"]
 

@@ -1,6 +1,6 @@
 """CIFAR-100: 60,000 photographs of 32 x 32 pixels in 100 classes; the test part validates."""
 
-from cl.data.sets._cifar import read
+from cl.data.sets._cifar import read_cifar as read
 
 __all__ = ["ROW", "read"]
 

@@ -81,14 +81,14 @@ def read(name: str, where: Where) -> Source:
     parts = found if isinstance(found, library.DatasetDict) else {"train": found}
     if "train" not in parts:
         raise ValueError(f"DATASET {name}: {place} has no split train, but {', '.join(parts)}")
-    names, train = images_of(library, parts["train"], f"{place} train")
+    names, train = read_split(library, parts["train"], f"{place} train")
     second = next((s for s in VALIDATION if s in parts), None)
     if second is None:
         classes = names or numbered(train)
         train, val = split(train, HOLD_OUT)
         how = f"no validation split: {HELD_OUT}"
         return Source(name, classes, train, val, held_out=HOLD_OUT, split=how)
-    others, val = images_of(library, parts[second], f"{place} {second}")
+    others, val = read_split(library, parts[second], f"{place} {second}")
     if names != others:
         raise ValueError(
             f"DATASET {name}: {second} has other classes, or another order, than train"
@@ -102,7 +102,7 @@ def numbered(*parts: Images) -> list[str]:
     return [str(c) for c in range(1 + max(int(p.labels.max(initial=-1)) for p in parts))]
 
 
-def images_of(library: Any, data: Any, title: str) -> tuple[list[str] | None, Images]:
+def read_split(library: Any, data: Any, title: str) -> tuple[list[str] | None, Images]:
     """Class names, of whole numbers none, and images of a split."""
     features: dict[str, Any] = data.features
     image = the_only(
