@@ -41,6 +41,7 @@ NOISE = (
     "The AccumulateGrad node's stream does not match",  # Lightning wraps DDP on a side stream
     r"Detected call of .lr_scheduler.step\(\). before",  # float16's scaler leaves first steps out
     r"Found \d+ module\(s\) in eval mode",  # a frozen encoder is
+    "You defined a .validation_step. but have no .val_dataloader",  # loaders of one's own
     "It is recommended to use .self.log",  # what is logged was reduced over the processes
 )
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from cl import distributed, measures
 from cl.callbacks.saver import Stop
 from cl.callbacks.watch import has_watch
-from cl.data.batch import Batch
 from cl.data.loaders.given import as_batch
 from cl.knn import knn
 from cl.logs import MONITORS
@@ -62,7 +61,7 @@ class Geometry(Callback):
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
         outputs: Any,
-        batch: Batch,
+        batch: Any,
         batch_idx: int,
     ) -> None:
         self.last = outputs["h"]
@@ -79,15 +78,15 @@ class Geometry(Callback):
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
         outputs: Any,
-        batch: Batch,
+        batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        batch = as_batch(batch)
+        samples = as_batch(batch)
         number = getattr(trainer.datamodule, "val_samples", 0)  # pyright: ignore[reportAttributeAccessIssue]
         stride = max(1, -(-number // self.queries))
-        chosen = batch.index % stride == 0
-        self.asked.append((outputs["h"][chosen], batch.labels[chosen]))
+        chosen = samples.index % stride == 0
+        self.asked.append((outputs["h"][chosen], samples.labels[chosen]))
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

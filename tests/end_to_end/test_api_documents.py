@@ -26,7 +26,7 @@ def test_the_blocks_of_api_md_are_a_program(tmp_path: Path) -> None:
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "torch.Size([200, 64])" in done.stdout
+    assert "torch.Size([200, 32])" in done.stdout
     assert "train/loss" in done.stdout
 
 

@@ -232,7 +232,7 @@ def test_settings_of_a_loss_reach_it(words: str, pretrain: Run, digits: list[str
     config = parse_pretrain([*digits, *words.split()])
     assert config.loss_options
     method = build_method(config, create("resnet6_w8", 16), 10)
-    assert method.loss.keywords == config.loss_options
+    assert method.loss_function.keywords == config.loss_options
 
 
 def test_a_scalar_that_learns_is_kept_in_its_bounds(pretrain: Run, digits: list[str]) -> None:

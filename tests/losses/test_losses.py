@@ -334,8 +334,8 @@ def test_a_loss_may_say_nothing_of_its_negatives() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_option_is_described_and_a_temperature_is_positive(name: str) -> None:
     """The description is the flag's help, and the type has the bounds."""
-    options = signature.losses()[name].settings
-    assert [option for option, setting in options.items() if not setting.about["help"]] == []
+    options = signature.losses()[name].options
+    assert [name for name, option in options.items() if not option.about["help"]] == []
     assert "temperature" not in options or options["temperature"].about["above"] == 0
 
 
