@@ -118,8 +118,7 @@ PRETRAIN_FLAGS = """
     --threshold_after_step --dry_run --left_out --ema_encoder --learned_lr
     --sync_batchnorm --no-sync_batchnorm --mini_batch_size --mini_batch_norm
     --on_collapse --baseline --no-baseline --recipe --jitter_order --show_views --schedule
-    --queue_size --mining --half --no-half --counted --no-counted --scale --nu --directions --eps
-    --knots --sigreg_weight
+    --queue_size --mining --directions
 """
 LOSS_FLAGS = """
     --temperature --lamb --scale_loss --unbiased --no-unbiased --sigma --symmetric

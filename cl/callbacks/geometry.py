@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cl import distributed, measures
 from cl.callbacks.saver import Stop
-from cl.callbacks.watch import has_watch
+from cl.callbacks.watch import needs_log
 from cl.data.loaders.given import as_batch
 from cl.knn import knn
 from cl.logs import MONITORS
@@ -99,7 +99,7 @@ class Geometry(Callback):
         if asked and (classes >= 0).any():
             right = (knn(bank[classes >= 0], classes[classes >= 0], h) == labels)[labels >= 0]
             share = distributed.all_reduce_sum(right.sum()) / asked
-            pl_module.log("val/knn_top1", share, logger=not has_watch(trainer))
+            pl_module.log("val/knn_top1", share, logger=needs_log(trainer))
         self.look(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -123,7 +123,7 @@ class Geometry(Callback):
             measures.uniformity(z[0]),
         )
         for name, value in zip(MONITORS, values, strict=True):
-            pl_module.log(name, value, logger=not has_watch(trainer))
+            pl_module.log(name, value, logger=needs_log(trainer))
         std, rank = float(values[0]), float(values[1])
         if (std >= 0.01 and rank >= 1.5) or len(z[0]) < ENOUGH:
             return

@@ -19,6 +19,11 @@ def has_watch(trainer: pl.Trainer) -> bool:
     return any(isinstance(callback, Watch) for callback in trainer.callbacks)  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def needs_log(trainer: pl.Trainer) -> bool:
+    """Whether `self.log` must reach the loggers: there are some, and no `Watch` does it."""
+    return bool(trainer.loggers) and not has_watch(trainer)
+
+
 class Watch(Callback):
     """Means of the training numbers every `every` steps and each epoch, to all loggers at once.
 

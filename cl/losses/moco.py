@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from cl.bounds import Positive
 from cl.precision import precise
 
 
@@ -13,7 +14,7 @@ def moco(
     k: Float[Tensor, "n d"],
     queue: Float[Tensor, "m d"],
     *,
-    temperature: float | Float[Tensor, ""] = 0.2,  # MoCo v2's
+    temperature: Positive | Float[Tensor, ""] = 0.2,  # MoCo v2's
 ) -> Float[Tensor, ""]:
     r"""Mean of $-s_{q k} + \log (e^{s_{q k}} + \sum_j e^{s_{q j}})$, j in the queue.
 

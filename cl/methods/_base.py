@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cl import distributed
 from cl.bounds import FromPython, Share
-from cl.callbacks.watch import has_watch
+from cl.callbacks.watch import has_watch, needs_log
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
 from cl.data.loaders.given import as_batch
@@ -231,8 +231,9 @@ class Method(pl.LightningModule, ABC):
         now |= {f"learned/{k}": v.detach() for k, v in self.learnable.values().items()}
         if self._trainer is not None and not has_watch(self._trainer):
             n = len(batch.labels)
-            self.log_dict(means, on_step=True, on_epoch=True, sync_dist=True, batch_size=n)
-            self.log_dict(now, on_step=True, batch_size=n)
+            how: dict[str, Any] = {"batch_size": n, "logger": needs_log(self.trainer)}
+            self.log_dict(means, on_step=True, on_epoch=True, sync_dist=True, **how)
+            self.log_dict(now, on_step=True, **how)
         loss = objective + probe_loss if accuracy else objective
         return {"loss": loss, "h": full, "log": means, "now": now}
 
@@ -297,7 +298,7 @@ class Method(pl.LightningModule, ABC):
         n = distributed.all_reduce_sum(self.counts["n"]).clamp(min=1)
         for name in ("top1", "top5"):
             accuracy = distributed.all_reduce_sum(self.counts[name]) / n
-            self.log(f"val/probe_{name}", accuracy, logger=not has_watch(self.trainer))
+            self.log(f"val/probe_{name}", accuracy, logger=needs_log(self.trainer))
 
     def configure_optimizers(self) -> Any:
         return build_optimizer(self, self.optimization, *planned_steps(self.trainer), "train/loss")

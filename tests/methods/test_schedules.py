@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from cl import schedules
+from cl.build import build_method
 from cl.config import parse_pretrain
 from cl.data.batch import Batch
 from cl.losses.nt_xent import nt_xent
@@ -13,7 +14,6 @@ from cl.methods._base import Method
 from cl.methods.simclr import SimCLR
 from cl.nets.encoders import create
 from cl.schedules import Schedule
-from cl.train import build
 
 SIZES = {"hidden_mlp": 16, "encoding_size": 8}
 
@@ -36,7 +36,7 @@ def at(method: Method, step: int, steps: int = 10) -> Method:
 def made(words: str) -> Method:
     torch.manual_seed(0)
     config = parse_pretrain(f"digits resnet6_w8 --hidden_mlp 16 --encoding_size 8 {words}".split())
-    return build(config, create("resnet6_w8", 16), 3)
+    return build_method(config, create("resnet6_w8", 16), 3)
 
 
 @pytest.mark.parametrize("step", [0, 3, 9])
