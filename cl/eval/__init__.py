@@ -14,7 +14,11 @@ the file is what it does with `--augment`. Each returns an `EvalResult`.
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cl.eval._result import EvalResult as EvalResult
+    from cl.eval._result import score as score
 
 NAMES = sorted(p.stem for p in Path(__file__).parent.glob("[!_]*.py"))
 DEFAULT = "linear"
@@ -35,3 +39,10 @@ def get_evaluation(name: str, function: str = "") -> Callable[..., Any]:
         raise ValueError(f"--eval {name}: there are {', '.join(NAMES)}")
     found = import_module(module if own else f"cl.eval.{name}")
     return getattr(found, function or own or name)
+
+
+def __getattr__(name: str) -> Any:
+    """What an evaluation returns and what makes one: `from cl.eval import EvalResult, score`."""
+    if name in ("EvalResult", "score"):
+        return getattr(import_module("cl.eval._result"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,7 +13,14 @@ from cl.data import sets
 from cl.data.augment.recipe import preset
 from cl.data.sets import Source
 from cl.data.sets._loading import with_labels
-from cl.eval._restore import Restored, about_file, find_run, qualified_name, restore_module
+from cl.eval._restore import (
+    Restored,
+    about_file,
+    encoder_name,
+    find_run,
+    qualified_name,
+    restore_module,
+)
 from cl.eval._transform import Transform
 
 # Flags of reading a data set, which has been read.
@@ -72,9 +79,7 @@ def of_file(given: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
         ValueError: nothing says which encoder it is.
     """
     file = checkpoints.encoder_file(find_run(getattr(given, "folder", given)))
-    name = flags.get("encoder") or about_file(file).get("encoder")
-    if name is None:
-        raise ValueError(f"encoder is missing: {file} does not say the name of the one it holds")
+    name = encoder_name(file, flags.get("encoder"), about_file(file).get("encoder"))
     return {"encoder": name, "pretrained_feature_extractor": str(file)}
 
 

@@ -44,7 +44,7 @@ class Restored(NamedTuple):
 
 def load_encoder(
     run_or_file: str | Path,
-    name: str | None = None,
+    encoder: str | nn.Module | None = None,
     *,
     dataset: str | None = None,
     image_size: int | None = None,
@@ -54,7 +54,9 @@ def load_encoder(
     Args:
         run_or_file: a run's folder, or its id under `trained_models/`; an `encoder.safetensors`; or
             a checkpoint of another project (docs/evaluation.md has the list).
-        name: of the encoder, as on the command line; needed where the file does not say it.
+        encoder: its name, as on the command line; needed where the file does not say it. Or a
+            module of your own, which gets the weights: one that was trained as an object, such as
+            an `nn.Sequential`, is known by nobody else.
         dataset: whose mean and deviation the images get where the file does not say them; by
             default ImageNet's.
         image_size: side of the images in pixels; by default that of the run, or 224.
@@ -67,7 +69,7 @@ def load_encoder(
         ValueError: there is no such file, it is not read as data, or holds another encoder.
     """
     file = checkpoints.encoder_file(find_run(run_or_file))
-    restored = restore(file, name, dataset, image_size)
+    restored = restore(file, encoder, dataset, image_size)
     return restored.encoder.eval(), Transform(restored.recipe)
 
 
@@ -79,7 +81,7 @@ def find_run(given: str | Path) -> Path:
 
 def restore(
     file: Path | None,
-    name: str | None = None,
+    given: str | nn.Module | None = None,
     dataset: str | None = None,
     image_size: int | None = None,
 ) -> Restored:
@@ -87,7 +89,7 @@ def restore(
 
     Args:
         file: with its weights; None leaves them random.
-        name: of the encoder; None takes the one that the file says.
+        given: the encoder, or its name; None takes the name that the file says.
         dataset: whose recipe prepares the images, in what the file does not say.
         image_size: side of the images in pixels; by default the file's, or the data set's.
 
@@ -95,15 +97,12 @@ def restore(
         ValueError: the weights are another encoder's, or nothing says whose they are.
     """
     about = about_file(file) if file else {}
-    name = name or about.get("encoder")
-    if name is None:
-        raise ValueError(f"{file} does not say whose weights it holds: give the encoder's name")
-    if about and about["encoder"] != name:
-        raise ValueError(f"ENCODER {name}: {file} holds the weights of {about['encoder']}")
+    name = encoder_name(file, given, about.get("encoder"))
     recipe = preset(dataset) if dataset else Recipe(size=DEFAULTS["size"])
     size = image_size or about.get("image_size") or recipe.size
     built, norm = about.get("image_size", size), about.get("norm", "batch")
-    encoder = encoders.create(name, built, norm=norm)
+    own_module = isinstance(given, nn.Module)
+    encoder = given if own_module else encoders.create(name, built, norm=norm)
     report = checkpoints.load_weights(encoder, file) if file else None
     changes: dict[str, Any] = {"size": size}
     changes |= {k: tuple(about[k]) for k in ("mean", "std") if k in about}
@@ -113,6 +112,29 @@ def restore(
     if report is not None and report.padding is not None:
         own["padding"] = report.padding
     return Restored(encoder, recipe, own, file, report)
+
+
+def encoder_name(file: Path | None, given: str | nn.Module | None, said: str | None) -> str:
+    """The name of the encoder that is restored.
+
+    Code is not imported because a file names it: an encoder from outside of this package must be
+    given.
+
+    Raises:
+        ValueError: nothing says which encoder it is, or the file holds another one.
+    """
+    if isinstance(given, nn.Module):
+        return qualified_name(given)
+    if given is None and said is None:
+        raise ValueError(f"{file} does not say whose weights it holds; give the encoder's name.")
+    if given is None and said is not None and ":" in said:
+        raise ValueError(
+            f"{file} holds the weights of {said}, which is not an encoder of this package; give "
+            "the encoder: a module that takes the weights, or this name if it needs no arguments."
+        )
+    if given is not None and said not in (None, given):
+        raise ValueError(f"ENCODER {given}: {file} holds the weights of {said}")
+    return given or said or ""
 
 
 def restore_module(encoder: nn.Module, recipe: Recipe) -> Restored:

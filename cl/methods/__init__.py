@@ -7,7 +7,10 @@ imported here.
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cl.methods._base import Method as Method
 
 NAMES = sorted(p.stem for p in Path(__file__).parent.glob("[!_]*.py"))
 
@@ -30,3 +33,13 @@ def get_method(name: str) -> type[Any]:
     class_name = name.replace("_", "")
     classes = (t for t in vars(module).values() if isinstance(t, type))
     return next(c for c in classes if c.__name__.lower() == class_name)
+
+
+def __getattr__(name: str) -> Any:
+    """`Method`, and the class of every method: `from cl.methods import Method, SimCLR`."""
+    if name == "Method":
+        return import_module("cl.methods._base").Method
+    for file in NAMES if name != name.lower() else ():
+        if file.replace("_", "") == name.lower():
+            return get_method(file)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
