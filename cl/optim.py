@@ -98,7 +98,7 @@ def lr_factor(o: Optimization, step: int, steps: int, steps_per_epoch: int) -> f
     LinearWarmupCosineAnnealingLR with steps for epochs.
 
     >>> o = Optimization(lr=1.0, warmup_start_lr=0.0, warmup_epochs=3)
-    >>> [round(factor(o, s, 7, 1), 3) for s in range(7)]
+    >>> [round(lr_factor(o, s, 7, 1), 3) for s in range(7)]
     [0.0, 0.5, 1.0, 1.0, 0.854, 0.5, 0.146]
     """
     shape, warm = o.scheduler.removeprefix(WARM), 0

@@ -134,7 +134,7 @@ def parse_schedule(word: str) -> tuple[str, str, float, int | None]:
     Raises:
         ValueError: it is not of the form `NAME=SHAPE:END[:STEPS]`.
 
-    >>> parse("temperature=cosine:0.5"), parse("gamma=linear:0:1000")
+    >>> parse_schedule("temperature=cosine:0.5"), parse_schedule("gamma=linear:0:1000")
     (('temperature', 'cosine', 0.5, None), ('gamma', 'linear', 0.0, 1000))
     """
     found = re.fullmatch(r"(\w+)=(\w+):([-+.\de]+)(?::([1-9]\d*))?", word)

@@ -186,7 +186,9 @@ def test_a_row_that_is_wrong(own: str, row: str, message: str, tmp_path: Path) -
 
 def test_a_recipe_that_is_wrong(own: str, tmp_path: Path) -> None:
     (tmp_path / own / "plain.py").write_text("ROW = {'recipe': {'blurr': 0.0}}")
-    with pytest.raises(ValueError, match="plain:read: ROW's recipe has blurr, allowed size, views"):
+    with pytest.raises(
+        ValueError, match="plain:read: ROW's recipe has blurr; choose from size, views"
+    ):
         preset(f"{own}.plain:read")
 
 

@@ -97,14 +97,14 @@ class Problem:
             "z same": (z[:2], same),
             "z": (z,),
             "data noise": (z[0].sum(dim=1), z[1].sum(dim=1)),
-            "q k queue": (z[0], z[1].detach(), self.weight.detach()),
+            "q k queue": (z[0], z[1].detach(), self.weight.detach().to(z)),
         }
         return get_loss(name)(*inputs[" ".join(positional(name))])
 
     def of_directions(self, name: str) -> Tensor:
         """A loss of the distribution of all processes' samples along directions."""
         z, _ = distributed.gather(self.z)
-        return get_loss(name)(z, self.weight.detach(), 2)
+        return get_loss(name)(z, self.weight.detach().to(z), 2)
 
     def of_spaces(self) -> Tensor:
         """Leave-one-out contrast in two spaces, of three views each."""

@@ -41,6 +41,8 @@ class Given(Problem):
         # A quarter is the same number in every precision.
         dtype = torch.promote_types(z.dtype, torch.float32)  # as parameters are under autocast
         self.temperature = torch.tensor(0.25, device=where, dtype=dtype)
+        g = torch.Generator().manual_seed(1)
+        self.weight = torch.randn(12, z.shape[2], generator=g).bfloat16()  # a queue, directions
         self.parameters = [self.z]
 
 

@@ -55,7 +55,7 @@ def test_two_steps(
         assert state(run)["MixedPrecision"]["scale"] >= 1
 
 
-@pytest.mark.parametrize("method", [n for n, m in methods().items() if "ema_beta" in m.settings])
+@pytest.mark.parametrize("method", [n for n, m in methods().items() if "ema_beta" in m.options])
 def test_the_teacher_moves(
     method: str, device: torch.device, pretrain: Run, digits: list[str]
 ) -> None:
