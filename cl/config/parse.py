@@ -15,6 +15,7 @@ from cl.config.rules import (
     foreign_options,
     forgiven,
     kinds_of,
+    of_grids,
     of_values,
     out_of_place,
 )
@@ -114,7 +115,10 @@ def assemble(of: type[C], line: Line, read: Read) -> C:
         known = {name: value for name, value in given.items() if name not in line.guessed}
         config, more = with_options(config, known, read, faults)
         ignored |= more
-        faults += of_values(config) if isinstance(config, Pretrain) else ()
+        if isinstance(config, Pretrain):
+            faults += of_values(config)
+        else:
+            faults += [text for text, about in of_grids(config) if not failed & {*about}]
     if faults:
         raise ConfigError(*faults)
     warn(ignored)

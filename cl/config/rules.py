@@ -174,7 +174,6 @@ def evaluation(config: Linear) -> Iterator[Fault]:
         yield f"--augment needs --eval {either(augmentable())} alone.", ("augment", "eval")
     if len(training := [name for name in config.eval if name != ALL and about(name).trains]) > 1:
         yield f"--eval must name only one that trains, not {either(training, 'and')}.", ("eval",)
-    yield from of_grids(config)
     if config.augment and config.pictures:
         yield "--pictures cannot be used with --augment.", ("augment", "pictures")
     if images and config.pictures:
