@@ -37,7 +37,7 @@ def pretrain(
         data: a data set's name; a torch `Dataset` of images, with labels or without, or a pair
             (training, validation) of them; or a `DataLoader` that makes the views, or a pair of
             them, see `cl.data.module.GivenData`.
-        method: a name, or a subclass of `cl.methods._base.Method`.
+        method: a name, or a subclass of `cl.methods.Method`.
         loss: a name, or a function of embeddings `(v n d)`, ids and rows; None is the method's own.
         flags: the flags of the command line by name, also the method's and the loss's, as in
             `epochs=20, temperature=0.5, output="runs"`.
