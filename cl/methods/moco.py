@@ -17,14 +17,12 @@ from cl.nets.queue import Queue
 
 
 class MoCo(TeacherMethod):
-    """Find the teacher's embedding of another view among those of earlier batches (MoCo v2).
+    """Every view finds the teacher's embedding of another among earlier batches' (MoCo v2).
 
-    Every view is a query. The authors shuffle samples between devices, lest BatchNorm tell which of
-    them were together; here its statistics are the whole batch's (`--sync_batchnorm`).
+    Samples are not shuffled over devices: BatchNorm is over all of them (`--sync_batchnorm`).
 
     Args:
-        encoder: see `Method`.
-        loss: of queries, keys and the queue.
+        encoder: see `Method`; `loss` is of queries, keys and the queue.
         queue_size: number of earlier embeddings that are negatives (65536 in the paper)
         encoding_size: dimensions of the embedding (128 in the paper)
         ema_beta: the part of the teacher that a step keeps (0.999 in the paper)
