@@ -10,6 +10,7 @@ from typing import Any
 from cl.config.own import FORM, constant, file_of, syntax_of
 
 SETS = Path(__file__).parents[1] / "data" / "sets"
+RECIPES = SETS.with_name("augment") / "recipe.py"
 
 
 @cache
@@ -109,3 +110,15 @@ def source(dataset: str) -> str:
     name = dataset.partition(":")[0]
     file = SETS / f"{name}.py" if name in rows() else file_of(dataset)
     return " ".join((ast.get_docstring(syntax_of(file)) or "").split()) if file else ""
+
+
+@cache
+def recipes() -> tuple[str, ...]:
+    """The papers whose augmentations are known: the keys of `PAPERS`, read from the source."""
+    for node in ast.parse(RECIPES.read_text(encoding="utf-8")).body:
+        target = node.target if isinstance(node, ast.AnnAssign) else None
+        if isinstance(target, ast.Name) and target.id == "PAPERS":
+            assert isinstance(node, ast.AnnAssign)
+            assert isinstance(node.value, ast.Dict)
+            return tuple(ast.literal_eval(key) for key in node.value.keys if key)
+    raise LookupError(f"PAPERS is missing in {RECIPES}")

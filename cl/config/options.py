@@ -105,11 +105,10 @@ class DataOptions:
 class ViewsOptions:
     """How the views of a sample are made; what is not given is the preset's."""
 
-    recipe: (
-        Literal["simclr", "byol", "barlow_twins", "vicreg", "simsiam", "swav", "sigmoid"] | None
-    ) = flag(
+    recipe: str | None = flag(
         "augmentations of a paper; size, mean and standard deviation stay the data set's",
         None,
+        choices=datasets.recipes,
         common=True,
         shown="the data set's",
     )

@@ -26,9 +26,9 @@ class Classifier(pl.LightningModule):
         encoder: `(n c h w)` images to `(n d)` features.
         classes: how many there are.
         optimization: how it is trained.
-        frozen: the encoder stands still, weights and buffers, and only the layer learns.
-        lora_rank: of what learns of the encoder in place of its weights, see `LoRA`; its running
-            statistics then stand still too.
+        frozen: freeze the encoder, weights and buffers, and train only the layer.
+        lora_rank: rank of the updates that are trained in place of the encoder's weights, see
+            `LoRA`; its running statistics are then frozen too.
         channels_last: the layout in memory.
     """
 

@@ -19,9 +19,7 @@ OTHER_THINGS = {
     "cl/data/augment/recipe.py": {
         *("simclr", "byol", "barlow_twins", "vicreg", "simsiam", "supcon", "sigmoid")
     },
-    "cl/config/options.py": {  # recipes, and the package as a backend
-        *("simclr", "byol", "barlow_twins", "vicreg", "simsiam", "sigmoid", "torchvision")
-    },
+    "cl/config/options.py": {"torchvision"},  # the backend
     "cl/data/augment/gpu.py": {"none"},  # a setting of torch
     "cl/data/module.py": {"torchvision"},  # the backend
     "cl/eval/_card.py": {"torchvision"},  # the package
