@@ -134,6 +134,27 @@ def test_an_encoder_is_loaded_with_its_transform(run: Path, tmp_path: Path) -> N
         load_encoder(run, "resnet18")
 
 
+def test_a_file_imports_nothing_and_a_module_gets_its_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "named_by_a_file.py").write_text("from tests.eval.test_python import Net\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    file, net = tmp_path / checkpoints.ENCODER, Net()
+    about = {"encoder": "named_by_a_file:Net", "image_size": 16, "norm": "batch"}
+    checkpoints.save_encoder(net, file, about)
+    with pytest.raises(ValueError, match="not an encoder of this package; give the encoder"):
+        load_encoder(file)
+    assert "named_by_a_file" not in sys.modules
+    mine = Net()
+    for parameter in mine.parameters():
+        parameter.data.zero_()
+    loaded, _ = load_encoder(file, mine)
+    assert loaded is mine
+    assert checkpoints.fingerprint(mine) == checkpoints.fingerprint(net)
+    theirs, _ = load_encoder(file, "named_by_a_file:Net")
+    assert checkpoints.fingerprint(theirs) == checkpoints.fingerprint(net)
+
+
 def test_an_encoder_is_found_by_its_runs_id(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cl.eval._restore.PROGRAMS", run.parent)
     (run.parent / "trained_models").mkdir()
