@@ -33,7 +33,7 @@ def own_object(word: str | None) -> Any:
 
 def brings_own(config: Pretrain) -> bool:
     """Whether the caller gave an object, so that no command line repeats the run."""
-    words = (config.dataset, config.encoder, config.method, config.loss)
+    words = (config.dataset, config.encoder, config.method, config.loss, config.scheduler)
     return any(own_object(word) is not None for word in words)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from cl.schedules import FOLLOWS_LOSS, WARM, height
+from cl.schedules import FOLLOWS_LOSS, Shape, height, shape_of, warms_up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class Optimization:
     Args:
         optimizer: LARS (You et al. 2017, https://arxiv.org/abs/1708.03888) adapts the rates of
             matrices and kernels, not of biases, norms and the probe.
-        scheduler: one of `cl.schedules.schedulers()`.
+        scheduler: one of `cl.schedules.schedulers()`, or a shape of your own.
         lr: learning rate of the encoder and its heads, already scaled by the batch size.
         classifier_lr: learning rate of the probe, whose weights do not decay.
         learned_lr: learning rate of the loss's learnable scalars; by default `lr`.
@@ -27,12 +27,13 @@ class Optimization:
         warmup_epochs: epochs in which a scheduler with a warm-up rises from `warmup_start_lr`.
         warmup_start_lr: learning rate of the first step of the warm-up.
         lr_decay_epochs: epochs at which `step` multiplies the learning rate by `lr_decay_rate`.
-        lr_decay_rate: see `lr_decay_epochs`; `exponential` multiplies by it in each epoch.
+        lr_decay_rate: see `lr_decay_epochs`; `exponential` multiplies by it in each epoch. None:
+            the default of the shape.
         constant: names of members whose learning rate stays constant (SimSiam's predictor).
     """
 
     optimizer: Literal["sgd", "adam", "adamw", "lars"] = "sgd"
-    scheduler: str = "warmup_cosine"
+    scheduler: str | Shape = "warmup_cosine"
     lr: float = 0.3
     classifier_lr: float = 0.3
     learned_lr: float | None = None
@@ -41,7 +42,7 @@ class Optimization:
     warmup_epochs: float = 10
     warmup_start_lr: float = 0.003
     lr_decay_epochs: tuple[int, ...] = ()
-    lr_decay_rate: float = 0.1
+    lr_decay_rate: float | None = None
     constant: tuple[str, ...] = ()
 
 
@@ -101,14 +102,14 @@ def lr_factor(o: Optimization, step: int, steps: int, steps_per_epoch: int) -> f
     >>> [round(lr_factor(o, s, 7, 1), 3) for s in range(7)]
     [0.0, 0.5, 1.0, 1.0, 0.854, 0.5, 0.146]
     """
-    shape, warm = o.scheduler.removeprefix(WARM), 0
-    if o.scheduler.startswith(WARM):
+    warm = 0
+    if warms_up(o.scheduler):
         warm = min(round(o.warmup_epochs * steps_per_epoch), steps - 1)
     if step < warm:
         start = o.warmup_start_lr / o.lr
         return start + (1 - start) * step / (warm - 1) if warm > 1 else start
     done = (step - warm) / (steps - warm)
-    return height(shape, done=done, epoch=step // steps_per_epoch, **vars(o))
+    return height(shape_of(o.scheduler), done=done, epoch=step // steps_per_epoch, **vars(o))
 
 
 def planned_steps(trainer: pl.Trainer) -> tuple[int, int]:

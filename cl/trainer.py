@@ -132,8 +132,7 @@ def check_same_settings(config: Config, folder: Path) -> None:
 
 def earlier_settings(config: Config, text: str) -> tuple[dict[str, Any], int]:
     """The settings and the global batch in the config.json of the run that is continued."""
-    words = (config.dataset, config.encoder, getattr(config, "method", None))
-    if not any(map(is_own, (*words, getattr(config, "loss", None)))):
+    if not any(map(is_own, vars(config).values())):
         earlier = from_json(text)
         return json.loads(to_json(earlier)), earlier.global_batch()
     found = json.loads(text)  # an object's name cannot be looked up, of a notebook say

@@ -328,11 +328,7 @@ REFUSED = [
     # What follows from a refused value is not refused too.
     (
         "--scheduler stp --lr_decay_steps 60 80",
-        [
-            "--scheduler must be cosine, exponential, linear, none, step, warmup_cosine, "
-            "warmup_exponential, warmup_linear, warmup_none, warmup_step or reduce, not stp; did "
-            "you mean step?"
-        ],
+        ["unknown scheduler stp; did you mean step?"],
     ),
 ]
 

@@ -31,6 +31,8 @@ from cl.config.words import flags_of
 from cl.losses import PairwiseLoss
 from cl.methods._base import Method
 from cl.nets import encoders
+from cl.optim import lr_factor
+from cl.trainer import optimization
 
 DIGITS = {"dataset": "digits", "encoder": "resnet6_w8"}
 
@@ -183,8 +185,12 @@ def test_objects_stand_in_the_place_of_words() -> None:
     def near(z: Tensor, ids: Tensor, rows: slice, *, weight: float = 1.0) -> Tensor:
         return weight * z.sum()
 
+    def rise(done: float) -> float:
+        return done
+
     objects = {"dataset": Pictures(), "encoder": nn.Flatten(), "method": Plain, "loss": near}
-    config = configure(Pretrain, {**objects, "directions": 5, "weight": 2})
+    objects["scheduler"] = rise
+    config = configure(Pretrain, {**objects, "directions": 5, "weight": 2, "warmup_epochs": 0})
     assert config.dataset == f"{__name__}:{Pictures.__qualname__}"
     assert config.encoder == "torch.nn.modules.flatten:Flatten"
     assert all(is_own(getattr(config, name)) for name in objects)
@@ -192,6 +198,8 @@ def test_objects_stand_in_the_place_of_words() -> None:
     assert not is_own(Pretrain(**DIGITS).dataset)
     assert config.method_settings["directions"] == 5
     assert config.loss_settings == {"weight": 2.0}
+    lr = [lr_factor(optimization(config), step, 4, 4) for step in range(3)]
+    assert lr == [0, 1 / 4, 2 / 4]
     written = json.loads(to_json(config))
     assert written["method"] == f"{__name__}:Plain"
     with pytest.raises(ConfigError, match="--directions must be at least 1, not 0"):

@@ -4,6 +4,7 @@ The options of a method, a loss or an evaluation stand at that thing, see `signa
 """
 
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Literal
 
 from cl import schedules
@@ -17,12 +18,13 @@ from cl.config.evaluations import (
     untrained,
 )
 from cl.config.own import FORM
+from cl.config.schedulers import Schedulers, asks_for
 from cl.config.schema import either, flag
 from cl.config.signature import names as names_of
 from cl.config.signature import pairwise
 
 MULTICROP = ("multicrop", (True,))
-WARMUP = ("scheduler", schedules.with_warmup())
+WARMUP = ("scheduler", Schedulers(schedules.warms_up))
 PRESET = "the preset's"
 OF_FOLDERS = ("dataset", datasets.Having(("class_folders",)))
 
@@ -253,16 +255,19 @@ class OptimizationOptions:
         "optimizer of the encoder and the heads", "sgd", shortcut=("lars", ("sgd",)), common=True
     )
     scheduler: str = flag(
-        "schedule of the learning rate; warmup_ in front of a name is a linear rise before it",
+        "schedule of the learning rate; warmup_ in front of a name is a linear rise before it, "
+        f"which {FORM} of your own, a function, has without being told",
         "warmup_cosine",
         choices=schedules.schedulers,
+        open=(FORM,),
+        noun="scheduler",
         common=True,
     )
     lr_decay_steps: tuple[int, ...] = flag(
         "epochs at which the learning rate is multiplied by --lr_decay_rate",
         (),
         low=1,
-        needs=("scheduler", schedules.asking("lr_decay_epochs")),
+        needs=("scheduler", Schedulers(partial(asks_for, "lr_decay_epochs"))),
         shown="at 60% and 80% of the epochs",
     )
     lr_decay_rate: float | None = flag(
@@ -270,7 +275,7 @@ class OptimizationOptions:
         None,
         above=0,
         high=1,
-        needs=("scheduler", schedules.asking("lr_decay_rate")),
+        needs=("scheduler", Schedulers(partial(asks_for, "lr_decay_rate"))),
         shown="step 0.1, exponential 0.95",
     )
     epochs: int = flag("passes over the training data", 100, low=1, common=True)

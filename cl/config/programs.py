@@ -73,9 +73,10 @@ class Common(DataOptions, OptimizationOptions, HardwareOptions, RunOptions):
         return self.lr_decay_steps or (round(0.6 * self.epochs), round(0.8 * self.epochs))
 
     @property
-    def resolved_lr_decay_rate(self) -> float:
-        own = schedules.default_of(self.scheduler, "lr_decay_rate")
-        return self.lr_decay_rate or float(own or 0.1)
+    def resolved_lr_decay_rate(self) -> float | None:
+        if self.lr_decay_rate or ":" in self.scheduler:  # whose own default holds
+            return self.lr_decay_rate
+        return schedules.default_of(self.scheduler, "lr_decay_rate") or 0.1
 
     @property
     def resolved_image_size(self) -> int:

@@ -23,6 +23,7 @@ from cl.config.evaluations import (
 from cl.config.options import OptimizationOptions
 from cl.config.own import is_own
 from cl.config.programs import Linear, Pretrain, rooms
+from cl.config.schedulers import unusable
 from cl.config.schema import Option, either, options_of, spell
 from cl.config.signature import Kind
 
@@ -145,6 +146,8 @@ def contradictions(config: Pretrain | Linear) -> Iterator[Fault]:
         yield message, ("global_batch_size", "gpus", "devices")
     if len(set(config.gpus)) < len(config.gpus):
         yield f"--gpus must name each GPU once, not {spell(config.gpus)}.", ("gpus",)
+    if why := unusable(config.scheduler):
+        yield f"--scheduler {config.scheduler}: {why}.", ("scheduler",)
     steps = config.lr_decay_steps
     if list(steps) != sorted(set(steps)):
         yield f"--lr_decay_steps must be rising, not {spell(steps)}.", ("lr_decay_steps",)
@@ -274,7 +277,9 @@ def of_schedules(config: Pretrain) -> Iterator[str]:
     moved = set(config.learned)
     for word in config.schedule:
         try:
-            name, _, end, _ = schedules.parse_schedule(word)
+            name, shape, end, _ = schedules.parse_schedule(word)
+            if why := unusable(shape, ("done",)):
+                yield f"--schedule {word}: {why}"
             if name in numbers:
                 numbers[name].check(end)
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""Methods, losses and evaluations as their sources say them: a keyword-only parameter is an option.
+"""What the source of a method, loss, evaluation or schedule says: its options are keyword-only.
 
 Name, type, default, bounds and help of an option stand once, at the function or class that has it.
 They are read with `ast`, since importing takes seconds; of an object that is at hand its signature
@@ -20,14 +20,14 @@ from cl.config.own import Own, file_of, syntax_of
 from cl.config.schema import Option
 from cl.losses import PairwiseLoss
 
-Kind = Literal["method", "loss", "eval"]
+Kind = Literal["method", "loss", "eval", "schedule"]
 CL = Path(__file__).parents[1]
 FOLDERS: dict[Kind, Path] = {
     "method": CL / "methods",
     "loss": CL / "losses",
     "eval": CL / "eval",
+    "schedule": CL / "schedules",
 }
-NODES = {"method": ast.ClassDef, "loss": ast.FunctionDef, "eval": ast.FunctionDef}
 TYPES: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
 ANY_LOSS = ("PairwiseLoss", inspect.formatannotation(PairwiseLoss))
 FEATURES = ("train", "test", "classes")
@@ -37,7 +37,7 @@ UNTRAINED = ("untrained", "data", "classes")
 
 @dataclass(frozen=True)
 class Thing:
-    """What the source of a method, a loss or an evaluation says of it.
+    """What the source of a method, a loss, an evaluation or a schedule says of it.
 
     Args:
         name: on a command line.
@@ -158,7 +158,7 @@ def read_thing(file: Path, kind: Kind, name: str, thing_name: str) -> Thing | No
     nodes = [n for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
     for node in nodes:
         own = node.name.lower() if kind == "method" and ":" not in name else node.name
-        if own != thing_name or not isinstance(node, NODES[kind]):
+        if own != thing_name or isinstance(node, ast.ClassDef) is not (kind == "method"):
             continue
         if isinstance(node, ast.ClassDef):
             thing = of_class(file, node)

@@ -2,7 +2,8 @@
 
 So they need no state, resume exactly, do not depend on the number of devices, and can be drawn
 before a run. A file is a shape: `cosine.py` has the function `cosine`, which is `--scheduler
-cosine`, behind a warm-up `--scheduler warmup_cosine`, and `--schedule NAME=cosine:END`.
+cosine`, behind a warm-up `--scheduler warmup_cosine`, and `--schedule NAME=cosine:END`. One of your
+own is `package.module:function` in the same places, or the function itself from Python.
 
 A shape goes from 1 to 0, or stays above it. It asks by name for what it needs: `done`, the part of
 its way that is behind it (0 to 1), `epoch`, the number of the epoch, or a field of
@@ -22,21 +23,31 @@ NAMES = sorted(p.stem for p in Path(__file__).parent.glob("[!_]*.py"))
 FOLLOWS_LOSS = "reduce"  # the one scheduler that is no function of the step
 WARM = "warmup_"
 FORM = "NAME=SHAPE:END[:STEPS]"
+Shape = Callable[..., float]
 
 
-def get_shape(name: str) -> Callable[..., float]:
+def get_shape(name: str | Shape) -> Shape:
     """The shape of that name, e.g. `get_shape("cosine")` is `cl.schedules.cosine.cosine`.
+
+    Args:
+        name: of a file of this folder, `package.module:function`, or the function itself.
 
     Raises:
         ValueError: there is none.
     """
+    name = getattr(name, "object", name)  # of a caller from Python, as a configuration keeps it
+    if callable(name):
+        return name
+    module, colon, function = name.partition(":")
+    if colon:
+        return getattr(import_module(module), function)
     if name not in NAMES:
         raise ValueError(f"there is no schedule {name}; use one of {', '.join(NAMES)}")
     return getattr(import_module(f"cl.schedules.{name}"), name)
 
 
 @cache
-def needs(name: str) -> frozenset[str]:
+def needs(name: str | Shape) -> frozenset[str]:
     """What a shape asks for by name.
 
     >>> sorted(needs("step"))
@@ -45,17 +56,18 @@ def needs(name: str) -> frozenset[str]:
     return frozenset(inspect.signature(get_shape(name)).parameters)
 
 
-def height(name: str, **known: object) -> float:
+def height(name: str | Shape, **known: object) -> float:
     """The value of a shape, 1 at its start.
 
     Args:
-        name: of the shape.
-        known: `done`, `epoch` and what else it may need; the rest is ignored.
+        name: see `get_shape`.
+        known: `done`, `epoch` and what else it may need; the rest is ignored, and of what is None
+            the shape's default holds.
 
     >>> height("linear", done=0.25, epoch=3)
     0.75
     """
-    return get_shape(name)(**{k: known[k] for k in needs(name) if k in known})
+    return get_shape(name)(**{k: known[k] for k in needs(name) if known.get(k) is not None})
 
 
 def schedulers() -> list[str]:
@@ -68,26 +80,32 @@ def with_warmup() -> tuple[str, ...]:
     return tuple(WARM + name for name in NAMES)
 
 
-def asking(option: str) -> tuple[str, ...]:
-    """The values of `--scheduler` whose shape asks for an option.
+def warms_up(scheduler: str | Shape) -> bool:
+    """Whether a scheduler begins with a warm-up, as one of your own always does.
 
-    >>> asking("lr_decay_epochs")
-    ('step', 'warmup_step')
+    >>> warms_up("warmup_cosine"), warms_up("step"), warms_up("mine.shapes:triangle")
+    (True, False, True)
     """
-    return tuple(
-        s for s in schedulers() if s != FOLLOWS_LOSS and option in needs(s.removeprefix(WARM))
-    )
+    return callable(scheduler) or scheduler.startswith(WARM) or ":" in scheduler
+
+
+def shape_of(scheduler: str | Shape) -> str | Shape:
+    """The shape of a scheduler, without its warm-up."""
+    if callable(scheduler) or ":" in scheduler:
+        return scheduler
+    return scheduler.removeprefix(WARM)
 
 
 def default_of(scheduler: str, option: str) -> Any:
-    """The default of an option of a scheduler's shape; None where it has none.
+    """The default of an option of a scheduler of this folder; None where it has none.
 
-    >>> default_of("warmup_exponential", "lr_decay_rate")
-    0.95
+    >>> default_of("warmup_exponential", "lr_decay_rate"), default_of("reduce", "lr_decay_rate")
+    (0.95, None)
     """
-    if scheduler not in asking(option):
+    shape = scheduler.removeprefix(WARM)
+    if shape not in NAMES or option not in needs(shape):
         return None
-    return inspect.signature(get_shape(scheduler.removeprefix(WARM))).parameters[option].default
+    return inspect.signature(get_shape(shape)).parameters[option].default
 
 
 def shapes() -> list[str]:
@@ -104,7 +122,7 @@ class Schedule:
         end: final value; None keeps `start` constant.
         steps: optimizer steps from one to the other; None is the rest of the run.
         after: before this step the value is 0, whatever the shape says.
-        shape: one of `shapes()`.
+        shape: one of `shapes()`, or one of your own that asks for `done` alone.
 
     >>> s = Schedule(start=0.0, end=1.0, steps=4)
     >>> [round(s.at(step, 100), 3) for step in (0, 1, 2, 4, 50)]
@@ -115,7 +133,7 @@ class Schedule:
     end: float | None = None
     steps: int | None = None
     after: int = 0
-    shape: str = "cosine"
+    shape: str | Shape = "cosine"
 
     def at(self, step: int, total: int) -> float:
         """The value at an optimizer step of a run of `total` steps."""
@@ -137,10 +155,11 @@ def parse_schedule(word: str) -> tuple[str, str, float, int | None]:
     >>> parse_schedule("temperature=cosine:0.5"), parse_schedule("gamma=linear:0:1000")
     (('temperature', 'cosine', 0.5, None), ('gamma', 'linear', 0.0, 1000))
     """
-    found = re.fullmatch(r"(\w+)=(\w+):([-+.\de]+)(?::([1-9]\d*))?", word)
+    shape, number = r"\w+|[\w.]+:[A-Za-z_]\w*", r"([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)"
+    found = re.fullmatch(rf"(\w+)=({shape}):{number}(?::([1-9]\d*))?", word)
     if not found:
         raise ValueError(f"--schedule {word} is not of the form {FORM}")
     name, shape, end, steps = found.groups()
-    if shape not in shapes():
+    if ":" not in shape and shape not in shapes():
         raise ValueError(f"--schedule {word}: the shape must be one of {', '.join(shapes())}")
     return name, shape, float(end), int(steps) if steps else None

@@ -1,4 +1,4 @@
-"""A method and a loss of the user's own: one file outside of `cl`, and nothing else."""
+"""A method, a loss and a schedule of the user's own: one file outside of `cl`, nothing else."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from cl import logs, trainer
 from cl.config import parse_pretrain
 from tests.end_to_end.test_devices import REPOSITORY, same_run
 
@@ -49,6 +50,21 @@ def close(z, ids=None, rows=slice(None), *, weight: float = 1.0):
         weight: of it
     """
     return weight * (z[0, rows] - z[1, rows]).square().mean()
+
+
+def triangle(done):
+    """Straight up and down again."""
+    return 1 - abs(2 * done - 1)
+
+
+def wave(epoch, *, lr_decay_rate=0.7):
+    """Smaller in each second epoch."""
+    return lr_decay_rate ** (epoch % 2)
+
+
+def of_time(seconds):
+    """No function of the step."""
+    return seconds
 '''
 
 
@@ -66,7 +82,9 @@ def words_of(own: str, digits: list[str]) -> list[str]:
     heads = [digits.index(flag) for flag in ("--hidden_mlp", "--encoding_size")]
     left = [w for i, w in enumerate(digits) if i not in heads and i - 1 not in heads]
     words = ["--method", f"{own}:Plain", "--loss", f"{own}:close", "--widths_of_it", "5"]
-    return [*left, *words, "--weight", "0.5", "--max_steps", "2", "--log_every_n_steps", "1"]
+    words += ["--scheduler", f"{own}:triangle", "--warmup_epochs", "0"]
+    words += ["--schedule", f"weight={own}:triangle:0.25"]
+    return [*left, *words, "--weight", "0.5", "--max_steps", "4", "--log_every_n_steps", "1"]
 
 
 def test_it_trains_repeats_and_is_evaluated(
@@ -76,6 +94,16 @@ def test_it_trains_repeats_and_is_evaluated(
     config = json.loads((run / "config.json").read_text())
     assert config["method_options"]["widths_of_it"] == 5
     assert config["loss_options"] == {"weight": 0.5}
+    rows = logs.read_metrics(run / "metrics.csv")
+    assert [float(r["lr"]) / 0.15 for r in rows if r["lr"]] == [
+        0.5,
+        1.0,
+        0.5,
+        0.0,
+        0.0,
+    ]  # after the step
+    weights = [float(r["schedule/weight"]) for r in rows if r["schedule/weight"]]
+    assert weights == [0.25, 0.375, 0.5, 0.375, 0.375]  # and the epoch
     state = torch.load(run / "last.ckpt", weights_only=True)["state_dict"]
     assert state["projector.weight"].shape == (5, 32)
     again = pretrain("--config", run / "config.json", run_id="again")
@@ -109,11 +137,28 @@ def test_it_trains_on_two_processes(
         ("--method cl.methods.byol:Nothing", "the module has no such class"),
         ("--loss cl.losses.dcl:nothing", "the module has no such function"),
         ("--loss cl.losses.cosine:cosine", r"does not take \(z, ids, rows\)"),
+        ("--scheduler cl.schedules.step:nothing", "the module has no such function"),
+        ("--schedule temperature=cl.schedules.step:step:1", "must be a function of done, not of e"),
+        ("--scheduler stepp", "unknown scheduler stepp; did you mean step"),
     ],
 )
 def test_what_is_not_there_is_said(words: str, message: str, digits: list[str]) -> None:
     with pytest.raises(ValueError, match=message):
         parse_pretrain([*digits, *words.split()])
+
+
+def test_a_schedule_may_ask_for_options(own: str, digits: list[str]) -> None:
+    """Its own default holds where the option is not given, and a warm-up stands before it."""
+    from cl.optim import lr_factor
+
+    words = [*digits, "--scheduler", f"{own}:wave", "--warmup_epochs", "1"]
+    for more, rate in ([], 0.7), (["--lr_decay_rate", "0.5"], 0.5):
+        o = trainer.optimization(parse_pretrain([*words, *more]))
+        assert [lr_factor(o, step, 8, 2) for step in (1, 2, 4, 6)] == [1, rate, 1, rate]
+    with pytest.raises(ValueError, match="must be a function of done or epoch, not of seconds"):
+        parse_pretrain([*digits, "--scheduler", f"{own}:of_time"])
+    with pytest.raises(ValueError, match="--lr_decay_rate needs --scheduler"):
+        parse_pretrain([*digits, "--scheduler", f"{own}:triangle", "--lr_decay_rate", "0.5"])
 
 
 def test_its_options_are_checked(own: str, digits: list[str]) -> None:
