@@ -15,11 +15,10 @@ from torch import nn
 
 from cl import checkpoints, logs
 from cl.config.launcher import started
-from cl.config.programs import from_clone
+from cl.config.programs import start_of
 
 CONFIG, METRICS, RESULT = "config.json", "metrics.csv", "result.json"
 SKIPPED = "skipped.txt"
-COMMANDS = {"main_contrastive.py": "cl-pretrain", "main_linear.py": "cl-evaluate"}
 
 
 @dataclass(frozen=True)
@@ -123,8 +122,7 @@ def command(program: str, *words: object) -> str:
         program: one of the clone's, which has a name of its own where the package is installed.
         words: behind it.
     """
-    start = ["python", program] if from_clone() else [COMMANDS[program]]
-    return shlex.join([*start, *(str(word) for word in words)])
+    return shlex.join([*start_of(program), *(str(word) for word in words)])
 
 
 def how_to_go_on(program: str | None, folder: Path) -> str:

@@ -278,7 +278,7 @@ REFUSED = [
     ("--global_views 0", ["--global_views must be from 1 to the 2 views of a sample, not 0."]),
     (
         "--loss sigmoid --threshold 0.1",
-        ["--threshold needs a --gamma above 0: it is a threshold of (1 - p)^gamma."],
+        ["--threshold needs --gamma."],
     ),
     (
         "--method sigmoid --threshold_after_step 10",

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from cl import runs
-from cl.config import launcher
+from cl.config import launcher, programs
 
 MANY = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
 
@@ -132,7 +132,7 @@ def test_where_it_is_installed_the_command_has_its_own_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert runs.command("main_linear.py", "digits") == "python main_linear.py digits"
-    monkeypatch.setattr(runs, "from_clone", lambda: False)
+    monkeypatch.setattr(programs, "from_clone", lambda: False)
     assert runs.command("main_linear.py", "digits") == "cl-evaluate digits"
     assert runs.command("main_contrastive.py", "digits") == "cl-pretrain digits"
     (tmp_path / "last.ckpt").touch()

@@ -9,7 +9,7 @@ from typing import Any
 
 from cl.config import datasets
 from cl.config.evaluations import ALL
-from cl.config.programs import Linear, Pretrain
+from cl.config.programs import Linear, Pretrain, start_of
 from cl.config.rules import condition, kinds_of
 from cl.config.schema import Option, did_you_mean, either, options_of, spell
 from cl.config.signature import Kind, Thing, find, having, loss_of, things
@@ -88,6 +88,7 @@ def program_help(of: type[Pretrain | Linear], shown: Mapping[str, Thing], *, who
         whole: every flag, not only the common ones.
     """
     program, _, words = EXAMPLES[of].partition(" ")
+    start = start_of(program)
     titles = {base.__name__: base.__doc__ or "" for base in of.__mro__}
     parts: dict[str, list[Row]] = {}
     for option in options_of(of).values():
@@ -102,9 +103,9 @@ def program_help(of: type[Pretrain | Linear], shown: Mapping[str, Thing], *, who
         parts[f"options of --{kind}; each NAME has its own:"] = rows_of(merged)
     more = " ".join(f"[{topic}]" for topic in TOPICS)
     parts["help:"] = [(f"--help {more}", "every flag, or one thing with its options and source")]
-    usage = fill(f"usage: {program} DATASET ENCODER [--flag value ...]")
+    usage = fill(f"usage: {start[-1]} DATASET ENCODER [--flag value ...]")
     said = (of.__doc__ or "").partition("\n")[0]
-    example = fill(f"example: python {program} {words}")
+    example = fill(f"example: {' '.join(start)} {words}")
     return "\n\n".join([usage, said, *map(part, parts, parts.values()), example]) + "\n"
 
 

@@ -24,11 +24,21 @@ from cl.config.options import (
 from cl.config.schema import Option, again, filled
 
 PROGRAMS = Path(__file__).parents[2]  # the folder in which the two programs stand
+INSTALLED = {"main_contrastive.py": "cl-pretrain", "main_linear.py": "cl-evaluate"}
 
 
 def from_clone() -> bool:
     """Whether the package stands beside the two programs; where pip installed it, it does not."""
     return (PROGRAMS / "main_contrastive.py").is_file()
+
+
+def start_of(program: str) -> list[str]:
+    """How a command line begins: with Python and a clone's program, or as pip installed it.
+
+    Args:
+        program: the name of its file in a clone.
+    """
+    return ["python", program] if from_clone() else [INSTALLED[program]]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -247,7 +247,11 @@ def of_things(config: Pretrain) -> Iterator[Fault]:
 
 def of_values(config: Pretrain) -> Iterator[str]:
     """What the options of the loss forbid, when these are known."""
-    options, own = config.loss_settings, config.method_settings
+    options, given = config.loss_settings, {**config.method_options, **config.loss_options}
+    needs = signature.method(config.method).needs | signature.loss(config.loss_name).needs
+    for name in (name for name in needs if given.get(name) is not None):
+        if not (config.method_settings | options).get(needs[name]):
+            yield f"--{name} needs --{needs[name]}."
     for name in (name for name in config.learned if name not in options):
         yield f"--learn {name} cannot be used with --loss {config.loss_name}, which has none."
     start = options.get("temperature") if "temperature" in config.learned else None
@@ -257,12 +261,6 @@ def of_values(config: Pretrain) -> Iterator[str]:
     if config.learned_lr is not None and not config.learned:
         yield "--learned_lr needs --learn."
     yield from of_schedules(config)
-    if own.get("gamma_steps") and not options.get("gamma"):
-        yield "--gamma_steps needs a --gamma above 0."
-    if options.get("threshold") is not None and not options.get("gamma"):
-        yield "--threshold needs a --gamma above 0: it is a threshold of (1 - p)^gamma."
-    if options.get("threshold") is None and "threshold_after_step" in config.method_options:
-        yield "--threshold_after_step needs --threshold."
     views = config.n_crops + config.multicrop * config.n_small_crops
     compared = options.get("global_views")
     if compared is not None and not 1 <= compared <= views:

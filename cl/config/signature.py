@@ -16,7 +16,7 @@ from types import NoneType
 from typing import Annotated, Any, Literal, get_origin
 
 from cl import bounds
-from cl.config.own import Own, file_of, syntax_of
+from cl.config.own import Own, constant, file_of, syntax_of
 from cl.config.schema import Option
 from cl.losses import PairwiseLoss
 
@@ -48,6 +48,7 @@ class Thing:
         doc: its docstring.
         source: the docstring of its module.
         beside: the other functions and classes of its module.
+        needs: options that say nothing without another one, the constant `NEEDS` of its module.
     """
 
     name: str = ""
@@ -58,6 +59,7 @@ class Thing:
     doc: str = ""
     source: str = ""
     beside: tuple[str, ...] = ()
+    needs: dict[str, str] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:
@@ -171,6 +173,7 @@ def read_thing(file: Path, kind: Kind, name: str, thing_name: str) -> Thing | No
             doc=ast.get_docstring(node) or "",
             source=ast.get_docstring(syntax_of(file)) or "",
             beside=tuple(n.name for n in nodes if n is not node),
+            needs=constant(file, "NEEDS") or {},
         )
     return None
 

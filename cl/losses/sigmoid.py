@@ -14,6 +14,8 @@ from cl.losses._sum import pair_sum
 from cl.losses._views import pairs_with_targets
 from cl.losses.relic import invariance_penalty
 
+NEEDS = {"threshold": "gamma"}  # it is one of the focal weight
+
 
 def sigmoid(
     z: Float[Tensor, "v n d"],

@@ -14,6 +14,8 @@ from cl.methods._base import option_of
 from cl.methods._teacher import TeacherMethod
 from cl.schedules import Schedule
 
+NEEDS = {"gamma_steps": "gamma", "threshold_after_step": "threshold"}
+
 
 class Sigmoid(TeacherMethod):
     """Every pair of a view and the teacher's embedding of another view is a question of its own.
