@@ -1,4 +1,4 @@
-"""What every test can count on: a machine without GPUs or settings of its owner's, two threads.
+"""What every test can count on: a machine without GPUs or settings of its owner's, few threads.
 
 `pytest -m gpu` alone sees the GPUs; all other tests are of the CPU wherever they run.
 """
@@ -32,9 +32,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _two_threads() -> None:
-    """Sums come out the same on a machine with more cores, and its tests take no more of it."""
-    torch.set_num_threads(2)
+def _few_threads() -> None:
+    """Sums come out the same on a machine with more cores; one of several workers has a core."""
+    torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 
 @pytest.fixture(scope="session")
