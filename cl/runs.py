@@ -19,6 +19,7 @@ from cl.config.programs import start_of
 
 CONFIG, METRICS, RESULT = "config.json", "metrics.csv", "result.json"
 SKIPPED = "skipped.txt"
+START = ("encoder_at_start", "first_batches")  # what config.json derives of a run's beginning
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """What a person reads before and after a run: the table, schedules and views drawn, last lines."""
 
 import copy
-import sys
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -64,7 +63,7 @@ def table(
         "global batch": f"{batch:,}, {chunk:,} on a device at a time",
         "learning rate": f"{config.optimizer} {config.scaled_lr():g} ({config.scheduler}), "
         f"probe {config.resolved_classifier_lr:g}",
-        "steps": f"{config.max_steps or steps * config.epochs:,} ({steps} an epoch)",
+        "steps": f"{planned(config, steps):,} ({steps} an epoch)",
         **about_views(config, data, method, encoder, chunk),
     }
 
@@ -178,6 +177,12 @@ def show(title: str, rows: Mapping[str, object], console: Console) -> None:
     console.print(table)
 
 
+def planned(config: Pretrain, per_epoch: int) -> int:
+    """The optimizer steps of a run, whose epochs have so many."""
+    whole = per_epoch * config.epochs
+    return whole if config.max_steps is None else min(whole, config.max_steps)
+
+
 def plot_schedules(
     config: Pretrain,
     o: Optimization,
@@ -197,7 +202,7 @@ def plot_schedules(
     Raises:
         ValueError: the picture cannot be written.
     """
-    steps = min(per_epoch * config.epochs, config.max_steps or sys.maxsize)
+    steps = planned(config, per_epoch)
     curves = {"lr": [o.lr * lr_factor(o, step, steps, per_epoch) for step in range(steps)]}
     if o.scheduler == FOLLOWS_LOSS:
         curves.clear()

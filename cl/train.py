@@ -7,10 +7,11 @@ from typing import Any
 from pytorch_lightning.callbacks import Callback
 from torch import nn
 
-from cl import build, hardware, runs, summary, trainer
+from cl import build, checkpoints, hardware, runs, summary, trainer
 from cl.callbacks.geometry import Geometry
 from cl.callbacks.saver import Saver
 from cl.config import Pretrain, check_environment, configure
+from cl.data.loaders.sampler import Sampler, checksum
 from cl.data.module import ContrastiveData
 from cl.eval._baseline import Baseline
 from cl.eval._random import kept_random_states
@@ -113,13 +114,18 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
         options: of the Trainer, about the hardware.
     """
     recipes = data.recipes if isinstance(data, ContrastiveData) else []
-    derived = {"recipes": [asdict(recipe) for recipe in recipes]}
+    derived = {"recipes": [asdict(recipe) for recipe in recipes], **start_of(config, data, method)}
     folder, checkpoint = trainer.run_folder(config, derived if recipes else {})
     rows = summary.table(config, data, method, method.encoder, options)
     if not runs.other_rank():
         summary.show(f"run {folder.name}", rows, trainer.console)
 
     about = build.encoder_metadata(config, recipes)
+    if config.max_steps == 0:
+        if not runs.other_rank():
+            checkpoints.save_encoder(method.evaluated, folder / checkpoints.ENCODER, about)
+        say(f"{folder / checkpoints.ENCODER} has the encoder as it is initialized")
+        return Run(folder, method.evaluated.eval(), method)
     callbacks: list[Callback] = [Geometry(config.on_collapse), Saver(folder, about)]
     if isinstance(data, ContrastiveData):
         runs.keep_skipped(folder, data.source.skipped)
@@ -138,6 +144,21 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
             say(line)
     method.trainer = data.trainer = None  # whose loaders keep their worker processes
     return run
+
+
+def start_of(config: Pretrain, data: build.Data, method: Method) -> dict[str, str]:
+    """Sums of what a run starts from, by which runs can be told to be comparable.
+
+    Args:
+        config: of the run.
+        data: what is trained on; of a loader of the caller's own the order is not known.
+        method: with the encoder as it is initialized.
+    """
+    sums = [checkpoints.fingerprint(method.encoder)]
+    if isinstance(data, ContrastiveData):
+        images, batch = len(data.source.train), config.global_batch()
+        sums.append(checksum(Sampler(images, batch, config.seed, fill=config.last_batch_fill)))
+    return dict(zip(runs.START, sums, strict=False))
 
 
 def say(line: str) -> None:

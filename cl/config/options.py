@@ -280,7 +280,11 @@ class OptimizationOptions:
     )
     epochs: int = flag("passes over the training data", 100, low=1, common=True)
     max_steps: int | None = flag(
-        "end after so many steps", None, low=1, shown="after all epochs", common=True
+        "end after so many steps; 0 keeps the encoder as it is initialized",
+        None,
+        low=0,
+        shown="after all epochs",
+        common=True,
     )
     lr: float = flag(
         "learning rate; with --lr_scaling that of 256 samples in a step of all devices",

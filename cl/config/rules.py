@@ -170,6 +170,8 @@ def contradictions(config: Pretrain | Linear) -> Iterator[Fault]:
 def evaluation(config: Linear) -> Iterator[Fault]:
     """What forbids each other in an evaluation."""
     given, images = spell(config.eval), of_images(config.eval)
+    if config.max_steps == 0:
+        yield "--max_steps must be at least 1, not 0.", ("max_steps",)
     if len(config.eval) > 1 and (images or ALL in config.eval):
         alone = [*of_images((*built_in(), *plugins(config.eval))), ALL]
         yield f"--eval {either(alone)} must stand alone, not in {given}.", ("eval",)

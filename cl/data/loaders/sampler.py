@@ -1,6 +1,9 @@
 """The samples of a step: a function of (seed, epoch, step), not of the number of devices."""
 
+import hashlib
 from collections.abc import Iterator
+from copy import copy
+from itertools import count
 
 import numpy as np
 import numpy.typing as npt
@@ -52,19 +55,41 @@ class Sampler:
 
     def remaining(self) -> Iterator[Index]:
         """The rest of this process's batches of the epoch; a batch counts when it is received."""
-        whole = self.batch_size * self.world
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.samples)
-        order = np.resize(order, len(self) * whole)  # it starts again where it is too short
+        whole, order = self.batch_size * self.world, self.order()
         self.given %= len(self)
         for step in range(self.given, len(self)):
             start = step * whole + self.rank * self.batch_size
             yield order[start : start + self.batch_size]
+
+    def order(self) -> Index:
+        """The epoch's samples in their order, as many as all processes' batches hold."""
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.samples)
+        return np.resize(order, len(self) * self.batch_size * self.world)  # again where too short
 
     def state_dict(self) -> dict[str, int]:
         return {"given": self.given % len(self)}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.given = state["given"]
+
+
+def checksum(sampler: Sampler, batches: int = 100) -> str:
+    """sha256 of the samples in the first batches of a training, of all processes.
+
+    Args:
+        sampler: of one of its processes; it stays where it is.
+        batches: how many; if an epoch has fewer, further epochs follow.
+    """
+    digest, twin = hashlib.sha256(), copy(sampler)
+    left = batches * sampler.batch_size * sampler.world
+    for epoch in count():
+        twin.set_epoch(epoch)
+        order = twin.order()[:left]
+        digest.update(order.tobytes())
+        left -= len(order)
+        if not left:
+            break
+    return digest.hexdigest()
 
 
 def shard(samples: int, batch_size: int, rank: int = 0, world: int = 1) -> list[Index]:

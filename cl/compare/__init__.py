@@ -1,0 +1,5 @@
+"""An honest comparison in one command: rows times seeds, each cell an ordinary run.
+
+`plan.py` reads what is compared, `cells.py` knows a cell's folder and state, `runner.py` starts
+what is missing, `table.py` collects the numbers and `statistics.py` says what they show.
+"""

@@ -1,0 +1,109 @@
+"""`python -m cl.compare PLAN.toml`: run what is missing of a comparison, and print its table."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cl import build, trainer
+from cl.compare import estimate, table
+from cl.compare.cells import Cell, cells_of, data_words
+from cl.compare.plan import read_plan
+from cl.compare.processes import locked
+from cl.compare.runner import Runner
+from cl.config import ConfigError, Pretrain, check_environment, parse_pretrain
+from cl.config.program import WRONG
+from cl.data.sets import Source
+
+LOCK = "lock"
+FAILED = 1  # the exit code where a cell has no value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a comparison; its exit code back: 0 where every cell has its number, 1 where one failed.
+
+    2 says that the plan cannot be carried out as it stands.
+    """
+    parser = argparse.ArgumentParser(prog="python -m cl.compare", description=__doc__)
+    parser.add_argument("plan", type=Path, help="a TOML file, see docs/compare.md")
+    parser.add_argument("--dry_run", action="store_true", help="measure, print cells and cost, end")
+    parser.add_argument("--jobs", type=int, help="cells at a time; by default one for each GPU")
+    parser.add_argument("--gpus", type=int, nargs="+", default=[], help="GPUs for the jobs")
+    parser.add_argument("--budget", type=float, help="refuse what would take more minutes")
+    parser.add_argument("--retry", action="store_true", help="run failed cells again")
+    parser.add_argument(
+        "--output", type=Path, help="folder of comparisons, by default that of runs"
+    )
+    asked = parser.parse_args(argv)
+    try:
+        return run(asked)
+    except ValueError as error:
+        lines = error.args if isinstance(error, ConfigError) else [" ".join(str(error).split())]
+        sys.stderr.writelines(f"error: {line}\n" for line in lines)
+        return WRONG
+
+
+def run(asked: argparse.Namespace) -> int:
+    """Read the plan, say what it costs, run what is missing, write and print the table."""
+    plan = read_plan(asked.plan)
+    jobs = asked.jobs or len(asked.gpus) or 1
+    if jobs < 1:
+        raise ValueError(f"--jobs must be at least 1, not {jobs}.")
+    folder = (asked.output or parse_pretrain(plan.run).runs_folder) / plan.name
+    sources = Sources()
+    cells = cells_of(plan, folder, sources.load)
+    left = [c for c in cells if c.state != "done" and (asked.retry or c.state != "failed")]
+    cost = estimate.measure(left, sources.load, say)
+    for line in cost.lines(cells, left, jobs):
+        say(line)
+    if asked.dry_run:
+        return 0
+    minutes = cost.minutes(left, jobs)
+    if asked.budget is not None and minutes > asked.budget:
+        raise ValueError(f"--budget {asked.budget:g}: it would take about {minutes:.0f} minutes.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / LOCK):
+        signal = Runner(left, jobs, asked.gpus, say).run()
+        found = table.collect(plan, cells, not_of_plan(folder, cells))
+        say("\n" + table.write(found, folder))
+        say(f"{folder / table.STEM}.md, .csv, .json")
+    if signal:
+        say(f"go on with the same command: {asked.plan}")
+        return 128 + signal
+    return 0 if all(map(table.is_done, found["cells"])) else FAILED
+
+
+class Sources:
+    """Data sets, each loaded once."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, ...], Source] = {}
+
+    def load(self, config: Pretrain) -> Source:
+        """The data of a configuration.
+
+        Raises:
+            ValueError: they are not there.
+        """
+        words = data_words(config)
+        if words not in self.known:
+            check_environment(config)
+            source = build.load_source(config)
+            assert isinstance(source, Source)  # a command line names no loader
+            self.known[words] = source
+        return self.known[words]
+
+
+def not_of_plan(folder: Path, cells: Sequence[Cell]) -> list[str]:
+    """The folders of earlier cells that this plan has no more; they are kept."""
+    own = {cell.folder.name for cell in cells}
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name not in own)
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    trainer.console.print(line, markup=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,207 @@
+"""A cell is one row with one seed: an ordinary run, in a folder whose name holds its settings.
+
+What state it is in is read from the folder alone.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from cl import __version__
+from cl.compare.plan import Plan, Row, as_words
+from cl.compare.processes import alive
+from cl.config import CARDS, ConfigError, Linear, Pretrain, parse_linear, parse_pretrain, to_json
+from cl.config.evaluations import meant
+from cl.config.options import DataOptions
+from cl.data.sets import Source
+from cl.eval._cache import data_checksum
+from cl.trainer import FREE
+
+State = Literal["planned", "running", "interrupted", "done", "failed"]
+PRETRAIN_LOG, EVALUATE_LOG, PID = "pretrain.log", "evaluate.log", "pid"
+EXIT = "exit code "  # how the last line of a log begins
+# Settings of the data that say how they are loaded, not what they are.
+LOADING = {"batch_size", "global_batch_size", "num_workers", "backend", "last_batch_fill"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row with one seed.
+
+    Args:
+        row: of the plan.
+        seed: of weights, order and views.
+        folder: the cell's own, and the run's.
+        pretrain: words of `main_contrastive.py`; none for a row that is not pretrained.
+        evaluate: words of `main_linear.py`.
+        training: the configuration of the run's words; of a row that is not pretrained the plan's.
+        evaluation: the configuration of the evaluation's words.
+    """
+
+    row: Row
+    seed: int
+    folder: Path
+    pretrain: tuple[str, ...]
+    evaluate: tuple[str, ...]
+    training: Pretrain
+    evaluation: Linear
+
+    @property
+    def name(self) -> str:
+        """As messages call it."""
+        return f"{self.row.name}, seed {self.seed}"
+
+    @property
+    def results(self) -> Path:
+        """The folder of the evaluation, inside the cell's."""
+        return self.folder / str(self.evaluation.run_id)
+
+    @property
+    def cards(self) -> dict[str, dict[str, Any]]:
+        """The protocol cards of the evaluations that are done, by name."""
+        try:
+            found = json.loads((self.results / CARDS).read_text())["derived"]["cards"]
+        except (OSError, ValueError, KeyError):
+            return {}
+        return {card["evaluation"]: card for card in found}
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the pretraining came to its end, or there is none."""
+        return not self.pretrain or exit_code(self.folder / PRETRAIN_LOG) == 0
+
+    @property
+    def state(self) -> State:
+        """What the folder says."""
+        if {*meant(self.evaluation.eval)} <= self.cards.keys():
+            return "done"
+        if not self.folder.exists():
+            return "planned"
+        if alive(self.folder / PID):
+            return "running"
+        codes = [exit_code(self.folder / log) for log in (PRETRAIN_LOG, EVALUATE_LOG)]
+        failed = any(code is not None and 0 < code < 128 for code in codes)
+        return "failed" if failed else "interrupted"
+
+    @property
+    def reason(self) -> str:
+        """Why it failed: the last line of an error in its log."""
+        for log in (EVALUATE_LOG, PRETRAIN_LOG):
+            if exit_code(self.folder / log):
+                lines = read_lines(self.folder / log)[:-1]
+                errors = [line for line in lines if "error" in line.lower() or "COLLAPSED" in line]
+                return " ".join((errors or lines or ["no output"])[-1].split())
+        return ""
+
+
+def cells_of(plan: Plan, output: Path, load: Callable[[Pretrain], Source]) -> list[Cell]:
+    """All cells of a plan, one seed after the other.
+
+    Args:
+        plan: what is compared.
+        output: the folder of the comparison.
+        load: gives the data of a configuration, whose sum is a part of a folder's name.
+
+    Raises:
+        ConfigError: words of a row are wrong, or two rows are the same.
+    """
+    faults, found, sums = list[str](), list[Cell](), dict[tuple[str, ...], str]()
+    for seed in plan.seeds:
+        for row in plan.rows:
+            try:
+                found.append(cell_of(plan, row, seed, output, partial(checksum, load, sums)))
+            except ConfigError as error:
+                faults += [f"row {row.name}: {text}" for text in error.args]
+        if faults:
+            raise ConfigError(*faults)
+    rows = dict[tuple[int, str, str], str]()
+    for cell in found:
+        settings = (cell.seed, cell.folder.name.rpartition("-")[2], cell.results.name)
+        if settings in rows:
+            faults.append(f"rows {rows[settings]} and {cell.row.name} have the same settings.")
+        rows[settings] = cell.row.name
+    if faults:
+        raise ConfigError(*dict.fromkeys(faults))
+    return found
+
+
+def checksum(
+    load: Callable[[Pretrain], Source], known: dict[tuple[str, ...], str], config: Pretrain
+) -> str:
+    """The sum of a configuration's training and validation data; it is computed once."""
+    key = data_words(config)
+    if key not in known:
+        source = load(config)
+        known[key] = "-".join(data_checksum(part) for part in (source.train, source.val))
+    return known[key]
+
+
+def cell_of(plan: Plan, row: Row, seed: int, output: Path, data: Callable[[Pretrain], str]) -> Cell:
+    """The cell of a row and a seed.
+
+    Raises:
+        ConfigError: the words of the row are wrong.
+    """
+    pretrained, seeded = row.run is not None, ("--seed", str(seed))
+    training = parse_pretrain([*plan.run, *(row.run or ()), *seeded])
+    evaluate = (*data_words(training), *row.evaluate, *seeded)
+    weights = ("--pretrained_feature_extractor",)
+    evaluation = settings_of(parse_linear([*evaluate, *weights, "RUN"] if pretrained else evaluate))
+    made = settings_of(training) if pretrained else evaluation
+    made |= {"data": data(training), "version": __version__}
+    title = re.sub(r"[^\w.-]+", "_", row.name).strip("_.-") or "row"
+    folder = output / f"{title}-s{seed}-{digest(made)}"
+    evaluate += (*weights, str(folder)) if pretrained else ()
+    evaluate += ("--output", str(folder), "--run_id", f"evaluation-{digest([made, evaluation])}")
+    words = (*plan.run, *(row.run or ()), *seeded, "--output", str(output), "--run_id", folder.name)
+    return Cell(
+        row,
+        seed,
+        folder,
+        words if pretrained else (),
+        evaluate,
+        training,
+        parse_linear(evaluate),
+    )
+
+
+def data_words(config: Pretrain) -> tuple[str, ...]:
+    """Data set and encoder of a configuration with the flags that say which data these are."""
+    words = [config.dataset, config.encoder]
+    for option in fields(DataOptions):
+        value = getattr(config, option.name)
+        if option.name not in LOADING | {"dataset", "encoder"} and value != option.default:
+            words += as_words(option.name, value)
+    return tuple(words)
+
+
+def settings_of(config: Pretrain | Linear) -> dict[str, Any]:
+    """All settings that move a number."""
+    found = json.loads(to_json(config))
+    free = FREE | {"pretrained_feature_extractor", "pictures", "export"}
+    return {k: v for k, v in found.items() if k not in free} | {"batch": config.global_batch()}
+
+
+def digest(settings: Any) -> str:
+    """Eight letters that differ where a setting does."""
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def read_lines(log: Path) -> list[str]:
+    """The lines of a log; none if there is no log."""
+    if not log.exists():
+        return []
+    return [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+
+
+def exit_code(log: Path) -> int | None:
+    """What the last line of a log says; None where the process did not come to its end."""
+    lines = read_lines(log)
+    found = re.match(rf"{EXIT}(-?\d+)", lines[-1]) if lines else None
+    return int(found[1]) if found else None

@@ -1,0 +1,172 @@
+"""Runs the cells that are missing, each as child processes of its own with their own logs."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+from cl import checkpoints
+from cl.compare.cells import EVALUATE_LOG, EXIT, PID, PRETRAIN_LOG, Cell
+from cl.compare.processes import alive, identify
+from cl.config.programs import INSTALLED, PROGRAMS, from_clone
+
+PRETRAIN, EVALUATE = INSTALLED
+WAIT = 0.2  # s between two looks at the children
+
+
+class Runner:
+    """Works through cells, several at a time.
+
+    SIGINT and SIGTERM end the children at a step's end, and then the runner.
+
+    Args:
+        cells: what is to be done, in this order.
+        jobs: how many at a time.
+        gpus: whose GPUs the jobs take turns on; none leaves the choice to the programs.
+        say: prints a line.
+    """
+
+    def __init__(
+        self, cells: Sequence[Cell], jobs: int, gpus: Sequence[int], say: Callable[[str], None]
+    ) -> None:
+        self.left, self.say, self.total, self.jobs = list(cells), say, len(cells), jobs
+        self.free: list[int | None] = [gpus[i % len(gpus)] if gpus else None for i in range(jobs)]
+        self.working: list[Job] = []
+        self.signal = 0
+
+    def run(self) -> int:
+        """Work until nothing is left.
+
+        Returns:
+            The number of the signal that ended it early; else 0.
+        """
+        before = {n: signal.signal(n, self.note) for n in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            while self.working or (self.left and not self.signal):
+                self.start()
+                time.sleep(WAIT)
+                self.collect()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return self.signal
+
+    def note(self, number: int, _: FrameType | None) -> None:
+        """Pass a signal on to the children; the rest is not started."""
+        self.signal = number
+        for job in self.working:
+            job.end(number)
+
+    def start(self) -> None:
+        """Start cells on what is free."""
+        for cell in [*self.left]:
+            if not self.free or self.signal:
+                return
+            if alive(cell.folder / PID):
+                continue  # of a caller that was killed: it is waited for
+            self.left.remove(cell)
+            number = self.total - len(self.left)
+            self.say(f"[{number}/{self.total}] {cell.name}: {cell.folder.name}")
+            self.working.append(Job(cell, self.free.pop(0), self.jobs))
+
+    def collect(self) -> None:
+        """Take note of what has ended."""
+        for job in [*self.working]:
+            if job.goes_on(stop=bool(self.signal)):
+                continue
+            self.working.remove(job)
+            self.free.append(job.gpu)
+            cell, seconds = job.cell, time.monotonic() - job.since
+            said = f": {cell.reason}" if cell.state == "failed" else ""
+            self.say(f"{cell.name}: {cell.state} after {seconds:.0f} s{said}")
+
+
+class Job:
+    """A cell that is worked on: its pretraining, then its evaluation.
+
+    Args:
+        cell: which one.
+        gpu: the GPU to use; None leaves the choice to the program.
+        jobs: how many are worked on at a time, for the log.
+    """
+
+    def __init__(self, cell: Cell, gpu: int | None, jobs: int) -> None:
+        self.cell, self.gpu, self.jobs, self.since = cell, gpu, jobs, time.monotonic()
+        self.steps = commands(cell)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.log = Path()
+
+    def goes_on(self, *, stop: bool) -> bool:
+        """Whether there is more to do; the next step is started where one has ended well."""
+        if self.process:
+            pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
+            if not pid:
+                return True
+            code = self.process.returncode = os.waitstatus_to_exitcode(status)
+            memory = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) // 10**6
+            with self.log.open("a") as log:
+                log.write(f"\n{EXIT}{code}, {memory} MB, {self.jobs} at a time\n")
+            (self.cell.folder / PID).unlink(missing_ok=True)
+            self.process = None
+            if code:
+                return False
+        if stop:
+            return False
+        step = next(self.steps, None)
+        if step is None:
+            return False
+        self.begin(*step)
+        return True
+
+    def begin(self, log: str, words: Sequence[str]) -> None:
+        """Start a program whose output goes into a log."""
+        self.cell.folder.mkdir(parents=True, exist_ok=True)
+        self.log = self.cell.folder / log
+        gpu = ["--gpus", str(self.gpu)] if self.gpu is not None else []
+        with self.log.open("a") as file:
+            self.process = subprocess.Popen(
+                [*words, *gpu],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=os.environ | self.threads(),
+                start_new_session=True,  # the terminal's Ctrl-C is passed on once, by the runner
+            )
+        (self.cell.folder / PID).write_text(identify(self.process.pid))
+
+    def threads(self) -> dict[str, str]:
+        """Its part of the processor's cores, where it is not alone and nobody has said."""
+        if self.jobs == 1 or "OMP_NUM_THREADS" in os.environ:
+            return {}
+        return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // self.jobs))}
+
+    def end(self, number: int) -> None:
+        """Ask the program and its processes to end at the end of a step."""
+        if self.process:
+            os.killpg(self.process.pid, number)
+
+
+def commands(cell: Cell) -> Iterator[tuple[str, list[str]]]:
+    """What is left to do for a cell: the log and the words of each step, made when it is due."""
+    if not cell.pretrained:
+        words = [*program(PRETRAIN), *cell.pretrain]
+        if (cell.folder / checkpoints.LAST).exists():
+            words += ["--resume_training_from", str(cell.folder)]
+        elif cell.folder.exists():  # nothing was saved: it starts anew
+            shutil.rmtree(cell.folder)
+        yield PRETRAIN_LOG, words
+    if cell.results.exists():  # an evaluation that was not finished starts anew
+        shutil.rmtree(cell.results)
+    yield EVALUATE_LOG, [*program(EVALUATE), *cell.evaluate]
+
+
+def program(name: str) -> list[str]:
+    """How a program is started, from any folder."""
+    if from_clone():
+        return [sys.executable, str(PROGRAMS / name)]
+    return [str(Path(sys.executable).with_name(INSTALLED[name]))]

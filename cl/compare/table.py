@@ -1,0 +1,303 @@
+"""The table of a comparison: every cell's numbers, each row's interval, what can be told apart.
+
+`table.json` has everything, `table.csv` a line for each cell, `table.md` what people read.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from cl import logs, runs
+from cl.compare import statistics
+from cl.compare.cells import PRETRAIN_LOG, Cell, read_lines
+from cl.compare.plan import Plan
+from cl.compare.statistics import Difference
+
+STEM = "table"
+REACHED = 0.95  # of the best row's final online probe
+PROBE, KNN = "val/probe_top1", "val/knn_top1"
+STEPS = "steps_to_95"
+# What stands behind the measure: title, key among a cell's numbers, form.
+COLUMNS = (
+    ("probe top-1", PROBE, "{:.1%}"),
+    ("kNN top-1", KNN, "{:.1%}"),
+    ("alignment", "monitor/alignment", "{:.3f}"),
+    ("uniformity", "monitor/uniformity", "{:.2f}"),
+    ("effective rank", "monitor/effective_rank", "{:.1f}"),
+    ("steps to 95 %", STEPS, "{:.0f}"),
+    ("ms a step", "ms_a_step", "{:.0f}"),
+    ("peak MB", "peak_mb", "{:.0f}"),
+)
+
+
+def collect(plan: Plan, cells: Sequence[Cell], others: Sequence[str] = ()) -> dict[str, Any]:
+    """All that is known of a comparison, as plain data.
+
+    Args:
+        plan: what is compared.
+        cells: of the plan.
+        others: folders that stand beside and are not of this plan.
+
+    Returns:
+        `rows` with values by seed, mean and interval; `differences` with simultaneous intervals;
+        `cells` with state and numbers; `notes`, what must be said beside the table.
+    """
+    found = [describe(cell) for cell in cells]
+    add_steps(found, {cell.folder.name: curve(cell) for cell in cells})
+    values = {
+        row.name: {c["seed"]: c["value"] for c in found if c["row"] == row.name and is_done(c)}
+        for row in plan.rows
+    }
+    differences, notes = compare(plan, {row: seeds for row, seeds in values.items() if seeds})
+    notes += [f"{label(c)}: {c['state']}{reason(c)}" for c in found if not is_done(c)]
+    notes += [f"{label(c)} starts from another {what}" for c in found for what in other(c, found)]
+    notes += [f"{name} is not of this plan" for name in others]
+    return {
+        "name": plan.name,
+        "measure": plan.measure,
+        "reference": plan.reference,
+        "rows": [summarize(row.name, values[row.name], found) for row in plan.rows],
+        "differences": [asdict(d) | {"told_apart": d.told_apart} for d in differences],
+        "cells": found,
+        "notes": notes,
+    }
+
+
+def is_done(cell: Mapping[str, Any]) -> bool:
+    return cell["state"] == "done"
+
+
+def label(cell: Mapping[str, Any]) -> str:
+    return f"{cell['row']}, seed {cell['seed']}"
+
+
+def reason(cell: Mapping[str, Any]) -> str:
+    return f": {cell['reason']}" * bool(cell["reason"])
+
+
+def describe(cell: Cell) -> dict[str, Any]:
+    """One cell: its state, where it started, and all of its numbers."""
+    cards, state, why = cell.cards, cell.state, cell.reason
+    numbers = {
+        f"{evaluation}/{name}": value
+        for evaluation, card in cards.items()
+        for name, value in card["numbers"].items()
+        if isinstance(value, int | float)
+    }
+    said = read_lines(cell.folder / PRETRAIN_LOG)
+    collapse = [line[line.index("COLLAPSED") :] for line in said if "COLLAPSED" in line]
+    if state == "done" and collapse:
+        state, why = "failed", collapse[-1]
+    if state == "done" and cell.row.measure not in numbers:
+        state, why = "failed", f"it has no {cell.row.measure}, only {', '.join(sorted(numbers))}"
+    evaluation, _, name = cell.row.measure.partition("/")
+    return {
+        "row": cell.row.name,
+        "seed": cell.seed,
+        "folder": cell.folder.name,
+        "state": state,
+        "reason": why if state == "failed" else "",
+        "value": numbers.get(cell.row.measure),
+        "test_images_95": cards.get(evaluation, {}).get("numbers", {}).get(f"{name}_95"),
+        "start": start_of(cell),
+        "numbers": numbers | online(cell) | of_the_log(said),
+    }
+
+
+def start_of(cell: Cell) -> dict[str, str]:
+    """The sums of the encoder at step 0 and of the first batches, of a row that is pretrained."""
+    try:
+        derived = json.loads((cell.folder / runs.CONFIG).read_text())["derived"]
+    except (OSError, ValueError, KeyError):
+        return {}
+    return {key: derived[key] for key in runs.START if key in derived}
+
+
+def other(cell: Mapping[str, Any], cells: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """In what a cell starts otherwise than the first one of its seed."""
+    first = next(
+        c["start"] for c in cells if c["seed"] == cell["seed"] and (c["start"] or c is cell)
+    )
+    for key, value in cell["start"].items():
+        if first.get(key) != value:
+            yield key.replace("_", " ")
+
+
+def online(cell: Cell) -> dict[str, float]:
+    """The newest number of each column of a run's metrics, and the median time of a step."""
+    rows = logs.read_metrics(cell.folder / runs.METRICS)
+    newest = {key: float(value) for row in rows for key, value in row.items() if key and value}
+    rates = [float(row["images_per_s"]) for row in rows if row.get("images_per_s")]
+    rates = [rate for rate in rates if rate > 0]
+    time = {"ms_a_step": 1000 * cell.training.global_batch() / median(rates)} if rates else {}
+    return {k: v for k, v in newest.items() if "/" in k} | time
+
+
+def of_the_log(lines: Sequence[str]) -> dict[str, float]:
+    """The peak memory, and how many cells ran at a time, as the last line of a log says."""
+    found = re.search(r", (\d+) MB, (\d+) at a time$", lines[-1]) if lines else None
+    return {"peak_mb": int(found[1]), "at_a_time": int(found[2])} if found else {}
+
+
+def curve(cell: Cell) -> list[tuple[int, float]]:
+    """Step and accuracy of the online probe at each validation."""
+    rows = logs.read_metrics(cell.folder / runs.METRICS)
+    return [(int(row["step"]), float(row[PROBE])) for row in rows if row.get(PROBE)]
+
+
+def add_steps(
+    cells: Sequence[dict[str, Any]], curves: Mapping[str, Sequence[tuple[int, float]]]
+) -> None:
+    """Write into each cell when its probe reached 95 % of the best row's final one."""
+    final = dict[str, list[float]]()
+    for cell in cells:
+        if curves[cell["folder"]] and is_done(cell):
+            final.setdefault(cell["row"], []).append(curves[cell["folder"]][-1][1])
+    goal = REACHED * max((sum(v) / len(v) for v in final.values()), default=0)
+    for cell in cells:
+        steps = [step for step, top1 in curves[cell["folder"]] if top1 >= goal]
+        if steps and is_done(cell):
+            cell["numbers"][STEPS] = steps[0]
+
+
+def compare(
+    plan: Plan, values: Mapping[str, Mapping[int, float]]
+) -> tuple[list[Difference], list[str]]:
+    """The differences of rows, and what is to be said of them."""
+    if len(values) < 2:
+        return [], []
+    try:
+        reference = plan.reference if plan.reference in values else None
+        model = statistics.fit((row, s, v) for row in values for s, v in values[row].items())
+        if reference is None:
+            found = statistics.all_pairs(model)
+        else:
+            found = statistics.against(model, reference)
+        notes = [
+            f"{name} spreads {ratio:.1f} times as far over seeds as the others (Levene p = {p:.2g})"
+            for name, ratio, p in statistics.uneven(model)
+        ]
+    except ValueError as error:
+        return [], [f"{error}"]
+    if plan.reference and reference is None:
+        notes.append(f"the reference {plan.reference} has no value: all pairs are compared")
+    return found, notes
+
+
+def summarize(row: str, values: Mapping[int, float], cells: Sequence[Any]) -> dict[str, Any]:
+    """A row: its values by seed, their interval, and the median of its other numbers."""
+    own = [c for c in cells if c["row"] == row and is_done(c)]
+    numbers = {}
+    for key in {key for c in own for key in c["numbers"]}:
+        numbers[key] = median(c["numbers"][key] for c in own if key in c["numbers"])
+    there = {"mean": None, "low": None, "high": None, "n": 0}
+    if values:
+        there = asdict(statistics.interval([*values.values()]))
+    missing = sum(1 for c in cells if c["row"] == row) - len(own)
+    sampling = [c["test_images_95"] for c in own if c["test_images_95"]]
+    half = max(((high - low) / 2 for low, high in sampling), default=None)
+    return {"row": row, "values": {str(k): v for k, v in values.items()}, **there} | {
+        "missing": missing,
+        "test_images_half": half,
+        "numbers": dict(sorted(numbers.items())),
+    }
+
+
+def write(found: Mapping[str, Any], folder: Path) -> str:
+    """Write the three files; the Markdown back.
+
+    Args:
+        found: see `collect`.
+        folder: of the comparison.
+    """
+    text = markdown(found)
+    put(folder / f"{STEM}.json", json.dumps(found, indent=2) + "\n")
+    put(folder / f"{STEM}.md", text)
+    names = sorted({name for cell in found["cells"] for name in cell["numbers"]})
+    new = folder / f"{STEM}.csv.new"
+    with new.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["row", "seed", "state", "reason", "value", *names])
+        for c in found["cells"]:
+            head = [c["row"], c["seed"], c["state"], c["reason"], c["value"]]
+            writer.writerow([*head, *(c["numbers"].get(name, "") for name in names)])
+    new.replace(folder / f"{STEM}.csv")
+    return text
+
+
+def put(file: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
+    new = file.with_name(f"{file.name}.new")
+    new.write_text(text)
+    new.replace(file)
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """The table, the differences and the notes."""
+    rows, measure = found["rows"], found["measure"]
+    columns = [c for c in COLUMNS if any(c[1] in row["numbers"] for row in rows)]
+    shared = any(c["numbers"].get("at_a_time", 1) > 1 for c in found["cells"])
+    titles = [t + " (shared)" * (shared and t == "ms a step") for t, _, _ in columns]
+    lines = [f"# {found['name']}", ""]
+    lines += table_of(
+        ["row", "n", f"{measure} in % (95 % over seeds)", "± test images", *titles],
+        [
+            [
+                escape(row["row"]),
+                str(row["n"]) + f" of {row['n'] + row['missing']}" * bool(row["missing"]),
+                spell_interval(row),
+                "" if row["test_images_half"] is None else f"{row['test_images_half']:.1%}",
+                *(cell_of(row["numbers"], key, form) for _, key, form in columns),
+            ]
+            for row in rows
+        ],
+    )
+    lines += ["", *(f"- {escape(line)}" for line in claims(found["differences"])), ""]
+    lines += [f"- {escape(note)}" for note in found["notes"]]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def table_of(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *body]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def escape(text: str) -> str:
+    """A name or a message that is no Markdown and one line."""
+    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", " ".join(text.split()))
+
+
+def cell_of(numbers: Mapping[str, float], key: str, form: str) -> str:
+    return form.format(numbers[key]) if key in numbers else ""
+
+
+def spell_interval(row: Mapping[str, Any]) -> str:
+    """As `54.2 (53.1 to 55.3)`, in percent; of one seed there is no interval."""
+    if row["mean"] is None:
+        return "failed" if row["missing"] else ""
+    if row["low"] is None:
+        return f"{100 * row['mean']:.1f} (n = 1)"
+    return f"{100 * row['mean']:.1f} ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
+
+
+def claims(differences: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A sentence for each difference, and the smallest one that could have been seen."""
+    for d in differences:
+        said = f"{d['row']} - {d['other']} = {100 * d['value']:+.1f}"
+        if d["low"] is None:
+            yield f"{said} (no interval: a second seed is needed)"
+            continue
+        ends = f"{100 * d['low']:+.1f} to {100 * d['high']:+.1f}"
+        told = f"p = {d['p']:.2g}" if d["told_apart"] else "not told apart"
+        yield f"{said} ({ends}), {told}"
+    halves = [(d["high"] - d["low"]) / 2 for d in differences if d["low"] is not None]
+    if halves:
+        yield (
+            f"Intervals hold together at 95 %; the smallest difference that this design tells "
+            f"apart is {100 * max(halves):.1f}."
+        )

@@ -1,0 +1,1 @@
+"""Comparisons: plans, cells, runs that are killed, statistics."""

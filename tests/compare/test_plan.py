@@ -1,0 +1,133 @@
+"""Plans: what they say, and every fault in a sentence that names the row."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cl.compare.cells import cells_of
+from cl.compare.plan import read_plan
+from cl.config import ConfigError, Pretrain
+from cl.data import sets
+from cl.data.sets import Source
+
+PLAN = """
+name = "tiny"
+run = "digits resnet6_w4 --epochs 2 --no-baseline --wandb off --num_workers 0"
+evaluate = "--eval knn --wandb off"
+seeds = [0, 1]
+measure = "knn/top1"
+reference = "NT-Xent"
+
+[rows]
+"NT-Xent" = "--loss nt_xent"
+"DHEL" = "--loss dhel"
+"""
+
+
+@pytest.fixture(scope="module")
+def digits() -> Source:
+    return sets.load("digits", "data", None, None, False)
+
+
+def written(tmp_path: Path, *changes: tuple[str, str], more: str = "") -> Path:
+    text = PLAN
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    file = tmp_path / "plan.toml"
+    file.write_text(text + more)
+    return file
+
+
+def test_a_grid_multiplies_the_rows(tmp_path: Path, digits: Source) -> None:
+    file = written(
+        tmp_path,
+        ('reference = "NT-Xent"\n', ""),
+        more="[grid]\ntemperature = [0.1, 0.5]\nlr_scaling = [true, false]\n",
+    )
+    plan = read_plan(file)
+    assert len(plan.rows) == 8
+    assert plan.rows[1].name == "NT-Xent temperature=0.1 lr_scaling=False"
+    assert plan.rows[1].run == ("--loss", "nt_xent", "--temperature", "0.1", "--no-lr_scaling")
+    cells = cells_of(plan, tmp_path, lambda _: digits)
+    assert len({cell.folder for cell in cells}) == 16
+    assert cells[0].training.loss_options == {"temperature": 0.1}
+    assert cells[0].evaluation.pretrained_feature_extractor == str(cells[0].folder)
+
+
+def test_a_row_may_have_an_evaluation_alone(tmp_path: Path, digits: Source) -> None:
+    row = 'supervised = { evaluate = "--eval supervised --epochs 2", measure = "supervised/top1" }'
+    plan = read_plan(written(tmp_path, more=row))
+    cell = cells_of(plan, tmp_path, lambda _: digits)[2]
+    assert (cell.row.name, cell.pretrain, cell.pretrained) == ("supervised", (), True)
+    assert cell.evaluation.pretrained_feature_extractor is None
+    assert cell.evaluation.epochs == 2
+
+
+def test_a_folder_has_the_name_of_what_moves_a_number(tmp_path: Path, digits: Source) -> None:
+    """Another temperature, data or evaluation is another folder; a name in wandb is not."""
+
+    def folders(*changes: tuple[str, str], data: Source = digits) -> list[tuple[Path, Path]]:
+        plan = read_plan(written(tmp_path, *changes))
+        cells = cells_of(plan, tmp_path, lambda _: data)
+        return [(cell.folder, cell.results) for cell in cells]
+
+    before = folders()
+    assert folders(("--num_workers 0", "--num_workers 3 --name one")) == before
+    assert folders(("--epochs 2", "--epochs 3"))[0][0] != before[0][0]
+    fewer = replace(digits, train=digits.train.subset(np.arange(100)))
+    assert folders(data=fewer)[0][0] != before[0][0]
+    other = folders(("--eval knn", "--eval knn --k 5"))
+    assert [run for run, _ in other] == [run for run, _ in before]
+    assert [results for _, results in other] != [results for _, results in before]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("seeds", "seed", "unknown key seed; did you mean seeds?"),
+        ("seeds = [0, 1]", "seeds = []", r"seeds must be whole numbers, not \[\]"),
+        ("seeds = [0, 1]", "seeds = [0, 0]", "seeds must name each seed once, not 0 0"),
+        ("seeds = [0, 1]", 'seeds = "0 1"', "seeds must be a list, not 0 1"),
+        ('"tiny"', '"../tiny"', r"name must be made of letters, digits, _, - and \."),
+        ('measure = "knn/top1"', 'measure = "top1"', "measure must be EVALUATION/NUMBER"),
+        ('measure = "knn/top1"\n', "", "measure is missing"),
+        ('reference = "NT-Xent"', 'reference = "NTXent"', "no row; did you mean NT-Xent?"),
+        ("--loss dhel", "--loss dhel --seed 3", "row DHEL has --seed, which the comparison gives"),
+        ("--epochs 2", "--epochs 2 --run_id=a", "run has --run_id, which the comparison gives"),
+        ('"--loss dhel"', "3", "row DHEL must be words in quotes, or a table"),
+        ('"--loss dhel"', '{ runs = "" }', "row DHEL has runs; did you mean run?"),
+        ('"DHEL" = "--loss dhel"', "", "a comparison needs at least two rows"),
+        ('name = "tiny"', "name = tiny", "is not valid TOML"),
+    ],
+)
+def test_a_plan_that_is_wrong(old: str, new: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_plan(written(tmp_path, (old, new)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("dhel", "dehl", "row DHEL: unknown loss dehl; did you mean dhel"),
+        ("--loss dhel", "--los dhel", "row DHEL: unknown flag --los"),
+        ("--loss dhel", "--loss nt_xent", "rows NT-Xent and DHEL have the same settings"),
+        ("--eval knn", "--eval kn", "row NT-Xent: unknown evaluation kn"),
+    ],
+)
+def test_words_of_a_row_that_are_wrong(
+    old: str, new: str, message: str, tmp_path: Path, digits: Source
+) -> None:
+    def load(_: Pretrain) -> Source:
+        return digits
+
+    with pytest.raises(ConfigError) as found:
+        cells_of(read_plan(written(tmp_path, (old, new))), tmp_path, load)
+    assert any(message in text for text in found.value.args)
+
+
+def test_a_plan_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        read_plan(tmp_path / "none.toml")

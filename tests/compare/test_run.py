@@ -1,0 +1,195 @@
+"""Cells that run, fail, are killed and go on; the programs only write what those of a run write."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cl.compare import runner, table
+from cl.compare.cells import PID, PRETRAIN_LOG, Cell, cells_of
+from cl.compare.plan import Plan, read_plan
+from cl.compare.processes import alive, identify, locked
+from cl.compare.runner import Runner
+from cl.data import sets
+from tests.compare.test_plan import PLAN
+
+# A file beside it, named like the loss, says what goes wrong: fails, waits or collapse.
+PROGRAM = """
+import json, sys, time
+from pathlib import Path
+
+name, *words = sys.argv[1:]
+given = dict(zip(words, words[1:]))
+folder = Path(given["--output"]) / given["--run_id"]
+folder.mkdir(parents=True, exist_ok=True)
+seed = int(given["--seed"])
+if name == "main_contrastive.py":
+    mode = Path(__file__).with_name(given["--loss"])
+    mode = mode.read_text() if mode.exists() else ""
+    print("training", *words)
+    if mode == "fails":
+        sys.exit("error: the data are not there")
+    (folder / "last.ckpt").touch()
+    if mode == "waits":
+        time.sleep(60)
+    if mode == "collapse":
+        print("UserWarning: COLLAPSED at step 3: embedding std 0")
+    (folder / "loss").write_text(given["--loss"])
+    start = {"encoder_at_start": f"{seed} {mode}", "first_batches": f"{seed}"}
+    (folder / "config.json").write_text(json.dumps({"derived": start}))
+    rows = [(10, 0.5), (20, 0.78), (30, 0.8)]
+    lines = ["step,val/probe_top1,images_per_s", *(f"{s},{v},1000" for s, v in rows)]
+    (folder / "metrics.csv").write_text("\\n".join(lines) + "\\n")
+else:
+    loss = (folder.parent / "loss").read_text()
+    top1 = {"nt_xent": 0.5, "dhel": 0.7}[loss] + seed / 100
+    numbers = {"top1": top1, "top1_95": [top1 - 0.02, top1 + 0.02]}
+    cards = [{"evaluation": "knn", "numbers": numbers}]
+    (folder / "cards.json").write_text(json.dumps({"derived": {"cards": cards}}))
+"""
+Cells = Callable[[], list[Cell]]
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    (tmp_path / "plan.toml").write_text(PLAN)
+    return read_plan(tmp_path / "plan.toml")
+
+
+@pytest.fixture
+def cells(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cells:
+    """The plan's four cells as they stand, with the programs that only write."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+    words = [sys.executable, str(tmp_path / "program.py")]
+    monkeypatch.setattr(runner, "program", lambda name: [*words, name])
+    digits = sets.load("digits", "data", None, None, False)
+    return lambda: cells_of(plan, tmp_path / "tiny", lambda _: digits)
+
+
+def run(cells: list[Cell], jobs: int = 2) -> list[str]:
+    """Run cells; the lines that are said."""
+    said = list[str]()
+    Runner(cells, jobs, [], said.append).run()
+    return said
+
+
+def test_a_table_of_what_was_run(plan: Plan, cells: Cells) -> None:
+    assert [cell.state for cell in cells()] == ["planned"] * 4
+    said = run(cells())
+    assert sum("done after" in line for line in said) == 4
+    assert {cell.state for cell in cells()} == {"done"}
+    found = table.collect(plan, cells())
+    first, second = found["rows"]
+    assert first["values"] == {"0": 0.5, "1": 0.51}
+    assert (second["mean"], second["n"]) == (pytest.approx(0.705), 2)
+    (difference,) = found["differences"]
+    assert (difference["row"], difference["value"]) == ("DHEL", pytest.approx(0.2))
+    assert difference["told_apart"]
+    assert first["numbers"]["steps_to_95"] == 20
+    assert first["numbers"]["ms_a_step"] == 128
+    assert first["test_images_half"] == pytest.approx(0.02)
+    assert found["notes"] == []
+    text = table.write(found, cells()[0].folder.parent)
+    assert "| NT-Xent | 2 | 50.5 (44.1 to 56.9) | 2.0% | 80.0% |" in text
+    assert "ms a step (shared)" in text
+    assert "- DHEL - NT-Xent = +20.0 (" in text
+    assert (cells()[0].folder.parent / "table.csv").read_text().count("\n") == 5
+
+
+def test_what_is_done_is_not_run_again(cells: Cells) -> None:
+    run(cells())
+    before = {cell.folder: cell.folder.stat().st_mtime_ns for cell in cells()}
+    assert [c for c in cells() if c.state != "done"] == []
+    for cell in cells():
+        assert [*runner.commands(cell)][:-1] == []  # but for the evaluation, if it were asked for
+    assert before.keys() == {cell.folder for cell in cells()}
+
+
+def test_a_failed_cell_stands_in_the_table(plan: Plan, cells: Cells, tmp_path: Path) -> None:
+    (tmp_path / "dhel").write_text("fails")
+    said = run(cells())
+    assert any("failed after" in line and "the data are not there" in line for line in said)
+    found = table.collect(plan, cells())
+    assert [cell["state"] for cell in found["cells"]] == ["done", "failed", "done", "failed"]
+    assert found["notes"][0] == "DHEL, seed 0: failed: error: the data are not there"
+    assert found["differences"] == []
+    assert "| DHEL | 0 of 2 | failed |" in table.markdown(found)
+    (tmp_path / "dhel").unlink()  # repaired: it is run again where that is asked for
+    run([cell for cell in cells() if cell.state == "failed"])
+    assert {cell.state for cell in cells()} == {"done"}
+
+
+def test_a_collapse_is_a_failure(plan: Plan, cells: Cells, tmp_path: Path) -> None:
+    (tmp_path / "dhel").write_text("collapse")
+    run(cells())
+    found = table.collect(plan, cells())
+    assert found["rows"][1]["values"] == {}
+    assert found["notes"][0] == "DHEL, seed 0: failed: COLLAPSED at step 3: embedding std 0"
+
+
+def test_another_start_is_said(plan: Plan, cells: Cells, tmp_path: Path) -> None:
+    """The sums of the encoder and of the order stand in each run's config.json."""
+    (tmp_path / "dhel").write_text("another")
+    run(cells())
+    notes = table.collect(plan, cells())["notes"]
+    assert notes[0] == "DHEL, seed 0 starts from another encoder at start"
+    assert len(notes) == 2
+
+
+def test_a_signal_ends_the_children_and_the_next_call_goes_on(cells: Cells, tmp_path: Path) -> None:
+    (tmp_path / "nt_xent").write_text("waits")
+    threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    work = Runner(cells()[:1], 1, [], print)
+    assert work.run() == signal.SIGINT
+    (first, *_) = cells()
+    assert first.state == "interrupted"
+    (tmp_path / "nt_xent").unlink()
+    run(cells())
+    assert {cell.state for cell in cells()} == {"done"}
+    assert f"--resume_training_from {first.folder}" in (first.folder / PRETRAIN_LOG).read_text()
+
+
+def test_a_child_of_a_caller_that_was_killed_is_waited_for(cells: Cells) -> None:
+    (first, *_) = cells()
+    first.folder.mkdir(parents=True)
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(2)"])
+    (first.folder / PID).write_text(identify(child.pid))
+    assert first.state == "running"
+    threading.Thread(target=child.wait).start()
+    since = time.monotonic()
+    run([first])
+    assert time.monotonic() - since > 1.5
+    assert first.state == "done"
+
+
+def test_a_lock_keeps_two_callers_apart(tmp_path: Path) -> None:
+    file = tmp_path / "lock"
+    with locked(file):
+        with pytest.raises(ValueError, match=f"worked on by process {os.getpid()}"), locked(file):
+            pass
+        assert file.exists()
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("text", ["", "99999999 {host} 5", "{pid} {host} 5", "no process"])
+def test_the_lock_of_a_process_that_ended_is_taken_over(text: str, tmp_path: Path) -> None:
+    """Also where another process has its number by now: the time of its start is another."""
+    pid, host, _ = identify(os.getpid()).split()
+    file = tmp_path / "lock"
+    file.write_text(text.format(pid=pid, host=host))
+    assert not alive(file)
+    with locked(file):
+        assert alive(file)
+
+
+def test_a_lock_of_another_host_is_respected(tmp_path: Path) -> None:
+    file = tmp_path / "lock"
+    file.write_text("1 elsewhere 5")
+    with pytest.raises(ValueError, match="1 elsewhere"), locked(file):
+        pass
