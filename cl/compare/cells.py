@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cl import __version__
-from cl.compare.plan import Plan, Row, as_words
+from cl.compare.plan import Comparison, Row, as_words
 from cl.compare.processes import alive
 from cl.config import CARDS, ConfigError, Linear, Pretrain, parse_linear, parse_pretrain, to_json
 from cl.config.evaluations import meant
@@ -99,7 +99,7 @@ class Cell:
         return ""
 
 
-def cells_of(plan: Plan, output: Path, load: Callable[[Pretrain], Source]) -> list[Cell]:
+def cells_of(plan: Comparison, output: Path, load: Callable[[Pretrain], Source]) -> list[Cell]:
     """All cells of a plan, one seed after the other.
 
     Args:
@@ -141,7 +141,9 @@ def checksum(
     return known[key]
 
 
-def cell_of(plan: Plan, row: Row, seed: int, output: Path, data: Callable[[Pretrain], str]) -> Cell:
+def cell_of(
+    plan: Comparison, row: Row, seed: int, output: Path, data: Callable[[Pretrain], str]
+) -> Cell:
     """The cell of a row and a seed.
 
     Raises:

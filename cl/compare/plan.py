@@ -65,7 +65,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Comparison:
     """What is compared, and how.
 
     Args:
@@ -85,7 +85,7 @@ class Plan:
     rows: tuple[Row, ...]
 
 
-def read_plan(file: Path) -> Plan:
+def read_plan(file: Path) -> Comparison:
     """The plan in a TOML file.
 
     Raises:
@@ -139,7 +139,7 @@ def faults_of_row(name: str, row: object) -> Iterator[str]:
         yield f"row {name} must have run, evaluate or both."
 
 
-def assemble(found: Mapping[str, Any]) -> Plan:
+def assemble(found: Mapping[str, Any]) -> Comparison:
     """The plan of keys that are right."""
     evaluate, measure = shlex.split(found["evaluate"]), str(found["measure"])
     rows = list[Row]()
@@ -148,7 +148,7 @@ def assemble(found: Mapping[str, Any]) -> Plan:
         own = shlex.split(row["evaluate"]) if "evaluate" in row else evaluate
         run = tuple(shlex.split(row["run"])) if "run" in row else None
         rows.append(Row(name, run, tuple(own), str(row.get("measure", measure))))
-    return Plan(
+    return Comparison(
         name=found["name"],
         run=tuple(shlex.split(found["run"])),
         seeds=tuple(found["seeds"]),
@@ -185,7 +185,7 @@ def as_words(flag: str, value: Any) -> list[str]:
     return [f"--{flag}", *spell(value).split()]
 
 
-def faults_of(plan: Plan, found: Mapping[str, Any]) -> Iterator[str]:
+def faults_of(plan: Comparison, found: Mapping[str, Any]) -> Iterator[str]:
     """What is wrong with a plan whose keys are right."""
     if not re.fullmatch(r"\w[\w.-]*", plan.name):
         yield f"name must be made of letters, digits, _, - and ., not {plan.name}."

@@ -15,7 +15,7 @@ from typing import Any
 from cl import logs, runs
 from cl.compare import statistics
 from cl.compare.cells import PRETRAIN_LOG, Cell, read_lines
-from cl.compare.plan import Plan
+from cl.compare.plan import Comparison
 from cl.compare.statistics import Difference
 
 STEM = "table"
@@ -35,7 +35,7 @@ COLUMNS = (
 )
 
 
-def collect(plan: Plan, cells: Sequence[Cell], others: Sequence[str] = ()) -> dict[str, Any]:
+def collect(plan: Comparison, cells: Sequence[Cell], others: Sequence[str] = ()) -> dict[str, Any]:
     """All that is known of a comparison, as plain data.
 
     Args:
@@ -166,7 +166,7 @@ def add_steps(
 
 
 def compare(
-    plan: Plan, values: Mapping[str, Mapping[int, float]]
+    plan: Comparison, values: Mapping[str, Mapping[int, float]]
 ) -> tuple[list[Difference], list[str]]:
     """The differences of rows, and what is to be said of them."""
     if len(values) < 2:
@@ -293,8 +293,8 @@ def claims(differences: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             yield f"{said} (no interval: a second seed is needed)"
             continue
         ends = f"{100 * d['low']:+.1f} to {100 * d['high']:+.1f}"
-        told = f"p = {d['p']:.2g}" if d["told_apart"] else "not told apart"
-        yield f"{said} ({ends}), {told}"
+        said_of = f"p = {d['p']:.2g}" if d["told_apart"] else "not told apart"
+        yield f"{said} ({ends}), {said_of}"
     halves = [(d["high"] - d["low"]) / 2 for d in differences if d["low"] is not None]
     if halves:
         yield (

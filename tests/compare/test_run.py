@@ -13,7 +13,7 @@ import pytest
 
 from cl.compare import runner, table
 from cl.compare.cells import PID, PRETRAIN_LOG, Cell, cells_of
-from cl.compare.plan import Plan, read_plan
+from cl.compare.plan import Comparison, read_plan
 from cl.compare.processes import alive, identify, locked
 from cl.compare.runner import Runner
 from cl.data import sets
@@ -57,13 +57,13 @@ Cells = Callable[[], list[Cell]]
 
 
 @pytest.fixture
-def plan(tmp_path: Path) -> Plan:
+def plan(tmp_path: Path) -> Comparison:
     (tmp_path / "plan.toml").write_text(PLAN)
     return read_plan(tmp_path / "plan.toml")
 
 
 @pytest.fixture
-def cells(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cells:
+def cells(plan: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cells:
     """The plan's four cells as they stand, with the programs that only write."""
     (tmp_path / "program.py").write_text(PROGRAM)
     words = [sys.executable, str(tmp_path / "program.py")]
@@ -79,7 +79,7 @@ def run(cells: list[Cell], jobs: int = 2) -> list[str]:
     return said
 
 
-def test_a_table_of_what_was_run(plan: Plan, cells: Cells) -> None:
+def test_a_table_of_what_was_run(plan: Comparison, cells: Cells) -> None:
     assert [cell.state for cell in cells()] == ["planned"] * 4
     said = run(cells())
     assert sum("done after" in line for line in said) == 4
@@ -111,7 +111,7 @@ def test_what_is_done_is_not_run_again(cells: Cells) -> None:
     assert before.keys() == {cell.folder for cell in cells()}
 
 
-def test_a_failed_cell_stands_in_the_table(plan: Plan, cells: Cells, tmp_path: Path) -> None:
+def test_a_failed_cell_stands_in_the_table(plan: Comparison, cells: Cells, tmp_path: Path) -> None:
     (tmp_path / "dhel").write_text("fails")
     said = run(cells())
     assert any("failed after" in line and "the data are not there" in line for line in said)
@@ -125,7 +125,7 @@ def test_a_failed_cell_stands_in_the_table(plan: Plan, cells: Cells, tmp_path: P
     assert {cell.state for cell in cells()} == {"done"}
 
 
-def test_a_collapse_is_a_failure(plan: Plan, cells: Cells, tmp_path: Path) -> None:
+def test_a_collapse_is_a_failure(plan: Comparison, cells: Cells, tmp_path: Path) -> None:
     (tmp_path / "dhel").write_text("collapse")
     run(cells())
     found = table.collect(plan, cells())
@@ -133,7 +133,7 @@ def test_a_collapse_is_a_failure(plan: Plan, cells: Cells, tmp_path: Path) -> No
     assert found["notes"][0] == "DHEL, seed 0: failed: COLLAPSED at step 3: embedding std 0"
 
 
-def test_another_start_is_said(plan: Plan, cells: Cells, tmp_path: Path) -> None:
+def test_another_start_is_said(plan: Comparison, cells: Cells, tmp_path: Path) -> None:
     """The sums of the encoder and of the order stand in each run's config.json."""
     (tmp_path / "dhel").write_text("another")
     run(cells())
