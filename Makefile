@@ -24,7 +24,7 @@ format: setup ## format and repair what ruff can
 	@$(with) -m ruff check --fix
 
 test: setup ## all tests but the slow ones; ARGS="-k dcl" passes anything on to pytest
-	@$(with) -m pytest -n auto --maxprocesses 4 --dist worksteal -m "not slow" $(ARGS)
+	@$(with) -m pytest -n auto --maxprocesses 4 --dist loadscope -m "not slow" $(ARGS)
 
 test-slow: setup ## the tests that take minutes
 	@$(with) -m pytest -m slow $(ARGS)

@@ -4,7 +4,6 @@
 """
 
 import inspect
-import os
 import socket
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -241,12 +240,12 @@ def counted(seen: list[int], bucket: dist.GradBucket) -> torch.futures.Future[Te
     return allreduce_hook(dist.group.WORLD, bucket)  # pyright: ignore[reportArgumentType]
 
 
-def work(rank: int, sizes: list[int], port: int, file: Path) -> None:
-    """One of the processes."""
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+def work(rank: int, sizes: list[int], file: Path) -> None:
+    """One of the processes; they meet by a file beside the one that is written."""
     torch.set_num_threads(1)
     if len(sizes) > 1:
-        dist.init_process_group("gloo", rank=rank, world_size=len(sizes))
+        store = dist.FileStore(str(file.with_suffix(".store")), len(sizes))
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=len(sizes))
     found: dict[str, Found] = {}
     for bits, dtype in DTYPES.items():
         found[bits] = of_losses(sizes, rank, dtype)
@@ -274,7 +273,7 @@ def free_port() -> int:
 
 def computed(sizes: list[int], file: Path) -> dict[str, Found]:
     """What so many real processes found, by the bits of their numbers."""
-    mp.spawn(work, (sizes, free_port(), file), nprocs=len(sizes))
+    mp.spawn(work, (sizes, file), nprocs=len(sizes))
     return torch.load(file, weights_only=True)
 
 
