@@ -2,6 +2,7 @@
 
 import warnings
 from contextlib import suppress
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -20,10 +21,31 @@ SLOWER = (
     "pip install simplejpeg"
 )
 Pixels = npt.NDArray[np.uint8]
-# Those of torchvision's ImageFolder.
+# Those of torchvision's ImageFolder, and more that PIL opens.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+SUFFIXES += (".gif", ".avif", ".jfif", ".jpe", ".jp2", ".j2k", ".pbm", ".pnm", ".tga")
+ARRAY = ".npy"
 # What PIL raises for damaged images.
 DECODING_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How image files become pixels.
+
+    Args:
+        value_range: the values that become 0 and 255, others are cut off; None goes by the type:
+            of 8 bits all, of 16 the upper eight, of 32 bits and floats 0 to 255, as PIL does.
+        channels: of an image; None is RGB, and arrays in files are no images.
+        exif_orientation: whether an image is turned as its camera says.
+    """
+
+    value_range: tuple[float, float] | None = None
+    channels: int | None = None
+    exif_orientation: bool = False
+
+
+RGB = Decoding()
 
 
 class UnreadableError(ValueError):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from cl.data.sets._decode import ARRAY, RGB, SUFFIXES, Decoding
 from cl.data.sets._images import Images
 
 
@@ -16,6 +17,7 @@ class Where:
         val_dir: inside it.
         class_list: a file with the classes to take.
         download: fetch what is not there.
+        decoding: how image files become pixels.
     """
 
     folder: Path
@@ -23,6 +25,12 @@ class Where:
     val_dir: str | None = None
     class_list: str | None = None
     download: bool = False
+    decoding: Decoding = RGB
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """The endings of image files; arrays are images where their channels are said."""
+        return (*SUFFIXES, ARRAY) if self.decoding.channels else SUFFIXES
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +47,7 @@ class Source:
         held_out: the fraction of every class that became the validation part; 0 if the data set
             comes with one.
         split: how the validation part came about, in words; empty for the official one.
+        left_out: the files that lie in its folders and are not used, in words.
     """
 
     name: str
@@ -49,6 +58,7 @@ class Source:
     skipped: tuple[str, ...] = ()
     held_out: float = 0.0
     split: str = ""
+    left_out: str = ""
 
     def describe(self) -> str:
         """The numbers of images and classes.
@@ -63,8 +73,8 @@ class Source:
         stratified = f"{self.held_out:.0%}, stratified".replace("%", " %")
         how = stratified if self.held_out else self.split
         val = f"{len(self.val):,} val" + (f" ({how})" if how else "")
-        note = f"; {self.note}" if self.note else ""
-        return f"{len(self.train):,} train / {val}, {kinds}{note}"
+        notes = "".join(f"; {note}" for note in (self.note, self.left_out) if note)
+        return f"{len(self.train):,} train / {val}, {kinds}{notes}"
 
     def protocol(self) -> str:
         """How the parts came about, for an evaluation's card."""

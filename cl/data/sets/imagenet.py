@@ -8,4 +8,4 @@ ROW = {"help": "folders of classes", "order": 6, "class_folders": True}
 
 def read(name: str, where: Where) -> Source:
     """`--train_dir` and `--val_dir` of `--data_folder`."""
-    return read_folders(name, where)
+    return read_folders(name, where, wordnet=True)

@@ -17,4 +17,6 @@ CLASSES = Path(__file__).with_name("imagenet100.txt")
 def read(name: str, where: Where) -> Source:
     """`--train_dir` and `--val_dir` of `--data_folder`."""
     known = CLASSES.read_text().split()
-    return read_folders(name, where, known, "the 100 classes of CMC (Tian et al. 2019)")
+    return read_folders(
+        name, where, known, "the 100 classes of CMC (Tian et al. 2019)", wordnet=True
+    )
