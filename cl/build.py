@@ -53,6 +53,9 @@ def load_source(config: Pretrain) -> Source | GivenData:
         config.val_dir,
         config.download,
         class_list=config.class_list,
+        value_range=config.value_range,
+        channels=config.channels,
+        exif_orientation=config.exif_orientation,
         data_fraction=config.data_fraction,
         skip_corrupt=config.skip_corrupt,
         workers=config.num_workers,
@@ -61,7 +64,9 @@ def load_source(config: Pretrain) -> Source | GivenData:
 
 
 def complete(config: Pretrain, source: Source | GivenData) -> Pretrain:
-    """The configuration with what data of the caller's own say: size of images and of batches."""
+    """The configuration with what the data say: range of values; of one's own, sizes too."""
+    if isinstance(source, Source) and config.value_range:  # what auto has measured
+        config = replace(config, value_range=source.train.decoding.value_range)
     if own_object(config.dataset) is None:
         return config
     if isinstance(source, Source):

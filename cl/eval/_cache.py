@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from cl import checkpoints, distributed
-from cl.data.sets import Images, Stored
+from cl.data.sets import RGB, Images, Stored
 from cl.eval._result import Features
 
 
@@ -30,6 +30,7 @@ def cache_key(
         built: what no tensor of the encoder tells.
     """
     words = f"{checkpoints.fingerprint(encoder)} {transform} {json.dumps(built, sort_keys=True)}"
+    words += "" if images.decoding == RGB else f" {images.decoding}"
     return hash_images(
         hashlib.sha256(words.encode()), images, lambda files, at: files.cache_key(at)
     )[:16]

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cl.data.sets._decode import ARRAY, RGB, SUFFIXES, Decoding
+from cl.data.sets._decode import ARRAY, SUFFIXES
 from cl.data.sets._images import Images
+from cl.data.sets._values import RGB, Decoding
 
 
 @dataclass(frozen=True)

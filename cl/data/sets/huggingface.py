@@ -16,6 +16,8 @@ ROW = {
     "help": "what save_to_disk wrote",
     "order": 91,
     "argument": "FOLDER",
+    "image_files": True,
+    "exif_orientation": True,
 }
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 

@@ -3,7 +3,12 @@
 from cl.data.sets._folders import read_folders
 from cl.data.sets._source import Source, Where
 
-ROW = {"help": "folders of classes", "order": 6, "class_folders": True}
+ROW = {
+    "help": "folders of classes",
+    "order": 6,
+    "class_folders": True,
+    "image_files": True,
+}
 
 
 def read(name: str, where: Where) -> Source:

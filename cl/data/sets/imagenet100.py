@@ -9,6 +9,7 @@ ROW = {
     "help": "folders of classes; of more than 100, the 100 of CMC",
     "order": 5,
     "class_folders": True,
+    "image_files": True,
 }
 # The classes of CMC (Tian et al. 2019, https://arxiv.org/abs/1906.05849).
 CLASSES = Path(__file__).with_name("imagenet100.txt")

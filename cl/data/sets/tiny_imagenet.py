@@ -11,7 +11,8 @@ ROW = {
     "size": 64,
     "mean": (0.4802, 0.4481, 0.3975),
     "std": (0.277, 0.2691, 0.2821),
-    "recipe": {"crop_scale": (0.2, 1.0), "blur": 0.0},  # as CIFAR's
+    "recipe": {"crop_scale": (0.2, 1.0), "blur": 0.0},  # as CIFAR's,
+    "image_files": True,
 }
 FOLDER = "tiny-imagenet-200"
 ADDRESS = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"

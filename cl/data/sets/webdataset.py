@@ -22,6 +22,8 @@ ROW = {
     "order": 92,
     "argument": "PATTERN",
     "val_dir": True,
+    "image_files": True,
+    "exif_orientation": True,
 }
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 LABELS = ("cls", "json")
