@@ -94,7 +94,11 @@ def test_a_constant_image_of_other_values_is_said() -> None:
     ("content", "how", "message"),
     [
         (stored(np.ones((8, 8)), "NPY"), RGB, "values of float64 need --value_range MIN MAX"),
-        (stored(np.full((8, 8), np.nan, np.float32), "TIFF"), RGB, "some of its values are not fin"),
+        (
+            stored(np.full((8, 8), np.nan, np.float32), "TIFF"),
+            RGB,
+            "some of its values are not fin",
+        ),
         (stored(np.zeros((2, 8, 8, 5)), "NPY"), RGB, r"shape \(2, 8, 8, 5\) has no 3 channels"),
         (stored(np.zeros((8, 8, 3)), "NPY")[:200], RGB, "a cannot be read as an image"),
     ],
