@@ -13,6 +13,7 @@ from cl import hardware, runs, trainer
 from cl.config import Pretrain
 from cl.data import sets
 from cl.data.augment.recipe import SMALL_SCALE, SWAV_SMALL, Recipe, full_size
+from cl.data.inspection import Inspection
 from cl.data.module import ContrastiveData, GivenData
 from cl.data.sets import Images, Source
 from cl.eval._baseline import measure_frozen
@@ -22,6 +23,7 @@ from cl.methods._base import Method
 from cl.nets import encoders
 
 Data = ContrastiveData | GivenData
+CHECKED = "checked_data.txt"  # in the folder of runs: sums of data without damaged images
 MEASURED = 10_000  # images of each part that the measurement before and after looks at
 LARGEST = 224  # px: views of a data set of one's own are at most this large unless it is said
 
@@ -95,7 +97,15 @@ def build_data(config: Pretrain, source: Source | GivenData) -> Data:
         backend=config.backend,
         fill_last=config.last_batch_fill,
         size=config.resolved_image_size,
+        inspection=inspection(config, source),
     )
+
+
+def inspection(config: Pretrain, source: Source) -> Inspection | None:
+    """The check of the images, unless `--skip_corrupt` has read them all."""
+    parts = source.train, source.val
+    checked = config.runs_folder / CHECKED
+    return None if config.skip_corrupt else Inspection(parts, config.num_workers, checked)
 
 
 def count_classes(data: Data) -> int | None:

@@ -13,6 +13,7 @@ from torch.utils.data import RandomSampler, SequentialSampler
 from cl.data.augment import cpu, torchvision
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
+from cl.data.inspection import Inspection
 from cl.data.loaders.base import Floats, Loader
 from cl.data.loaders.device import DeviceLoader
 from cl.data.loaders.given import GivenViews
@@ -120,6 +121,8 @@ class ContrastiveData(pl.LightningDataModule):
         fill_last: complete the last batch of an epoch with samples from its start, instead of
             leaving it out.
         size: side of the plain images in pixels; by default that of the first recipe.
+        inspection: finds damaged images before they are asked for; without it they end the run when
+            they are.
     """
 
     def __init__(
@@ -133,8 +136,10 @@ class ContrastiveData(pl.LightningDataModule):
         backend: Backend = "auto",
         fill_last: bool = False,
         size: int | None = None,
+        inspection: Inspection | None = None,
     ) -> None:
         super().__init__()
+        self.inspection = inspection
         self.size = size or recipes[0].size
         self.source, self.recipes, self.batch_size = source, list(recipes), batch_size
         self.seed, self.workers, self.fill_last = seed, workers, fill_last
@@ -154,7 +159,22 @@ class ContrastiveData(pl.LightningDataModule):
         """The rank of this process and the number of processes; 0 and 1 without a Trainer."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
+    def prepare_data(self) -> None:
+        """Lightning calls it before all else, on the first process of a machine."""
+        if self.inspection:
+            self.inspection.start()
+
+    def teardown(self, stage: str) -> None:
+        if self.inspection:
+            self.inspection.stop()
+
     def train_dataloader(self) -> Loader:
+        loader = self.make_loader()
+        loader.inspection = self.inspection
+        return loader
+
+    def make_loader(self) -> Loader:
+        """The loader of the backend that is used."""
         rank, world = self.rank_and_world()
         images = self.source.train
         sampler = Sampler(len(images), self.batch_size, self.seed, rank, world, self.fill_last)

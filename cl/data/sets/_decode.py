@@ -28,7 +28,8 @@ ARRAY = ".npy"
 TRANSPOSED = (5, 6, 7, 8)
 FLIPPED = {2: (1, -1), 3: (-1, -1), 4: (-1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
 # What PIL raises for damaged images.
-DECODING_ERRORS = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+DECODING_ERRORS = (OSError, SyntaxError, ValueError, NotImplementedError)
+DECODING_ERRORS += (Image.DecompressionBombError,)
 
 
 class UnreadableError(ValueError):

@@ -36,6 +36,10 @@ class Stored(ABC):
     def identity(self, at: int) -> str:
         """Location-independent identity: relative path and size in bytes."""
 
+    def size(self, at: int) -> int | None:
+        """The bytes of an image file, None where they are not known before it is read."""
+        return None
+
     @abstractmethod
     def subset(self, index: Index) -> "Stored":
         """The images of these places, in that order."""
@@ -75,6 +79,10 @@ class Paths(Stored):
     def identity(self, at: int) -> str:
         path = self.paths[at]
         return f"{path.parent.name}/{path.name} {path.stat().st_size}"
+
+    def size(self, at: int) -> int | None:
+        path = self.paths[at]
+        return path.stat().st_size if path.is_file() else None
 
     def subset(self, index: Index) -> "Paths":
         return Paths([self.paths[i] for i in index])

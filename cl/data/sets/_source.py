@@ -1,8 +1,10 @@
 """A data set that has been read, and where it is looked for."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from cl.data.sets._copies import copies
 from cl.data.sets._decode import ARRAY, SUFFIXES
 from cl.data.sets._images import Images
 from cl.data.sets._values import RGB, Decoding
@@ -61,6 +63,15 @@ class Source:
     split: str = ""
     left_out: str = ""
 
+    @cached_property
+    def copied(self) -> str:
+        """How many validation images are training images, byte for byte, in words."""
+        same = copies(self.train, self.val)
+        if not same or self.val.files is None:
+            return ""
+        first = self.val.files.name(same[0])
+        return f"{len(same):,} val images are copies of training images, {first} for one"
+
     def describe(self) -> str:
         """The numbers of images and classes.
 
@@ -74,7 +85,7 @@ class Source:
         stratified = f"{self.held_out:.0%}, stratified".replace("%", " %")
         how = stratified if self.held_out else self.split
         val = f"{len(self.val):,} val" + (f" ({how})" if how else "")
-        notes = "".join(f"; {note}" for note in (self.note, self.left_out) if note)
+        notes = "".join(f"; {note}" for note in (self.note, self.left_out, self.copied) if note)
         return f"{len(self.train):,} train / {val}, {kinds}{notes}"
 
     def protocol(self) -> str:

@@ -63,6 +63,9 @@ class Members(Stored):
         shard, _, size = self.place[at].tolist()
         return f"{self.shards[shard].name} {self.names[at]} {size}"
 
+    def size(self, at: int) -> int:
+        return int(self.place[at, 2])
+
     def subset(self, index: Index) -> "Members":
         return Members(self.shards, self.place[index], [self.names[i] for i in index])
 
