@@ -13,6 +13,7 @@ from cl import hardware, runs, trainer
 from cl.config import Pretrain
 from cl.data import sets
 from cl.data.augment.recipe import SMALL_SCALE, SWAV_SMALL, Recipe, full_size
+from cl.data.inspection import Inspection
 from cl.data.module import ContrastiveData, GivenData
 from cl.data.sets import Images, Source
 from cl.eval._baseline import measure_frozen
@@ -22,6 +23,7 @@ from cl.methods._base import Method
 from cl.nets import encoders
 
 Data = ContrastiveData | GivenData
+CHECKED = "checked_data.txt"  # in the folder of runs: sums of data without damaged images
 MEASURED = 10_000  # images of each part that the measurement before and after looks at
 LARGEST = 224  # px: views of a data set of one's own are at most this large unless it is said
 
@@ -53,6 +55,9 @@ def load_source(config: Pretrain) -> Source | GivenData:
         config.val_dir,
         config.download,
         class_list=config.class_list,
+        value_range=config.value_range,
+        channels=config.channels,
+        exif_orientation=config.exif_orientation,
         data_fraction=config.data_fraction,
         skip_corrupt=config.skip_corrupt,
         workers=config.num_workers,
@@ -61,7 +66,9 @@ def load_source(config: Pretrain) -> Source | GivenData:
 
 
 def complete(config: Pretrain, source: Source | GivenData) -> Pretrain:
-    """The configuration with what data of the caller's own say: size of images and of batches."""
+    """The configuration with what the data say: range of values; of one's own, sizes too."""
+    if isinstance(source, Source) and config.value_range:  # what auto has measured
+        config = replace(config, value_range=source.train.decoding.value_range)
     if own_object(config.dataset) is None:
         return config
     if isinstance(source, Source):
@@ -90,7 +97,15 @@ def build_data(config: Pretrain, source: Source | GivenData) -> Data:
         backend=config.backend,
         fill_last=config.last_batch_fill,
         size=config.resolved_image_size,
+        inspection=inspection(config, source),
     )
+
+
+def inspection(config: Pretrain, source: Source) -> Inspection | None:
+    """The check of the images, unless `--skip_corrupt` has read them all."""
+    parts = source.train, source.val
+    checked = config.runs_folder / CHECKED
+    return None if config.skip_corrupt else Inspection(parts, config.num_workers, checked)
 
 
 def count_classes(data: Data) -> int | None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from cl import losses, runs
 from cl.config import Pretrain
+from cl.config.schema import spell
 from cl.data.batch import Batch
 from cl.data.loaders.sampler import Sampler
 from cl.data.module import ContrastiveData, GivenData
@@ -74,6 +75,7 @@ def about_data(data: ContrastiveData | GivenData) -> dict[str, object]:
         return {"data": data.describe()}
     return {
         "data": f"{data.source.name}: {data.source.describe()}",
+        **({"pixels": said} if (said := data.source.train.decoding.describe()) else {}),
         "views": ", ".join(f"{r.views} of {r.size} px" for r in data.recipes),
         "loader": data.describe(),
     }
@@ -322,9 +324,13 @@ def last_lines(
     if program is None:
         return [*lines, place, f"next              cl.evaluate(run.encoder, data), {API}"]
     words = [config.dataset, config.encoder, "--pretrained_feature_extractor", run.folder]
-    for flag in ("data_folder", "train_dir", "val_dir", "class_list", "image_size"):
+    for flag in ("data_folder", "train_dir", "val_dir", "class_list", "image_size", "channels"):
         if getattr(config, flag) != getattr(Pretrain, flag, None):
             words += [f"--{flag}", getattr(config, flag)]
+    if isinstance(config.value_range, tuple):
+        words += ["--value_range", *map(spell, config.value_range)]
+    if config.exif_orientation is not None:
+        words += [f"--{'' if config.exif_orientation else 'no-'}exif_orientation"]
     words += ["--skip_corrupt"] if config.skip_corrupt else []
     next_command = runs.command("main_linear.py", *words)
     return [*lines, place, f"next              {next_command}"]

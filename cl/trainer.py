@@ -24,6 +24,7 @@ from cl.callbacks.bar import Bar, Lines
 from cl.callbacks.saver import Stop
 from cl.callbacks.watch import Watch
 from cl.config import Linear, Pretrain, from_json, is_own, to_json
+from cl.config.store import batch_of
 from cl.optim import Optimization
 
 Config = Pretrain | Linear
@@ -136,8 +137,8 @@ def earlier_settings(config: Config, text: str) -> tuple[dict[str, Any], int]:
         earlier = from_json(text)
         return json.loads(to_json(earlier)), earlier.global_batch()
     found = json.loads(text)  # an object's name cannot be looked up, of a notebook say
-    batch = found.pop("derived")["global_batch_size"]
-    return found, batch
+    batch = found["global_batch_size"] or batch_of(found, found["derived"]) or 0
+    return {k: v for k, v in found.items() if k != "derived"}, batch
 
 
 def optimization(config: Config, **more: Any) -> Optimization:

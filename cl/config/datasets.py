@@ -44,13 +44,14 @@ def row_in(file: Path) -> dict[str, Any]:
 def row_of(dataset: str) -> dict[str, Any]:
     """What is known of a data set; `size` is that of what stands behind the colon.
 
-    One of the user's own may have a row beside its function; it looks for its files itself.
+    One of the user's own may have a row beside its function.
     """
     name, _, argument = dataset.partition(":")
     row = rows().get(name)
     if row is None:
         file = file_of(dataset)
-        row = {**defaults(), "data_folder": False, **(row_in(file) if file else {})}
+        own = constant(SETS / "_rows.py", "OWN")
+        row = {**defaults(), **own, **(row_in(file) if file else {})}
     return row | {"size": row["sizes"].get(argument, row["size"])}
 
 

@@ -26,6 +26,7 @@ from cl.config.signature import pairwise
 MULTICROP = ("multicrop", (True,))
 WARMUP = ("scheduler", Schedulers(schedules.warms_up))
 PRESET = "the preset's"
+OF_IMAGE_FILES = ("dataset", datasets.Having(("image_files",)))
 OF_FOLDERS = ("dataset", datasets.Having(("class_folders",)))
 
 
@@ -61,6 +62,27 @@ class DataOptions:
     )
     class_list: str | None = flag(
         "file with the class folders to take, one a line", None, metavar="PATH", needs=OF_FOLDERS
+    )
+    value_range: tuple[float, float] | Literal["auto"] | None = flag(
+        "values of image files that become black and white, others are cut off; auto is the range "
+        "of a sample of the files",
+        None,
+        metavar="MIN MAX|auto",
+        needs=OF_IMAGE_FILES,
+        shown="by their type: of 8 bits all, of 16 the upper eight, of others 0 to 255",
+    )
+    channels: int | None = flag(
+        "channels of the images: of .npy files, whose shape is (h w c), of a TIFF's bands or pages",
+        None,
+        low=1,
+        needs=OF_IMAGE_FILES,
+        shown="RGB",
+    )
+    exif_orientation: bool | None = flag(
+        "turn images as their cameras say",
+        None,
+        needs=OF_IMAGE_FILES,
+        shown="yes for data of your own, no for benchmarks",
     )
     data_fraction: float = flag(
         "fraction of the training images, of every class alike, or their number; always the same "

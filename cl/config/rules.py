@@ -157,6 +157,10 @@ def contradictions(config: Pretrain | Linear) -> Iterator[Fault]:
             f"--warmup_epochs must be below the {epochs} of --epochs, not {spell(warmup)}.",
             ("warmup_epochs", "epochs"),
         )
+    values = config.value_range
+    if isinstance(values, tuple) and values[0] >= values[1]:
+        must = "the smaller one first"
+        yield f"--value_range must be {must}, not {spell(values)}.", ("value_range",)
     part = config.data_fraction
     if part > 1 and part != int(part):
         must = "a fraction of at most 1, or a whole number of images"

@@ -93,7 +93,7 @@ class Option:
     Args:
         name: of the field or parameter; its flag is `--name`.
         hint: its type: `int`, `float`, `bool`, `str`, a Literal of words, a tuple of these, or one
-            of these or None.
+            of these or None, or, behind it, a Literal of words that may stand for it.
         default: MISSING where it must be given.
         about: see `flag`.
         group: under which `--help` lists it.
@@ -138,6 +138,12 @@ class Option:
         """Whether it may be an object of the user's own."""
         return self.many == 1 and own.FORM in self.forms
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words that may stand for a value of another type, as in `float | Literal["auto"]`."""
+        others = [t for t in get_args(self.hint) if get_origin(t) is Literal]
+        return () if self.choices else tuple(word for t in others for word in get_args(t))
+
     @cached_property
     def many(self) -> int | None:
         """How many values: 1, another number, or None for any number of them."""
@@ -171,7 +177,8 @@ class Option:
             return "a path" if self.about.get("metavar") == "PATH" else "a name"
         one, several = NOUNS[self.of]
         noun = one if self.many == 1 else " ".join(filter(None, (str(self.many or ""), several)))
-        return f"{noun} {self.bounds}".replace(" at least", " of at least").rstrip()
+        said = f"{noun} {self.bounds}".replace(" at least", " of at least").rstrip()
+        return either([said, *self.words])
 
     def refusal(self, given: object) -> ValueError:
         """The error that says what is wrong with a value and what to do."""
@@ -194,6 +201,8 @@ class Option:
             return words
         if not any(words):
             raise ValueError(f"{self.label} needs a value: {self.allowed}.")
+        if len(words) == 1 and words[0] in self.words:
+            return words[0]
         try:
             values = [self.of(word) for word in words]
         except ValueError:
@@ -208,6 +217,8 @@ class Option:
         """
         if value is None and self.hint is not self.plain:
             return None
+        if isinstance(value, str) and value in self.words:
+            return value
         several = isinstance(value, list | tuple)
         if several is (self.many == 1) or (several and self.many not in (None, len(value))):
             raise self.refusal(value)

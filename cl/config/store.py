@@ -12,7 +12,7 @@ from cl.config.signature import find, having
 
 VERSION = 1
 DERIVED = "derived"
-GLOBAL = "global_batch_size"
+GLOBAL, PROCESSES = "global_batch_size", "processes"
 PROGRAMS: dict[str, type[Pretrain] | type[Linear]] = {
     "main_contrastive": Pretrain,
     "main_linear": Linear,
@@ -36,11 +36,11 @@ def to_json(config: Pretrain | Linear, derived: Mapping[str, Any] | None = None)
 
     Args:
         config: every setting.
-        derived: what follows from the settings, for people to read; of it only the global batch is
-            read back, which the number of processes has a part in.
+        derived: what follows from the settings, for people to read; of it only the number of
+            processes is read back, without which `batch_size` would say no global batch.
     """
     head = {"version": VERSION, "program": program_of(config)}
-    tail = {DERIVED: dict(derived)} if derived else {}
+    tail = {DERIVED: {**derived, PROCESSES: config.processes}} if derived else {}
     if isinstance(config, Pretrain):  # complete, whatever the defaults will be
         options = {"method_options": config.method_settings}
     else:
@@ -83,11 +83,28 @@ def values_from_json(text: str) -> tuple[type[Pretrain] | type[Linear], dict[str
     of = PROGRAMS[program]
     nested = {f.name: found.pop(f.name, {}) for f in fields(of) if f.name.endswith("_options")}
     flat = flat_options(of, found)
-    if isinstance(derived, dict) and found.get(GLOBAL) is None and derived.get(GLOBAL):
-        found[GLOBAL] = derived[GLOBAL]  # of as many processes as there were then
+    if found.get(GLOBAL) is None and (batch := batch_of(found, derived)):
+        found[GLOBAL] = batch
     values = checked(options_of(of), found)
     config = draft(Linear, values) if of is Linear else draft(Pretrain, values)
     return of, values | options_in(config, nested, flat)
+
+
+def batch_of(found: Mapping[str, Any], derived: Any) -> int | None:
+    """The global batch of a file's settings, of as many processes as there were then.
+
+    Args:
+        found: the settings.
+        derived: what followed from them when the file was written; the settings may have been
+            edited since. A file of before has no number of processes: of it the global batch is
+            taken if it can be one of the settings.
+    """
+    size, then = found.get("batch_size"), derived if isinstance(derived, dict) else {}
+    processes, whole = then.get(PROCESSES), then.get(GLOBAL)
+    if isinstance(size, int) and isinstance(processes, int):
+        return size * processes
+    possible = isinstance(whole, int) and not (isinstance(size, int) and size and whole % size)
+    return whole if possible else None
 
 
 def options_in(

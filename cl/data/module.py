@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch.utils.data import RandomSampler, SequentialSampler
 from cl.data.augment import cpu, torchvision
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
+from cl.data.inspection import Inspection
 from cl.data.loaders.base import Floats, Loader
 from cl.data.loaders.device import DeviceLoader
 from cl.data.loaders.given import GivenViews
@@ -19,6 +21,7 @@ from cl.data.loaders.memory import MemoryLoader
 from cl.data.loaders.sampler import Index, Sampler, shard
 from cl.data.loaders.workers import FileLoader
 from cl.data.sets import Images, Source
+from cl.data.sets._sums import data_checksum
 
 Backend = Literal["auto", "memory", "torch", "torchvision", "dali"]
 UNCROPPED = 64  # px: images up to this size are evaluated whole, larger ones by their center
@@ -53,7 +56,8 @@ class PlainLoader:
         world: int = 1,
     ) -> None:
         self.images, self.recipe, self.workers = images, recipe, max(1, workers)
-        self.index = shard(len(images), batch_size, rank, world)
+        # A process without an image has an empty batch: all of them take part in what follows.
+        self.index = shard(len(images), batch_size, rank, world) or [np.empty(0, np.int64)]
 
     def __len__(self) -> int:
         return len(self.index)
@@ -117,6 +121,8 @@ class ContrastiveData(pl.LightningDataModule):
         fill_last: complete the last batch of an epoch with samples from its start, instead of
             leaving it out.
         size: side of the plain images in pixels; by default that of the first recipe.
+        inspection: finds damaged images before they are asked for; without it they end the run when
+            they are.
     """
 
     def __init__(
@@ -130,8 +136,10 @@ class ContrastiveData(pl.LightningDataModule):
         backend: Backend = "auto",
         fill_last: bool = False,
         size: int | None = None,
+        inspection: Inspection | None = None,
     ) -> None:
         super().__init__()
+        self.inspection = inspection
         self.size = size or recipes[0].size
         self.source, self.recipes, self.batch_size = source, list(recipes), batch_size
         self.seed, self.workers, self.fill_last = seed, workers, fill_last
@@ -151,7 +159,22 @@ class ContrastiveData(pl.LightningDataModule):
         """The rank of this process and the number of processes; 0 and 1 without a Trainer."""
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
+    def prepare_data(self) -> None:
+        """Lightning calls it before all else, on the first process of a machine."""
+        if self.inspection:
+            self.inspection.start()
+
+    def teardown(self, stage: str) -> None:
+        if self.inspection:
+            self.inspection.stop()
+
     def train_dataloader(self) -> Loader:
+        loader = self.make_loader()
+        loader.inspection = self.inspection
+        return loader
+
+    def make_loader(self) -> Loader:
+        """The loader of the backend that is used."""
         rank, world = self.rank_and_world()
         images = self.source.train
         sampler = Sampler(len(images), self.batch_size, self.seed, rank, world, self.fill_last)
@@ -177,6 +200,37 @@ class ContrastiveData(pl.LightningDataModule):
         batch_size = max(self.batch_size, 256)
         recipe = self.recipes[0].changed({"size": self.size})
         return PlainLoader(images, recipe, batch_size, self.workers, rank, world)
+
+    @cached_property
+    def sums(self) -> dict[str, Any]:
+        """What a run's steps depend on: images and sums of both parts."""
+        parts = {"training": self.source.train, "validation": self.source.val}
+        return {what: [len(images), data_checksum(images)] for what, images in parts.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**self.sums, "batch": self.batch_size * self.rank_and_world()[1]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Compare the data with those of the checkpoint.
+
+        Raises:
+            ValueError: they are others.
+        """
+        now = self.state_dict()
+        wrong = [
+            f"{now[what][0]:,} {what} images instead of {then[0]:,}"
+            if now[what][0] != then[0]
+            else f"{then[0]:,} {what} images of other names, sizes or labels"
+            for what, then in state_dict.items()
+            if what != "batch" and now[what] != then
+        ]
+        if now["batch"] != state_dict["batch"]:
+            wrong.append(f"{now['batch']} samples in a step instead of {state_dict['batch']}")
+        if wrong:
+            raise ValueError(
+                f"--resume_training_from: the data are not those of the run, but "
+                f"{' and '.join(wrong)}; put back what it was trained on, or start a new run"
+            )
 
     def describe(self) -> str:
         """The backend, why it was chosen, and its workers."""

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from cl import checkpoints, distributed
-from cl.data.sets import Images, Stored
+from cl.data.sets import RGB, Images
+from cl.data.sets._sums import hash_images
 from cl.eval._result import Features
 
 
@@ -30,25 +31,10 @@ def cache_key(
         built: what no tensor of the encoder tells.
     """
     words = f"{checkpoints.fingerprint(encoder)} {transform} {json.dumps(built, sort_keys=True)}"
+    words += "" if images.decoding == RGB else f" {images.decoding}"
     return hash_images(
         hashlib.sha256(words.encode()), images, lambda files, at: files.cache_key(at)
     )[:16]
-
-
-def data_checksum(images: Images) -> str:
-    """sha256 of labels and pixels, or of labels and files by name and size, wherever they lie."""
-    return hash_images(hashlib.sha256(), images, lambda files, at: files.identity(at))
-
-
-def hash_images(digest: Any, images: Images, word: Callable[[Stored, int], str]) -> str:
-    """A sum that goes on with labels and pixels, or with labels and a word for each file."""
-    digest.update(np.ascontiguousarray(images.labels).data)
-    if images.pixels is not None:
-        digest.update(np.ascontiguousarray(images.pixels).data)
-    if images.files is not None:
-        for at in range(len(images.files)):
-            digest.update(f"{word(images.files, at)}\n".encode())
-    return digest.hexdigest()
 
 
 def load_features(file: Path, samples: int) -> Features | None:

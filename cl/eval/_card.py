@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cl.eval import _cache
+from cl.data.sets._sums import data_checksum
 from cl.eval._result import EvalResult
 from cl.eval._task import Task
 
@@ -59,7 +59,7 @@ def provenance(task: Task) -> dict[str, Any]:
     return {
         "dataset": task.source.name,
         "parts": {
-            name: {"images": len(images), "sha256": _cache.data_checksum(images)}
+            name: {"images": len(images), "sha256": data_checksum(images)}
             for name, images in parts.items()
         },
         "split": task.source.protocol(),

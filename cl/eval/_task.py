@@ -1,6 +1,6 @@
 """What is evaluated on what: an encoder, a data set, how its images are prepared, the folder."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +189,8 @@ def load_task(
         ValueError: there is no data, no encoder, or no new folder.
     """
     source = source or load_labeled(config)
+    if config.value_range:  # what auto has measured
+        config = replace(config, value_range=source.train.decoding.value_range)
     if restored is None:
         given = config.pretrained_feature_extractor
         file = checkpoints.encoder_file(given) if given else None
@@ -212,6 +214,9 @@ def load_labeled(config: Linear) -> Source:
         config.val_dir,
         config.download,
         class_list=config.class_list,
+        value_range=config.value_range,
+        channels=config.channels,
+        exif_orientation=config.exif_orientation,
         data_fraction=config.data_fraction,
         skip_corrupt=config.skip_corrupt,
         labeled=True,

@@ -85,7 +85,7 @@ def test_unreadable_images_are_left_out_and_said(tmp_path: Path) -> None:
     bad[0].write_bytes(bad[0].read_bytes()[:500])
     bad[1].write_text("no image")
     bad[2].unlink()
-    bad[2].mkdir()
+    bad[2].symlink_to(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"a/1\.jpg cannot be read as an image"):
         load("folder", str(tmp_path)).train.pixel(1)
     told = "3 of 24 images cannot be read and are left out: "

@@ -155,8 +155,9 @@ def test_a_damaged_member_is_named_and_can_be_skipped(tmp_path: Path) -> None:
         {f"{i}.png": encoded(i)[: 60 if i == 3 else None] for i in range(20)}
         | {f"{i}.cls": b"0" for i in range(20)},
     )
+    write_shard(tmp_path / "b.tar", {"0.png": encoded(20), "0.cls": b"0"})
     with pytest.raises(UnreadableError, match=r"a\.tar: 3\.png cannot be read as an image"):
-        load("webdataset:a.tar", str(tmp_path), None, "a.tar").train.pixel(3)
+        load("webdataset:a.tar", str(tmp_path), None, "b.tar").train.pixel(3)
     with pytest.warns(UserWarning, match="^1 of 20 images"):
         source = load("webdataset:a.tar", str(tmp_path), skip_corrupt=True)
     assert source.skipped == (f"{tmp_path}/a.tar: 3.png",)

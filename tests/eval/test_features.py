@@ -14,13 +14,8 @@ from cl.checkpoints import fingerprint
 from cl.data.augment.recipe import Recipe
 from cl.data.module import PlainLoader
 from cl.data.sets import in_files as in_files_of
-from cl.eval._cache import (
-    cache_key,
-    data_checksum,
-    is_writable,
-    load_features,
-    save_features,
-)
+from cl.data.sets._sums import data_checksum
+from cl.eval._cache import cache_key, is_writable, load_features, save_features
 from cl.eval._features import extract_features
 from cl.eval._result import Features
 from tests.data.made import in_files, in_memory

@@ -9,7 +9,7 @@ import torch
 from torchvision.transforms.v2 import functional as F
 
 from cl.data.augment.cpu import JITTER, VIEW, draw
-from cl.data.sets._decode import Pixels
+from cl.data.sets._values import Pixels
 
 Floats = npt.NDArray[np.float32]
 

@@ -10,6 +10,7 @@ import torch
 
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
+from cl.data.inspection import Inspection
 from cl.data.loaders.sampler import Index, Sampler
 from cl.data.sets import Images
 
@@ -25,6 +26,7 @@ class Loader(ABC):
 
     def __init__(self, images: Images, recipes: Sequence[Recipe], sampler: Sampler) -> None:
         self.images, self.recipes, self.sampler = images, list(recipes), sampler
+        self.inspection: Inspection | None = None
 
     def __len__(self) -> int:
         return len(self.sampler)
@@ -32,6 +34,8 @@ class Loader(ABC):
     def __iter__(self) -> Iterator[Batch]:
         # A generator: nothing runs before the first batch is asked for; by then the epoch is set.
         for batch in self.batches():
+            if self.inspection:
+                self.inspection.check()
             self.sampler.given += 1
             yield batch
 

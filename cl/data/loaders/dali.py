@@ -18,6 +18,7 @@ from cl.data.batch import Batch
 from cl.data.loaders.base import Floats, Loader, by_size
 from cl.data.loaders.sampler import Index, Sampler
 from cl.data.sets import Images
+from cl.data.sets._decode import is_upright_jpeg, ppm
 
 WINDOW = ("top", "left", "height", "width", "flip")
 INPUTS = (
@@ -117,17 +118,23 @@ class DaliLoader(Loader):
         self.idle = pipeline
 
     def read(self, at: int) -> tuple[Any, tuple[int, ...]]:
-        """An image file's bytes, or pixels; and the image's height and width."""
+        """An image file's bytes, or pixels; and the image's height and width.
+
+        DALI decodes color JPEGs alone: of gray, deep, palette and transparent images it makes
+        others than the other loaders, so it gets the pixels of these, behind the line of a PPM.
+        """
         if self.images.pixels is not None:
             return self.images.pixels[at], self.images.pixels[at].shape[:2]
         assert self.images.files is not None
         try:
             content = self.images.files.read(at)
             with Image.open(BytesIO(content)) as image:
-                return np.frombuffer(content, np.uint8), (image.height, image.width)
+                if is_upright_jpeg(image, self.images.decoding):
+                    return np.frombuffer(content, np.uint8), (image.height, image.width)
         except (OSError, SyntaxError, Image.DecompressionBombError):
-            self.images.pixel(at)  # its error names the file
-            raise
+            pass  # no JPEG; if it is no image either, the next line names it
+        pixels = self.images.pixel(at)
+        return np.frombuffer(ppm(pixels), np.uint8), pixels.shape[:2]
 
     def draw(self, recipe: Recipe, number: int, index: Index, sizes: Sequence[Any]) -> Floats:
         """The parameters of a view of each sample, `(n INPUTS)`."""

@@ -11,10 +11,13 @@ from cl.data.sets._loading import load
 from cl.data.sets._rows import DEFAULTS, NAMES, dataset_row
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import split
+from cl.data.sets._values import RGB, Decoding
 
 __all__ = [
     "DEFAULTS",
     "NAMES",
+    "RGB",
+    "Decoding",
     "Images",
     "Paths",
     "Source",

@@ -1,16 +1,30 @@
 """Data sets of image files, in a folder for each class or in one without classes."""
 
+import os
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from cl.data.sets._decode import SUFFIXES
-from cl.data.sets._images import Images, in_files
+import numpy as np
+
+from cl.data.sets._images import Images, Paths, in_files
+from cl.data.sets._layout import Layout, find_layout
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import HELD_OUT, HOLD_OUT, split
+from cl.data.sets._walk import Walk, visible_folders
+
+WORDNET = re.compile(r"n\d{8}")  # the names of ImageNet's class folders
+NAMED = 5  # of many things, in a message
 
 
 def read_folders(
-    name: str, where: Where, known: Sequence[str] | None = None, called: str = ""
+    name: str,
+    where: Where,
+    known: Sequence[str] | None = None,
+    called: str = "",
+    wordnet: bool = False,
 ) -> Source:
     """Read a folder for each class, in the order of their names (torchvision's ImageFolder).
 
@@ -20,33 +34,80 @@ def read_folders(
         known: the classes of the data set: those that are used if the folder has more of them and
             no `--class_list` is given.
         called: what `known` is, for the note.
+        wordnet: whether class folders have the names of ImageNet's.
 
     Returns:
         The data set; images that lie in no class folder have no labels.
     """
-    root, train_dir, val_dir = where.folder, where.train_dir, where.val_dir
-    place = root / train_dir if train_dir else root / "train" if (root / "train").is_dir() else root
-    if train_dir is None and val_dir is None and (root / "val").is_dir():
-        val_dir = "val"
+    walk = Walk(where.suffixes)
+    layout = find_layout(where, walk)
     only, note = read_class_list(where.class_list)
-    if only is None and known and len(class_folders(place, "--train_dir")) > len(known):
+    if only is None and known and len(class_folders(layout.train, "--train_dir")) > len(known):
         only, note = known, called
-    classes, train = class_folder(place, "--train_dir", only)
-    if val_dir is None:
+    classes, train = class_folder(layout.train, "--train_dir", walk, only)
+    if wordnet:
+        note = "; ".join(filter(None, (note, check_wordnet(name, classes, layout))))
+    if layout.val:
+        val = read_val(layout, classes, train, walk, chosen=only is not None)
+        how: dict[str, Any] = {"split": layout.describe()}
+    else:
         train, val = split(train, HOLD_OUT)
-        how = f"no --val_dir: {HELD_OUT}"
-        return Source(name, classes, train, val, note, held_out=HOLD_OUT, split=how)
-    other = (root / val_dir).resolve()
-    if other.is_relative_to(place.resolve()) or place.resolve().is_relative_to(other):
-        raise ValueError(f"--val_dir {val_dir}: {other} and the training images overlap")
-    names, val = class_folder(root / val_dir, "--val_dir", only)
-    if names != classes:
-        other = sorted(set(names) ^ set(classes))
+        how = {"held_out": HOLD_OUT, "split": f"no --val_dir: {HELD_OUT}"}
+    return Source(name, classes, train, val, note, left_out=walk.describe(), **how)
+
+
+def read_val(layout: Layout, classes: list[str], train: Images, walk: Walk, chosen: bool) -> Images:
+    """The validation images, labeled as the training images are; some classes may have none.
+
+    Args:
+        layout: with the folders.
+        classes: of the training part.
+        train: its images.
+        walk: through the folders.
+        chosen: whether `classes` are a choice, so that images of others are not wanted.
+
+    Raises:
+        ValueError: it has other classes, or images of the training part.
+    """
+    flag = f"--val_dir {layout.val[0].name}"
+    for place, other in ((t.resolve(), v.resolve()) for t in layout.train for v in layout.val):
+        if other.is_relative_to(place) or place.is_relative_to(other):
+            raise ValueError(f"{flag}: {other} and the training images overlap")
+    there = class_folders(layout.val, "--val_dir")
+    names = [c for c in there if c in {*classes}] if chosen else there
+    other = sorted(set(names) - set(classes))
+    if other or bool(names) != bool(classes):
         raise ValueError(
-            f"--val_dir {val_dir}: its classes differ from the training part's in {len(other)}: "
-            f"{', '.join(other[:5])}"
+            f"{flag}: its classes differ from the training part's in "
+            f"{len(other) or 'all'}: {', '.join(other[:NAMED]) or 'it has no class folders'}"
         )
-    return Source(name, classes, train, val, note)
+    names, val = class_folder(layout.val, "--val_dir", walk, names or None, may_lack=True)
+    if walk.linked and (both := real_paths(train) & real_paths(val)):
+        raise ValueError(f"{flag}: {len(both)} of its images are training images too: {min(both)}")
+    place = np.array([classes.index(c) for c in names] or [-1])
+    return replace(val, labels=place[val.labels])
+
+
+def real_paths(images: Images) -> set[str]:
+    """Where files lie, without links."""
+    assert isinstance(images.files, Paths)
+    return set(map(os.path.realpath, images.files.paths))
+
+
+def check_wordnet(name: str, classes: Sequence[str], layout: Layout) -> str:
+    """A note if classes are not called as ImageNet's are.
+
+    Raises:
+        ValueError: and no flag said that these are the folders.
+    """
+    other = [c for c in classes if not WORDNET.fullmatch(c)]
+    if not other:
+        return ""
+    said = f"{len(other)} of {len(classes)} class folders are not called as ImageNet's, n01440764"
+    said += f" for one ({', '.join(other[:NAMED])})"
+    if layout.given:
+        return said
+    raise ValueError(f"DATASET {name}: {said}; give --train_dir and --val_dir, or DATASET folder")
 
 
 def read_class_list(class_list: str | None) -> tuple[Sequence[str] | None, str]:
@@ -60,58 +121,62 @@ def read_class_list(class_list: str | None) -> tuple[Sequence[str] | None, str]:
     return only, f"{len(only)} classes of {class_list}"
 
 
-def class_folders(place: Path, flag: str) -> list[str]:
-    """The names of the folders in a folder; none if it has images instead.
+def class_folders(places: Sequence[Path], flag: str) -> list[str]:
+    """The names of the folders in the folders of a part.
 
     Raises:
-        ValueError: there is no such folder, or neither folders nor images in it.
+        ValueError: there is no such folder.
     """
-    if not place.is_dir():
-        raise ValueError(f"{flag} {place}: no such folder")
-    names = sorted(p.name for p in place.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not names and not images_below(place):
-        raise ValueError(
-            f"{flag} {place}: no class folders in it, and no images; images end in "
-            f"{' '.join(SUFFIXES)}"
-        )
-    return names
-
-
-def images_below(folder: Path) -> list[Path]:
-    """All image files in a folder and in the folders in it."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    for place in places:
+        if not place.is_dir():
+            raise ValueError(f"{flag} {place}: no such folder")
+    return sorted({folder.name for place in places for folder in visible_folders(place)})
 
 
 def class_folder(
-    place: Path, flag: str, only: Sequence[str] | None = None
+    places: Sequence[Path],
+    flag: str,
+    walk: Walk,
+    only: Sequence[str] | None = None,
+    may_lack: bool = False,
 ) -> tuple[list[str], Images]:
     """Class names, and the images of one part; of a folder of images, no names and no labels.
 
     Args:
-        place: the folder that holds a folder for each class.
-        flag: the flag that named it, for errors.
+        places: the folders of the part, each with a folder for each class.
+        flag: the flag that named them, for errors.
+        walk: through the folders.
         only: the classes to use, of all that are there.
+        may_lack: whether a class may have no images.
+
+    Raises:
+        ValueError: there are no images, or none of a class.
     """
-    classes = class_folders(place, flag)
+    classes, place = class_folders(places, flag), ", ".join(map(str, places))
+    known = f"images end in {' '.join(walk.suffixes)}"
     if not classes and only is None:
-        return [], in_files(images_below(place))
+        if files := [file for folder in places for file in walk.images(folder)]:
+            return [], in_files(files)
+        raise ValueError(f"{flag} {place}: no class folders in it, and no images; {known}")
     if only is not None:
         if absent := sorted({*only} - {*classes}):
             raise ValueError(
                 f"{flag} {place}: {len(absent)} of the {len(only)} wanted classes are not there "
-                f"({', '.join(absent[:5])})"
+                f"({', '.join(absent[:NAMED])})"
             )
         classes = list(only)
-    paths, labels, empty = [], [], []
-    for label, c in enumerate(classes):
-        files = images_below(place / c)
-        if not files:
-            empty.append(c)
-        paths += files
-        labels += [label] * len(files)
-    if empty:
+    of_class = [
+        [file for folder in places if (folder / c).is_dir() for file in walk.images(folder / c)]
+        for c in classes
+    ]
+    empty = [c for c, files in zip(classes, of_class, strict=True) if not files]
+    if empty and not may_lack:
+        left = f"; {walk.describe()}" if walk.left_out else ""
         raise ValueError(
-            f"{flag} {place}: {len(empty)} classes without images ({', '.join(empty[:5])}); "
-            f"images end in {' '.join(SUFFIXES)}"
+            f"{flag} {place}: {len(empty)} classes without images "
+            f"({', '.join(empty[:NAMED])}); {known}{left}"
         )
-    return classes, in_files(paths, labels)
+    for folder in places:
+        walk.count_strays(folder)
+    labels = [label for label, files in enumerate(of_class) for _ in files]
+    return classes, in_files([file for files in of_class for file in files], labels)

@@ -14,6 +14,7 @@ from cl.data.sets._item import ItemError, stack_of
 from cl.data.sets._map_style import images_of
 from cl.data.sets._source import Source
 from cl.data.sets._split import HOLD_OUT, split, split_sentence
+from cl.data.sets._values import TURNED, Decoding
 
 
 def from_dataset(
@@ -25,6 +26,7 @@ def from_dataset(
     name: str | None = None,
     classes: Sequence[str] | None = None,
     val_fraction: float = HOLD_OUT,
+    decoding: Decoding = TURNED,
 ) -> Source:
     """A data set of images as a `Source`, whose views this package draws.
 
@@ -44,25 +46,28 @@ def from_dataset(
         name: of the data set; by default that of its class.
         classes: names of the classes; by default the data set's `classes`, or numbers.
         val_fraction: fraction of every class that is held out, between 0 and 1.
+        decoding: range of values, channels and orientation; PIL images are turned as their cameras
+            say.
 
     Returns:
         The source; without labels its `classes` are empty.
 
     Raises:
         ValueError: it is no such data set, an item is no such image (the message has its number),
-            or labels and classes do not fit.
+            or labels and classes do not fit; an item is in both parts.
     """
     if val is None and isinstance(train, tuple) and len(train) == 2:
         train, val = train
     name = name or name_of(train)
-    first = part_of(train, labels, f"{name} train")
+    check_apart(train, val, name)
+    first = part_of(train, labels, f"{name} train", decoding)
     if val is None:
         if not 0 < val_fraction < 1:
             raise ValueError(f"val_fraction must be between 0 and 1, not {val_fraction}")
         parts = split(first, val_fraction)
         held_out, how = val_fraction, f"it has no validation part: {split_sentence(val_fraction)}"
     else:
-        parts = first, part_of(val, val_labels, f"{name} validation")
+        parts = first, part_of(val, val_labels, f"{name} validation", decoding)
         held_out, how = 0.0, ""
     last = max(int(images.labels.max(initial=-1)) for images in parts)
     names = class_names(train, classes, last)
@@ -78,17 +83,28 @@ def name_of(data: Any) -> str:
     return type(data).__name__
 
 
-def part_of(data: Any, labels: npt.ArrayLike | None, title: str) -> Images:
+def check_apart(train: Any, val: Any, name: str) -> None:
+    """Refuse parts that share items of one data set."""
+    if not (isinstance(train, Subset) and isinstance(val, Subset)):
+        return
+    both = {*train.indices} & {*val.indices} if train.dataset is val.dataset else ()
+    if both:
+        raise ValueError(
+            f"{name}: {len(both)} items are in the training and in the validation part"
+        )
+
+
+def part_of(data: Any, labels: npt.ArrayLike | None, title: str, decoding: Decoding) -> Images:
     """The images of a part with the given labels or its own."""
     if isinstance(data, np.ndarray | Tensor):
         try:
-            pixels = stack_of(data)
+            pixels = stack_of(data, decoding)
         except ItemError as error:
             raise ItemError(f"{title}: {error}") from None
         images = Images(np.full(len(pixels), -1), pixels)
     else:
         check_map_style(data, title)
-        images = images_of(data, title)
+        images = images_of(data, title, decoding)
     if not len(images):
         raise ValueError(f"{title}: it has no items")
     return images if labels is None else replace(images, labels=as_labels(labels, images, title))

@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from cl.data.sets._decode import Pixels, UnreadableError, decode
+from cl.data.sets._decode import UnreadableError, decode
+from cl.data.sets._values import RGB, Decoding, Pixels
 
 Index = npt.NDArray[np.int64]
 
@@ -35,12 +36,16 @@ class Stored(ABC):
     def identity(self, at: int) -> str:
         """Location-independent identity: relative path and size in bytes."""
 
+    def size(self, at: int) -> int | None:
+        """The bytes of an image file, None where they are not known before it is read."""
+        return None
+
     @abstractmethod
     def subset(self, index: Index) -> "Stored":
         """The images of these places, in that order."""
 
-    def pixels(self, at: int) -> Pixels:
-        """An image decoded, `(h w 3)`.
+    def pixels(self, at: int, how: Decoding = RGB) -> Pixels:
+        """An image decoded, `(h w 3)` or with the channels that are asked for.
 
         Raises:
             UnreadableError: it cannot be decoded.
@@ -49,7 +54,7 @@ class Stored(ABC):
             content = self.read(at)
         except OSError as error:
             raise UnreadableError.of(self.name(at), error) from None
-        return decode(content, self.name(at))
+        return decode(content, self.name(at), how)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +80,10 @@ class Paths(Stored):
         path = self.paths[at]
         return f"{path.parent.name}/{path.name} {path.stat().st_size}"
 
+    def size(self, at: int) -> int | None:
+        path = self.paths[at]
+        return path.stat().st_size if path.is_file() else None
+
     def subset(self, index: Index) -> "Paths":
         return Paths([self.paths[i] for i in index])
 
@@ -87,11 +96,13 @@ class Images:
         labels: `(n)`, below 0 for an image without one.
         pixels: `(n h w 3)`, if the images are in memory.
         files: the encoded images, if they are not.
+        decoding: how these become pixels.
     """
 
     labels: Index
     pixels: Pixels | None = None
     files: Stored | None = None
+    decoding: Decoding = RGB
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -105,14 +116,15 @@ class Images:
         if self.pixels is not None:
             return self.pixels[index]
         assert self.files is not None
-        return self.files.pixels(index)
+        return self.files.pixels(index, self.decoding)
 
     def subset(self, index: Index) -> "Images":
         """The images of these places, in that order."""
-        return Images(
-            self.labels[index],
-            None if self.pixels is None else self.pixels[index],
-            None if self.files is None else self.files.subset(index),
+        return replace(
+            self,
+            labels=self.labels[index],
+            pixels=None if self.pixels is None else self.pixels[index],
+            files=None if self.files is None else self.files.subset(index),
         )
 
 

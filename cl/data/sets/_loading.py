@@ -2,17 +2,20 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from rich.console import Console
 
 from cl.data.sets._decode import warn_of_pil
 from cl.data.sets._images import Images
+from cl.data.sets._levels import check_levels, measure_range
 from cl.data.sets._plugin import read_plugin
 from cl.data.sets._readable import readable
-from cl.data.sets._rows import is_plugin, module_of
+from cl.data.sets._rows import dataset_row, is_plugin, module_of
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import take_fraction
+from cl.data.sets._values import Decoding
 
 
 def load(
@@ -23,6 +26,9 @@ def load(
     download: bool = False,
     *,
     class_list: str | None = None,
+    value_range: tuple[float, float] | Literal["auto"] | None = None,
+    channels: int | None = None,
+    exif_orientation: bool | None = None,
     data_fraction: float = 1.0,
     skip_corrupt: bool = False,
     labeled: bool = False,
@@ -40,6 +46,10 @@ def load(
             held out.
         download: fetch it with torchvision if it is not there.
         class_list: a file with the class folders to take.
+        value_range: the values that become 0 and 255; `auto` measures them on a sample.
+        channels: of the images, see `Decoding`.
+        exif_orientation: whether they are turned as their cameras say; by default of data of the
+            user's own, and not of a benchmark.
         data_fraction: a fraction of the training images up to 1, or a number of them above it.
         skip_corrupt: decode every image now, and leave out those that cannot be decoded.
         labeled: leave the images without a label out.
@@ -50,7 +60,11 @@ def load(
         ValueError: it is missing or not as expected; the message names the flag and the place.
     """
     read = read_plugin if is_plugin(name) else module_of(name).read
-    source = read(name, Where(Path(data_folder), train_dir, val_dir, class_list, download))
+    turn = dataset_row(name)["exif_orientation"] if exif_orientation is None else exif_orientation
+    known = None if value_range == "auto" else value_range
+    how = Decoding(known, channels, turn)
+    source = read(name, Where(Path(data_folder), train_dir, val_dir, class_list, download, how))
+    source = decoded_as(source, how)
     if source.train.files is not None:
         warn_of_pil()
     if not len(source.train):
@@ -60,6 +74,10 @@ def load(
             "--val_dir: no validation images; without it a tenth of every class is held out, but "
             "for classes of one image"
         )
+    if value_range == "auto":
+        source = decoded_as(source, replace(how, value_range=measure_range(source.train)))
+    elif source.train.files is not None and dataset_row(name)["image_files"]:
+        check_levels(source.train, name)
     if labeled:
         source = replace(source, train=with_labels(source.train), val=with_labels(source.val))
         if not (len(source.train) and len(source.val)):
@@ -69,6 +87,16 @@ def load(
         said = f"{len(part):,} of {len(source.train):,} training images"
         source = replace(source, train=part, note="; ".join(filter(None, (source.note, said))))
     return readable(source, workers, console) if skip_corrupt else source
+
+
+def decoded_as(source: Source, how: Decoding) -> Source:
+    """The data set with its image files decoded so."""
+    parts = {
+        part: replace(images, decoding=how)
+        for part, images in (("train", source.train), ("val", source.val))
+        if images.files is not None
+    }
+    return replace(source, **parts)
 
 
 def with_labels(images: Images) -> Images:

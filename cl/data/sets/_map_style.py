@@ -10,9 +10,10 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Subset
 
-from cl.data.sets._decode import DECODING_ERRORS, Pixels, UnreadableError
+from cl.data.sets._decode import DECODING_ERRORS, UnreadableError, ppm
 from cl.data.sets._images import Images, Index, Stored
 from cl.data.sets._item import ItemError, label_of, pixels_of, split_item, stack_of
+from cl.data.sets._values import RGB, Decoding, Pixels
 
 IN_MEMORY = 64, 10**9  # px, bytes: images of one size up to this side are read at once
 PROBES = 8  # items, spread over a data set, that are read to see what it gives
@@ -38,7 +39,7 @@ class Items(Stored):
     def __len__(self) -> int:
         return len(self.index)
 
-    def item(self, at: int) -> tuple[Pixels, int | None]:
+    def item(self, at: int, how: Decoding) -> tuple[Pixels, int | None]:
         """The pixels and the label of an item.
 
         Raises:
@@ -48,7 +49,7 @@ class Items(Stored):
         number = int(self.index[at])
         try:
             image, label = split_item(self.data[number])
-            return pixels_of(image), None if label is None else label_of(label)
+            return pixels_of(image, self.name(at), how), None if label is None else label_of(label)
         except ItemError as error:
             raise ItemError(f"{self.title}, item {number}: {error}") from None
         except DECODING_ERRORS as error:
@@ -57,13 +58,11 @@ class Items(Stored):
             error.add_note(f"This was item {number} of {self.title}.")
             raise
 
-    def pixels(self, at: int) -> Pixels:
-        return self.item(at)[0]
+    def pixels(self, at: int, how: Decoding = RGB) -> Pixels:
+        return self.item(at, how)[0]
 
     def read(self, at: int) -> bytes:
-        """As a PPM file, which is the pixels behind a line."""
-        pixels = self.pixels(at)
-        return b"P6 %d %d 255\n" % (pixels.shape[1], pixels.shape[0]) + pixels.tobytes()
+        return ppm(self.pixels(at))
 
     def name(self, at: int) -> str:
         return f"{self.title}, item {self.index[at]}"
@@ -97,7 +96,7 @@ class Items(Stored):
         return Items(self.data, self.title, self.index[index])
 
 
-def images_of(data: Any, title: str) -> Images:
+def images_of(data: Any, title: str, how: Decoding = RGB) -> Images:
     """The images of a data set, with its labels or -1.
 
     They are in memory if the data set holds its pixels, or if they are small and of one size.
@@ -106,25 +105,25 @@ def images_of(data: Any, title: str) -> Images:
         ItemError: an item is no image, or another one when it is read again.
     """
     items = Items(data, title, np.arange(len(data)))
-    probes = probe(items)
+    probes = probe(items, how)
     labels, pixels = held_labels(data, probes), held_pixels(data, probes)
     small = pixels is None and are_small(probes, len(items))
     if labels is None or small:
-        read_pixels, read_labels = read_all(items, keep=small)
+        read_pixels, read_labels = read_all(items, how, keep=small)
         labels = read_labels if labels is None else labels
         pixels = read_pixels if small else pixels
-    return Images(labels, files=items) if pixels is None else Images(labels, pixels)
+    return Images(labels, pixels, None if pixels is not None else items, how)
 
 
 Probes = dict[int, tuple[Pixels, int | None]]
 
 
-def probe(items: Items) -> Probes:
+def probe(items: Items, how: Decoding) -> Probes:
     """Some items by their places; those that cannot be read are left out."""
     probes: Probes = {}
     for at in np.unique(np.linspace(0, len(items) - 1, PROBES, dtype=int)).tolist()[: len(items)]:
         try:
-            probes[at], again = items.item(at), items.item(at)
+            probes[at], again = items.item(at, how), items.item(at, how)
         except UnreadableError:
             continue
         if not np.array_equal(probes[at][0], again[0]):
@@ -144,12 +143,12 @@ def are_small(probes: Probes, number: int) -> bool:
     )
 
 
-def read_all(items: Items, keep: bool) -> tuple[Pixels | None, Index]:
+def read_all(items: Items, how: Decoding, keep: bool) -> tuple[Pixels | None, Index]:
     """The labels of all items and, to be kept, their pixels, None if they are not of one size."""
     labels, pixels = np.full(len(items), -1), None
     for at in range(len(items)):
         try:
-            image, label = items.item(at)
+            image, label = items.item(at, how)
         except UnreadableError:  # the error comes when it is asked for
             keep = False
             continue

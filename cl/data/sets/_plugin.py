@@ -35,4 +35,4 @@ def read_plugin(name: str, where: Where) -> Source:
                 f"DATASET {name}: {called} gives a {type(part).__name__}; it must give a "
                 "cl.data.sets.Source, or data sets with len() and items (PIL image, label)"
             )
-    return from_dataset(train, val, name=name)
+    return from_dataset(train, val, name=name, decoding=where.decoding)

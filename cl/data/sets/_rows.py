@@ -23,7 +23,11 @@ DEFAULTS: dict[str, Any] = {
     "class_folders": False,  # of files: --train_dir, --val_dir, --class_list
     "val_dir": False,  # --val_dir says what validates, in the set's own way
     "download": False,  # --download can fetch it
+    "image_files": False,  # --value_range, --channels and --exif_orientation say how they are read
+    "exif_orientation": False,  # images are turned as their cameras say; never of a benchmark
 }
+# Of a set of the user's own, which looks for its files itself.
+OWN = {"data_folder": False, "image_files": True, "exif_orientation": True}
 NAMES = sorted(file.stem for file in Path(__file__).parent.glob("[!_]*.py"))
 
 
@@ -38,7 +42,8 @@ def dataset_row(dataset: str) -> dict[str, Any]:
     Raises:
         ValueError: there is no such data set.
     """
-    row = DEFAULTS | getattr(module_of(dataset), "ROW", {})
+    own: dict[str, Any] = OWN if is_plugin(dataset) else {}
+    row = DEFAULTS | own | getattr(module_of(dataset), "ROW", {})
     return row | {"size": row["sizes"].get(dataset.partition(":")[2], row["size"])}
 
 

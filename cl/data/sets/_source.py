@@ -1,9 +1,13 @@
 """A data set that has been read, and where it is looked for."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from cl.data.sets._copies import copies
+from cl.data.sets._decode import ARRAY, SUFFIXES
 from cl.data.sets._images import Images
+from cl.data.sets._values import RGB, Decoding
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,7 @@ class Where:
         val_dir: inside it.
         class_list: a file with the classes to take.
         download: fetch what is not there.
+        decoding: how image files become pixels.
     """
 
     folder: Path
@@ -23,6 +28,12 @@ class Where:
     val_dir: str | None = None
     class_list: str | None = None
     download: bool = False
+    decoding: Decoding = RGB
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """The endings of image files; arrays are images where their channels are said."""
+        return (*SUFFIXES, ARRAY) if self.decoding.channels else SUFFIXES
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +50,7 @@ class Source:
         held_out: the fraction of every class that became the validation part; 0 if the data set
             comes with one.
         split: how the validation part came about, in words; empty for the official one.
+        left_out: the files that lie in its folders and are not used, in words.
     """
 
     name: str
@@ -49,6 +61,16 @@ class Source:
     skipped: tuple[str, ...] = ()
     held_out: float = 0.0
     split: str = ""
+    left_out: str = ""
+
+    @cached_property
+    def copied(self) -> str:
+        """How many validation images are training images, byte for byte, in words."""
+        same = copies(self.train, self.val)
+        if not same or self.val.files is None:
+            return ""
+        first = self.val.files.name(same[0])
+        return f"{len(same):,} val images are copies of training images, {first} for one"
 
     def describe(self) -> str:
         """The numbers of images and classes.
@@ -63,8 +85,8 @@ class Source:
         stratified = f"{self.held_out:.0%}, stratified".replace("%", " %")
         how = stratified if self.held_out else self.split
         val = f"{len(self.val):,} val" + (f" ({how})" if how else "")
-        note = f"; {self.note}" if self.note else ""
-        return f"{len(self.train):,} train / {val}, {kinds}{note}"
+        notes = "".join(f"; {note}" for note in (self.note, self.left_out, self.copied) if note)
+        return f"{len(self.train):,} train / {val}, {kinds}{notes}"
 
     def protocol(self) -> str:
         """How the parts came about, for an evaluation's card."""

@@ -36,7 +36,8 @@ def read_class(
     """
     accepted = parameters(name, of)
     open_part = opener(called, of, accepted, where, library)
-    return from_dataset(*parts(called, accepted, open_part), name=name)
+    made = parts(called, accepted, open_part)
+    return from_dataset(*made, name=name, decoding=where.decoding)
 
 
 def opener(

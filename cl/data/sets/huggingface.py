@@ -10,14 +10,16 @@ import numpy as np
 from cl.data.sets._images import Images, Index, Stored
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import HELD_OUT, HOLD_OUT, split
+from cl.data.sets._walk import VALIDATION, Walk, part_of_name
 
 ROW = {
     "help": "what save_to_disk wrote",
     "order": 91,
     "argument": "FOLDER",
+    "image_files": True,
+    "exif_orientation": True,
 }
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
-VALIDATION = ("validation", "valid", "val", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,10 +81,11 @@ def read(name: str, where: Where) -> Source:
     except (OSError, ValueError) as error:
         raise ValueError(f"DATASET {name}: {place} holds no saved data set ({error})") from None
     parts = found if isinstance(found, library.DatasetDict) else {"train": found}
-    if "train" not in parts:
+    called = {part_of_name(split): split for split in reversed(parts)}
+    if "train" not in called:
         raise ValueError(f"DATASET {name}: {place} has no split train, but {', '.join(parts)}")
-    names, train = read_split(library, parts["train"], f"{place} train")
-    second = next((s for s in VALIDATION if s in parts), None)
+    names, train = read_split(library, parts[called["train"]], f"{place} {called['train']}")
+    second = next((called[part] for part in VALIDATION if part in called), None)
     if second is None:
         classes = names or numbered(train)
         train, val = split(train, HOLD_OUT)
@@ -94,7 +97,11 @@ def read(name: str, where: Where) -> Source:
             f"DATASET {name}: {second} has other classes, or another order, than train"
         )
     classes = names or numbered(train, val)
-    return Source(name, classes, train, val, split=f"{second} validates")
+    walk = Walk()
+    for other in sorted({*parts} - {called["train"], second}):
+        walk.left_out[f"in {other}"] = len(parts[other])
+    left = walk.describe()
+    return Source(name, classes, train, val, split=f"{second} validates", left_out=left)
 
 
 def numbered(*parts: Images) -> list[str]:

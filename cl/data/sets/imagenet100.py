@@ -9,6 +9,7 @@ ROW = {
     "help": "folders of classes; of more than 100, the 100 of CMC",
     "order": 5,
     "class_folders": True,
+    "image_files": True,
 }
 # The classes of CMC (Tian et al. 2019, https://arxiv.org/abs/1906.05849).
 CLASSES = Path(__file__).with_name("imagenet100.txt")
@@ -17,4 +18,6 @@ CLASSES = Path(__file__).with_name("imagenet100.txt")
 def read(name: str, where: Where) -> Source:
     """`--train_dir` and `--val_dir` of `--data_folder`."""
     known = CLASSES.read_text().split()
-    return read_folders(name, where, known, "the 100 classes of CMC (Tian et al. 2019)")
+    return read_folders(
+        name, where, known, "the 100 classes of CMC (Tian et al. 2019)", wordnet=True
+    )

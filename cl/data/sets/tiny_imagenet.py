@@ -3,6 +3,7 @@
 from cl.data.sets._folders import class_folder
 from cl.data.sets._images import in_files
 from cl.data.sets._source import Source, Where
+from cl.data.sets._walk import Walk
 
 ROW = {
     "help": "110,000 photographs, 200 classes",
@@ -10,7 +11,8 @@ ROW = {
     "size": 64,
     "mean": (0.4802, 0.4481, 0.3975),
     "std": (0.277, 0.2691, 0.2821),
-    "recipe": {"crop_scale": (0.2, 1.0), "blur": 0.0},  # as CIFAR's
+    "recipe": {"crop_scale": (0.2, 1.0), "blur": 0.0},  # as CIFAR's,
+    "image_files": True,
 }
 FOLDER = "tiny-imagenet-200"
 ADDRESS = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -26,7 +28,7 @@ def read(name: str, where: Where) -> Source:
                 f"--data_folder {where.folder}: no {needed.relative_to(where.folder)} in it; "
                 f"unpack {ADDRESS} there"
             )
-    classes, train = class_folder(place / "train", "--data_folder")
+    classes, train = class_folder([place / "train"], "--data_folder", Walk())
     label_of = {c: label for label, c in enumerate(classes)}
     rows = [line.split("\t")[:2] for line in table.read_text().splitlines() if line.strip()]
     if wrong := [row for row in rows if len(row) < 2 or row[1] not in label_of]:

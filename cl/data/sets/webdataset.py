@@ -12,16 +12,18 @@ from pathlib import Path
 
 import numpy as np
 
-from cl.data.sets._decode import SUFFIXES
 from cl.data.sets._images import Images, Index, Stored
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import HELD_OUT, HOLD_OUT, split
+from cl.data.sets._walk import Walk, is_hidden, is_image
 
 ROW = {
     "help": "tar shards, as in train-{000..009}.tar; --val_dir is a pattern, too",
     "order": 92,
     "argument": "PATTERN",
     "val_dir": True,
+    "image_files": True,
+    "exif_orientation": True,
 }
 RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 LABELS = ("cls", "json")
@@ -61,25 +63,32 @@ class Members(Stored):
         shard, _, size = self.place[at].tolist()
         return f"{self.shards[shard].name} {self.names[at]} {size}"
 
+    def size(self, at: int) -> int:
+        return int(self.place[at, 2])
+
     def subset(self, index: Index) -> "Members":
         return Members(self.shards, self.place[index], [self.names[i] for i in index])
 
 
 def read(name: str, where: Where) -> Source:
     """The shards of a pattern, and those of `--val_dir` for validation."""
-    pattern = name.partition(":")[2]
-    train = of_pattern(where.folder, pattern, f"DATASET {name}")
+    pattern, walk = name.partition(":")[2], Walk(where.suffixes)
+    train = of_pattern(where.folder, pattern, f"DATASET {name}", walk)
     held_out, how = 0.0, ""
     if where.val_dir is None:
         train, val = split(train, HOLD_OUT)
         held_out, how = HOLD_OUT, f"no --val_dir: {HELD_OUT}"
     else:
-        val = of_pattern(where.folder, where.val_dir, f"--val_dir {where.val_dir}")
+        both = shards_of(where.folder, pattern) & shards_of(where.folder, where.val_dir)
+        if both:
+            raise ValueError(f"--val_dir {where.val_dir}: {min(both)} is a training shard, too")
+        val = of_pattern(where.folder, where.val_dir, f"--val_dir {where.val_dir}", walk)
     classes = 1 + max(int(images.labels.max(initial=-1)) for images in (train, val))
     if classes > len(train):
         raise ValueError(f"DATASET {name}: a label of {classes - 1} among {len(train)} images")
     names = [str(c) for c in range(classes)]
-    return Source(name, names, train, val, held_out=held_out, split=how)
+    left = walk.describe()
+    return Source(name, names, train, val, held_out=held_out, split=how, left_out=left)
 
 
 def expanded(pattern: str) -> Iterator[str]:
@@ -98,7 +107,12 @@ def expanded(pattern: str) -> Iterator[str]:
         yield from expanded(f"{pattern[: found.start()]}{middle}{pattern[found.end() :]}")
 
 
-def of_pattern(folder: Path, pattern: str, flag: str) -> Images:
+def shards_of(folder: Path, pattern: str) -> set[Path]:
+    """Where the shards of a pattern lie, without links."""
+    return {(folder / word).resolve() for word in expanded(pattern)}
+
+
+def of_pattern(folder: Path, pattern: str, flag: str, walk: Walk) -> Images:
     """All images of some shards, in the order of their members.
 
     Raises:
@@ -109,7 +123,7 @@ def of_pattern(folder: Path, pattern: str, flag: str) -> Images:
         shards.append(folder / word)
         if not shards[-1].is_file():
             raise ValueError(f"{flag}: no shard {shards[-1]}")
-        for member, label in of_shard(shards[-1]):
+        for member, label in of_shard(shards[-1], walk):
             place.append((number, member.offset_data, member.size))
             names.append(member.name)
             labels.append(label)
@@ -119,21 +133,17 @@ def of_pattern(folder: Path, pattern: str, flag: str) -> Images:
     return Images(np.array(labels, np.int64), files=files)
 
 
-def of_shard(shard: Path) -> Iterator[tuple[tarfile.TarInfo, int]]:
-    """The images of a shard with their labels."""
+def of_shard(shard: Path, walk: Walk) -> Iterator[tuple[tarfile.TarInfo, int]]:
+    """The images of a shard with their labels; other members are counted in `walk`."""
     images: dict[str, tarfile.TarInfo] = {}
     labels: dict[tuple[str, str], int | None] = {}
     try:
         with tarfile.open(shard, "r:") as tar, shard.open("rb") as file:
-            for member in tar:
-                if member.islnk() or member.issym():
-                    raise ValueError(f"{shard}: {member.name} is a link to {member.linkname}")
-                if not member.isreg():
-                    continue
+            for member in visible_members(tar, walk):
                 folder, slash, last = member.name.rpartition("/")
                 stem, _, suffix = last.partition(".")
                 key, kind = f"{folder}{slash}{stem}", suffix.lower()
-                if f".{kind.rpartition('.')[2]}" in SUFFIXES:
+                if is_image(last, walk.suffixes):
                     if key in images:
                         raise ValueError(f"{shard}: {key} has two images, {suffix} and another")
                     images[key] = member
@@ -142,6 +152,8 @@ def of_shard(shard: Path) -> Iterator[tuple[tarfile.TarInfo, int]]:
                     file.seek(member.offset_data)
                     content, name = file.read(member.size), f"{shard}: {member.name}"
                     labels[key, kind] = label_in(content, kind, name)
+                else:
+                    walk.left_out[f".{kind}" if kind else "without a suffix"] += 1
     except tarfile.TarError as error:
         raise ValueError(f"{shard} is no whole uncompressed tar file: {error}") from None
     for key, member in images.items():
@@ -151,6 +163,21 @@ def of_shard(shard: Path) -> Iterator[tuple[tarfile.TarInfo, int]]:
                 f'{shard}: {member.name} has neither {key}.cls nor {key}.json with "label"'
             )
         yield member, found[0]
+
+
+def visible_members(tar: tarfile.TarFile, walk: Walk) -> Iterator[tarfile.TarInfo]:
+    """The files in a tar; hidden ones are counted.
+
+    Raises:
+        ValueError: a member is a link.
+    """
+    for member in tar:
+        if member.islnk() or member.issym():
+            raise ValueError(f"{tar.name}: {member.name} is a link to {member.linkname}")
+        if member.isreg() and any(map(is_hidden, member.name.split("/"))):
+            walk.left_out["hidden"] += 1
+        elif member.isreg():
+            yield member
 
 
 def label_in(content: bytes, kind: str, name: str) -> int | None:
