@@ -222,10 +222,12 @@ def load_weights(encoder: nn.Module, path: Path) -> formats.Report:
     otherwise, the encoder's does so afterwards, and the report says it.
 
     Raises:
-        ValueError: no data, or with the missing, the foreign and the misshapen keys.
+        ValueError: no data, a weight that is not finite, or with the missing, the foreign and the
+            misshapen keys.
     """
     found = read_encoder(path)
     state, report = formats.match_layout(found, encoder.state_dict(), path, online=online(path))
+    check_finite(state, path)
     encoder.load_state_dict(state, strict=True)
     if "padding" in (about := about_encoder(path)):  # what an encoder had that was tuned here
         report = replace(report, padding=int(about["padding"]))
@@ -234,6 +236,20 @@ def load_weights(encoder: nn.Module, path: Path) -> formats.Report:
         assert isinstance(stem, nn.Conv2d)
         stem.padding = (report.padding, report.padding)
     return report
+
+
+def check_finite(state: Mapping[str, Tensor], where: object) -> None:
+    """Check an encoder's weights and buffers.
+
+    Raises:
+        ValueError: one is NaN or infinite, so that all features would be.
+    """
+    broken = [key for key, value in state.items() if not value.isfinite().all()]
+    if broken:
+        raise ValueError(
+            f"{where}: {len(broken)} of the encoder's tensors are not finite (NaN or infinite): "
+            f"{', '.join(broken[:3])}{', ...' * (len(broken) > 3)}; its training diverged"
+        )
 
 
 def online(path: Path) -> bool:

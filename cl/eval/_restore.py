@@ -138,7 +138,12 @@ def encoder_name(file: Path | None, given: str | nn.Module | None, said: str | N
 
 
 def restore_module(encoder: nn.Module, recipe: Recipe) -> Restored:
-    """An encoder that is in memory: a copy, so that whatever trains leaves the original alone."""
+    """An encoder that is in memory: a copy, so that whatever trains leaves the original alone.
+
+    Raises:
+        ValueError: a weight is NaN or infinite.
+    """
+    checkpoints.check_finite(encoder.state_dict(), "the encoder")
     about = {"encoder": qualified_name(encoder), "image_size": recipe.size}
     about |= {"mean": list(recipe.mean), "std": list(recipe.std)}
     return Restored(copy.deepcopy(encoder).cpu(), recipe, about)
