@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from cl.checkpoints import formats
 
+VERSION = 1  # of the layout of a checkpoint, its mark: another project's file has none
 LAST, PREVIOUS, ENCODER = "last.ckpt", "previous.ckpt", "encoder.safetensors"
 
 
@@ -53,7 +54,7 @@ class SafeIO(TorchCheckpointIO):
         """
         new = path.with_suffix(".new")
         with new.open("wb") as file:
-            torch.save(checkpoint, file)
+            torch.save({**checkpoint, formats.MARK: VERSION}, file)
             file.flush()
             os.fsync(file.fileno())
         digest = sha256(new)
@@ -226,10 +227,17 @@ def load_weights(encoder: nn.Module, path: Path) -> formats.Report:
             misshapen keys.
     """
     found = read_encoder(path)
-    state, report = formats.match_layout(found, encoder.state_dict(), path, online=online(path))
+    about, config = about_encoder(path), config_beside(path)
+    state, report = formats.match_layout(
+        found,
+        encoder.state_dict(),
+        path,
+        online=config.get("features") == "online",
+        ours=bool(about or config),
+    )
     check_finite(state, path)
     encoder.load_state_dict(state, strict=True)
-    if "padding" in (about := about_encoder(path)):  # what an encoder had that was tuned here
+    if "padding" in about:  # what an encoder had that was tuned here
         report = replace(report, padding=int(about["padding"]))
     if report.padding is not None:
         stem = encoder.get_submodule("conv1")
@@ -252,16 +260,20 @@ def check_finite(state: Mapping[str, Tensor], where: object) -> None:
         )
 
 
-def online(path: Path) -> bool:
-    """Whether the run of a .ckpt is configured to use the encoder that learns, not its target."""
+def config_beside(path: Path) -> dict[str, Any]:
+    """The settings of the run of a .ckpt, which say what is used of it; empty of another file.
+
+    Raises:
+        ValueError: they are damaged.
+    """
     config = path.with_name("config.json")
     if path.suffix != ".ckpt" or not config.exists():
-        return False
+        return {}
     try:
         found = json.loads(config.read_text())
     except ValueError as error:
         raise ValueError(f"{config}, which says what is used of {path}: {error}") from error
-    return isinstance(found, dict) and found.get("features") == "online"
+    return found if isinstance(found, dict) else {}
 
 
 def fingerprint(module: nn.Module) -> str:

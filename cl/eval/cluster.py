@@ -40,7 +40,7 @@ def cluster(
         under the best one-to-one match of clusters and classes (Kuhn and Munkres).
 
     Raises:
-        ValueError: there are fewer test images than classes, or all are of one class.
+        ValueError: there are no more test images than classes, or all are of one class.
     """
     precondition(train[1], test[1], classes, dataset=dataset)
     h, labels = labeled(test)
@@ -70,9 +70,9 @@ def precondition(
         ValueError: with the reason.
     """
     known = test[test >= 0]
-    if len(known) < classes:
+    if len(known) <= classes:  # each a cluster of its own would be no fault
         raise ValueError(
-            f"--eval cluster needs a test image for each cluster: {dataset} has {len(known)} for "
+            f"--eval cluster needs more test images than clusters: {dataset} has {len(known)} for "
             f"{classes} classes."
         )
     if len(known.unique()) < 2:
