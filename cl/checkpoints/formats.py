@@ -19,6 +19,7 @@ from torch import Tensor
 from cl.checkpoints.renames import (
     DIALECTS,
     EFFICIENTNET,
+    HUGGING_FACE,
     SEQUENTIAL,
     SHORTCUT,
     State,
@@ -64,6 +65,7 @@ class Report:
         counts: of batches, missing in files from before torch 0.4.1; zero, as torch has it.
         left_out: how many tensors of the file were not used, by the beginnings of their keys.
         padding: of the first convolution, where it is another than the encoder's.
+        epsilon: of the norms, where it is another than the encoder's.
         notes: what else is to be known, guesses too.
     """
 
@@ -72,6 +74,7 @@ class Report:
     counts: int
     left_out: Mapping[str, int]
     padding: int | None = None
+    epsilon: float | None = None
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -80,6 +83,8 @@ class Report:
             text += f"; {self.counts} counts of batches, which the file lacks, are 0"
         if self.padding is not None:
             text += f"; conv1 pads by {self.padding}, as there"
+        if self.epsilon is not None:
+            text += f"; the norms' epsilon is {self.epsilon:g}, as there"
         text += "".join(f"; {note}" for note in self.notes)
         if self.left_out:
             text += "; left out: " + ", ".join(f"{k} {n}" for k, n in self.left_out.items())
@@ -206,7 +211,22 @@ def finished(
     named = place.name, len(state), len(counts), best.left_out
     if ours and place.bare == ENCODER:
         named = "cl's", *named[1:]
-    return state | counts, Report(*named, padding=padding, notes=tuple(notes))
+    return state | counts, Report(
+        *named, padding=padding, epsilon=norm_epsilon(place, wanted), notes=tuple(notes)
+    )
+
+
+def norm_epsilon(place: Place, wanted: Mapping[str, Tensor]) -> float | None:
+    """The epsilon of a library's norms, which no tensor tells, where it is not timm's.
+
+    https://github.com/huggingface/transformers/blob/main/src/transformers/models/vit
+    https://github.com/pytorch/vision/blob/main/torchvision/models/efficientnet.py, B5 to B7
+    """
+    if place.dialect == HUGGING_FACE and "blocks.0.ls1.gamma" not in wanted:  # else DINOv2's
+        return 1e-12
+    if place.dialect == EFFICIENTNET and wanted["conv_stem.weight"].shape[0] > 40:
+        return 1e-3
+    return None
 
 
 def stem_padding(
@@ -239,9 +259,6 @@ def check_computation(best: Match, wanted: Mapping[str, Tensor], where: object) 
     if best.place.name == "MoCo v3's" and qkv is not None and qkv.shape[1] == 384:
         # https://github.com/facebookresearch/moco-v3/blob/main/vits.py
         raise ValueError(f"{where}: MoCo v3's ViT-S has 12 attention heads, the encoder 6")
-    if best.place.dialect == EFFICIENTNET and wanted["conv_stem.weight"].shape[0] > 40:
-        # https://github.com/pytorch/vision/blob/main/torchvision/models/efficientnet.py
-        raise ValueError(f"{where}: torchvision's EfficientNet-B5 to B7 have another epsilon")
 
 
 def describe_misfit(best: Match, where: object) -> str:
@@ -345,7 +362,7 @@ def match_place(
 
 
 def fitting(key: str, value: Tensor, wanted: Tensor) -> bool:
-    """Whether a tensor has the encoder's shape, or is a table of positions of another image size."""
+    """Whether a tensor has the encoder's shape, or is a table of positions of another size."""
     if value.shape == wanted.shape:
         return True
     squares = key == "pos_embed" and value.ndim == wanted.ndim == 3

@@ -237,12 +237,15 @@ def load_weights(encoder: nn.Module, path: Path) -> formats.Report:
     )
     check_finite(state, path)
     encoder.load_state_dict(state, strict=True)
-    if "padding" in about:  # what an encoder had that was tuned here
-        report = replace(report, padding=int(about["padding"]))
+    tuned = {key: about[key] for key in ("padding", "epsilon") if key in about}
+    report = replace(report, **tuned)  # what an encoder had that was tuned here
     if report.padding is not None:
         stem = encoder.get_submodule("conv1")
         assert isinstance(stem, nn.Conv2d)
         stem.padding = (report.padding, report.padding)
+    for module in encoder.modules():
+        if report.epsilon is not None and isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
+            module.eps = report.epsilon
     return report
 
 

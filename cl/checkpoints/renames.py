@@ -10,7 +10,7 @@ State = dict[str, Tensor]
 Rename = tuple[str, str | Callable[[re.Match[str]], str]]
 
 SEQUENTIAL, SHORTCUT = "a Sequential's", "SupContrast's"
-EFFICIENTNET = "torchvision's EfficientNet"
+EFFICIENTNET, HUGGING_FACE = "torchvision's EfficientNet", "Hugging Face's ViT"
 START = r"(?<![^.])"  # of a part of a key
 
 
@@ -105,7 +105,7 @@ DIALECTS: Mapping[str, tuple[Rename, ...]] = {
     SEQUENTIAL: PLACES,
     SHORTCUT: ((rf"{START}shortcut\.", "downsample."),),
     "Hugging Face's ResNet": HUGGING_FACE_RESNET,
-    "Hugging Face's ViT": HUGGING_FACE_VIT,
+    HUGGING_FACE: HUGGING_FACE_VIT,
     "torchvision's ViT": TORCHVISION_VIT,
     "torchvision's ConvNeXt": TORCHVISION_CONVNEXT,
     EFFICIENTNET: TORCHVISION_EFFICIENTNET,

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ import torchvision
 from timm.models.vision_transformer import checkpoint_filter_fn
 from torch import Tensor, nn
 
+from cl import checkpoints
 from cl.checkpoints import formats
 from cl.nets import encoders
 
@@ -156,6 +158,9 @@ PARTS = {OLD: ("query", "key", "value"), NEW: ("q_proj", "k_proj", "v_proj")}
 def of_hugging_faces_vit(names: Any = OLD) -> Made:
     torch.manual_seed(0)
     net = shaken(encoders.create("vit_tiny_patch16_224", 96))
+    norms = [module for module in net.modules() if isinstance(module, nn.LayerNorm)]
+    for norm in norms:
+        norm.eps = 1e-12
     state: State = {}
     for key, value in net.state_dict().items():
         for ours, theirs in (*BOTH, *names):
@@ -183,6 +188,10 @@ def of_dinov2() -> Made:
 
 
 GUESS = "a guess: conv1 pads by 1, which no tensor tells (solo-learn's for CIFAR by 2)"
+HUGGING_FACE = (
+    "Hugging Face's ViT layout; the norms' epsilon is 1e-12, as there; "
+    "left out: classifier 1, vit.mask_token 1"
+)
 MADE = {
     of_supcontrast: "SupContrast's layout; left out: head 2",
     of_vissl: "VISSL's layout",
@@ -196,20 +205,20 @@ MADE = {
     of_torchvisions_convnext: "torchvision's ConvNeXt layout; left out: backbone.head 2",
     of_torchvisions_efficientnet: "torchvision's EfficientNet layout; left out: classifier 2",
     of_hugging_faces_resnet: "Hugging Face's ResNet layout; left out: classifier 1",
-    of_hugging_faces_vit: "Hugging Face's ViT layout; left out: classifier 1, vit.mask_token 1",
-    of_hugging_faces_newer_vit: "Hugging Face's ViT layout; left out: classifier 1, "
-    "vit.mask_token 1",
+    of_hugging_faces_vit: HUGGING_FACE,
+    of_hugging_faces_newer_vit: HUGGING_FACE,
     of_dinov2: "plain layout; positions interpolated from 16 to 6 patches a side; "
     "left out: mask_token 1",
 }
 
 
 @pytest.mark.parametrize("made", MADE, ids=lambda made: made.__name__)
-def test_features_are_the_others(made: Callable[[], Made]) -> None:
+def test_features_are_the_others(made: Callable[[], Made], tmp_path: Path) -> None:
     name, size, file, features = made()
     encoder = encoders.create(name, size).eval()
-    state, report = formats.match_layout(file, encoder.state_dict(), "file")
-    encoder.load_state_dict(state)
+    torch.save(file, tmp_path / "file.pth")
+    report = checkpoints.load_weights(encoder, tmp_path / "file.pth")
+    (tmp_path / "file.pth").unlink()
     x = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         found, expected = encoder(x), features(x)
@@ -274,12 +283,20 @@ def test_a_small_stem_of_anybodys_is_a_guess_that_is_said() -> None:
     assert report.notes == ()
 
 
-def test_a_large_efficientnet_of_torchvision_computes_otherwise() -> None:
+def test_a_large_efficientnet_of_torchvision_has_another_epsilon() -> None:
     with torch.device("meta"):
         net = torchvision.models.efficientnet_b5(num_classes=2)
         wanted = timm.create_model("efficientnet_b5", num_classes=0).state_dict()
-    with pytest.raises(ValueError, match="B5 to B7 have another epsilon"):
-        formats.match_layout(dict(net.state_dict()), wanted, "file")
+    _, report = formats.match_layout(dict(net.state_dict()), wanted, "file")
+    assert report.epsilon == net.features[0][1].eps == 1e-3
+
+
+def test_the_epsilon_reaches_the_norms(tmp_path: Path) -> None:
+    name, size, file, _ = of_hugging_faces_vit()
+    torch.save(file, tmp_path / "vit.pth")
+    encoder = encoders.create(name, size)
+    checkpoints.load_weights(encoder, tmp_path / "vit.pth")
+    assert {m.eps for m in encoder.modules() if isinstance(m, nn.LayerNorm)} == {1e-12}
 
 
 def test_a_refusal_lists_what_is_there() -> None:
