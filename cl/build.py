@@ -109,10 +109,15 @@ def inspection(config: Pretrain, source: Source) -> Inspection | None:
 
 
 def count_classes(data: Data) -> int | None:
-    """How many classes the online probe tells apart; None where nothing has a label."""
+    """How many classes the online probe tells apart; None where there are no two, or no labels."""
     if isinstance(data, ContrastiveData):
-        return len(data.source.classes) or None
-    return len(getattr(getattr(data.train, "dataset", None), "classes", ())) or None
+        source = data.source
+        parts = [images for images in (source.train, source.val) if len(images)]
+        labeled = all((images.labels >= 0).any() for images in parts)
+        number = len(source.classes) if labeled else 0
+    else:
+        number = len(getattr(getattr(data.train, "dataset", None), "classes", ()))
+    return number if number > 1 else None
 
 
 def recipes(config: Pretrain) -> list[Recipe]:

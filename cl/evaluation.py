@@ -14,7 +14,7 @@ from cl.config import CARDS, Linear
 from cl.config.evaluations import about, meant
 from cl.data.sets import Source
 from cl.eval import _card, _report
-from cl.eval._call import run_evaluation
+from cl.eval._call import check_preconditions, run_evaluation
 from cl.eval._embed import embed
 from cl.eval._python import request
 from cl.eval._random import kept_random_states
@@ -111,17 +111,35 @@ def evaluate_configured(
             summary.show(title, _report.summary_rows(task), trainer.console)
         device = trainer.start_processes(task.options)
         loggers = trainer.make_loggers(config, task.folder, task.checkpoint)
-        features = task.features(trainer.console) if task.of_features else []
+        outcome = check_each(task)
+        doable = [name for name in meant(config.eval) if name not in outcome.errors]
+        features = task.features(trainer.console) if doable and task.of_features else []
         _report.print_line("")
-        outcome = evaluate_each(task, features, device, loggers)
+        evaluate_each(task, features, device, loggers, outcome)
         if not (outcome.code or runs.other_rank()):
             finish(task, features, outcome, earlier, loggers)
     return outcome
 
 
+def check_each(task: Task) -> Outcome:
+    """Leave out, before the first evaluation begins, those that labels show to be impossible."""
+    outcome = Outcome()
+    for name in meant(task.config.eval):
+        try:
+            check_preconditions(name, task)
+        except ValueError as error:
+            outcome.errors[name] = error
+            _report.print_failure(name, error)
+    return outcome
+
+
 def evaluate_each(
-    task: Task, features: BothParts, device: torch.device, loggers: Sequence[Any]
-) -> Outcome:
+    task: Task,
+    features: BothParts,
+    device: torch.device,
+    loggers: Sequence[Any],
+    outcome: Outcome,
+) -> None:
     """Run one evaluation after the other; each is written when it is done.
 
     Args:
@@ -129,14 +147,15 @@ def evaluate_each(
         features: of the training and the test part; empty for what learns from images.
         device: this process's.
         loggers: for what is trained.
+        outcome: has the errors of those that are left out; the results are added to it.
 
     Raises:
         RuntimeError: a frozen encoder is another one afterwards.
     """
-    first, outcome = not runs.other_rank(), Outcome()
+    first = not runs.other_rank()
     shared = _card.provenance(task) if first else {}
     for name in meant(task.config.eval):
-        if not (first or about(name).trains):
+        if name in outcome.errors or not (first or about(name).trains):
             continue  # one process is enough
         try:
             result, given = run_evaluation(name, task, features, device, loggers)
@@ -155,7 +174,6 @@ def evaluate_each(
             outcome.cards.append(_card.card(name, result, given, shared))
             _report.write_results(task, outcome.results, outcome.cards)
             _report.print_result(name, result)
-    return outcome
 
 
 def finish(

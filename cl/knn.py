@@ -27,10 +27,15 @@ def knn(
         k: 20, what solo-learn and lightly take for small sets (200 in the paper, for ImageNet).
         temperature: 0.07, the paper's.
 
+    Raises:
+        ValueError: a feature is NaN or infinite.
+
     >>> bank = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.1, 1.0]])
     >>> knn(bank, torch.tensor([0, 1, 1]), torch.tensor([[1.0, 0.2], [0.5, 1.0]]), k=2).tolist()
     [0, 1]
     """
+    if not (bank.isfinite().all() and queries.isfinite().all()):
+        raise ValueError("the features are not finite (NaN or infinite), so none is the nearest")
     if not len(bank):
         return torch.full((len(queries),), -1, device=queries.device)
     answers = [

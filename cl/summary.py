@@ -317,9 +317,11 @@ def last_lines(
     reached = f"not measured: {missing}" if probe is None else f"{100 * probe:.1f} % top-1"
     lines = ["", f"online probe      {reached}"]
     if {"untrained", "trained"} <= result.keys():
-        for key, name in (("linear_top1", "linear probe"), ("knn_top1", "kNN")):
+        parts = "fitted to {fitted_on:,.0f} images, tested on {measured_on:,.0f}"
+        for key, name in (("linear_top1", "linear (logistic)"), ("knn_top1", "kNN")):
             before, after = (100 * result[when][key] for when in ("untrained", "trained"))
-            lines.append(f"{name:18}{after:.1f} % top-1 (random init {before:.1f} %)")
+            of = parts.format(**result["trained"])
+            lines.append(f"{name:18}{after:.1f} % top-1 (random init {before:.1f} %), {of}")
     place = f"run               {run.folder}"
     if program is None:
         return [*lines, place, f"next              cl.evaluate(run.encoder, data), {API}"]

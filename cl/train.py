@@ -130,7 +130,7 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
     callbacks: list[Callback] = [Geometry(config.on_collapse), Saver(folder, about)]
     if isinstance(data, ContrastiveData):
         runs.keep_skipped(folder, data.source.skipped)
-        if config.baseline and data.source.classes:
+        if config.baseline and build.count_classes(data) and data.val_samples:
             measure, resumed = build.measurement(data, options), checkpoint is not None
             callbacks.append(Baseline(folder / runs.RESULT, measure, resumed=resumed))
     on_gpu, parallel = options["accelerator"] == "gpu", config.processes > 1

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from cl.checkpoints import formats
 
+VERSION = 1  # of the layout of a checkpoint, its mark: another project's file has none
 LAST, PREVIOUS, ENCODER = "last.ckpt", "previous.ckpt", "encoder.safetensors"
 
 
@@ -53,7 +54,7 @@ class SafeIO(TorchCheckpointIO):
         """
         new = path.with_suffix(".new")
         with new.open("wb") as file:
-            torch.save(checkpoint, file)
+            torch.save({**checkpoint, formats.MARK: VERSION}, file)
             file.flush()
             os.fsync(file.fileno())
         digest = sha256(new)
@@ -222,30 +223,60 @@ def load_weights(encoder: nn.Module, path: Path) -> formats.Report:
     otherwise, the encoder's does so afterwards, and the report says it.
 
     Raises:
-        ValueError: no data, or with the missing, the foreign and the misshapen keys.
+        ValueError: no data, a weight that is not finite, or with the missing, the foreign and the
+            misshapen keys.
     """
     found = read_encoder(path)
-    state, report = formats.match_layout(found, encoder.state_dict(), path, online=online(path))
+    about, config = about_encoder(path), config_beside(path)
+    state, report = formats.match_layout(
+        found,
+        encoder.state_dict(),
+        path,
+        online=config.get("features") == "online",
+        ours=bool(about or config),
+    )
+    check_finite(state, path)
     encoder.load_state_dict(state, strict=True)
-    if "padding" in (about := about_encoder(path)):  # what an encoder had that was tuned here
-        report = replace(report, padding=int(about["padding"]))
+    tuned = {key: about[key] for key in ("padding", "epsilon") if key in about}
+    report = replace(report, **tuned)  # what an encoder had that was tuned here
     if report.padding is not None:
         stem = encoder.get_submodule("conv1")
         assert isinstance(stem, nn.Conv2d)
         stem.padding = (report.padding, report.padding)
+    for module in encoder.modules():
+        if report.epsilon is not None and isinstance(module, nn.LayerNorm | nn.BatchNorm2d):
+            module.eps = report.epsilon
     return report
 
 
-def online(path: Path) -> bool:
-    """Whether the run of a .ckpt is configured to use the encoder that learns, not its target."""
+def check_finite(state: Mapping[str, Tensor], where: object) -> None:
+    """Check an encoder's weights and buffers.
+
+    Raises:
+        ValueError: one is NaN or infinite, so that all features would be.
+    """
+    broken = [key for key, value in state.items() if not value.isfinite().all()]
+    if broken:
+        raise ValueError(
+            f"{where}: {len(broken)} of the encoder's tensors are not finite (NaN or infinite): "
+            f"{', '.join(broken[:3])}{', ...' * (len(broken) > 3)}; its training diverged"
+        )
+
+
+def config_beside(path: Path) -> dict[str, Any]:
+    """The settings of the run of a .ckpt, which say what is used of it; empty of another file.
+
+    Raises:
+        ValueError: they are damaged.
+    """
     config = path.with_name("config.json")
     if path.suffix != ".ckpt" or not config.exists():
-        return False
+        return {}
     try:
         found = json.loads(config.read_text())
     except ValueError as error:
         raise ValueError(f"{config}, which says what is used of {path}: {error}") from error
-    return isinstance(found, dict) and found.get("features") == "online"
+    return found if isinstance(found, dict) else {}
 
 
 def fingerprint(module: nn.Module) -> str:

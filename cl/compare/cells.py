@@ -19,7 +19,7 @@ from cl.config import CARDS, ConfigError, Linear, Pretrain, parse_linear, parse_
 from cl.config.evaluations import meant
 from cl.config.options import DataOptions
 from cl.data.sets import Source
-from cl.eval._cache import data_checksum
+from cl.data.sets._sums import data_checksum
 from cl.trainer import FREE
 
 State = Literal["planned", "running", "interrupted", "done", "failed"]

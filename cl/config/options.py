@@ -432,6 +432,9 @@ class WatchingOptions:
     )
 
 
+OF_WEIGHTS = "as the file of weights, or timm's configuration of the encoder, says"
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions:
     """What is evaluated, and how."""
@@ -453,6 +456,24 @@ class EvaluationOptions:
         open=(FORM,),
         noun="evaluation",
         common=True,
+    )
+    mean: tuple[float, float, float] | None = flag(
+        "mean of each channel, of values from 0 to 1, that is subtracted from images",
+        None,
+        shown=OF_WEIGHTS,
+    )
+    std: tuple[float, float, float] | None = flag(
+        "deviation of each channel, by which images are divided", None, above=0, shown=OF_WEIGHTS
+    )
+    central: float | None = flag(
+        "part of an image's shorter side that is used, its center",
+        None,
+        above=0,
+        high=1,
+        shown=OF_WEIGHTS,
+    )
+    interpolation: Literal["bilinear", "bicubic"] | None = flag(
+        "how images are resized", None, shown=OF_WEIGHTS
     )
     augment: bool = flag(
         "train on augmented images, encoded anew in each epoch, instead of on cached features",

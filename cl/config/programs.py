@@ -23,6 +23,7 @@ from cl.config.options import (
 )
 from cl.config.schema import Option, again, filled
 
+LR = 0.1  # of an evaluation that learns
 PROGRAMS = Path(__file__).parents[2]  # the folder in which the two programs stand
 INSTALLED = {"main_contrastive.py": "cl-pretrain", "main_linear.py": "cl-evaluate"}
 
@@ -70,7 +71,12 @@ class Common(DataOptions, OptimizationOptions, HardwareOptions, RunOptions):
 
     def scaled_lr(self, processes: int | None = None) -> float:
         """The learning rate at its height (linear scaling: Goyal et al. 2017, 1706.02677)."""
-        return self.lr * self.global_batch(processes) / 256 if self.lr_scaling else self.lr
+        lr = self.resolved_lr
+        return lr * self.global_batch(processes) / 256 if self.lr_scaling else lr
+
+    @property
+    def resolved_lr(self) -> float:
+        return self.lr
 
     @property
     def resolved_warmup_epochs(self) -> float:
@@ -177,7 +183,12 @@ class Linear(
     """
 
     scheduler: str = again(OptimizationOptions, "scheduler", "step")
-    lr: float = again(OptimizationOptions, "lr", 0.1)
+    lr: float | None = again(  # pyright: ignore[reportIncompatibleVariableOverride]
+        OptimizationOptions,
+        "lr",
+        None,
+        shown=f"{LR:g}; of a linear classifier of frozen features the best of some, see --lr_grid",
+    )
     lr_scaling: bool = again(OptimizationOptions, "lr_scaling", default=False)
     weight_decay: float = again(OptimizationOptions, "weight_decay", 0.0)
     eval_options: Mapping[str, Any] = field(default_factory=dict)
@@ -187,6 +198,10 @@ class Linear(
         if name not in given:
             raise AttributeError(f"the configuration has no {name}")
         return given[name]
+
+    @property
+    def resolved_lr(self) -> float:
+        return self.lr or LR
 
     @property
     def eval_settings(self) -> dict[str, Any]:

@@ -204,10 +204,8 @@ def evaluation(config: Linear) -> Iterator[Fault]:
 def of_grids(config: Linear) -> Iterator[Fault]:
     """What the classifiers of a grid do not follow, so that another one would be chosen."""
     for grid in (name for name in ("lr_grid", "weight_decay_grid") if getattr(config, name, ())):
-        given = {"augment": config.augment}
-        given |= {name: getattr(config, name) for name in ("max_steps", "clip_grad_norm")}
-        for name in (name for name, value in given.items() if value):
-            yield f"--{name} cannot be used with --{grid}.", (name, grid)
+        if config.augment:
+            yield f"--augment cannot be used with --{grid}.", ("augment", grid)
         if config.scheduler == schedules.FOLLOWS_LOSS:
             message = f"--scheduler {config.scheduler} cannot be used with --{grid}."
             yield message, ("scheduler", grid)

@@ -35,10 +35,10 @@ def flag(help: str | Callable[[], str], default: Any = MISSING, **about: Any) ->
     return field(default=default, metadata={"help": help, **about})
 
 
-def again(group: type, name: str, default: Any) -> Any:
-    """The field of a group with another default."""
+def again(group: type, name: str, default: Any, **about: Any) -> Any:
+    """The field of a group with another default, and what else `flag` takes."""
     (found,) = (f for f in fields(group) if f.name == name)
-    return field(default=default, metadata=found.metadata)
+    return field(default=default, metadata={**found.metadata, **about})
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from PIL import Image
 from torch.utils.data import RandomSampler, SequentialSampler
 
 from cl.data.augment import cpu, torchvision
@@ -21,25 +22,47 @@ from cl.data.loaders.memory import MemoryLoader
 from cl.data.loaders.sampler import Index, Sampler, shard
 from cl.data.loaders.workers import FileLoader
 from cl.data.sets import Images, Source
+from cl.data.sets._decode import Pixels
 from cl.data.sets._sums import data_checksum
 
 Backend = Literal["auto", "memory", "torch", "torchvision", "dali"]
 UNCROPPED = 64  # px: images up to this size are evaluated whole, larger ones by their center
 
 
-def central_fraction(size: int) -> float:
+def central_fraction(recipe: Recipe) -> float:
     """The part of a plain image's shorter side that is used: 7/8 above 64 px, as 224 of 256."""
-    return 1.0 if size <= UNCROPPED else 0.875
+    if recipe.central is not None:
+        return recipe.central
+    return 1.0 if recipe.size <= UNCROPPED else 0.875
+
+
+def prepare(image: Pixels, recipe: Recipe, out: Floats) -> None:
+    """Prepare a plain image: its central square, resized and normalized.
+
+    Args:
+        image: `(h w 3)`.
+        recipe: its size, mean, std, central part and interpolation are used.
+        out: `(3 size size)`, where the result is written.
+    """
+    central, size = central_fraction(recipe), recipe.size
+    if recipe.interpolation == "bilinear":
+        cpu.plain(image, central, recipe.record, out)
+        return
+    height, width = image.shape[:2]
+    side = max(round(min(height, width) * central), min(height, width, size))
+    left, top = (width - side) // 2, (height - side) // 2
+    box = (left, top, left + side, top + side)
+    resized = Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC, box)
+    mean, std = np.asarray(recipe.mean, np.float32), np.asarray(recipe.std, np.float32)
+    out[:] = ((np.asarray(resized, np.float32) / 255 - mean) / std).transpose(2, 0, 1)
 
 
 class PlainLoader:
     """Every image once, without augmentation, as one view, in the data set's order.
 
-    Images above 64 px are cropped to the central 7/8 of their shorter side (224 of 256).
-
     Args:
         images: the images of all processes.
-        recipe: its size, mean and std are used.
+        recipe: see `prepare`.
         batch_size: samples in a batch; the last batch may be smaller.
         workers: number of threads; at least one is used.
         rank: number of this process.
@@ -69,14 +92,13 @@ class PlainLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         size = self.recipe.size
-        central, record = central_fraction(size), self.recipe.record
 
-        def prepare(at: int, out: Floats) -> None:
-            cpu.plain(self.images.pixel(at), central, record, out)
+        def prepare_at(at: int, out: Floats) -> None:
+            prepare(self.images.pixel(at), self.recipe, out)
 
         def begin(index: Index) -> tuple[Floats, Iterator[None]]:
             out = np.empty((len(index), 3, size, size), np.float32)
-            return out, pool.map(prepare, index.tolist(), out)
+            return out, pool.map(prepare_at, index.tolist(), out)
 
         with ThreadPoolExecutor(self.workers) as pool:
             ahead = [begin(index) for index in self.index[:1]]

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,30 +13,32 @@ from torch import nn
 
 from cl.data.module import PlainLoader
 from cl.eval._features import extract_features
-from cl.eval.logistic import logistic_accuracy
+from cl.eval._select import labeled
+from cl.eval.logistic import logistic
 from cl.knn import knn
 
 
 def measure_frozen(
     encoder: nn.Module, loaders: tuple[PlainLoader, PlainLoader], classes: int, **hw: Any
 ) -> dict[str, float]:
-    """Linear (logistic regression) and kNN top-1 of a frozen encoder, from one pass.
+    """Logistic regression's and kNN's top-1 of a frozen encoder, as `--eval logistic knn` has them.
 
     Args:
         encoder: looked at as a copy.
         loaders: plain images for the classifier, and those it is measured on.
         classes: how many there are.
         hw: see `extract_features`.
+
+    Raises:
+        ValueError: a feature is not finite, or a part has too few labels.
     """
     encoder = copy.deepcopy(encoder)
-    (h, labels), (queries, truth) = (extract_features(encoder, loader, **hw) for loader in loaders)
-    known, asked = labels >= 0, truth >= 0
-    near = knn(h[known], labels[known], queries[asked])
+    train, test = (labeled(extract_features(encoder, loader, **hw)) for loader in loaders)
     return {
-        "linear_top1": logistic_accuracy((h, labels), (queries, truth), classes),
-        "knn_top1": float((near == truth[asked]).float().mean()),
-        "fitted_on": int(known.sum()),
-        "measured_on": int(asked.sum()),
+        "linear_top1": logistic(train, test, classes).numbers["top1"],
+        "knn_top1": float((knn(*train, test[0]) == test[1]).float().mean()),
+        "fitted_on": len(train[0]),
+        "measured_on": len(test[0]),
     }
 
 
@@ -64,10 +67,13 @@ class Baseline(Callback):
         if trainer.is_global_zero:
             encoder = pl_module.evaluated
             assert isinstance(encoder, nn.Module)
-            found = read_result(self.file) | {when: self.measure(encoder)}
-            new = self.file.with_suffix(".new")
-            new.write_text(json.dumps(found, indent=2) + "\n")
-            new.replace(self.file)
+            try:
+                found = read_result(self.file) | {when: self.measure(encoder)}
+                new = self.file.with_suffix(".new")
+                new.write_text(json.dumps(found, indent=2) + "\n")
+                new.replace(self.file)
+            except ValueError as error:  # of an encoder that diverged; the run itself is kept
+                warnings.warn(f"the {when} encoder is not measured: {error}", stacklevel=2)
         trainer.strategy.barrier("baseline")
 
 

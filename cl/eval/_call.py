@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ import torch
 from cl.config import Linear
 from cl.config.evaluations import about
 from cl.eval import get_evaluation
-from cl.eval._result import BothParts, EvalResult
+from cl.eval._result import BothParts, EvalResult, check_classes
 from cl.eval._task import Task
 from cl.eval._training import Training, training_of
 
@@ -43,8 +44,36 @@ def run_evaluation(
         inputs = parts or (task.encoder, task.crops())
         result = function(*inputs, task.classes, **given)
     if "training" in given:
-        given["training"] = training.settings
+        lr = {"lr": None} if "lr" in result.chosen else {}  # which was not given
+        given["training"] = training.settings | lr
     return result, given | {"images": task.preparation}
+
+
+def check_preconditions(name: str, task: Task) -> None:
+    """Check by the labels alone, before anything is computed, that an evaluation can be done.
+
+    Args:
+        name: of the evaluation; a function `precondition` beside it checks what it needs besides
+            labeled images of two classes: `(train, test, classes)`, labels of both parts, with
+            those of the evaluation's keyword-only arguments that it asks for.
+        task: what is evaluated.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    parts = {"training": task.source.train, "test": task.source.val}
+    labels = [torch.tensor(images.labels) for images in parts.values()]
+    for kind, known in zip(parts, labels, strict=True):
+        if not (known >= 0).any():
+            raise ValueError(f"no image of the {kind} part has a label")
+    check_classes(task.classes)
+    function = get_evaluation(name)
+    check = getattr(import_module(function.__module__), "precondition", None)
+    if check is not None and not task.config.augment:
+        training = training_of(task, name, torch.device("cpu"), [])
+        given = arguments(function, task.config, training)
+        asked = inspect.signature(check).parameters
+        check(*labels, task.classes, **{k: v for k, v in given.items() if k in asked})
 
 
 def arguments(

@@ -15,7 +15,7 @@ from cl.eval._result import EvalResult, score
 from cl.eval._training import Training
 from cl.nets.encoders import width
 from cl.nets.lora import LoRA
-from cl.nets.probe import cross_entropy, topk_correct
+from cl.nets.probe import Standardize, cross_entropy, shown_topk, topk_correct
 from cl.optim import Optimization, build_optimizer, planned_steps
 
 
@@ -26,7 +26,9 @@ class Classifier(pl.LightningModule):
         encoder: `(n c h w)` images to `(n d)` features.
         classes: how many there are.
         optimization: how it is trained.
+        example: a batch as the encoder takes it, for one that does not say its width.
         frozen: freeze the encoder, weights and buffers, and train only the layer.
+        standardize: give each feature mean 0 and deviation 1 first, by running statistics.
         lora_rank: rank of the updates that are trained in place of the encoder's weights, see
             `LoRA`; its running statistics are then frozen too.
         channels_last: the layout in memory.
@@ -38,18 +40,21 @@ class Classifier(pl.LightningModule):
         classes: int,
         optimization: Optimization,
         *,
+        example: Tensor | None = None,
         frozen: bool = False,
+        standardize: bool = False,
         lora_rank: int | None = None,
         channels_last: bool = True,
     ) -> None:
         super().__init__()
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
-        dim = width(encoder)
+        dim = width(encoder, example)
         encoder = encoder.to(memory_format=self.layout)  # pyright: ignore[reportCallIssue]
         encoder.requires_grad_(not frozen)
         self.encoder = encoder if lora_rank is None else LoRA(encoder, lora_rank)
         self.frozen_stats = frozen or lora_rank is not None
         self.encoder.train(not self.frozen_stats)
+        self.standardize = Standardize(dim) if standardize else nn.Identity()
         self.classifier = nn.Linear(dim, classes)
         self.optimization, self.frozen = optimization, frozen
         self.seen: list[tuple[Tensor, Tensor]] = []
@@ -71,6 +76,8 @@ class Classifier(pl.LightningModule):
         images = x.contiguous(memory_format=self.layout)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             h = self.encoder(images)
+        if isinstance(self.standardize, Standardize):
+            h = self.standardize(h.unsqueeze(0)).squeeze(0)
         return self.classifier(h)
 
     def training_step(self, batch: Batch, _: int) -> dict[str, Any]:
@@ -97,7 +104,7 @@ class Classifier(pl.LightningModule):
         n = known.sum().clamp(min=1)
         loss = cross_entropy(self.scores[None], self.labels)
         self.log("val/loss", loss, logger=False)
-        for k in (1, 5):
+        for k in shown_topk(self.classifier.out_features):
             share = topk_correct(self.scores[known], self.labels[known], k) / n
             self.log(f"val/probe_top{k}", share, logger=False)
 
@@ -112,6 +119,7 @@ def learn(
     training: Training,
     *,
     frozen: bool = False,
+    standardize: bool = False,
     lora_rank: int | None = None,
     channels_last: bool = True,
 ) -> EvalResult:
@@ -123,6 +131,7 @@ def learn(
         classes: how many there are.
         training: optimizer, schedule, batch size and epochs.
         frozen: only the linear layer learns.
+        standardize: see `Classifier`.
         lora_rank: see `Classifier`.
         channels_last: the layout in memory.
 
@@ -130,16 +139,24 @@ def learn(
         Top-k accuracies after the last epoch, see `score`, and the encoder that was trained.
     """
     o = training.plan(training.lr, training.weight_decay)
+    recipe = data.recipes[0]
     module = Classifier(
-        encoder, classes, o, frozen=frozen, lora_rank=lora_rank, channels_last=channels_last
+        encoder,
+        classes,
+        o,
+        example=torch.zeros(2, 3, recipe.size, recipe.size),
+        frozen=frozen,
+        standardize=standardize,
+        lora_rank=lora_rank,
+        channels_last=channels_last,
     )
     trainer = training.fit(module, data)
     if module.scores is None:  # all epochs were done when the run was resumed
         trainer.validate(module, datamodule=data, verbose=False)
     assert module.scores is not None
     assert module.labels is not None
-    recipe = data.recipes[0]
     how = {
+        "normalization": "standardized by running statistics" if standardize else "none",
         "views": f"crops of {recipe.crop_scale} of the area, mirrored with {recipe.flip:g}",
         "lora_rank": lora_rank,
         "backend": data.backend,

@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 from einops import rearrange
+from jaxtyping import Float, Int
 from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import track
-from torch import nn
+from torch import Tensor, nn
 
 from cl import checkpoints
 from cl.data.batch import Batch
@@ -40,6 +41,7 @@ def extract_features(
 
     Raises:
         RuntimeError: the pass changed the encoder (a BatchNorm in training mode, say).
+        ValueError: a feature is NaN or infinite.
     """
     h, labels, done = None, torch.empty(loader.samples, dtype=torch.long), 0
     hidden = console is None
@@ -69,6 +71,7 @@ def feature_batches(
 
     Raises:
         RuntimeError: the pass changed the encoder.
+        ValueError: a feature is NaN or infinite.
     """
     layout = torch.channels_last if channels_last else torch.contiguous_format
     with frozen_encoder(encoder):
@@ -80,7 +83,23 @@ def feature_batches(
             with torch.inference_mode():
                 images = fabric.to_device(images).contiguous(memory_format=layout)
                 part = module(images).float().cpu()
+            check_finite(part, batch.index)
             yield part.clone(), batch.labels
+
+
+def check_finite(h: Float[Tensor, "n d"], index: Int[Tensor, " m"]) -> None:
+    """Check the features of a batch, so that nothing is computed of NaN.
+
+    Raises:
+        ValueError: with the number of the first image whose features are not finite.
+    """
+    broken = ~h.isfinite().all(dim=1)
+    if broken.any():
+        at = int(index[broken.nonzero()[0, 0] % len(index)])
+        raise ValueError(
+            f"the features of image {at:,} are not finite (NaN or infinite): the image's pixels or "
+            "the encoder's computation are not; --precision 32 helps where numbers overflow"
+        )
 
 
 @contextmanager

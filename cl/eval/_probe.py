@@ -1,6 +1,7 @@
 """A linear classifier of cached features: its batches, its training, and a grid of many at once."""
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from cl import distributed
 from cl.eval._result import Features, TestFeatures
-from cl.nets.probe import Probe, cross_entropy, topk_correct
+from cl.nets.probe import Probe, cross_entropy, shown_topk, topk_correct
 from cl.optim import Optimization, build_optimizer, lr_factor, optimizer, planned_steps
 
 
@@ -97,6 +98,28 @@ class FeatureData(pl.LightningDataModule):
         return FeatureLoader(*self.test, self.batch_size)
 
 
+class Standardization(nn.Module):
+    """Standardize features by the mean and deviation that they have in the training part.
+
+    A feature that is constant there is only centered.
+
+    Args:
+        h: of the training part.
+    """
+
+    def __init__(self, h: Float[Tensor, "n d"]) -> None:
+        super().__init__()
+        deviation, mean = torch.std_mean(h, dim=0, correction=0)
+        constant = deviation <= 10 * torch.finfo(h.dtype).eps * mean.abs()  # 0, or rounding's
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation.masked_fill(constant, 1.0))
+        self.mean: Tensor
+        self.deviation: Tensor
+
+    def forward(self, h: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
+        return (h - self.mean) / self.deviation
+
+
 class LinearProbe(pl.LightningModule):
     """A linear classifier of features; validation follows it, and what it ends as is the result.
 
@@ -104,16 +127,27 @@ class LinearProbe(pl.LightningModule):
         dim: of the features.
         classes: how many there are.
         optimization: how it is trained (the ImageNet-100 recipe: SGD, steps at 60 and 80 of 100).
+        scale: what is done to the features first; by default nothing.
     """
 
-    def __init__(self, dim: int, classes: int, optimization: Optimization) -> None:
+    def __init__(
+        self,
+        dim: int,
+        classes: int,
+        optimization: Optimization,
+        scale: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         # No `probe` to the optimizer: it has the main learning rate, and it decays.
         self.classifier, self.optimization = Probe(dim, classes), optimization
+        self.scale, self.classes = scale or nn.Identity(), classes
         self.sums: dict[str, Tensor] = {}
 
+    def forward(self, h: Float[Tensor, "n d"]) -> Float[Tensor, "1 n c"]:
+        return self.classifier(rearrange(self.scale(h), "n d -> 1 n d"))
+
     def training_step(self, batch: FeatureBatch, _: int) -> dict[str, Any]:
-        logits = self.classifier(rearrange(batch.h, "n d -> 1 n d"))
+        logits = self(batch.h)
         seen = (batch.labels >= 0).sum()
         share = distributed.loss_weight(seen)
         loss = cross_entropy(logits, batch.labels) * share
@@ -121,24 +155,22 @@ class LinearProbe(pl.LightningModule):
         return {"loss": loss, "log": {"train/loss": loss.detach(), "train/probe_top1": top1}}
 
     def on_validation_epoch_start(self) -> None:
-        self.sums = {k: torch.zeros(2, device=self.device) for k in ("loss", "top1", "top5")}
+        names = ("loss", *(f"probe_top{k}" for k in shown_topk(self.classes)))
+        self.sums = {name: torch.zeros(2, device=self.device) for name in names}
 
     def validation_step(self, batch: FeatureBatch, _: int) -> None:
-        logits = self.classifier(rearrange(batch.h, "n d -> 1 n d"))
+        logits = self(batch.h)
         seen = (batch.labels >= 0).sum()
-        values = {
-            "loss": cross_entropy(logits, batch.labels) * seen,
-            "top1": topk_correct(logits[0], batch.labels, 1),
-            "top5": topk_correct(logits[0], batch.labels, 5),
-        }
+        values = {"loss": cross_entropy(logits, batch.labels) * seen}
+        for k in shown_topk(self.classes):
+            values[f"probe_top{k}"] = topk_correct(logits[0], batch.labels, k)
         for name, value in values.items():
             self.sums[name] += torch.stack([value.float(), seen.float()])
 
     def on_validation_epoch_end(self) -> None:
-        columns = {"loss": "val/loss", "top1": "val/probe_top1", "top5": "val/probe_top5"}
-        for name, column in columns.items():
-            total, n = distributed.all_reduce_sum(self.sums[name])
-            self.log(column, total / n.clamp(min=1), logger=False)
+        for name, sums in self.sums.items():
+            total, n = distributed.all_reduce_sum(sums)
+            self.log(f"val/{name}", total / n.clamp(min=1), logger=False)
 
     def configure_optimizers(self) -> Any:
         return build_optimizer(self, self.optimization, *planned_steps(self.trainer), "train/loss")
@@ -175,20 +207,43 @@ class Grid(nn.Module):
         return kind
 
 
-def train_grid(train: Features, grid: Grid, *, epochs: int, batch_size: int, seed: int) -> Grid:
-    """Train all classifiers of a grid on the same batches, each with its own schedule."""
+def train_grid(
+    train: Features,
+    grid: Grid,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    max_steps: int | None = None,
+    clip_grad_norm: float | None = None,
+) -> Grid:
+    """Train all classifiers of a grid on the same batches, each with its own schedule.
+
+    Args:
+        train: features and labels.
+        grid: the classifiers, which are trained in place.
+        epochs: passes over the features.
+        batch_size: samples in a step.
+        seed: of their order.
+        max_steps: end after so many.
+        clip_grad_norm: clip the norm of each classifier's gradient to this.
+    """
     loader = FeatureLoader(*train, batch_size, seed, whole=True)
     total, step = epochs * len(loader), 0
+    total = min(total, max_steps or total)
     opt = grid.optimizer()
     own = [o for o in grid.optimizations for _ in ("weight", "bias")]
     for epoch in range(epochs):
         loader.set_epoch(epoch)
-        for h, labels in loader:
+        for h, labels in islice(loader, total - step):
             for group, o in zip(opt.param_groups, own, strict=True):
                 group["lr"] = o.lr * lr_factor(o, step, total, len(loader))
             loss = cross_entropy(grid(h), labels) * len(grid.optimizations)  # sum of their means
             opt.zero_grad(set_to_none=True)
             loss.backward()
+            for each in zip(grid.weight, grid.bias, strict=True):
+                if clip_grad_norm:
+                    nn.utils.clip_grad_norm_(each, clip_grad_norm)
             opt.step()
             step += 1
     return grid

@@ -18,6 +18,7 @@ from cl.eval._restore import (
     about_file,
     encoder_name,
     find_run,
+    preparation_flags,
     qualified_name,
     restore_module,
 )
@@ -68,7 +69,10 @@ def request(
         values["pretrained_feature_extractor"] = qualified_name(encoder)
     config = configure(Linear, values)
     recipe = transform.recipe if transform else preset(config.dataset)
-    recipe = recipe.changed({"size": config.image_size or recipe.size})
+    native = recipe.size
+    if transform is None and own_data and source is not None:  # as pretraining takes them
+        native = min(*source.train.pixel(0).shape[:2], native)
+    recipe = recipe.changed({"size": config.image_size or native} | preparation_flags(config))
     return Request(config, source, restore_module(encoder, recipe))
 
 

@@ -12,9 +12,10 @@ import numpy as np
 from cl import export, runs, summary, trainer
 from cl.config import CARDS, to_json
 from cl.config.evaluations import plugins, words_having
+from cl.config.programs import rooms
 from cl.eval import _card
 from cl.eval._result import EvalResult, Features
-from cl.eval._task import Task
+from cl.eval._task import Task, describe_preparation
 
 
 def summary_rows(task: Task) -> dict[str, object]:
@@ -25,12 +26,16 @@ def summary_rows(task: Task) -> dict[str, object]:
         "evaluation": " ".join(config.eval) + ", augmented" * config.augment,
         "encoder": f"{config.encoder}{weights}",
         "data": f"{source.name}: {source.describe()}",
-        "image": f"{task.recipe.size} px",
+        "image": f"{describe_preparation(task.recipe)} ({task.restored.preparation})",
         **summary.processes(config.nodes, config.devices_per_node, task.options["accelerator"]),
     }
     if {*words_having("trains", plugins(config.eval))} & {*config.eval}:
         rates = getattr(config, "lr_grid", ())
-        lr = " ".join(f"{x:g}" for x in rates) or f"{config.scaled_lr():g}"
+        chosen = (
+            config.lr is None and not config.augment and "lr_grid" in rooms(config)["eval_options"]
+        )
+        lr = f"{config.scaled_lr():g}" if not chosen else "chosen on a held-out tenth"
+        lr = " ".join(f"{x:g}" for x in rates) or lr
         rows["batch"] = config.global_batch()
         rows["learning rate"] = f"{config.optimizer} {lr} ({config.scheduler})"
         rows["epochs"] = config.epochs

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,8 @@ from cl.data.sets import DEFAULTS
 from cl.eval._transform import Transform
 from cl.nets import encoders
 
+PREPARATION = ("mean", "std", "central", "interpolation")  # of images, besides their size
+
 
 class Restored(NamedTuple):
     """An encoder, and where it comes from.
@@ -28,6 +31,7 @@ class Restored(NamedTuple):
         about: what it takes to build it again.
         file: with its weights; None where they are random, or were in memory.
         report: how the file's tensors became the encoder's.
+        preparation: what says how images are prepared.
     """
 
     encoder: nn.Module
@@ -35,6 +39,7 @@ class Restored(NamedTuple):
     about: dict[str, Any]
     file: Path | None = None
     report: Report | None = None
+    preparation: str = "as the data set's row says"
 
     @property
     def named(self) -> bool:
@@ -84,14 +89,16 @@ def restore(
     given: str | nn.Module | None = None,
     dataset: str | None = None,
     image_size: int | None = None,
+    preparation: Mapping[str, Any] | None = None,
 ) -> Restored:
     """Restore an encoder.
 
     Args:
         file: with its weights; None leaves them random.
         given: the encoder, or its name; None takes the name that the file says.
-        dataset: whose recipe prepares the images, in what the file does not say.
-        image_size: side of the images in pixels; by default the file's, or the data set's.
+        dataset: whose recipe prepares the images where there is no file.
+        image_size: side of the images in pixels; by default the file's, timm's, or the data set's.
+        preparation: mean, std, central part and interpolation, in place of those of the weights.
 
     Raises:
         ValueError: the weights are another encoder's, or nothing says whose they are.
@@ -99,19 +106,104 @@ def restore(
     about = about_file(file) if file else {}
     name = encoder_name(file, given, about.get("encoder"))
     recipe = preset(dataset) if dataset else Recipe(size=DEFAULTS["size"])
-    size = image_size or about.get("image_size") or recipe.size
-    built, norm = about.get("image_size", size), about.get("norm", "batch")
-    own_module = isinstance(given, nn.Module)
-    encoder = given if own_module else encoders.create(name, built, norm=norm)
-    report = checkpoints.load_weights(encoder, file) if file else None
-    changes: dict[str, Any] = {"size": size}
-    changes |= {k: tuple(about[k]) for k in ("mean", "std") if k in about}
-    recipe = recipe.changed(changes)
-    own = {"encoder": name, "norm": norm, "image_size": built}
-    own |= {"mean": list(recipe.mean), "std": list(recipe.std), "dataset": dataset}
-    if report is not None and report.padding is not None:
-        own["padding"] = report.padding
-    return Restored(encoder, recipe, own, file, report)
+    known: int | None = about.get("image_size")
+    sizes: list[int] = [known or image_size or recipe.size]
+    timms = (
+        {} if file is None or about or isinstance(given, nn.Module) else timm_configuration(name)
+    )
+    if timms and not image_size:  # a file fits a ResNet of one size alone where its stem tells
+        sizes = [*dict.fromkeys((timms["size"], recipe.size))]
+    norm = about.get("norm", "batch")
+    encoder, report, size = load_fitting(file, given, name, sizes, norm)
+    told, whence = of_weights(file, about, timms, report, small=size <= encoders.SMALL)
+    if "." in name and timms and told.get("central") == timms["central"]:
+        whence = f"timm's configuration of {name}"
+    recipe = recipe.changed({"size": image_size or size} | told | dict(preparation or {}))
+    whence += ", changed by flags" if preparation else ""
+    own = {"encoder": name, "norm": norm, "image_size": size}
+    own |= {k: getattr(recipe, k) for k in PREPARATION} | {"dataset": dataset}
+    built = {key: getattr(report, key, None) for key in ("padding", "epsilon")}
+    own |= {key: value for key, value in built.items() if value is not None}
+    return Restored(encoder, recipe, own, file, report, whence)
+
+
+def load_fitting(
+    file: Path | None,
+    given: str | nn.Module | None,
+    name: str,
+    sizes: Sequence[int],
+    norm: str,
+) -> tuple[nn.Module, Report | None, int]:
+    """The encoder of the first size at which the file fits, its report, and that size."""
+    for size in sizes:
+        follow = file is not None
+        encoder = (
+            given
+            if isinstance(given, nn.Module)
+            else encoders.create(name, size, norm=norm, weights_follow=follow)
+        )
+        try:
+            report = checkpoints.load_weights(encoder, file) if file else None
+        except ValueError:
+            if size == sizes[-1]:
+                raise
+            continue
+        return encoder, report, size
+    raise AssertionError("no size")
+
+
+def preparation_flags(config: Linear) -> dict[str, Any]:
+    """What the flags say of how images are prepared, besides their size."""
+    given = {name: getattr(config, name) for name in PREPARATION}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def timm_configuration(name: str) -> dict[str, Any]:
+    """How timm prepares the images of a model: its tag's, or its first weights'; else nothing."""
+    import timm  # a second, and not for ours
+
+    found = None if ":" in name or not timm.is_model(name) else timm.get_pretrained_cfg(name)
+    if found is None:
+        return {}
+    return {
+        "size": found.input_size[-1],
+        "mean": tuple(found.mean),
+        "std": tuple(found.std),
+        "central": found.crop_pct,
+        "interpolation": "bicubic" if found.interpolation == "bicubic" else "bilinear",
+        "tag": found.tag,
+    }
+
+
+def of_weights(
+    file: Path | None,
+    about: Mapping[str, Any],
+    timms: Mapping[str, Any],
+    report: Report | None,
+    *,
+    small: bool,
+) -> tuple[dict[str, Any], str]:
+    """What the weights say of the preparation of images, and where it is from.
+
+    Args:
+        file: of the weights.
+        about: what a file of ours says.
+        timms: see `timm_configuration`.
+        report: how the file's tensors became the encoder's.
+        small: the encoder is built for small images, as none of timm's weights is.
+    """
+    if file is None or about:
+        told = {name: about[name] for name in PREPARATION if about.get(name) is not None}
+        told |= {name: tuple(told[name]) for name in ("mean", "std") if name in told}
+        return told, "as the file of weights says" if told else "as the data set's row says"
+    if timms and not small and report is not None and report.layout == "plain":
+        told = {name: value for name, value in timms.items() if name not in ("size", "tag")}
+        return (
+            told,
+            f"a guess: timm's configuration of {timms['tag']}; --mean, --std, ... change it",
+        )
+    told = {"mean": DEFAULTS["mean"], "std": DEFAULTS["std"]}
+    return told, "a guess: ImageNet's, since the file does not say it; --mean, --std, ... change it"
 
 
 def encoder_name(file: Path | None, given: str | nn.Module | None, said: str | None) -> str:
@@ -138,7 +230,12 @@ def encoder_name(file: Path | None, given: str | nn.Module | None, said: str | N
 
 
 def restore_module(encoder: nn.Module, recipe: Recipe) -> Restored:
-    """An encoder that is in memory: a copy, so that whatever trains leaves the original alone."""
+    """An encoder that is in memory: a copy, so that whatever trains leaves the original alone.
+
+    Raises:
+        ValueError: a weight is NaN or infinite.
+    """
+    checkpoints.check_finite(encoder.state_dict(), "the encoder")
     about = {"encoder": qualified_name(encoder), "image_size": recipe.size}
     about |= {"mean": list(recipe.mean), "std": list(recipe.std)}
     return Restored(copy.deepcopy(encoder).cpu(), recipe, about)

@@ -45,26 +45,47 @@ def score(scores: Float[Tensor, "n c"], labels: Int[Tensor, " n"], **more: Any) 
         more: other fields of `EvalResult`.
 
     Returns:
-        `top1`, `top5`, `top10` with their 95 % intervals (Wilson 1927), `per_class`, and the
-        confusion matrix.
+        `top1`, `top5`, `top10` with their 95 % intervals (Wilson 1927); `mean_per_class`, over the
+        classes that have a sample; `per_class`, None for one that has none; and the confusion
+        matrix.
 
     Raises:
-        ValueError: no sample has a label.
+        ValueError: no sample has a label, there is one class only, or a score is not finite.
     """
     scores, labels = scores.cpu(), labels.cpu()
     scores, labels = scores[labels >= 0], labels[labels >= 0]
     n, classes = len(labels), scores.shape[1]
     if not n:
         raise ValueError("the part that is measured on has no labeled image")
+    check_classes(classes)
+    if not scores.isfinite().all():  # the largest of NaN is the first: class 0 for every sample
+        raise ValueError(
+            "the scores of the classes are not finite (NaN or infinite): the classifier diverged, "
+            "or its features did; a lower --lr or --precision 32 may help"
+        )
+    counts = confusion(scores.argmax(dim=1), labels, classes)
+    shares = counts.diagonal().double() / counts.sum(dim=1)
     numbers: dict[str, Any] = {}
     for k in (1, 5, 10):
-        if k == 1 or k < classes:
+        if k < classes:
             right = int(topk_correct(scores, labels, k))
             numbers |= {f"top{k}": right / n, f"top{k}_95": interval(right, n)}
-    counts = confusion(scores.argmax(dim=1), labels, classes)
-    shares = counts.diagonal() / counts.sum(dim=1)
+        if k == 1:
+            numbers["mean_per_class"] = float(shares.nanmean())
     numbers["per_class"] = [None if s != s else s for s in shares.tolist()]
     return EvalResult(numbers, confusion=counts, **more)
+
+
+def check_classes(classes: int) -> None:
+    """Check that there is something to tell apart.
+
+    Raises:
+        ValueError: there are fewer than two classes.
+    """
+    if classes < 2:
+        raise ValueError(
+            "an accuracy needs two classes of labeled images: with fewer every answer is right"
+        )
 
 
 def interval(right: int, n: int) -> list[float]:

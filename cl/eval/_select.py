@@ -15,10 +15,48 @@ S = TypeVar("S")
 
 
 def labeled(part: Features) -> tuple[Float[Tensor, "k d"], Int[Tensor, " k"]]:
-    """The samples of a part that have a label."""
+    """The samples of a part that have a label.
+
+    Raises:
+        ValueError: a feature is NaN or infinite, of which every comparison means nothing.
+    """
     h, labels = part
     known = labels >= 0
-    return (h, labels) if known.all() else (h[known], labels[known])
+    h, labels = (h, labels) if known.all() else (h[known], labels[known])
+    if broken := int((~h.isfinite().all(dim=1)).sum()):
+        raise ValueError(
+            f"the features of {broken:,} of {len(h):,} images are not finite (NaN or infinite)"
+        )
+    return h, labels
+
+
+def check_bank(labels: Int[Tensor, " n"]) -> None:
+    """Check that a training part can teach something.
+
+    Raises:
+        ValueError: it has no two classes.
+    """
+    if len(labels[labels >= 0].unique()) < 2:
+        raise ValueError("the training part needs labeled images of two classes")
+
+
+def check_selectable(settings: int, labels: Int[Tensor, " n"], flags: str) -> None:
+    """Check that a part can be held out, where there is something to select.
+
+    Args:
+        settings: how many candidates there are.
+        labels: of the training part.
+        flags: where the settings come from.
+
+    Raises:
+        ValueError: every class has one sample, so that none can be held out.
+    """
+    check_bank(labels)
+    if settings > 1 and int(torch.bincount(labels[labels >= 0]).max()) < 2:
+        raise ValueError(
+            f"{flags} must be one value: --data_fraction leaves each class one image, so that none "
+            "can be held out to select by."
+        )
 
 
 def held_out(labels: Int[Tensor, " n"], seed: int) -> Bool[Tensor, " n"]:
@@ -60,13 +98,9 @@ def select_hyperparameters(
     if len(settings) == 1:
         return settings[0], {}
     h, labels = train
+    check_selectable(len(settings), labels, flags)
     held = held_out(labels, seed).to(labels.device)
     number = int(held.sum())
-    if not number:
-        raise ValueError(
-            f"{flags} must be one value: --data_fraction leaves each class one image, so that none "
-            "can be held out to select by."
-        )
     found = scores((h[~held], labels[~held]), h[held])
     reached = {s: int(topk_correct(x, labels[held], 1)) / number for s, x in found}
     return max(settings, key=lambda s: reached[s]), reached

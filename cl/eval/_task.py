@@ -11,10 +11,11 @@ from cl import checkpoints, distributed, hardware, runs, trainer
 from cl.config import Linear
 from cl.config.evaluations import about, meant
 from cl.data import sets
+from cl.data.augment.recipe import Recipe
 from cl.data.module import ContrastiveData, PlainLoader, central_fraction
 from cl.data.sets import Images, Source
 from cl.eval import _cache, _features
-from cl.eval._restore import Restored, restore
+from cl.eval._restore import Restored, preparation_flags, restore
 from cl.eval._result import Features
 
 PASS = 256  # images that the frozen encoder gets at a time
@@ -42,23 +43,18 @@ class Task:
     options: dict[str, Any]
 
     def __post_init__(self) -> None:
-        self.encoder, self.recipe, self.about, self.file, self.report = self.restored
+        self.encoder, self.recipe, self.about, self.file, self.report, _ = self.restored
         self.fingerprint = checkpoints.fingerprint(self.encoder)  # from before the evaluations
 
     @property
     def transform(self) -> str:
         """How a plain image is prepared, in words."""
-        r, share = self.recipe, central_fraction(self.recipe.size)
-        part = "all" if share == 1 else f"the central {share:g}"
-        return (
-            f"plain {r.size} of {part} of the shorter side, {r.mean} {r.std} "
-            f"{self.options['precision']}"
-        )
+        return f"plain {describe_preparation(self.recipe)} {self.options['precision']}"
 
     @property
     def built(self) -> dict[str, Any]:
         """What no tensor of the encoder tells."""
-        about = {k: self.about.get(k) for k in ("norm", "image_size", "padding")}
+        about = {k: self.about.get(k) for k in ("norm", "image_size", "padding", "epsilon")}
         return {"name": self.about["encoder"], **about}
 
     @property
@@ -175,6 +171,16 @@ class Task:
         return found
 
 
+def describe_preparation(recipe: Recipe) -> str:
+    """How a plain image is prepared, in words."""
+    share = central_fraction(recipe)
+    part = "all of the shorter side"
+    if share < 1:
+        part = f"the central {share:g} of the shorter side, at least {recipe.size} px"
+    part += ", bicubic" * (recipe.interpolation == "bicubic")
+    return f"{recipe.size} of {part}, {recipe.mean} {recipe.std}"
+
+
 def load_task(
     config: Linear, source: Source | None = None, restored: Restored | None = None
 ) -> Task:
@@ -192,9 +198,10 @@ def load_task(
     if config.value_range:  # what auto has measured
         config = replace(config, value_range=source.train.decoding.value_range)
     if restored is None:
-        given = config.pretrained_feature_extractor
-        file = checkpoints.encoder_file(given) if given else None
-        restored = restore(file, config.encoder, config.dataset, config.image_size)
+        path = config.pretrained_feature_extractor
+        file = checkpoints.encoder_file(path) if path else None
+        given = preparation_flags(config)
+        restored = restore(file, config.encoder, config.dataset, config.image_size, given)
     folder, checkpoint = trainer.run_folder(config)
     runs.keep_skipped(folder, source.skipped)
     options = hardware.trainer_options(

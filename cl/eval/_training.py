@@ -24,22 +24,27 @@ class Training:
     """How a classifier is trained: the run's schedule, hardware, logs and checkpoints.
 
     Args:
-        lr: learning rate, before it is scaled by the batch.
+        lr: learning rate, before it is scaled by the batch; None where it was not given.
         weight_decay: of matrices.
         epochs: passes over the data.
+        max_steps: end after so many.
+        clip_grad_norm: clip the norm of the gradient to this.
         batch_size: samples of all processes in a step.
         device: this process's.
-        plan: from a learning rate and a weight decay to optimizer and schedule.
+        plan: from a learning rate (None: an evaluation's usual one) and a weight decay to optimizer
+            and schedule.
         describe: all settings of such a training, for the protocol card.
         fit: trains a module; `cl.callbacks.saver.Stop` is raised where it ends early.
     """
 
-    lr: float
+    lr: float | None
     weight_decay: float
     epochs: int
+    max_steps: int | None
+    clip_grad_norm: float | None
     batch_size: int
     device: torch.device
-    plan: Callable[[float, float], Optimization]
+    plan: Callable[[float | None, float], Optimization]
     describe: Callable[[Optimization], dict[str, Any]]
     fit: Callable[[pl.LightningModule, pl.LightningDataModule], pl.Trainer]
 
@@ -66,7 +71,7 @@ def training_of(task: Task, name: str, device: torch.device, loggers: Sequence[A
     if not task.of_features and config.processes > 1:
         plugins = [SyncEverywhere(options["accelerator"] == "gpu")]
 
-    def plan(lr: float, weight_decay: float) -> Optimization:
+    def plan(lr: float | None, weight_decay: float) -> Optimization:
         return trainer.optimization(replace(config, lr=lr, weight_decay=weight_decay))
 
     def fit(module: pl.LightningModule, data: pl.LightningDataModule) -> pl.Trainer:
@@ -83,6 +88,8 @@ def training_of(task: Task, name: str, device: torch.device, loggers: Sequence[A
         lr=config.lr,
         weight_decay=config.weight_decay,
         epochs=config.epochs,
+        max_steps=config.max_steps,
+        clip_grad_norm=config.clip_grad_norm,
         batch_size=config.global_batch(),
         device=device,
         plan=plan,

@@ -7,9 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cl.data.augment import cpu
 from cl.data.augment.recipe import Recipe
-from cl.data.module import central_fraction
+from cl.data.module import prepare
 from cl.data.sets._item import pixels_of
 
 
@@ -17,10 +16,8 @@ from cl.data.sets._item import pixels_of
 class Transform:
     """Prepares an image exactly as evaluation and validation do.
 
-    Images above 64 px are cropped to the central 7/8 of their shorter side (224 of 256).
-
     Args:
-        recipe: its size, mean and std.
+        recipe: its size, mean, std, central part and interpolation.
     """
 
     recipe: Recipe
@@ -40,5 +37,5 @@ class Transform:
         """
         size = self.recipe.size
         out = np.empty((3, size, size), np.float32)
-        cpu.plain(pixels_of(image), central_fraction(size), self.recipe.record, out)
+        prepare(pixels_of(image), self.recipe, out)
         return torch.from_numpy(out)

@@ -40,14 +40,10 @@ def cluster(
         under the best one-to-one match of clusters and classes (Kuhn and Munkres).
 
     Raises:
-        ValueError: there are fewer test images than classes.
+        ValueError: there are no more test images than classes, or all are of one class.
     """
+    precondition(train[1], test[1], classes, dataset=dataset)
     h, labels = labeled(test)
-    if len(h) < classes:
-        raise ValueError(
-            f"--eval cluster needs a test image for each cluster: {dataset} has {len(h)} for "
-            f"{classes} classes."
-        )
     u, labels = F.normalize(h.float(), dim=1).cpu().numpy(), labels.cpu()
     starts: Any = STARTS  # annotated as a word
     clusters = KMeans(classes, n_init=starts, random_state=seed).fit_predict(u)
@@ -63,3 +59,24 @@ def cluster(
         how={"clusters": classes, "starts": STARTS, "normalization": "unit length"},
         confusion=counts[:, names],
     )
+
+
+def precondition(
+    train: Int[Tensor, " n"], test: Int[Tensor, " m"], classes: int, *, dataset: str
+) -> None:
+    """Check by the labels of the test part that `cluster` can be done.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    known = test[test >= 0]
+    if len(known) <= classes:  # each a cluster of its own would be no fault
+        raise ValueError(
+            f"--eval cluster needs more test images than clusters: {dataset} has {len(known)} for "
+            f"{classes} classes."
+        )
+    if len(known.unique()) < 2:
+        raise ValueError(
+            f"--eval cluster needs test images of two classes: those of {dataset} are all of one, "
+            "with which any clusters agree."
+        )

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import Count, Positive
 from cl.eval._result import EvalResult, Features, TestFeatures, score
-from cl.eval._select import labeled, select_hyperparameters
+from cl.eval._select import check_selectable, labeled, select_hyperparameters
 from cl.knn import nearest, votes
 
 KNNCandidate = tuple[int, float]  # neighbors, temperature
@@ -44,7 +44,9 @@ def knn(
     Raises:
         ValueError: there is something to select and no class with two samples to hold one out.
     """
-    train, candidates = labeled(train), list(product(k, knn_temperature))
+    precondition(train[1], test[1], classes, k=k, knn_temperature=knn_temperature)
+    train, test = labeled(train), labeled(test)
+    candidates = list(product(k, knn_temperature))
 
     def scores(bank: Features, queries: Tensor) -> Iterator[tuple[KNNCandidate, Tensor]]:
         return predict_votes(bank, queries, classes, candidates)
@@ -57,6 +59,22 @@ def knn(
         chosen={"k": best[0], "temperature": best[1]} if len(candidates) > 1 else {},
         how={"k": min(best[0], len(train[0])), "temperature": best[1], "similarity": "cosine"},
     )
+
+
+def precondition(
+    train: Int[Tensor, " n"],
+    test: Int[Tensor, " m"],
+    classes: int,
+    *,
+    k: tuple[Count, ...],
+    knn_temperature: tuple[Positive, ...],
+) -> None:
+    """Check by the labels of both parts that `knn` can be done.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    check_selectable(len(k) * len(knn_temperature), train, "--k, --knn_temperature")
 
 
 def predict_votes(

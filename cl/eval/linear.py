@@ -2,6 +2,7 @@
 
 The protocol of SimCLR (Chen et al. 2020, B.6) and of the ImageNet-100 recipes, without augmented
 training views, which is what lets the features be extracted once; with them it is `augmented`.
+Features are standardized, as those of `logistic` are.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,17 +10,24 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import torch
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from cl import distributed
 from cl.bounds import NonNegative, Positive
+from cl.config.programs import LR
 from cl.data.module import ContrastiveData
 from cl.eval import _classifier
-from cl.eval._probe import FeatureData, Grid, LinearProbe, train_grid
+from cl.eval._probe import FeatureData, Grid, LinearProbe, Standardization, train_grid
 from cl.eval._result import EvalResult, Features, TestFeatures, score
-from cl.eval._select import labeled, select_hyperparameters
+from cl.eval._select import check_selectable, labeled, select_hyperparameters
 from cl.eval._training import Training
 from cl.optim import Optimization
+from cl.schedules import FOLLOWS_LOSS
+
+# Of standardized features, where --lr says none; of those that are equally good the first is used.
+RATES = (0.1, 0.3, 0.03, 1.0, 0.01)
+STANDARDIZED = "standardized by the training part"
 
 
 class LinearCandidate(NamedTuple):
@@ -35,9 +43,10 @@ def linear(
     training: Training,
     lr_grid: tuple[Positive, ...] = (),
     weight_decay_grid: tuple[NonNegative, ...] = (),
+    standardize: bool = True,
     seed: int = 0,
 ) -> EvalResult:
-    """A linear classifier of frozen features by SGD, as the papers have it.
+    """A linear classifier of frozen features by SGD, standardized and at the best of some rates.
 
     Args:
         train: features `(n d)` and labels `(n)`.
@@ -45,9 +54,11 @@ def linear(
         classes: how many there are.
         training: optimizer, schedule, batch size and epochs.
         lr_grid: learning rates in place of --lr; the best on a held-out tenth of the training data
-            is used
+            is used (without --lr too, then of 0.1 0.3 0.03 1 0.01)
         weight_decay_grid: weight decays in place of --weight_decay, each combined with each
             learning rate; the best on a held-out tenth of the training data is used
+        standardize: give each feature mean 0 and deviation 1 first, so that one range of learning
+            rates suits features of any scale
         seed: of the order, the held-out part and the first weights of the grid.
 
     Returns:
@@ -56,21 +67,53 @@ def linear(
     Raises:
         ValueError: there is something to select and no class with two samples to hold one out.
     """
-    lrs, decays = lr_grid or (training.lr,), weight_decay_grid or (training.weight_decay,)
+    lrs = learning_rates(training, lr_grid)
+    decays = weight_decay_grid or (training.weight_decay,)
+    grids = {"lr_grid": lr_grid, "weight_decay_grid": weight_decay_grid}
+    precondition(train[1], test[1], classes, training=training, **grids)
+    train, test = labeled(train), labeled(test)
     plans = {LinearCandidate(*each): training.plan(*each) for each in product(lrs, decays)}
-    best, reached = select_candidate(train, classes, plans, training, seed)
+    best, reached = select_candidate(train, classes, plans, training, seed, standardize=standardize)
     o = plans[best]
-    probe = LinearProbe(train[0].shape[1], classes, o)
+    scale = Standardization(train[0]) if standardize else None
+    probe = LinearProbe(train[0].shape[1], classes, o, scale)
     data = FeatureData(train, test, batch_size=training.batch_size, seed=seed)
     training.fit(probe, data)
     with torch.no_grad():
-        scores = probe.classifier.cpu()(test[0][None])[0]
-    how: dict[str, Any] = {"normalization": "none"}
-    if lr_grid or weight_decay_grid:
+        scores = probe.cpu()(test[0])[0]
+    how: dict[str, Any] = {"normalization": STANDARDIZED if standardize else "none"}
+    if len(plans) > 1 or lr_grid or weight_decay_grid:
         how["grid"] = [{**c._asdict(), "held_out_top1": top1} for c, top1 in reached.items()]
     how |= training.describe(o)
     chosen = best._asdict() if "grid" in how else {}
     return score(scores, test[1], chosen=chosen, how=how)
+
+
+def precondition(
+    train: Int[Tensor, " n"],
+    test: Int[Tensor, " m"],
+    classes: int,
+    *,
+    training: Training,
+    lr_grid: tuple[Positive, ...] = (),
+    weight_decay_grid: tuple[NonNegative, ...] = (),
+) -> None:
+    """Check by the labels of both parts that `linear` can be done.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    candidates = len(learning_rates(training, lr_grid)) * len(weight_decay_grid or (0.0,))
+    flags = "--lr_grid, --weight_decay_grid" if lr_grid or weight_decay_grid else "--lr"
+    check_selectable(candidates, train, flags)
+
+
+def learning_rates(training: Training, lr_grid: tuple[float, ...]) -> tuple[float, ...]:
+    """The candidates: the grid's, or --lr, or else `RATES`; a plateau is followed by one alone."""
+    if lr_grid or training.lr is not None:
+        return lr_grid or (training.lr or 0.0,)
+    follows = training.plan(None, 0.0).scheduler == FOLLOWS_LOSS
+    return (LR,) if follows else RATES
 
 
 def select_candidate(
@@ -79,6 +122,8 @@ def select_candidate(
     plans: Mapping[LinearCandidate, Optimization],
     training: Training,
     seed: int,
+    *,
+    standardize: bool = False,
 ) -> tuple[LinearCandidate, dict[LinearCandidate, float]]:
     """Select learning rate and weight decay on a held-out part of the training data.
 
@@ -88,18 +133,29 @@ def select_candidate(
         plans: the candidates, and how each is trained.
         training: epochs, batch size and device.
         seed: of the held-out part, the order and the first weights.
+        standardize: first by the mean and deviation of what is not held out.
 
     Returns:
         The best candidate, and the held-out top-1 of each.
     """
 
     def scores(part: Features, queries: Tensor) -> Iterator[tuple[LinearCandidate, Tensor]]:
+        h, labels = part
+        if standardize:
+            scale = Standardization(h)
+            h, queries = scale(h), scale(queries)
         with torch.random.fork_rng(devices=[]):  # what is trained then starts as without a search
             torch.manual_seed(seed)
             start = nn.Linear(queries.shape[1], classes)
             grid = Grid(start.to(queries), list(plans.values()))
             train_grid(
-                part, grid, epochs=training.epochs, batch_size=training.batch_size, seed=seed
+                (h, labels),
+                grid,
+                epochs=training.epochs,
+                batch_size=training.batch_size,
+                seed=seed,
+                max_steps=training.max_steps,
+                clip_grad_norm=training.clip_grad_norm,
             )
         with torch.no_grad():
             yield from zip(plans, grid(queries), strict=True)
@@ -107,7 +163,7 @@ def select_candidate(
     if len(plans) > 1:
         train = (train[0].to(training.device), train[1].to(training.device))
     flags = "--lr_grid, --weight_decay_grid"
-    best, reached = select_hyperparameters(plans, scores, labeled(train), seed, flags)
+    best, reached = select_hyperparameters(plans, scores, train, seed, flags)
     return distributed.broadcast_object(best), reached  # on other devices another may be as good
 
 
@@ -117,6 +173,7 @@ def augmented(
     classes: int,
     *,
     training: Training,
+    standardize: bool = True,
     channels_last: bool = True,
 ) -> EvalResult:
     """A linear classifier on the frozen encoder, of images that are augmented anew each epoch.
@@ -126,11 +183,18 @@ def augmented(
         data: crops of the training images, plain test images.
         classes: how many there are.
         training: optimizer, schedule, batch size and epochs.
+        standardize: give each feature mean 0 and deviation 1 first, by running statistics
         channels_last: the layout in memory.
 
     Returns:
         Top-k accuracies after the last epoch, see `score`.
     """
     return _classifier.learn(
-        encoder, data, classes, training, frozen=True, channels_last=channels_last
+        encoder,
+        data,
+        classes,
+        training,
+        frozen=True,
+        standardize=standardize,
+        channels_last=channels_last,
     )

@@ -10,9 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cl.bounds import Positive
+from cl.eval._probe import Standardization
 from cl.eval._result import EvalResult, Features, TestFeatures, score
-from cl.eval._select import labeled, select_hyperparameters
-from cl.nets.probe import topk_correct
+from cl.eval._select import check_selectable, labeled, select_hyperparameters
 
 ITERATIONS = 10_000  # C = 1e4 of features that are nearly dependent takes 2,000
 ENOUGH, SMALL = 1e-6, 1e-5  # largest entry of a gradient: ends the search, is not warned of
@@ -36,36 +36,10 @@ class Standardized(NamedTuple):
     """A classifier of features that are first standardized by its training part."""
 
     fit: Optimum
-    mean: Float[Tensor, " d"]
-    deviation: Float[Tensor, " d"]
+    scale: Standardization
 
     def __call__(self, queries: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
-        return self.fit.classifier((queries.float() - self.mean) / self.deviation)
-
-
-def logistic_accuracy(
-    train: Features,
-    test: TestFeatures,
-    classes: int,
-    *,
-    l2: float = 1e-4,
-    steps: int = 200,
-) -> float:
-    r"""Top-1 share on `test` of the classifier that minimizes its mean loss on `train`.
-
-    The loss is cross-entropy plus $\lambda/2 \lVert W \rVert^2$ on features standardized with the
-    training part's mean and deviation; samples with labels < 0 take no part.
-
-    Args:
-        train: features and labels the classifier is fitted to.
-        test: features and labels it is measured on.
-        classes: how many there are.
-        l2: $\lambda$; scikit-learn's C = 1 is 1/n.
-        steps: L-BFGS iterations at most.
-    """
-    classifier = fit_standardized(labeled(train), classes, l2=l2, steps=steps)
-    queries, labels = labeled(test)
-    return float(topk_correct(classifier(queries), labels, 1) / len(labels))
+        return self.fit.classifier(self.scale(queries.float()))
 
 
 def logistic(
@@ -102,7 +76,8 @@ def logistic(
         for value in c:
             yield value, classifier_of(part, value)(queries)
 
-    train = labeled(train)
+    precondition(train[1], test[1], classes, c=c)
+    train, test = labeled(train), labeled(test)
     best, _ = select_hyperparameters(c, scores, train, seed, "--c")
     classifier = classifier_of(train, best)
     _, iterations, gradient = classifier.fit
@@ -124,14 +99,22 @@ def logistic(
     )
 
 
+def precondition(
+    train: Int[Tensor, " n"], test: Int[Tensor, " m"], classes: int, *, c: tuple[Positive, ...]
+) -> None:
+    """Check by the labels of both parts that `logistic` can be done.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    check_selectable(len(c), train, "--c")
+
+
 def fit_standardized(part: Features, classes: int, *, l2: float, steps: int) -> Standardized:
     """The classifier of a part's standardized features; one that is constant there is centered."""
     h = part[0].float()
-    deviation, mean = torch.std_mean(h, dim=0, correction=0)
-    constant = deviation <= 10 * torch.finfo(h.dtype).eps * mean.abs()  # 0, or what rounding made
-    deviation = deviation.masked_fill(constant, 1.0)
-    made = fit_classifier((h - mean) / deviation, part[1], classes, l2=l2, steps=steps)
-    return Standardized(made, mean, deviation)
+    scale = Standardization(h)
+    return Standardized(fit_classifier(scale(h), part[1], classes, l2=l2, steps=steps), scale)
 
 
 def fit_classifier(

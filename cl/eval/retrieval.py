@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Int
 from torch import Tensor
 
 from cl.eval._result import EvalResult, Features, TestFeatures, interval
@@ -34,19 +35,16 @@ def retrieval(
         dataset: its name, for error messages.
 
     Returns:
-        `map_r`, `recall1`, `recall5` and `recall10` with 95 % intervals.
+        `map_r`, `recall1`, `recall5` and `recall10` with 95 % intervals (that of `map_r` only where
+        the queries differ).
 
     Raises:
-        ValueError: no image has another one of its class.
+        ValueError: no image has another one of its class, or all are of one class.
     """
+    precondition(train[1], test[1], classes, dataset=dataset)
     h, labels = labeled(test)
     u = F.normalize(h.float(), dim=1)
     others = torch.bincount(labels)[labels] - 1
-    if not (others > 0).any():
-        raise ValueError(
-            f"--eval retrieval needs two test images of a class: in {dataset} each of the "
-            f"{len(labels)} is alone in its class."
-        )
     most = int(others.max())
     recalls: dict[int, list[Tensor]] = {k: [] for k in (1, 5, 10) if k < len(u)}
     precisions = []
@@ -69,10 +67,33 @@ def retrieval(
         float(found.std(correction=0)) / len(found) ** 0.5,
     )
     span = [max(0.0, mean - NORMAL * error), min(1.0, mean + NORMAL * error)]
-    numbers: dict[str, Any] = {"map_r": mean, "map_r_95": span}
+    numbers: dict[str, Any] = {"map_r": mean}
+    if error:  # of queries that are all alike the normal interval has no width, and means nothing
+        numbers["map_r_95"] = span
     for k, each in recalls.items():
         right = int(torch.cat(each).sum())
         numbers |= {f"recall{k}": right / n, f"recall{k}_95": interval(right, n)}
     return EvalResult(
         numbers, how={"similarity": "cosine", "queries": "each image of the test part"}
     )
+
+
+def precondition(
+    train: Int[Tensor, " n"], test: Int[Tensor, " m"], classes: int, *, dataset: str
+) -> None:
+    """Check by the labels of the test part that `retrieval` can be done.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    counts = torch.bincount(test[test >= 0])
+    if not (counts > 1).any():
+        raise ValueError(
+            f"--eval retrieval needs two test images of a class: in {dataset} each of the "
+            f"{int(counts.sum())} is alone in its class."
+        )
+    if (counts > 0).sum() < 2:
+        raise ValueError(
+            f"--eval retrieval needs test images of two classes: those of {dataset} are all of "
+            "one, so that whatever is found is right."
+        )

@@ -23,7 +23,7 @@ from cl.nets.ema import Ema
 from cl.nets.heads import mlp
 from cl.nets.learnable import Learnable
 from cl.nets.norm import frozen_stats
-from cl.nets.probe import Probe, cross_entropy, topk_correct
+from cl.nets.probe import Probe, cross_entropy, shown_topk, topk_correct
 from cl.optim import Optimization, build_optimizer, planned_steps
 from cl.schedules import Schedule
 
@@ -287,8 +287,8 @@ class Method(pl.LightningModule, ABC):
         h = self.features(batch.views[0], self.eval_encoder)
         if self.probe is not None:
             logits = self.probe(h)[0]
-            self.counts["top1"] += topk_correct(logits, batch.labels, 1)
-            self.counts["top5"] += topk_correct(logits, batch.labels, 5)
+            for k in shown_topk(logits.shape[1]):
+                self.counts[f"top{k}"] += topk_correct(logits, batch.labels, k)
             self.counts["n"] += (batch.labels >= 0).sum()
         return {"h": h[0]}
 
@@ -296,7 +296,7 @@ class Method(pl.LightningModule, ABC):
         if self.probe is None:
             return
         n = distributed.all_reduce_sum(self.counts["n"]).clamp(min=1)
-        for name in ("top1", "top5"):
+        for name in (f"top{k}" for k in shown_topk(self.probe.linear.out_features)):
             accuracy = distributed.all_reduce_sum(self.counts[name]) / n
             self.log(f"val/probe_{name}", accuracy, logger=needs_log(self.trainer))
 

@@ -17,7 +17,12 @@ RESNET6 = re.compile(r"resnet6(?:_w(\d+))?")
 
 
 def create(
-    name: str, image_size: int, *, zero_init_residual: bool = False, norm: str = "batch"
+    name: str,
+    image_size: int,
+    *,
+    zero_init_residual: bool = False,
+    norm: str = "batch",
+    weights_follow: bool = False,
 ) -> nn.Module:
     """The encoder of that name: `(n 3 h w)` images to `(n d)` features, d = `width` of it.
 
@@ -28,12 +33,23 @@ def create(
         zero_init_residual: the last norm of every residual branch starts at zero, so that each
             block starts as the identity (Goyal et al. 2017, https://arxiv.org/abs/1706.02677, 5.1).
         norm: `group` puts group norm in the place of every batch norm.
+        weights_follow: weights are loaded into it, so that a tag of timm's may say which they are.
 
     Raises:
-        ValueError: an unknown name, or `zero_init_residual` for an encoder without that option.
+        ValueError: an unknown name, a tag of weights that are not loaded, or `zero_init_residual`
+            or a `norm` for an encoder that has no such thing.
     """
+    model_name, _, tag = name.partition(".") if ":" not in name else (name, "", "")
+    if tag and not weights_follow:
+        raise ValueError(
+            f"ENCODER {name}: the tag .{tag} names pretrained weights, and weights are not loaded: "
+            f"training starts from random ones. {model_name} is the encoder alone; main_linear.py "
+            "evaluates a file of weights (--pretrained_feature_extractor)."
+        )
     model = build(name, image_size, zero_init_residual)
     if norm == "group":
+        if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+            raise ValueError(f"--norm group: {name} has no batch norm to put it in the place of")
         group_norm(model)
     return model
 
@@ -48,9 +64,7 @@ def build(name: str, image_size: int, zero_init_residual: bool) -> nn.Module:
         return ResNet6(int(ours[1] or 32))
     import timm  # a second, and not for ours
 
-    if not timm.is_model(name):
-        near = ", ".join(get_close_matches(name, [*timm.list_models(), "resnet6_w16"], n=3))
-        raise ValueError(f"ENCODER {name}: no such model; did you mean {near or 'resnet18'}?")
+    check_name(name)
     family = timm.model_entrypoint(name).__module__.rpartition(".")[2]
     options: dict[str, Any] = {}
     if family == "resnet":
@@ -65,6 +79,23 @@ def build(name: str, image_size: int, zero_init_residual: bool) -> nn.Module:
     if image_size <= SMALL:
         small_stem(model)
     return model
+
+
+def check_name(name: str) -> None:
+    """Check that timm has a model, and weights of its tag.
+
+    Raises:
+        ValueError: it has none.
+    """
+    import timm
+
+    if not timm.is_model(name):
+        near = ", ".join(get_close_matches(name, [*timm.list_models(), "resnet6_w16"], n=3))
+        raise ValueError(f"ENCODER {name}: no such model; did you mean {near or 'resnet18'}?")
+    try:
+        timm.get_pretrained_cfg(name)
+    except RuntimeError as error:
+        raise ValueError(f"ENCODER {name}: {error}") from error
 
 
 def import_encoder(name: str) -> nn.Module:

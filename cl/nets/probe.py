@@ -72,6 +72,15 @@ def cross_entropy(logits: Float[Tensor, "v n c"], labels: Int[Tensor, " n"]) -> 
     return each / (len(logits) * (labels >= 0).sum()).clamp(min=1)
 
 
+def shown_topk(classes: int) -> list[int]:
+    """The k of the top-k accuracies that say something of so many classes.
+
+    >>> shown_topk(10), shown_topk(5)
+    ([1, 5], [1])
+    """
+    return [k for k in (1, 5) if k < classes]
+
+
 def topk_correct(
     logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"], k: int
 ) -> Int[Tensor, ""]:

@@ -53,7 +53,13 @@ def test_all_from_one_pass(run: Path, linear: Run, capsys: pytest.CaptureFixture
     assert by_name["knn"]["chosen"].keys() == {"k", "temperature"}
     assert by_name["logistic"]["chosen"]["c"] in (0.1, 1.0)
     assert by_name["knn"]["numbers"] == found["knn"]
-    made = {"name": "resnet6_w8", "norm": "batch", "image_size": 16, "padding": None}
+    made = {
+        "name": "resnet6_w8",
+        "norm": "batch",
+        "image_size": 16,
+        "padding": None,
+        "epsilon": None,
+    }
     assert by_name["knn"]["encoder"] == made | {"sha256": found["encoder"]}
     assert found["encoder"] == found["encoder_afterwards"]
     assert by_name["knn"]["transform"].startswith("plain 16 of all of the shorter side, (0.")

@@ -82,7 +82,7 @@ def of(epochs: int) -> Training:
         raise AssertionError
 
     never_: Any = never
-    return Training(0.1, 0.0, epochs, 64, torch.device("cpu"), never_, never_, never_)
+    return Training(0.1, 0.0, epochs, None, None, 64, torch.device("cpu"), never_, never_, never_)
 
 
 def test_the_best_is_that_of_the_held_out_part() -> None:

@@ -76,7 +76,7 @@ def test_what_cannot_be_asked_is_said() -> None:
         ValueError, match=r"--eval retrieval needs two test images of a class: in mine"
     ):
         retrieval((h, labels), (h, labels), 4, dataset="mine")
-    with pytest.raises(ValueError, match=r"--eval cluster needs .* mine has 3 for 4 classes"):
+    with pytest.raises(ValueError, match=r"--eval cluster needs more .* mine has 3 for 4 classes"):
         cluster((h, labels), (h, labels), 4, dataset="mine")
 
 

@@ -57,7 +57,7 @@ def test_what_has_no_label_does_not_count() -> None:
 
 def test_few_classes_have_no_top5() -> None:
     numbers = score(torch.eye(3), torch.arange(3)).numbers
-    assert numbers.keys() == {"top1", "top1_95", "per_class"}
+    assert numbers.keys() == {"top1", "top1_95", "mean_per_class", "per_class"}
     few = score(torch.eye(3)[:2], torch.arange(2)).numbers
     assert few["per_class"] == [1.0, 1.0, None]
 

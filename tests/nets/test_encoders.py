@@ -110,3 +110,16 @@ def test_a_width_that_cannot_be_measured(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         width(encoder, example)
+
+
+def test_a_tag_means_weights_and_is_refused_without_them() -> None:
+    with pytest.raises(ValueError, match=r"the tag .a1_in1k names pretrained weights, and weights"):
+        create("resnet18.a1_in1k", 32)
+    assert create("resnet18.a1_in1k", 32, weights_follow=True)
+    with pytest.raises(ValueError, match=r"ENCODER resnet18.nothing: Invalid pretrained tag"):
+        create("resnet18.nothing", 32, weights_follow=True)
+
+
+def test_group_norm_needs_a_batch_norm() -> None:
+    with pytest.raises(ValueError, match="--norm group: vit_tiny_patch16_224 has no batch norm"):
+        create("vit_tiny_patch16_224", 32, norm="group")

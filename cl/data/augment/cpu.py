@@ -406,9 +406,14 @@ def many(pixels, samples, recipe, seed, epoch, first, out, at):
 @fast
 @no_type_check
 def plain(image, central, recipe, out):
-    """The central square of `central` times the shorter side, resized and normalized."""
+    """The central square of `central` times the shorter side, resized and normalized.
+
+    Where that is smaller than the result, the square is as large as the result, or as the image: no
+    pixel is cut off only to enlarge the others.
+    """
     height, width = image.shape[0], image.shape[1]
-    side = max(1, round(min(height, width) * central))
+    shorter = min(height, width)
+    side = max(max(1, round(shorter * central)), min(shorter, out.shape[1]))
     resize(image, (height - side) // 2, (width - side) // 2, side, side, False, out)
     for c in range(3):
         m, s = np.float32(recipe.mean[c]), ONE / np.float32(recipe.std[c])

@@ -39,6 +39,9 @@ class Recipe:
         solarize: probability of inverting the values of one half and above.
         mean: of each channel, subtracted.
         std: of each channel, divided by.
+        central: part of the shorter side of a plain image that is used; None is 7/8 of images above
+            64 px, as 224 of 256, and all of smaller ones.
+        interpolation: of plain images, where they are resized.
         shared: groups of parameters, of `GROUPS`, that these views take over from the first view
             of their sample, whose recipe must be the same in them.
     """
@@ -60,6 +63,8 @@ class Recipe:
     solarize: float = 0.0
     mean: Triple = DEFAULTS["mean"]
     std: Triple = DEFAULTS["std"]
+    central: float | None = None
+    interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     shared: tuple[str, ...] = ()
 
     @property
@@ -88,7 +93,8 @@ class Recipe:
     def record(self) -> np.void:
         """The recipe as a record of float64 with its fields' names, as the kernel takes it."""
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        del values["jitter_order"], values["shared"]  # they are no numbers
+        for name in ("jitter_order", "shared", "central", "interpolation"):  # they are no numbers
+            del values[name]
         values["random_order"] = self.jitter_order == "random"
         values["crop_log_ratio"] = np.log(self.crop_ratio)
         values["blur_kernel"] = self.blur_kernel
