@@ -11,26 +11,7 @@ from typing import Any, Literal
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import Logger, WandbLogger
 
-MONITORS = (
-    "monitor/embedding_std",
-    "monitor/effective_rank",
-    "monitor/alignment",
-    "monitor/uniformity",
-)
-COLUMNS: tuple[str, ...] = (
-    "step",
-    "epoch",
-    "train/loss",
-    "train/probe_loss",
-    "train/probe_top1",
-    "val/loss",
-    "val/probe_top1",
-    "val/probe_top5",
-    "val/knn_top1",
-    "lr",
-    "images_per_s",
-    *MONITORS,
-)
+from cl.metrics import COLUMNS, read_metrics
 
 
 class CSVLog(Logger):
@@ -76,14 +57,6 @@ class CSVLog(Logger):
             self.rewrite(read_metrics(self.file), row)
         with self.file.open("a", newline="") as f:
             csv.DictWriter(f, self.columns).writerow({"step": step, **row})
-
-
-def read_metrics(file: Path) -> list[dict[str, str]]:
-    """The rows of a metrics.csv, strings as they stand; none if there is no file."""
-    if not file.exists():
-        return []
-    with file.open(newline="") as f:
-        return list(csv.DictReader(f))
 
 
 def logged_in() -> bool:

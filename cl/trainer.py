@@ -32,7 +32,8 @@ console = Console(highlight=False, soft_wrap=True)
 # Settings that a continued run may change: they move no number of the training.
 FREE = {"name", "project", "output", "wandb", "log_every_n_steps", "num_workers", "on_collapse"}
 FREE |= {"baseline", "gpus", "devices", "data_folder", "batch_size", "debug", "run_id", "config"}
-FREE |= {"resume_training_from", "num_nodes", "global_batch_size"}  # their product is compared
+FREE |= {"report", "resume_training_from"}
+FREE |= {"num_nodes", "global_batch_size"}  # their product is compared
 LOGGERS = ("pytorch_lightning", "lightning_fabric", "lightning.fabric")
 NOISE = (
     "The '.*_dataloader' does not have many workers",

@@ -105,7 +105,7 @@ SHARED_FLAGS = """
     --clip_grad_norm
     --gpus --devices --num_nodes --precision --channels_last --no-channels_last
     --name --project --seed --output --run_id --resume_training_from --config --wandb
-    --log_every_n_steps --debug --no-debug
+    --log_every_n_steps --report --no-report --debug --no-debug
 """
 PRETRAIN_FLAGS = """
     --brightness --contrast --saturation --hue --crop_scale --crop_size --flip_prob --grayscale_prob

@@ -10,6 +10,7 @@ import pytest
 
 from cl import logs
 from cl.config.check import installed
+from cl.metrics import read_metrics
 
 
 def test_rows_survive_a_resume_and_the_redone_future_does_not(tmp_path: Path) -> None:
@@ -18,7 +19,7 @@ def test_rows_survive_a_resume_and_the_redone_future_does_not(tmp_path: Path) ->
     for step in (10, 20, 30):
         log.log_metrics({"epoch": 0, "train/loss": step / 7}, step)
     logs.CSVLog(file, step=20).log_metrics({"epoch": 1, "val/probe_top1": 0.5}, 25)
-    rows = logs.read_metrics(file)
+    rows = read_metrics(file)
     assert [int(r["step"]) for r in rows] == [10, 20, 25]
     assert float(rows[0]["train/loss"]) == pytest.approx(10 / 7, rel=1e-5)
     assert rows[-1]["val/probe_top1"] == "0.5"
@@ -31,7 +32,7 @@ def test_a_method_has_columns_of_its_own(tmp_path: Path) -> None:
     log.log_metrics({"lr": 0.5}, 1)
     log.log_metrics({"lr": 0.4, "schedule/gamma": 1.0}, 2)
     logs.CSVLog(file, step=2).log_metrics({"lr": 0.3, "schedule/gamma": 0.9}, 3)
-    rows = logs.read_metrics(file)
+    rows = read_metrics(file)
     assert [r["schedule/gamma"] for r in rows] == ["", "1", "0.9"]
     assert [r["lr"] for r in rows] == ["0.5", "0.4", "0.3"]
 

@@ -13,7 +13,7 @@ from cl.callbacks.saver import Stop
 from cl.callbacks.watch import needs_log
 from cl.data.loaders.given import as_batch
 from cl.knn import knn
-from cl.logs import MONITORS
+from cl.metrics import MONITORS
 from cl.nets.heads import each_view
 from cl.precision import precise
 

@@ -408,6 +408,7 @@ class RunOptions:
         common=True,
     )
     log_every_n_steps: int = flag("steps between two rows of metrics.csv", 50, low=1)
+    report: bool = flag("write report.html, a page to look at, when the run ends", True)
     debug: bool = flag("show the traceback of an error", False, once=True)
 
 

@@ -14,7 +14,7 @@ from cl.callbacks.saver import Stop
 from cl.callbacks.watch import Watch
 from cl.data.batch import Batch
 from cl.knn import knn
-from cl.logs import MONITORS
+from cl.metrics import MONITORS
 from cl.nets.heads import mlp
 
 NOISE = torch.randn(2, 64, 8, generator=torch.Generator().manual_seed(0))

@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cl import logs
+from cl.metrics import read_metrics
 from tests.distributed.exactness import free_port
 
 REPOSITORY = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ def same_run(one: Path, other: Path) -> None:
 
     They start from 1e-13: each step multiplies what rounding has made by two or three.
     """
-    rows, others = (logs.read_metrics(run / "metrics.csv") for run in (one, other))
+    rows, others = (read_metrics(run / "metrics.csv") for run in (one, other))
     assert len(rows) == len(others)
     for row, of_other in zip(rows, others, strict=True):
         for name in row.keys() - {"images_per_s"}:
@@ -124,7 +124,7 @@ def test_linear_evaluation_on_two_processes(
         )
     results = [json.loads((r / "result.json").read_text()) for r in (one, tmp_path / "two")]
     assert results[0] == results[1]
-    rows = [logs.read_metrics(r / "metrics.csv") for r in (one, tmp_path / "two")]
+    rows = [read_metrics(r / "metrics.csv") for r in (one, tmp_path / "two")]
     for row, of_two in zip(*rows, strict=True):
         for name in ("train/loss", "train/probe_top1", "val/loss", "val/probe_top1", "lr"):
             assert float(of_two[name]) == pytest.approx(float(row[name]), rel=2e-5), name

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cl import logs
 from cl.data.loaders.dali import MISSING
 from cl.data.sets._decode import SLOWER
+from cl.metrics import read_metrics
 
 REPOSITORY = Path(__file__).parents[2]
 # Their import fails as where they are not installed, in worker processes too.
@@ -67,4 +67,4 @@ def test_what_is_missing_is_told_and_all_else_runs(folder: Path, tmp_path: Path)
     ]
     assert told == [line for expected in COMMANDS.values() for line in expected], done.stderr
     for run in ("digits", "digits-linear", "jpegs", "jpegs-linear"):
-        assert logs.read_metrics(tmp_path / run / "metrics.csv")
+        assert read_metrics(tmp_path / run / "metrics.csv")

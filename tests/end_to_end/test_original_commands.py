@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cl import logs
+from cl.metrics import read_metrics
 
 Run = Callable[..., Path]
 BASE = (
@@ -39,7 +39,7 @@ def test_pretraining_variants_train(pretrain: Run, folder: Path, variant: str) -
         pytest.importorskip("nvidia.dali", reason="nvidia-dali is not installed")
     words = [*BASE, "--data_folder", str(folder), *VARIANTS[variant].split(), *SMALL]
     run = pretrain(*words, "--no-baseline")
-    row = logs.read_metrics(run / "metrics.csv")[-1]
+    row = read_metrics(run / "metrics.csv")[-1]
     assert int(row["step"]) == 5
     assert float(row["train/loss"]) == float(row["train/loss"])  # not NaN
 
@@ -54,7 +54,7 @@ def test_linear_evaluation(pretrain: Run, linear: Run, folder: Path) -> None:
     ).split()
     given = ("--data_folder", folder, "--pretrained_feature_extractor", run)
     evaluated = linear(*words, *given)
-    rows = logs.read_metrics(evaluated / "metrics.csv")
+    rows = read_metrics(evaluated / "metrics.csv")
     assert len(rows) == 100
     lrs = [float(rows[e]["lr"]) for e in (0, 58, 60, 78, 80)]
     assert lrs == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001])

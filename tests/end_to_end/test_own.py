@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from cl import logs, trainer
+from cl import trainer
 from cl.config import parse_pretrain
+from cl.metrics import read_metrics
 from tests.end_to_end.test_devices import REPOSITORY, same_run
 
 Run = Callable[..., Path]
@@ -94,7 +95,7 @@ def test_it_trains_repeats_and_is_evaluated(
     config = json.loads((run / "config.json").read_text())
     assert config["method_options"]["widths_of_it"] == 5
     assert config["loss_options"] == {"weight": 0.5}
-    rows = logs.read_metrics(run / "metrics.csv")
+    rows = read_metrics(run / "metrics.csv")
     assert [float(r["lr"]) / 0.15 for r in rows if r["lr"]] == [
         0.5,
         1.0,

@@ -23,13 +23,13 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import cl
-from cl import logs
 from cl.callbacks.geometry import Geometry
 from cl.callbacks.saver import Saver
 from cl.data import sets
 from cl.data.augment.recipe import Recipe
 from cl.data.module import ContrastiveData
 from cl.methods.simclr import SimCLR
+from cl.metrics import MONITORS, read_metrics
 
 REPOSITORY = Path(__file__).parents[2]
 SHORT: dict[str, Any] = {
@@ -159,7 +159,7 @@ def test_a_loader_of_views(validated: bool, tmp_path: Path) -> None:
     rows = run.history
     assert [row["step"] for row in rows] == [4, 8]
     assert ("val/probe_top1" in rows[-1]) is ("val/knn_top1" in rows[-1]) is validated
-    assert all(name in rows[-1] for name in logs.MONITORS)
+    assert all(name in rows[-1] for name in MONITORS)
 
 
 def plain_trainer(folder: Path, *callbacks: Any, **more: Any) -> pl.Trainer:
@@ -209,10 +209,10 @@ def test_lightnings_own_trainer(kind: str, tmp_path: Path) -> None:
         "train/probe_top1",
         "val/probe_top1",
         "val/knn_top1",
-        *logs.MONITORS,
+        *MONITORS,
     ):
         assert name in metrics, name
-    rows = logs.read_metrics(tmp_path / "metrics.csv")
+    rows = read_metrics(tmp_path / "metrics.csv")
     steps = [float(row["train/loss_step"]) for row in rows if row["train/loss_step"]]
     means = [float(row["train/loss_epoch"]) for row in rows if row["train/loss_epoch"]]
     assert len(steps) == 2 * len(trainer.train_dataloader)

@@ -14,11 +14,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cl import logs
 from cl.build import build_method
 from cl.config import parse_pretrain
 from cl.methods import NAMES as METHODS
 from cl.methods.simsiam import SimSiam
+from cl.metrics import MONITORS, read_metrics
 from cl.nets.encoders import create
 from cl.nets.heads import view_by_view
 
@@ -41,7 +41,7 @@ def test_a_run_leaves_what_it_promises_and_linear_evaluation_takes_it(
     said = capsys.readouterr().out
     names = {p.name for p in run.iterdir()}
     assert {"config.json", "last.ckpt", "encoder.safetensors", "metrics.csv"} <= names
-    rows = logs.read_metrics(run / "metrics.csv")
+    rows = read_metrics(run / "metrics.csv")
     assert [int(r["step"]) for r in rows] == [11, 22]
     for column in (
         "train/loss",
@@ -49,7 +49,7 @@ def test_a_run_leaves_what_it_promises_and_linear_evaluation_takes_it(
         "val/knn_top1",
         "lr",
         "images_per_s",
-        *logs.MONITORS,
+        *MONITORS,
     ):
         assert all(r[column] for r in rows), column
     result = json.loads((run / "result.json").read_text())
@@ -112,7 +112,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(
     if "--baseline" in more:  # the untrained encoder is that of the start
         results = [json.loads((run / "result.json").read_text()) for run in (whole, part)]
         assert results[0] == results[1]
-    a, b = (logs.read_metrics(run / "metrics.csv") for run in (whole, part))
+    a, b = (read_metrics(run / "metrics.csv") for run in (whole, part))
     drop = {"images_per_s"}
     assert [{k: v for k, v in row.items() if k not in drop} for row in a] == [
         {k: v for k, v in row.items() if k not in drop} for row in b
@@ -130,7 +130,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(tmp_path: Path, digits: list[str]) -
     )
     deadline = time.monotonic() + 300
     metrics = tmp_path / "run" / "metrics.csv"
-    while len(logs.read_metrics(metrics)) < 2 and time.monotonic() < deadline:
+    while len(read_metrics(metrics)) < 2 and time.monotonic() < deadline:
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=60)
@@ -210,7 +210,7 @@ def test_every_method_runs_in_bf16(method: str, pretrain: Run, digits: list[str]
     digits[digits.index("--precision") + 1] = "bf16"
     words = ["--method", method, "--max_steps", "2", "--no-baseline"]
     run = pretrain(*digits, *words, "--multicrop", "--n_small_crops", "2")
-    last = logs.read_metrics(run / "metrics.csv")[-1]
+    last = read_metrics(run / "metrics.csv")[-1]
     assert float(last["train/loss"]) == pytest.approx(float(last["train/loss"]))  # no NaN
     assert float(last["monitor/effective_rank"]) > 0
     assert {v.dtype for v in weights(run).values()} <= {torch.float32, torch.int64}
@@ -238,7 +238,7 @@ def test_settings_of_a_loss_reach_it(words: str, pretrain: Run, digits: list[str
 def test_a_scalar_that_learns_is_kept_in_its_bounds(pretrain: Run, digits: list[str]) -> None:
     words = ["--learn", "temperature", "--learned_lr", "1000", "--log_every_n_steps", "1"]
     run = pretrain(*digits, *words, "--max_steps", "3", "--no-baseline")
-    found = [float(row["learned/temperature"]) for row in logs.read_metrics(run / "metrics.csv")]
+    found = [float(row["learned/temperature"]) for row in read_metrics(run / "metrics.csv")]
     assert found[0] == pytest.approx(0.2)
     assert found[-1] == pytest.approx(100.0) or found[-1] == pytest.approx(0.01)
 

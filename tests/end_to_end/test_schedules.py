@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 
-from cl import logs
+from cl.metrics import read_metrics
 
 
 def test_a_run_logs_what_moves(pretrain: Callable[..., Path], digits: list[str]) -> None:
@@ -21,7 +21,7 @@ def test_a_run_logs_what_moves(pretrain: Callable[..., Path], digits: list[str])
     ]
     words += ["--gamma", "1", "--gamma_steps", "20", "--log_every_n_steps", "1"]
     run = pretrain(*words, "--ema_beta", "0.9")
-    rows = logs.read_metrics(run / "metrics.csv")
+    rows = read_metrics(run / "metrics.csv")
     gamma = [float(r["schedule/gamma"]) for r in rows]
     beta = [float(r["schedule/ema_beta"]) for r in rows]
     assert gamma == sorted(gamma, reverse=True)

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import cl.data.sets
-from cl import logs
 from cl.config import datasets, parse_pretrain
 from cl.config.schema import options_of
 from cl.data.sets import NAMES, _rows
+from cl.metrics import read_metrics
 
 Run = Callable[..., Path]
 FLOWERS = '''"""Flowers."""
@@ -70,7 +70,7 @@ def test_a_file_is_all_that_a_data_set_takes(
     assert parse_pretrain([flowers, "resnet18", "--train_dir", "a"]).resolved_image_size == 24
     run = pretrain(flowers, *SHORT)
     assert "flowers: 72 train / 24 val, 3 classes; painted" in capsys.readouterr().out
-    assert int(logs.read_metrics(run / "metrics.csv")[-1]["step"]) == 2
+    assert int(read_metrics(run / "metrics.csv")[-1]["step"]) == 2
 
 
 def test_a_users_own_trains_and_is_evaluated(

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from cl import logs
 from cl.config.signature import methods
 from cl.methods import NAMES as METHODS
+from cl.metrics import read_metrics
 from tests.gpu.conftest import GPU
 
 pytestmark = [
@@ -35,7 +35,7 @@ def state(run: Path) -> dict[str, Any]:
 
 def all_well(run: Path, device: torch.device) -> None:
     """Losses are numbers, weights are float32 and were saved from where they are trained."""
-    rows = logs.read_metrics(run / "metrics.csv")
+    rows = read_metrics(run / "metrics.csv")
     assert all(math.isfinite(float(row["train/loss"])) for row in rows)
     assert float(rows[-1]["monitor/effective_rank"]) > 0
     weights = state(run)["state_dict"].values()

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from cl import runs
+import cl.runs.folder as runs
 from cl.config import launcher, programs
 
 MANY = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}

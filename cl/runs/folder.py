@@ -1,4 +1,4 @@
-"""A run's folder: its name, what it must not overwrite, how it is continued, what it holds."""
+"""One run's folder: its name, what it must not overwrite, how it is continued, what it holds."""
 
 import json
 import os
@@ -13,13 +13,11 @@ from typing import Any
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from torch import nn
 
-from cl import checkpoints, logs
+from cl import checkpoints
 from cl.config.launcher import started
 from cl.config.programs import start_of
-
-CONFIG, METRICS, RESULT = "config.json", "metrics.csv", "result.json"
-SKIPPED = "skipped.txt"
-START = ("encoder_at_start", "first_batches")  # what config.json derives of a run's beginning
+from cl.metrics import read_metrics
+from cl.runs.files import CONFIG, METRICS, RESULT, SKIPPED
 
 
 @dataclass(frozen=True)
@@ -48,7 +46,7 @@ class Run:
     @property
     def history(self) -> list[dict[str, float]]:
         """The rows of metrics.csv, each with the numbers that were measured then."""
-        rows = logs.read_metrics(self.folder / METRICS)
+        rows = read_metrics(self.folder / METRICS)
         return [{k: float(v) for k, v in row.items() if v} for row in rows]
 
 
@@ -88,7 +86,7 @@ def start(folder: Path, config: str) -> None:
     if other_rank():
         return
     began = [folder / name for name in (checkpoints.LAST, RESULT) if (folder / name).exists()]
-    if (folder / CONFIG).exists() and (began or logs.read_metrics(folder / METRICS)):
+    if (folder / CONFIG).exists() and (began or read_metrics(folder / METRICS)):
         raise ValueError(
             f"--run_id {folder.name}: {folder} exists; --resume_training_from {folder} continues it"
         )

@@ -1,0 +1,181 @@
+"""Reports: a page with all that runs' folders tell, in one file that needs no network.
+
+`python -m cl.report RUN ... --out report.html` writes one; every run writes its own at its end.
+"""
+
+import os
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import cl
+from cl.report import page
+from cl.report.charts import charts_of
+from cl.report.draw import has_vega
+from cl.runs.files import REPORT
+from cl.runs.listing import Listed, read_run
+
+VIEWS = "views.png"
+PICTURES = 12  # at most, of all runs together
+WITHOUT = "The charts stand still: pip install vl-convert-python adds zoom, legend and tooltips."
+TOP1 = {"probe": "online probe", "linear": "linear probe", "knn": "kNN", "untrained": "random init"}
+
+
+def after_run(config: Any, folder: Path, data: Any = None) -> None:
+    """Write the report of a run that has ended; what fails is a warning and never the run's end.
+
+    Args:
+        config: the run's; without `report` nothing is written.
+        folder: the run's.
+        data: whose views are drawn, where it makes them itself.
+    """
+    from cl import runs
+
+    if not config.report or runs.other_rank():
+        return
+    try:
+        if hasattr(data, "source") and config.processes == 1:
+            from cl import summary
+
+            image = summary.draw_views(data)
+            image.thumbnail((page.MOST, page.MOST))
+            image.save(folder / VIEWS)
+        write_report([read_run(folder)], folder / REPORT)
+    except Exception as error:  # hours of training weigh more than any page
+        warnings.warn(f"{REPORT} is not written: {error}", stacklevel=2)
+
+
+def write_report(runs: Sequence[Listed], out: Path) -> None:
+    """Write the page, whole or not at all.
+
+    Args:
+        runs: one or several.
+        out: the file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    charts, notes = charts_of(runs)
+    title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
+    parts = [head(runs, title), comparison_of(runs) if runs[1:] else ""]
+    if charts:
+        notes += [] if has_vega() else [WITHOUT]
+        said = "".join(f"<p>{page.escape(note)}</p>" for note in notes)
+        parts += ["<h2>Curves</h2>", said, page.figures(charts)]
+    parts += [evaluations(runs), pictures(runs), settings(runs), written_with()]
+    new = out.with_name(f"{out.name}.{os.getpid()}.new")
+    try:
+        new.write_text(page.page(title, "".join(parts), charts), encoding="utf-8")
+        new.replace(out)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def head(runs: Sequence[Listed], title: str) -> str:
+    """What it is, and of one run what it reached."""
+    above = f"<h1>{page.escape(title)}</h1>"
+    if runs[1:]:
+        return above
+    (run,) = runs
+    what = (
+        ("eval", "dataset", "encoder")
+        if run.evaluates
+        else ("method", "loss", "dataset", "encoder")
+    )
+    words = dict.fromkeys(page.shown(run.settings.get(name, "")) for name in what)
+    line = f"{', '.join(words)}; {run.state}, started {run.started:%Y-%m-%d %H:%M}"
+    entries = [(name, percent(run.numbers[k])) for k, name in TOP1.items() if k in run.numbers]
+    if not run.evaluates:
+        entries.append(("epochs", f"{run.epochs_done} of {run.settings.get('epochs')}"))
+    entries.append(("seed", page.shown(run.settings.get("seed"))))
+    return f"{above}<p>{page.escape(line)}</p>{page.cards(entries)}"
+
+
+def comparison_of(runs: Sequence[Listed]) -> str:
+    """What each of several runs reached, and what differs between them."""
+    columns = [k for k in TOP1 if any(k in run.numbers for run in runs)]
+    reached = page.table(
+        ("run", "state", *(TOP1[k] for k in columns)),
+        ((r.name, r.state, *(percent(r.numbers.get(k)) for k in columns)) for r in runs),
+        "Top-1 accuracy",
+    )
+    names = dict.fromkeys(chain.from_iterable(run.settings for run in runs))
+    differ = [
+        k for k in names if len({repr(r.settings.get(k)) for r in runs}) > 1 and k != "run_id"
+    ]
+    rows = ((r.name, *(page.shown(r.settings.get(k, "")) for k in differ)) for r in runs)
+    caption = "All settings are equal." if not differ else "Settings that differ"
+    return f"<h2>Runs</h2>{reached}{page.table(('run', *differ), rows, caption)}"
+
+
+def evaluations(runs: Sequence[Listed]) -> str:
+    """The numbers of protocol cards, and the cards."""
+    rows, cards = [], []
+    for run in runs:
+        for card in (card for card in run.cards if isinstance(card, dict)):
+            numbers = card.get("numbers") or {}
+            title = f"{card.get('evaluation')}, {run.name}"
+            rows += [
+                (title, name, percent(value), interval(numbers.get(f"{name}_95")))
+                for name, value in numbers.items()
+                if isinstance(value, float)
+            ]
+            entries = ((name, page.shown(value)) for name, value in flat(card))
+            cards.append(page.details(f"Card of {title}", page.table(("entry", "value"), entries)))
+    if not rows:
+        return ""
+    made = page.table(("evaluation", "measure", "test part", "95 % of test images"), rows)
+    return f"<h2>Evaluations</h2>{made}{''.join(cards)}"
+
+
+def pictures(runs: Sequence[Listed]) -> str:
+    """Views, features and confusions, as the runs have drawn them."""
+    files = [file for run in runs for file in sorted(run.folder.glob("*.png"))]
+    if not files:
+        return ""
+    more = len(files) - PICTURES
+    left_out = f"<p>{more} more are in the runs' folders.</p>" if more > 0 else ""
+    shown = "".join(map(page.picture, files[:PICTURES]))
+    return f"<h2>Pictures</h2>{left_out}<div class=charts>{shown}</div>"
+
+
+def settings(runs: Sequence[Listed]) -> str:
+    """All settings of each run."""
+    boxes = (
+        page.details(f"All settings of {run.name}", page.settings_table(run.settings))
+        for run in runs
+    )
+    return f"<h2>Settings</h2>{''.join(boxes)}"
+
+
+def written_with() -> str:
+    """The versions that wrote the page, which of a run's own page are the run's."""
+    found = [f"cl {cl.__version__}"]
+    for name in ("torch", "torchvision", "pytorch-lightning", "timm", "numpy", "scikit-learn"):
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return f"<p>Written with {page.escape(', '.join(found))}. Nothing is loaded from elsewhere.</p>"
+
+
+def flat(content: Any, path: str = "") -> list[tuple[str, Any]]:
+    """The entries of nested objects, by their paths."""
+    if not isinstance(content, dict):
+        return [(path, content)]
+    return [x for k, v in content.items() for x in flat(v, f"{path}.{k}" if path else k)]
+
+
+def percent(share: float | None) -> str:
+    """A share of one in percent."""
+    return "" if share is None else f"{100 * share:.2f} %"
+
+
+def interval(span: Any) -> str:
+    """Two bounds in percent."""
+    if not (isinstance(span, list) and len(span) == 2):
+        return ""
+    return f"{100 * span[0]:.2f} to {100 * span[1]:.2f} %"

@@ -1,0 +1,49 @@
+"""`python -m cl.report RUN ... --out report.html`: one page of one run or of several."""
+
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cl.config import Pretrain
+from cl.report import write_report
+from cl.runs.__main__ import WRONG, Parser
+from cl.runs.listing import Listed, one_run
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the page; the exit code."""
+    parser = Parser(prog="python -m cl.report", description=__doc__)
+    home = Pretrain(dataset="", encoder="").runs_folder
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN", help="its folder, or its name in --output"
+    )
+    parser.add_argument("--output", type=Path, default=home, metavar="PATH", help="folder of runs")
+    parser.add_argument("--out", type=Path, default=Path("report.html"), help="file to write")
+    asked = parser.parse_args(argv)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        warnings.showwarning = lambda text, *_, **__: sys.stderr.write(f"warning: {text}\n")
+        try:
+            found = named_apart([one_run(word, asked.output) for word in dict.fromkeys(asked.runs)])
+            write_report(found, asked.out)
+        except ValueError as error:
+            sys.stderr.write(f"error: {error}\n")
+            return WRONG
+        except OSError as error:
+            sys.stderr.write(f"error: --out {asked.out} cannot be written: {error.strerror}\n")
+            return WRONG
+    sys.stdout.write(f"{asked.out}  {asked.out.stat().st_size / 1e6:.2f} MB\n")
+    return 0
+
+
+def named_apart(runs: list[Listed]) -> list[Listed]:
+    """The runs, by their folders where two have the same name."""
+    count = Counter(run.name for run in runs)
+    return [run if count[run.name] == 1 else replace(run, name=str(run.folder)) for run in runs]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

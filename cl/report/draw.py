@@ -1,0 +1,211 @@
+"""Charts drawn: by Vega-Lite where the extra `report` is installed, else by matplotlib.
+
+Both draw SVG in colors that are CSS variables, so that one drawing is right on light and on dark.
+"""
+
+import html
+import io
+import os
+import re
+from collections.abc import Sequence
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from cl.report.charts import Chart
+from cl.report.style import LIGHT
+
+PALETTE = 8  # colors of the page's style, --c1 to --c8
+DOTS = 60  # points, up to which a curve shows them
+WIDTH, HEIGHT = 460, 210
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
+AXIS = {
+    "labelColor": "var(--soft)",
+    "titleColor": "var(--soft)",
+    "gridColor": "var(--line)",
+    "domainColor": "var(--line)",
+    "tickColor": "var(--line)",
+    "titleFontWeight": "normal",
+}
+LOOK = {
+    "background": None,
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": AXIS,
+    "legend": {"labelColor": "var(--ink)", "labelLimit": 150, "orient": "top", "columns": 3},
+}
+
+
+def has_vega() -> bool:
+    """Whether the extra `report` is installed."""
+    return find_spec("vl_convert") is not None
+
+
+def color(place: int, count: int) -> str:
+    """The color of one of several curves: of the palette, or of as many hues as there are."""
+    if count <= PALETTE:
+        return f"var(--c{place + 1})"
+    return f"hsl({360 * place / count:.0f} 65% 52%)"
+
+
+def spec(chart: Chart, rows: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """A chart in Vega-Lite.
+
+    Args:
+        chart: any.
+        rows: its data; None leaves them for the page to fill in.
+    """
+    names = [each.name for each in chart.series]
+    legend = {"title": None} if 1 < len(names) <= PALETTE else None
+    colors = [color(i, len(names)) for i in range(len(names))]
+    few = max(len(each.x) for each in chart.series) <= DOTS
+    channel = {
+        "field": "name",
+        "type": "nominal",
+        "scale": {"domain": names, "range": colors},
+        "legend": legend,
+    }
+    zoom = {"name": "zoom", "select": {"type": "interval", "encodings": ["x"]}, "bind": "scales"}
+    pick = {"name": "pick", "select": {"type": "point", "fields": ["name"]}, "bind": "legend"}
+    shown = {"condition": {"param": "pick", "value": 1}, "value": 0.15}
+    x = {"field": "x", "type": "quantitative", "title": chart.x_title}
+    y = {"field": "y", "type": "quantitative", "title": chart.y_title or None}
+    dots = {"filled": True, "size": 26} if few else False
+    return {
+        "$schema": SCHEMA,
+        "config": LOOK,
+        "width": "container",
+        "height": HEIGHT,
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "data": {"name": "data"} if rows is None else {"values": rows},
+        "params": [zoom, pick] if legend else [zoom],
+        "mark": {"type": "line", "strokeWidth": 1.8, "point": dots, "tooltip": True, "clip": True},
+        "encoding": {
+            "x": {**x, "scale": {"zero": False, "nice": False}},
+            "y": {**y, "scale": {"zero": chart.zero}},
+            "color": channel,
+            "order": {"field": "i"},
+            **({"opacity": shown} if legend else {}),
+        },
+    }
+
+
+def rows_of(chart: Chart) -> list[dict[str, Any]]:
+    """A chart's data as Vega-Lite takes them."""
+    return [
+        {"name": each.name, "x": x, "y": y, "i": i}
+        for each in chart.series
+        for i, (x, y) in enumerate(zip(each.x, each.y, strict=True))
+    ]
+
+
+def svg(chart: Chart, number: int) -> str:
+    """A chart as an SVG element with a role and a name.
+
+    Args:
+        chart: any.
+        number: its place on the page, which makes its identifiers the page's only ones.
+    """
+    made = vega_svg(spec(chart, rows_of(chart))) if has_vega() else matplotlib_svg(chart)
+    return embedded(made, chart.title, number)
+
+
+def embedded(made: str, title: str, number: int) -> str:
+    """An SVG as an element of a page."""
+    made = made[made.index("<svg") :]
+    made = re.sub(r"(?<=[#\"])(clip|gradient|[mp](?=[0-9a-f]{10}\b))", rf"c{number}-\1", made)
+    made = re.sub(r"(\d\.\d)\d+", r"\1", made)  # a tenth of a pixel
+    return made.replace("<svg ", f'<svg role="img" aria-label="{html.escape(title)}" ', 1)
+
+
+def vega_svg(of: dict[str, Any], width: int = WIDTH) -> str:
+    """A specification, drawn."""
+    import vl_convert  # pyright: ignore[reportMissingImports]
+
+    return vl_convert.vegalite_to_svg({**of, "width": width})
+
+
+def vega_png(of: dict[str, Any], width: int = WIDTH) -> bytes:
+    """A specification in the page's light colors, drawn for paper."""
+    import vl_convert  # pyright: ignore[reportMissingImports]
+
+    return vl_convert.vegalite_to_png(lit({**of, "width": width, "background": "white"}), scale=3.0)
+
+
+def lit(content: Any) -> Any:
+    """A specification with the light theme's colors in place of the variables."""
+    if isinstance(content, dict):
+        return {k: lit(v) for k, v in content.items()}
+    if isinstance(content, list | tuple):
+        return [lit(v) for v in content]
+    if isinstance(content, str) and content.startswith("var(--"):
+        return LIGHT[content[6:-1]]
+    return content
+
+
+def matplotlib_svg(chart: Chart) -> str:
+    """A chart drawn by matplotlib, its colors then replaced by the page's variables."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": chart.title, "font.size": 9}):
+        figure = Figure(figsize=(WIDTH / 90, HEIGHT / 80), layout="constrained")
+        axes = figure.subplots()
+        count, dot = len(chart.series), "." if len(chart.series[0].x) <= DOTS else ""
+        for i, each in enumerate(chart.series):
+            values = [float("nan") if y is None else y for y in each.y]
+            ink = LIGHT[f"c{i % PALETTE + 1}"]
+            name = "\u200b" + each.name.replace("$", r"\$")  # neither hidden nor a formula
+            axes.plot(each.x, values, color=ink, label=name, marker=dot, lw=1.3)
+        axes.set(xlabel=chart.x_title, ylabel=chart.y_title)
+        axes.tick_params(colors=LIGHT["soft"])
+        axes.grid(color=LIGHT["line"])
+        for edge in axes.spines.values():
+            edge.set_color(LIGHT["line"])
+        for label in (axes.xaxis.label, axes.yaxis.label):
+            label.set_color(LIGHT["soft"])
+        if chart.zero:
+            axes.set_ylim(bottom=0)
+        if 1 < count <= PALETTE:
+            axes.legend(frameon=False, labelcolor=LIGHT["ink"], fontsize=8)
+        file = io.StringIO()
+        figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
+    return re.sub("|".join(LIGHT.values()), variable, file.getvalue())
+
+
+def variable(found: re.Match[str]) -> str:
+    """The variable of the page's style that has a color."""
+    return next(f"var(--{name})" for name, shade in LIGHT.items() if shade == found.group())
+
+
+@cache
+def javascript() -> str:
+    """The program that makes charts move, offline; it is built once and kept by its version."""
+    import vl_convert  # pyright: ignore[reportMissingImports]
+
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cl"
+    file = home / f"vega-{version('vl-convert-python')}.js"
+    if file.exists():
+        return file.read_text(encoding="utf-8")
+    text = vl_convert.javascript_bundle("window.vegaEmbed=vegaEmbed").replace("\r", "")
+    text = text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        new = file.with_suffix(f".{os.getpid()}")
+        new.write_text(text, encoding="utf-8")
+        new.replace(file)
+    except OSError:
+        pass  # it is built again the next time
+    return text
+
+
+def shared_data(charts: Sequence[Chart]) -> dict[str, Any]:
+    """All charts for the page's script: each list of places once, whatever has it."""
+    places: dict[tuple[float, ...], int] = {}
+    data = [
+        [[each.name, places.setdefault(tuple(each.x), len(places)), each.y] for each in of.series]
+        for of in charts
+    ]
+    return {"specs": [spec(chart) for chart in charts], "x": [*places], "data": data}

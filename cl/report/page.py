@@ -1,0 +1,160 @@
+"""The page: one HTML file that fetches nothing, in which every name is text."""
+
+import base64
+import hashlib
+import html
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from cl.report import draw
+from cl.report.charts import Chart
+from cl.report.style import sheet
+
+LARGE = 200_000  # bytes of a picture, from which on it is stored as JPEG
+MOST = 900  # side in pixels of a picture on the page
+START = """
+const { specs, x, data } = JSON.parse(document.getElementById("data").textContent);
+specs.forEach((spec, c) => {
+  const points = ([name, p, y]) => y.map((v, i) => ({ name, x: x[p][i], y: v, i }));
+  const values = data[c].flatMap(points);
+  const figure = document.getElementById("chart" + c), still = figure.querySelector("svg");
+  const live = figure.appendChild(document.createElement("div"));
+  live.className = "live";
+  const settings = { renderer: "svg", actions: false, ast: true };
+  vegaEmbed(live, { ...spec, data: { values } }, settings)
+    .then(() => still.remove(), (error) => { console.error(error); live.remove(); });
+});
+"""
+
+
+def escape(content: object) -> str:
+    """Any content as text of a page."""
+    return html.escape(str(content))
+
+
+def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: str = "") -> str:
+    """A table in a box of its own, which scrolls where the table is wider than the page.
+
+    Args:
+        head: of the columns.
+        rows: with a name first; numbers stand to the right.
+        caption: above it.
+    """
+    above = f"<caption>{escape(caption)}</caption>" if caption else ""
+    first = "".join(f"<th scope=col>{escape(name)}</th>" for name in head)
+    body = "".join(f"<tr>{''.join(map(cell, range(len(row)), row))}</tr>" for row in rows)
+    inside = f"{above}<thead><tr>{first}</tr></thead><tbody>{body}</tbody>"
+    return f"<div class=scroll tabindex=0><table>{inside}</table></div>"
+
+
+def cell(place: int, content: object) -> str:
+    """A cell of a table: the first is its row's name."""
+    if not place:
+        return f"<th scope=row>{escape(content)}</th>"
+    text = "" if content is None else str(content)
+    numeric = text[:1].isdigit() or text[:2].strip("-+")[:1].isdigit()
+    return f"<td{' class=n' * numeric}>{escape(text)}</td>"
+
+
+def cards(entries: Sequence[tuple[str, str]]) -> str:
+    """The numbers that are read first."""
+    boxes = (
+        f"<div class=card><b>{escape(v)}</b><span>{escape(k)}</span></div>" for k, v in entries
+    )
+    return f"<div class=cards>{''.join(boxes)}</div>"
+
+
+def details(title: str, content: str) -> str:
+    """What is shown when it is asked for."""
+    return f"<details><summary>{escape(title)}</summary>{content}</details>"
+
+
+def picture(file: Path) -> str:
+    """A picture inside the page, as large as it is seen."""
+    name, kind = file.stem, "png"
+    content = file.read_bytes()
+    if len(content) > LARGE:
+        image = Image.open(file).convert("RGB")
+        image.thumbnail((MOST, MOST))
+        out, kind = io.BytesIO(), "jpeg"
+        image.save(out, "JPEG", quality=85)
+        content = out.getvalue()
+    data = base64.b64encode(content).decode()
+    image_tag = f'<img alt="{escape(name)}" src="data:image/{kind};base64,{data}">'
+    return f"<figure><figcaption>{escape(name)}</figcaption>{image_tag}</figure>"
+
+
+def legend(charts: Sequence[Chart]) -> str:
+    """The names of the curves, once for all charts that have too many for one of their own."""
+    longest = max(charts, key=lambda chart: len(chart.series))
+    names = [each.name for each in longest.series]
+    if len(names) <= draw.PALETTE:
+        return ""
+    colors = [draw.color(i, len(names)) for i in range(len(names))]
+    items = (
+        f'<li><i style="background:{shade}"></i>{escape(name)}</li>'
+        for name, shade in zip(names, colors, strict=True)
+    )
+    return f"<ul class=legend>{''.join(items)}</ul>"
+
+
+def figures(charts: Sequence[Chart]) -> str:
+    """The charts as they stand without a script."""
+    made = (
+        f"<figure id=chart{i}><figcaption>{escape(chart.title)}</figcaption>"
+        f"{draw.svg(chart, i)}</figure>"
+        for i, chart in enumerate(charts)
+    )
+    return f"{legend(charts)}<div class=charts>{''.join(made)}</div>"
+
+
+def page(title: str, content: str, charts: Sequence[Chart]) -> str:
+    """The whole file.
+
+    Its policy forbids every request and every script but its own two, which it knows by their sums.
+
+    Args:
+        title: of the page.
+        content: its body, escaped.
+        charts: what the script makes move.
+    """
+    scripts, hashes = "", "'none'"
+    if charts and draw.has_vega():
+        programs = (f"(() => {{{draw.javascript()}\n}})();", START)
+        data = json.dumps(draw.shared_data(charts), allow_nan=False, separators=(",", ":"))
+        data = data.replace("<", "\\u003c")
+        scripts = f'<script type="application/json" id=data>{data}</script>'
+        scripts += "".join(f"<script>{text}</script>" for text in programs)
+        hashes = " ".join(f"'sha256-{sum_of(text)}'" for text in programs)
+    policy = f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:"
+    return (
+        "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
+        '<meta name=viewport content="width=device-width,initial-scale=1">'
+        f'<meta http-equiv=Content-Security-Policy content="{policy}">'
+        f"<title>{escape(title)}</title><style>{sheet()}</style></head>\n"
+        f"<body><main>{content}</main>{scripts}</body></html>\n"
+    )
+
+
+def sum_of(text: str) -> str:
+    """The sum by which a page's policy knows a script."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def settings_table(settings: dict[str, Any]) -> str:
+    """Every setting, by name."""
+    return table(("setting", "value"), sorted((k, shown(v)) for k, v in settings.items()))
+
+
+def shown(value: Any) -> str:
+    """A value as a person writes it."""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return " ".join(map(shown, value))
+    return str(value)

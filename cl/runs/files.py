@@ -1,0 +1,5 @@
+"""Names of the files in a run's folder."""
+
+CONFIG, METRICS, RESULT, CARDS = "config.json", "metrics.csv", "result.json", "cards.json"
+REPORT, SKIPPED = "report.html", "skipped.txt"
+START = ("encoder_at_start", "first_batches")  # checksums of a run's beginning, in config.json
