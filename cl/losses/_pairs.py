@@ -142,12 +142,20 @@ class BlockSchedule:
         select: the mask of the pairs that count.
         symmetric: anchors and candidates are the same embeddings and the mask is symmetric, so
             that only blocks on and above the diagonal are computed.
+        positives: the mask of the positives that an anchor may leave out, see `LogSumExp`; None:
+            no anchor does.
     """
 
     anchors: Sequence[EmbeddingBlock]
     candidates: Sequence[EmbeddingBlock]
     select: SelectPairs
     symmetric: bool
+    positives: SelectPairs | None = None
+
+    def own_positives(self, pairs: Pairs) -> Bool[Tensor, "a c"] | None:
+        """The mask of a block's own positives; None where there are none."""
+        mask = None if self.positives is None else self.positives(pairs).value
+        return None if mask is None or mask is False else torch.as_tensor(mask)
 
     def blocks(self) -> Iterator[tuple[Pairs, Bool[Tensor, "a c"] | None, bool]]:
         """Blocks that have selected pairs: the pairs, a mask of those excluded, and a flag.

@@ -11,8 +11,16 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cl.losses._logsumexp import MAX_SAFE_SCALE, log_sum_exp
-from cl.losses._pairs import ALL, BlockSchedule, Rows, SelectPairs, split_into_blocks
-from cl.precision import precise
+from cl.losses._pairs import (
+    ALL,
+    BlockSchedule,
+    PairMask,
+    Pairs,
+    Rows,
+    SelectPairs,
+    split_into_blocks,
+)
+from cl.precision import unit
 
 CPU_BLOCK, GPU_BLOCK = 1024, 4096  # anchors and candidates of a block; 4 MB fit a CPU's cache
 
@@ -71,8 +79,37 @@ class PairContext:
     def log_sum_exp(self, select: SelectPairs, power: float = 1.0) -> Float[Tensor, "v r"]:
         r"""$\log \sum_j e^{power \cdot s_{ij}}$ over the selected j; -inf if there are none."""
         subtract_max = self.max_scale * abs(power) > MAX_SAFE_SCALE
-        lse = log_sum_exp(self.q, self.k, self.scale * power, self.schedule(select), subtract_max)
+        schedule = self.schedule(select)
+        lse, _ = log_sum_exp(self.q, self.k, self.scale * power, schedule, subtract_max)
         return rearrange(lse, "(v r) -> v r", v=len(self.anchors[0]))
+
+    def softmax_losses(self, denominator: SelectPairs) -> Float[Tensor, "v r"]:
+        r"""$\log \sum_j e^{s_{ij}}$ over the denominator minus the mean similarity to positives.
+
+        0 for an anchor without positives. Of a single positive that holds nearly all of the sum it
+        is $\log(1 + \sum_{j \ne p} e^{s_{ij}} / e^{s_{ip}})$: near zero the difference of the two
+        terms would be rounding noise.
+        """
+        positive, count = self.mean_positive()
+        several = len(self.candidates[0]) > 2
+        schedule = self.schedule(denominator)
+        if not several:
+            schedule = replace(schedule, positives=self.single_positives)
+        lse, dominated = log_sum_exp(
+            *(self.q, self.k, self.scale, schedule, self.max_scale > MAX_SAFE_SCALE),
+            single=None if several else (count == 1).flatten(),
+        )
+        v = len(self.anchors[0])
+        lse, dominated = (rearrange(x, "(v r) -> v r", v=v) for x in (lse, dominated))
+        small = F.softplus(lse - positive)
+        losses = lse.masked_fill(lse == -torch.inf, 0.0) - positive
+        return torch.where(dominated, small, losses) * (count > 0)
+
+    def single_positives(self, pairs: Pairs) -> PairMask:
+        """The positive of each anchor that has only one; of others any part of theirs."""
+        if self.unique or len(self.candidates[0]) == 2:  # then a class of one has it in a view
+            return pairs.same_sample & ~pairs.same_view
+        return pairs.same_id & ~pairs.same_embedding
 
     def mean_positive(self) -> tuple[Float[Tensor, "v r"], Int[Tensor, "v r"]]:
         """Mean similarity of each anchor to its positives, and the number of positives.
@@ -177,7 +214,7 @@ def compare(
             `GPU_BLOCK`.
     """
     v, n, _ = z.shape
-    z = F.normalize(precise(z), dim=-1)
+    z = unit(z)
     temperature, max_scale = as_scalar(temperature, z), largest_scale(temperature)
     return PairContext(
         z,
@@ -240,8 +277,7 @@ def softmax_loss(
     """
     with torch.autocast(z.device.type, enabled=False):
         context = compare(z, ids, rows, temperature, **views)
-        positive, count = context.mean_positive()
-        return mean_over_anchors(context.log_sum_exp(denominator), positive, count)
+        return context.softmax_losses(denominator).mean()
 
 
 def mean_over_anchors(

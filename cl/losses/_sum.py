@@ -5,12 +5,13 @@ value and its gradients in the forward pass and is discarded: memory is $O(n d)$
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cl.losses._function import Times, one_by_one
 from cl.losses._pairs import BlockSchedule, SelectPairs
 from cl.losses._pairwise import PairContext
 
@@ -18,33 +19,36 @@ PairTerm = Callable[..., Tensor]  # (cosines, pairs, *scalars, *per_anchor) -> a
 
 
 class PairSum(torch.autograd.Function):
-    """Sum of `term(cosines, pairs, *scalars, *per_anchor)` over selected pairs.
+    """Sum of `term(cosines, pairs, *scalars, *per_anchor)` over selected pairs, and its gradients.
 
-    Second derivatives are not supported.
+    The gradients are outputs, since the backward pass needs nothing else; without `keep` there are
+    none.
     """
 
     @staticmethod
     def forward(
-        ctx: Any,
         q: Tensor,
         k: Tensor,
         schedule: BlockSchedule,
         term: PairTerm,
         scalars: int,
+        keep: bool,
         *others: Tensor,
-    ) -> Tensor:
+    ) -> tuple[Tensor, ...]:
         total = torch.zeros((), dtype=torch.float64, device=q.device)
-        gradients = [torch.zeros_like(t) for t in (q, k, *others)]
+        gradients = [torch.zeros_like(t) for t in (q, k, *others)] if keep else []
         for pairs, excluded, transposed in schedule.blocks():
             a, c = pairs.anchors.positions, pairs.candidates.positions
-            with torch.enable_grad():
-                cosines = (q[a] @ k[c].T).requires_grad_()
+            with torch.set_grad_enabled(keep):
+                cosines = (q[a] @ k[c].T).requires_grad_(keep)
                 leaves = [t if i < scalars else t[a].unsqueeze(1) for i, t in enumerate(others)]
-                leaves = [t.detach().requires_grad_() for t in leaves]
+                leaves = [t.detach().requires_grad_(keep) for t in leaves]
                 value = term(cosines, pairs, *leaves)
                 value = value if excluded is None else value.masked_fill(excluded, 0.0)
                 value = value.sum() * (2 if transposed else 1)
             total += value.detach()
+            if not keep:
+                continue
             dcosines, *dleaves = torch.autograd.grad(
                 value, [cosines, *leaves], materialize_grads=True
             )
@@ -53,14 +57,26 @@ class PairSum(torch.autograd.Function):
             for i, dleaf in enumerate(dleaves):
                 into = gradients[2 + i] if i < scalars else gradients[2 + i][a]
                 into.add_(dleaf.reshape(into.shape))
-        ctx.save_for_backward(*gradients)
-        return total.to(q.dtype)
+        return total.to(q.dtype), *gradients
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        (g,) = grad_outputs
-        dq, dk, *others = ctx.saved_tensors
-        return dq * g, dk * g, None, None, None, *(gradient * g for gradient in others)
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.save_for_backward(*output[1:])
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
+        g = grad_outputs[0]
+        if g is None:
+            return (None,) * len(ctx.needs_input_grad)
+        gradients = Times.apply(g, *ctx.saved_tensors)
+        dq, dk, *others = cast("tuple[Tensor, ...]", gradients)
+        return dq, dk, None, None, None, None, *others
+
+    @staticmethod
+    def vmap(*arguments: Any) -> tuple[Any, Any]:
+        return one_by_one(PairSum, *arguments)
 
 
 def pair_sum(
@@ -86,6 +102,7 @@ def pair_sum(
     """
     schedule = context.schedule(select, symmetric=not per_anchor)
     flat = [t.flatten() for t in per_anchor]
-    value = PairSum.apply(context.q, context.k, schedule, term, len(scalars), *scalars, *flat)
-    assert isinstance(value, Tensor)
-    return value
+    inputs = context.q, context.k, *scalars, *flat
+    keep = torch.is_grad_enabled() and any(t.requires_grad for t in inputs)
+    outputs = PairSum.apply(*inputs[:2], schedule, term, len(scalars), keep, *inputs[2:])
+    return cast("tuple[Tensor, ...]", outputs)[0]
