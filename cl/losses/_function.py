@@ -6,16 +6,18 @@ import torch
 from torch import Tensor
 
 
-def refuse_second_derivatives(*_: Any) -> NoReturn:
-    """The backward pass of a gradient.
+class FirstOrder(torch.autograd.Function):
+    """A gradient as a function of its own, which says in words that it has none itself."""
 
-    Raises:
-        NotImplementedError: always.
-    """
-    raise NotImplementedError(
-        "this loss has no second derivatives: its gradient is computed block by block and "
-        "discarded; differentiate the naive formula in the loss's docstring instead"
-    )
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None: ...
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> NoReturn:
+        raise NotImplementedError(
+            "this loss has no second derivatives: its gradient is computed block by block and "
+            "discarded; differentiate the naive formula in the loss's docstring instead"
+        )
 
 
 def one_by_one(
@@ -47,16 +49,15 @@ def one_by_one(
     return stacked, (0,) * len(stacked)
 
 
-class Times(torch.autograd.Function):
-    """Known gradients times the gradient of what they are gradients of."""
+class Times(FirstOrder):
+    """Known gradients times the gradient of what they are gradients of.
+
+    The first inputs are what the known gradients depend on; that they are inputs is what makes a
+    second derivative come here.
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(g: Tensor, *gradients: Tensor) -> tuple[Tensor, ...]:
-        return tuple(gradient * g for gradient in gradients)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None: ...
-
-    backward = staticmethod(refuse_second_derivatives)
+    def forward(g: Tensor, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return tuple(gradient * g for gradient in inputs[len(inputs) // 2 :])

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cl.losses._function import one_by_one, refuse_second_derivatives
+from cl.losses._function import FirstOrder, one_by_one
 from cl.losses._pairs import BlockSchedule
 
 CACHED_SIMILARITIES = 2**20  # up to so many are kept for the backward pass: 4 MB in float32
@@ -96,11 +96,11 @@ class LogSumExp(torch.autograd.Function):
         return dq, None if symmetric else dk, dscale if needs_scale else None, *[None] * 4
 
     @staticmethod
-    def vmap(*arguments: Any) -> tuple[Any, Any]:
-        return one_by_one(LogSumExp, *arguments)
+    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:
+        return one_by_one(LogSumExp, info, in_dims, *inputs)
 
 
-class Gradient(torch.autograd.Function):
+class Gradient(FirstOrder):
     """The backward pass of `LogSumExp`, a function of its own so that it can say what it cannot."""
 
     @staticmethod
@@ -158,13 +158,8 @@ class Gradient(torch.autograd.Function):
         return dq, dq[:0].clone() if dk is dq else dk.mul_(scale), dscale
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None: ...
-
-    backward = staticmethod(refuse_second_derivatives)
-
-    @staticmethod
-    def vmap(*arguments: Any) -> tuple[Any, Any]:
-        return one_by_one(Gradient, *arguments)
+    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:
+        return one_by_one(Gradient, info, in_dims, *inputs)
 
 
 def leave_out(

@@ -180,7 +180,7 @@ def split_into_blocks(
     A few embeddings form one block. More are split so that no block spans two views, which makes
     most masks constant.
     """
-    ranges = [(views, samples)]
+    ranges = [(views, samples)] if samples else []
     if len(views) * len(samples) > min(block_size, MIN_SPLIT):
         parts = [samples[i : i + block_size] for i in range(0, len(samples), block_size)]
         ranges = [(range(v, v + 1), part) for v in views for part in parts]

@@ -10,6 +10,7 @@ from einops import einsum, rearrange, reduce
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from cl.losses._defined import mean, require_positive, require_views
 from cl.losses._logsumexp import MAX_SAFE_SCALE, log_sum_exp
 from cl.losses._pairs import (
     ALL,
@@ -84,26 +85,41 @@ class PairContext:
         return rearrange(lse, "(v r) -> v r", v=len(self.anchors[0]))
 
     def softmax_losses(self, denominator: SelectPairs) -> Float[Tensor, "v r"]:
-        r"""$\log \sum_j e^{s_{ij}}$ over the denominator minus the mean similarity to positives.
+        """Log-sum-exp over the denominator minus the mean similarity to the positives.
 
-        0 for an anchor without positives. Of a single positive that holds nearly all of the sum it
-        is $\log(1 + \sum_{j \ne p} e^{s_{ij}} / e^{s_{ip}})$: near zero the difference of the two
-        terms would be rounding noise.
+        0 for an anchor without positives.
         """
         positive, count = self.mean_positive()
         several = len(self.candidates[0]) > 2
-        schedule = self.schedule(denominator)
-        if not several:
-            schedule = replace(schedule, positives=self.single_positives)
-        lse, dominated = log_sum_exp(
-            *(self.q, self.k, self.scale, schedule, self.max_scale > MAX_SAFE_SCALE),
-            single=None if several else (count == 1).flatten(),
-        )
-        v = len(self.anchors[0])
-        lse, dominated = (rearrange(x, "(v r) -> v r", v=v) for x in (lse, dominated))
-        small = F.softplus(lse - positive)
-        losses = lse.masked_fill(lse == -torch.inf, 0.0) - positive
-        return torch.where(dominated, small, losses) * (count > 0)
+        own = None if several else self.single_positives
+        return self.log_odds(denominator, positive, own, count == 1) * (count > 0)
+
+    def log_odds(
+        self,
+        denominator: SelectPairs,
+        positive: Float[Tensor, "v r"],
+        own: SelectPairs | None,
+        single: Bool[Tensor, "v r"],
+    ) -> Float[Tensor, "v r"]:
+        r"""$\log \sum_j e^{s_{ij}} - s_{ip}$ over the denominator, whose empty sum counts as 0.
+
+        If the positive is one pair p of the denominator that holds nearly all of the sum, this is
+        $\log(1 + \sum_{j \ne p} e^{s_{ij}} / e^{s_{ip}})$ and computed as that, since the
+        difference of the two terms would be rounding noise.
+
+        Args:
+            denominator: the mask of its pairs.
+            positive: the similarity to be subtracted.
+            own: the mask of the pairs p; None: there are none.
+            single: the anchors that have such a pair.
+        """
+        schedule = replace(self.schedule(denominator), positives=own)
+        subtract_max = self.max_scale > MAX_SAFE_SCALE
+        of_anchors = None if own is None else single.flatten()
+        found = log_sum_exp(self.q, self.k, self.scale, schedule, subtract_max, of_anchors)
+        lse, dominated = (rearrange(x, "(v r) -> v r", v=len(self.anchors[0])) for x in found)
+        difference = lse.masked_fill(lse == -torch.inf, 0.0) - positive
+        return torch.where(dominated, -F.logsigmoid(positive - lse), difference)
 
     def single_positives(self, pairs: Pairs) -> PairMask:
         """The positive of each anchor that has only one; of others any part of theirs."""
@@ -162,9 +178,14 @@ class PairContext:
         Raises:
             ValueError: there is only one view.
         """
-        if len(self.anchors[0]) < 2:
-            raise ValueError("this loss needs two views of each sample, or more; got one")
+        require_views(self.z)
         return (self.own_cosines() * self.scale).masked_fill(~self.views_differ(), -torch.inf)
+
+    def own_pairs(self) -> list[tuple[Float[Tensor, "r d"], Float[Tensor, "r d"]]]:
+        """Two views of each anchor's sample, by pairs of an anchor view and another candidate."""
+        samples = slice(self.anchors[1].start, self.anchors[1].stop)
+        pairs = [(v, w) for v in self.anchors[0] for w in self.candidates[0] if v != w]
+        return [(self.z[v, samples], self.z[w, samples]) for v, w in pairs]
 
     def views_differ(self) -> Bool[Tensor, "v w 1"]:
         """Which pairs of an anchor view and a candidate view are two different views."""
@@ -207,15 +228,21 @@ def compare(
         z: embeddings of every view of every sample, of any length.
         ids: samples with equal ids are positives; None: each sample is its own class.
         rows: the local anchors; all of `z` are candidates.
-        temperature: a positive number, or a tensor that may be learnable.
+        temperature: a number above 0, or a tensor that may be learnable.
         anchor_views: the views that are anchors, consecutive; all by default.
         candidate_views: the views that are candidates, consecutive; all by default.
         block_size: how many anchors and candidates a block has at most; None: `CPU_BLOCK` or
             `GPU_BLOCK`.
+
+    Raises:
+        ValueError: the temperature is not above 0.
     """
+    require_positive(temperature=temperature)
     v, n, _ = z.shape
     z = unit(z)
     temperature, max_scale = as_scalar(temperature, z), largest_scale(temperature)
+    if math.isinf(max_scale):  # it was not read: what is not above 0 becomes NaN
+        temperature = temperature.where(temperature > 0, torch.nan)
     return PairContext(
         z,
         1 / temperature,
@@ -245,7 +272,7 @@ def largest_scale(temperature: float | Tensor) -> float:
 def renumber(ids: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
     """Map ids to 0, 1, ... in ascending order; `unique` would synchronize a GPU."""
     values, order = ids.sort()
-    number = F.pad((values[1:] != values[:-1]).cumsum(0), (1, 0))
+    number = F.pad((values[1:] != values[:-1]).cumsum(0), (1, 0))[: len(ids)]
     return torch.empty_like(order).scatter(0, order, number)
 
 
@@ -277,7 +304,7 @@ def softmax_loss(
     """
     with torch.autocast(z.device.type, enabled=False):
         context = compare(z, ids, rows, temperature, **views)
-        return context.softmax_losses(denominator).mean()
+        return mean(context.softmax_losses(denominator))
 
 
 def mean_over_anchors(
@@ -293,4 +320,4 @@ def mean_over_anchors(
         count: how many positives there are; an anchor without any counts as zero.
     """
     log_denominator = log_denominator.masked_fill(log_denominator == -torch.inf, 0.0)
-    return ((log_denominator - positive) * (count > 0)).mean()
+    return mean((log_denominator - positive) * (count > 0))

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import Positive
+from cl.losses._defined import mean, require_views
 from cl.losses._pairs import PairMask, Pairs
 from cl.losses._pairwise import ALL, Rows, compare
 
@@ -60,14 +61,22 @@ def mnrl(
         same_side = PairMask(is_query == (pairs.candidates.view == 0))
         return allowed & ~(same_side & pairs.same_sample)
 
+    def document(pairs: Pairs) -> PairMask:
+        if len(pairs.candidates.views) == 1:
+            return pairs.same_sample & PairMask(pairs.candidates.views.start == 1)
+        return pairs.same_sample & PairMask(rearrange(pairs.candidates.view, "c -> 1 c") == 1)
+
+    require_views(z)
     anchor_views, candidate_views = (slice(0, 2), ALL) if joint else (slice(0, 1), slice(1, None))
     with torch.autocast(z.device.type, enabled=False):
         context = compare(
             z, ids, rows, temperature, anchor_views=anchor_views, candidate_views=candidate_views
         )
-        log_denominator = context.log_sum_exp(denominator).logsumexp(dim=0)
         positive = (context.z[0, rows] * context.z[1, rows]).sum(dim=-1) * context.scale
-        return (log_denominator - positive).mean()
+        if joint:  # a query's own document is in the sum twice, so that the loss is log 2 or more
+            return mean(context.log_sum_exp(denominator).logsumexp(dim=0) - positive)
+        every = torch.ones_like(positive, dtype=torch.bool)
+        return mean(context.log_odds(denominator, positive[None], document, every[None]))
 
 
 def negatives(views: int, samples: int) -> int:
