@@ -58,4 +58,4 @@ def safe_factor(z: Float[Tensor, "..."], dim: int) -> Float[Tensor, "..."]:
     """
     largest = z.detach().abs().amax(dim=dim, keepdim=True)
     factor = torch.where(largest > LARGE, 2.0**-80, torch.where(largest < SMALL, 2.0**80, 1.0))
-    return factor.masked_fill(largest == 0, 0.0)
+    return factor.masked_fill(largest == 0, 0.0).to(z.dtype)

@@ -90,36 +90,32 @@ class PairContext:
         0 for an anchor without positives.
         """
         positive, count = self.mean_positive()
-        several = len(self.candidates[0]) > 2
-        own = None if several else self.single_positives
-        return self.log_odds(denominator, positive, own, count == 1) * (count > 0)
+        return log_odds(*self.log_denominator(denominator, count == 1), positive) * (count > 0)
 
-    def log_odds(
+    def log_denominator(
         self,
         denominator: SelectPairs,
-        positive: Float[Tensor, "v r"],
-        own: SelectPairs | None,
         single: Bool[Tensor, "v r"],
-    ) -> Float[Tensor, "v r"]:
-        r"""$\log \sum_j e^{s_{ij}} - s_{ip}$ over the denominator, whose empty sum counts as 0.
-
-        If the positive is one pair p of the denominator that holds nearly all of the sum, this is
-        $\log(1 + \sum_{j \ne p} e^{s_{ij}} / e^{s_{ip}})$ and computed as that, since the
-        difference of the two terms would be rounding noise.
+        own: SelectPairs | None = None,
+    ) -> tuple[Float[Tensor, "v r"], Bool[Tensor, "v r"]]:
+        r"""$\log \sum_j e^{s_{ij}}$, of which `log_odds` is to subtract a positive's similarity.
 
         Args:
-            denominator: the mask of its pairs.
-            positive: the similarity to be subtracted.
-            own: the mask of the pairs p; None: there are none.
-            single: the anchors that have such a pair.
+            denominator: the mask of the pairs.
+            single: the anchors that have a single positive.
+            own: the mask of these positives; None: `single_positives`.
+
+        Returns:
+            The log-sum-exp, and which anchors' positive holds nearly all of it and is left out.
         """
+        if own is None and len(self.candidates[0]) <= 2:  # more views are more positives
+            own = self.single_positives
         schedule = replace(self.schedule(denominator), positives=own)
         subtract_max = self.max_scale > MAX_SAFE_SCALE
         of_anchors = None if own is None else single.flatten()
         found = log_sum_exp(self.q, self.k, self.scale, schedule, subtract_max, of_anchors)
         lse, dominated = (rearrange(x, "(v r) -> v r", v=len(self.anchors[0])) for x in found)
-        difference = lse.masked_fill(lse == -torch.inf, 0.0) - positive
-        return torch.where(dominated, -F.logsigmoid(positive - lse), difference)
+        return lse, dominated
 
     def single_positives(self, pairs: Pairs) -> PairMask:
         """The positive of each anchor that has only one; of others any part of theirs."""
@@ -132,23 +128,32 @@ class PairContext:
 
         No pairs are computed: the mean of dot products is the dot product with the mean.
         """
-        views, samples = self.anchors
+        samples, of_views = self.anchors[1], self.candidates[0]
         classes = self.classes[samples.start : samples.stop]
-        of_views = self.candidates[0]
         sums = reduce(self.z[of_views.start : of_views.stop], "v n d -> n d", "sum")
         if self.unique:
-            class_sum, sizes = sums[samples.start : samples.stop], 1
+            class_sum = sums[samples.start : samples.stop]
         else:
             class_sum = torch.zeros_like(sums).index_add(0, self.classes, sums)[classes]
-            sizes = self.class_sizes()[classes]
-        view = torch.arange(views.start, views.stop, device=classes.device)
-        is_candidate = rearrange((view >= of_views.start) & (view < of_views.stop), "v -> v 1")
         anchors = take(self.z, self.anchors)
-        count = (len(of_views) * sizes - is_candidate.long()).expand(anchors.shape[:2])
+        is_candidate, count = self.are_candidates(), self.count_positives()
         # Subtracting the anchor from the class sum first would need a tensor as large as z.
         to_class = (anchors * class_sum).sum(dim=-1)
         to_itself = anchors.square().sum(dim=-1)
         return (to_class - to_itself * is_candidate) * self.scale / count.clamp(min=1), count
+
+    def count_positives(self) -> Int[Tensor, "v r"]:
+        """The number of positives of each anchor."""
+        views, samples = self.anchors
+        of_class = self.class_sizes()[self.classes[samples.start : samples.stop]]
+        count = len(self.candidates[0]) * of_class - self.are_candidates().long()
+        return count.expand(len(views), len(samples))
+
+    def are_candidates(self) -> Bool[Tensor, "v 1"]:
+        """Which anchor views are candidates too."""
+        views, of_views = self.anchors[0], self.candidates[0]
+        view = torch.arange(views.start, views.stop, device=self.classes.device)
+        return rearrange((view >= of_views.start) & (view < of_views.stop), "v -> v 1")
 
     def class_sizes(self) -> Int[Tensor, " n"]:
         """How many samples each class has."""
@@ -305,6 +310,23 @@ def softmax_loss(
     with torch.autocast(z.device.type, enabled=False):
         context = compare(z, ids, rows, temperature, **views)
         return mean(context.softmax_losses(denominator))
+
+
+def log_odds(
+    log_denominator: Float[Tensor, "v r"],
+    dominated: Bool[Tensor, "v r"],
+    positive: Float[Tensor, "v r"],
+) -> Float[Tensor, "v r"]:
+    r"""The log-denominator minus the positive's similarity, accurate near zero.
+
+    Args:
+        log_denominator: of `PairContext.log_denominator`; -inf where it is empty, which counts as 0.
+        dominated: where the positive p was left out of it: $\log(1 + \sum_{j \ne p} e^{s_j - s_p})$,
+            since the difference would be rounding noise.
+        positive: the similarity that is subtracted.
+    """
+    difference = log_denominator.masked_fill(log_denominator == -torch.inf, 0.0) - positive
+    return torch.where(dominated, -F.logsigmoid(positive - log_denominator), difference)
 
 
 def mean_over_anchors(

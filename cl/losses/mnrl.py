@@ -12,7 +12,7 @@ from torch import Tensor
 from cl.bounds import Positive
 from cl.losses._defined import mean, require_views
 from cl.losses._pairs import PairMask, Pairs
-from cl.losses._pairwise import ALL, Rows, compare
+from cl.losses._pairwise import ALL, Rows, compare, log_odds
 
 
 def mnrl(
@@ -72,11 +72,14 @@ def mnrl(
         context = compare(
             z, ids, rows, temperature, anchor_views=anchor_views, candidate_views=candidate_views
         )
+        # Joint, a query's own document is in the sum twice, so that the loss is log 2 or more.
+        single = torch.full((1, len(context.anchors[1])), not joint, device=z.device)
+        if joint:
+            lse, dominated = context.log_sum_exp(denominator).logsumexp(dim=0)[None], single
+        else:
+            lse, dominated = context.log_denominator(denominator, single, document)
         positive = (context.z[0, rows] * context.z[1, rows]).sum(dim=-1) * context.scale
-        if joint:  # a query's own document is in the sum twice, so that the loss is log 2 or more
-            return mean(context.log_sum_exp(denominator).logsumexp(dim=0) - positive)
-        every = torch.ones_like(positive, dtype=torch.bool)
-        return mean(context.log_odds(denominator, positive[None], document, every[None]))
+        return mean(log_odds(lse, dominated, positive[None]))
 
 
 def negatives(views: int, samples: int) -> int:
