@@ -20,6 +20,7 @@ from cl.config.rules import (
     out_of_place,
 )
 from cl.config.schema import Option, did_you_mean, either, listed, options_of
+from cl.config.signature import method
 from cl.config.store import ConfigError, draft, values_from_json
 from cl.config.words import FILES, HELP, Line, config_file, options_named, sort
 
@@ -104,6 +105,7 @@ def assemble(of: type[C], line: Line, read: Read) -> C:
     values, failed = read_settings(of, given, read, faults)
     failed |= line.guessed
     there = inherited(of, values, faults) | values
+    there = method_defaults(of, there) | there
     faults += missing(of, {*there, *failed}, line.lost)
     if "eval" in there and (wrong := unknown_evaluations(there["eval"])):
         faults += wrong
@@ -146,6 +148,15 @@ def read_settings(
                 )
             values[name] = short
     return values, failed
+
+
+def method_defaults(of: type[Pretrain | Linear], there: Mapping[str, Any]) -> dict[str, Any]:
+    """The optimizer and its rates that a method brings, unless another optimizer was chosen."""
+    if of is Linear:
+        return {}
+    found = method(there.get("method", options_of(of)["method"].default)).defaults
+    other = there.get("optimizer", found.get("optimizer")) != found.get("optimizer")
+    return {} if other else found
 
 
 def unknown_evaluations(names: Sequence[str]) -> list[str]:

@@ -45,6 +45,7 @@ class Thing:
         loss: a method's own, the default of its parameter `loss`.
         options: its options by name, but for those that are settings of every run.
         keywords: all its keyword-only parameters.
+        defaults: settings of every run that a method's source has otherwise, its `defaults`.
         doc: its docstring.
         source: the docstring of its module.
         beside: the other functions and classes of its module.
@@ -56,6 +57,7 @@ class Thing:
     loss: str | None = None
     options: dict[str, Option] = field(default_factory=dict)
     keywords: tuple[str, ...] = ()
+    defaults: dict[str, Any] = field(default_factory=dict)
     doc: str = ""
     source: str = ""
     beside: tuple[str, ...] = ()
@@ -205,14 +207,22 @@ def of_function(node: ast.FunctionDef, doc: str, kind: str) -> Thing:
 def of_class(file: Path, node: ast.ClassDef) -> Thing:
     """What its own `__init__` says, and its base class's behind `**options`."""
     inits = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
-    base = base_of(file, node)
+    base = base_of(file, node) or NOTHING
+    defaults = base.defaults | defaults_of(node)
     if not inits:
-        return base or NOTHING
+        return replace(base, defaults=defaults)
     own = of_function(inits[0], ast.get_docstring(node) or "", "method")
-    if not (base and inits[0].args.kwarg):
-        return own
     inherited = {k: o for k, o in base.options.items() if k not in own.keywords}
-    return replace(own, options=own.options | inherited)
+    options = own.options | (inherited if inits[0].args.kwarg else {})
+    return replace(own, options=options, defaults=defaults)
+
+
+def defaults_of(node: ast.ClassDef) -> dict[str, Any]:
+    """The settings in a method's own `defaults`, a class attribute."""
+    for each in node.body:
+        if isinstance(each, ast.AnnAssign) and ast.unparse(each.target) == "defaults":
+            return ast.literal_eval(each.value or ast.Dict([], []))
+    return {}
 
 
 def base_of(file: Path, node: ast.ClassDef) -> Thing | None:
@@ -254,7 +264,10 @@ def of_object(word: Own) -> Thing:
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
     options = {k: o for k, o in found.items() if o and k not in settings()}
-    return Thing(word, arguments, loss, options, tuple(found), inspect.getdoc(thing) or "")
+    defaults = dict(getattr(thing, "defaults", {}))
+    return Thing(
+        word, arguments, loss, options, tuple(found), defaults, inspect.getdoc(thing) or ""
+    )
 
 
 def option(

@@ -142,12 +142,20 @@ class BlockSchedule:
         select: the mask of the pairs that count.
         symmetric: anchors and candidates are the same embeddings and the mask is symmetric, so
             that only blocks on and above the diagonal are computed.
+        positives: the mask of the positives that an anchor may leave out, see `LogSumExp`; None:
+            no anchor does.
     """
 
     anchors: Sequence[EmbeddingBlock]
     candidates: Sequence[EmbeddingBlock]
     select: SelectPairs
     symmetric: bool
+    positives: SelectPairs | None = None
+
+    def own_positives(self, pairs: Pairs) -> Bool[Tensor, "a c"] | None:
+        """The mask of a block's own positives; None where there are none."""
+        mask = None if self.positives is None else self.positives(pairs).value
+        return None if mask is None or mask is False else torch.as_tensor(mask)
 
     def blocks(self) -> Iterator[tuple[Pairs, Bool[Tensor, "a c"] | None, bool]]:
         """Blocks that have selected pairs: the pairs, a mask of those excluded, and a flag.
@@ -172,7 +180,7 @@ def split_into_blocks(
     A few embeddings form one block. More are split so that no block spans two views, which makes
     most masks constant.
     """
-    ranges = [(views, samples)]
+    ranges = [(views, samples)] if samples else []
     if len(views) * len(samples) > min(block_size, MIN_SPLIT):
         parts = [samples[i : i + block_size] for i in range(0, len(samples), block_size)]
         ranges = [(range(v, v + 1), part) for v in views for part in parts]

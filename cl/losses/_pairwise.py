@@ -10,9 +10,18 @@ from einops import einsum, rearrange, reduce
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from cl.losses._defined import mean, require_positive, require_views
 from cl.losses._logsumexp import MAX_SAFE_SCALE, log_sum_exp
-from cl.losses._pairs import ALL, BlockSchedule, Rows, SelectPairs, split_into_blocks
-from cl.precision import precise
+from cl.losses._pairs import (
+    ALL,
+    BlockSchedule,
+    PairMask,
+    Pairs,
+    Rows,
+    SelectPairs,
+    split_into_blocks,
+)
+from cl.precision import unit
 
 CPU_BLOCK, GPU_BLOCK = 1024, 4096  # anchors and candidates of a block; 4 MB fit a CPU's cache
 
@@ -71,31 +80,80 @@ class PairContext:
     def log_sum_exp(self, select: SelectPairs, power: float = 1.0) -> Float[Tensor, "v r"]:
         r"""$\log \sum_j e^{power \cdot s_{ij}}$ over the selected j; -inf if there are none."""
         subtract_max = self.max_scale * abs(power) > MAX_SAFE_SCALE
-        lse = log_sum_exp(self.q, self.k, self.scale * power, self.schedule(select), subtract_max)
+        schedule = self.schedule(select)
+        lse, _ = log_sum_exp(self.q, self.k, self.scale * power, schedule, subtract_max)
         return rearrange(lse, "(v r) -> v r", v=len(self.anchors[0]))
+
+    def softmax_losses(self, denominator: SelectPairs) -> Float[Tensor, "v r"]:
+        """Log-sum-exp over the denominator minus the mean similarity to the positives.
+
+        0 for an anchor without positives.
+        """
+        positive, count = self.mean_positive()
+        return log_odds(*self.log_denominator(denominator, count == 1), positive) * (count > 0)
+
+    def log_denominator(
+        self,
+        denominator: SelectPairs,
+        single: Bool[Tensor, "v r"],
+        own: SelectPairs | None = None,
+    ) -> tuple[Float[Tensor, "v r"], Bool[Tensor, "v r"]]:
+        r"""$\log \sum_j e^{s_{ij}}$, of which `log_odds` is to subtract a positive's similarity.
+
+        Args:
+            denominator: the mask of the pairs.
+            single: the anchors that have a single positive.
+            own: the mask of these positives; None: `single_positives`.
+
+        Returns:
+            The log-sum-exp, and which anchors' positive holds nearly all of it and is left out.
+        """
+        if own is None and len(self.candidates[0]) <= 2:  # more views are more positives
+            own = self.single_positives
+        schedule = replace(self.schedule(denominator), positives=own)
+        subtract_max = self.max_scale > MAX_SAFE_SCALE
+        of_anchors = None if own is None else single.flatten()
+        found = log_sum_exp(self.q, self.k, self.scale, schedule, subtract_max, of_anchors)
+        lse, dominated = (rearrange(x, "(v r) -> v r", v=len(self.anchors[0])) for x in found)
+        return lse, dominated
+
+    def single_positives(self, pairs: Pairs) -> PairMask:
+        """The positive of each anchor that has only one; of others any part of theirs."""
+        if self.unique or len(self.candidates[0]) == 2:  # then a class of one has it in a view
+            return pairs.same_sample & ~pairs.same_view
+        return pairs.same_id & ~pairs.same_embedding
 
     def mean_positive(self) -> tuple[Float[Tensor, "v r"], Int[Tensor, "v r"]]:
         """Mean similarity of each anchor to its positives, and the number of positives.
 
         No pairs are computed: the mean of dot products is the dot product with the mean.
         """
-        views, samples = self.anchors
+        samples, of_views = self.anchors[1], self.candidates[0]
         classes = self.classes[samples.start : samples.stop]
-        of_views = self.candidates[0]
         sums = reduce(self.z[of_views.start : of_views.stop], "v n d -> n d", "sum")
         if self.unique:
-            class_sum, sizes = sums[samples.start : samples.stop], 1
+            class_sum = sums[samples.start : samples.stop]
         else:
             class_sum = torch.zeros_like(sums).index_add(0, self.classes, sums)[classes]
-            sizes = self.class_sizes()[classes]
-        view = torch.arange(views.start, views.stop, device=classes.device)
-        is_candidate = rearrange((view >= of_views.start) & (view < of_views.stop), "v -> v 1")
         anchors = take(self.z, self.anchors)
-        count = (len(of_views) * sizes - is_candidate.long()).expand(anchors.shape[:2])
+        is_candidate, count = self.are_candidates(), self.count_positives()
         # Subtracting the anchor from the class sum first would need a tensor as large as z.
         to_class = (anchors * class_sum).sum(dim=-1)
         to_itself = anchors.square().sum(dim=-1)
         return (to_class - to_itself * is_candidate) * self.scale / count.clamp(min=1), count
+
+    def count_positives(self) -> Int[Tensor, "v r"]:
+        """The number of positives of each anchor."""
+        views, samples = self.anchors
+        of_class = self.class_sizes()[self.classes[samples.start : samples.stop]]
+        count = len(self.candidates[0]) * of_class - self.are_candidates().long()
+        return count.expand(len(views), len(samples))
+
+    def are_candidates(self) -> Bool[Tensor, "v 1"]:
+        """Which anchor views are candidates too."""
+        views, of_views = self.anchors[0], self.candidates[0]
+        view = torch.arange(views.start, views.stop, device=self.classes.device)
+        return rearrange((view >= of_views.start) & (view < of_views.stop), "v -> v 1")
 
     def class_sizes(self) -> Int[Tensor, " n"]:
         """How many samples each class has."""
@@ -125,9 +183,14 @@ class PairContext:
         Raises:
             ValueError: there is only one view.
         """
-        if len(self.anchors[0]) < 2:
-            raise ValueError("this loss needs two views of each sample, or more; got one")
+        require_views(self.z)
         return (self.own_cosines() * self.scale).masked_fill(~self.views_differ(), -torch.inf)
+
+    def own_pairs(self) -> list[tuple[Float[Tensor, "r d"], Float[Tensor, "r d"]]]:
+        """Two views of each anchor's sample, by pairs of an anchor view and another candidate."""
+        samples = slice(self.anchors[1].start, self.anchors[1].stop)
+        pairs = [(v, w) for v in self.anchors[0] for w in self.candidates[0] if v != w]
+        return [(self.z[v, samples], self.z[w, samples]) for v, w in pairs]
 
     def views_differ(self) -> Bool[Tensor, "v w 1"]:
         """Which pairs of an anchor view and a candidate view are two different views."""
@@ -170,15 +233,21 @@ def compare(
         z: embeddings of every view of every sample, of any length.
         ids: samples with equal ids are positives; None: each sample is its own class.
         rows: the local anchors; all of `z` are candidates.
-        temperature: a positive number, or a tensor that may be learnable.
+        temperature: a number above 0, or a tensor that may be learnable.
         anchor_views: the views that are anchors, consecutive; all by default.
         candidate_views: the views that are candidates, consecutive; all by default.
         block_size: how many anchors and candidates a block has at most; None: `CPU_BLOCK` or
             `GPU_BLOCK`.
+
+    Raises:
+        ValueError: the temperature is not above 0.
     """
+    require_positive(temperature=temperature)
     v, n, _ = z.shape
-    z = F.normalize(precise(z), dim=-1)
+    z = unit(z)
     temperature, max_scale = as_scalar(temperature, z), largest_scale(temperature)
+    if math.isinf(max_scale):  # it was not read: what is not above 0 becomes NaN
+        temperature = temperature.where(temperature > 0, torch.nan)
     return PairContext(
         z,
         1 / temperature,
@@ -208,7 +277,7 @@ def largest_scale(temperature: float | Tensor) -> float:
 def renumber(ids: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
     """Map ids to 0, 1, ... in ascending order; `unique` would synchronize a GPU."""
     values, order = ids.sort()
-    number = F.pad((values[1:] != values[:-1]).cumsum(0), (1, 0))
+    number = F.pad((values[1:] != values[:-1]).cumsum(0), (1, 0))[: len(ids)]
     return torch.empty_like(order).scatter(0, order, number)
 
 
@@ -240,8 +309,24 @@ def softmax_loss(
     """
     with torch.autocast(z.device.type, enabled=False):
         context = compare(z, ids, rows, temperature, **views)
-        positive, count = context.mean_positive()
-        return mean_over_anchors(context.log_sum_exp(denominator), positive, count)
+        return mean(context.softmax_losses(denominator))
+
+
+def log_odds(
+    log_denominator: Float[Tensor, "v r"],
+    dominated: Bool[Tensor, "v r"],
+    positive: Float[Tensor, "v r"],
+) -> Float[Tensor, "v r"]:
+    r"""The log-denominator minus the positive's similarity, accurate near zero.
+
+    Args:
+        log_denominator: of `PairContext.log_denominator`; -inf where it is empty, which counts as 0.
+        dominated: where the positive p was left out of it: $\log(1 + \sum_{j \ne p} e^{s_j - s_p})$,
+            since the difference would be rounding noise.
+        positive: the similarity that is subtracted.
+    """
+    difference = log_denominator.masked_fill(log_denominator == -torch.inf, 0.0) - positive
+    return torch.where(dominated, -F.logsigmoid(positive - log_denominator), difference)
 
 
 def mean_over_anchors(
@@ -257,4 +342,4 @@ def mean_over_anchors(
         count: how many positives there are; an anchor without any counts as zero.
     """
     log_denominator = log_denominator.masked_fill(log_denominator == -torch.inf, 0.0)
-    return ((log_denominator - positive) * (count > 0)).mean()
+    return mean((log_denominator - positive) * (count > 0))

@@ -5,46 +5,62 @@ value and its gradients in the forward pass and is discarded: memory is $O(n d)$
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from cl.losses._function import Times, one_by_one
 from cl.losses._pairs import BlockSchedule, SelectPairs
 from cl.losses._pairwise import PairContext
 
 PairTerm = Callable[..., Tensor]  # (cosines, pairs, *scalars, *per_anchor) -> a term for each pair
+NearTerm = Callable[[Tensor], Tensor]  # squared distances -> a term for each pair
+NEAR = 0.99  # the cosine from which on a distance comes from the difference of two embeddings
+CHUNK = 2**16  # near pairs that are computed at a time
 
 
 class PairSum(torch.autograd.Function):
-    """Sum of `term(cosines, pairs, *scalars, *per_anchor)` over selected pairs.
+    """Sum of `term(cosines, pairs, *scalars, *per_anchor)` over selected pairs, and its gradients.
 
-    Second derivatives are not supported.
+    The gradients are outputs, since the backward pass needs nothing else; without `keep` there are
+    none.
     """
 
     @staticmethod
     def forward(
-        ctx: Any,
         q: Tensor,
         k: Tensor,
         schedule: BlockSchedule,
         term: PairTerm,
+        near: NearTerm | None,
         scalars: int,
+        keep: bool,
         *others: Tensor,
-    ) -> Tensor:
+    ) -> tuple[Tensor, ...]:
         total = torch.zeros((), dtype=torch.float64, device=q.device)
-        gradients = [torch.zeros_like(t) for t in (q, k, *others)]
+        gradients = [torch.zeros_like(t) for t in (q, k, *others)] if keep else []
         for pairs, excluded, transposed in schedule.blocks():
             a, c = pairs.anchors.positions, pairs.candidates.positions
-            with torch.enable_grad():
-                cosines = (q[a] @ k[c].T).requires_grad_()
+            cosines, weight = q[a] @ k[c].T, 2 if transposed else 1
+            if near is not None:
+                close = cosines > NEAR
+                selected = close if excluded is None else close & ~excluded
+                excluded = close if excluded is None else close | excluded
+                cosines = cosines.masked_fill(excluded, 0.0)
+                into = tuple(gradient[at] for gradient, at in zip(gradients, (a, c), strict=False))
+                total += weight * add_near(q[a], k[c], selected, near, weight, into)
+            with torch.set_grad_enabled(keep):
+                cosines.requires_grad_(keep)
                 leaves = [t if i < scalars else t[a].unsqueeze(1) for i, t in enumerate(others)]
-                leaves = [t.detach().requires_grad_() for t in leaves]
+                leaves = [t.detach().requires_grad_(keep) for t in leaves]
                 value = term(cosines, pairs, *leaves)
                 value = value if excluded is None else value.masked_fill(excluded, 0.0)
-                value = value.sum() * (2 if transposed else 1)
+                value = value.sum() * weight
             total += value.detach()
+            if not keep:
+                continue
             dcosines, *dleaves = torch.autograd.grad(
                 value, [cosines, *leaves], materialize_grads=True
             )
@@ -53,14 +69,63 @@ class PairSum(torch.autograd.Function):
             for i, dleaf in enumerate(dleaves):
                 into = gradients[2 + i] if i < scalars else gradients[2 + i][a]
                 into.add_(dleaf.reshape(into.shape))
-        ctx.save_for_backward(*gradients)
-        return total.to(q.dtype)
+        return total.to(q.dtype), *gradients
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        (g,) = grad_outputs
-        dq, dk, *others = ctx.saved_tensors
-        return dq * g, dk * g, None, None, None, *(gradient * g for gradient in others)
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        q, k, *_ = inputs
+        ctx.save_for_backward(q, k, *inputs[len(inputs) - len(output[3:]) :], *output[1:])
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
+        g = grad_outputs[0]
+        if g is None:
+            return (None,) * len(ctx.needs_input_grad)
+        gradients = Times.apply(g, *ctx.saved_tensors)
+        dq, dk, *others = cast("tuple[Tensor, ...]", gradients)
+        return dq, dk, None, None, None, None, None, *others
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:
+        return one_by_one(PairSum, info, in_dims, *inputs)
+
+
+def add_near(
+    q: Float[Tensor, "a d"],
+    k: Float[Tensor, "c d"],
+    selected: Bool[Tensor, "a c"],
+    near: NearTerm,
+    weight: int,
+    gradients: tuple[Tensor, ...],
+) -> Float[Tensor, ""]:
+    """The sum over near pairs, from the differences of their embeddings.
+
+    2 - 2 cos would be rounding noise. That the pairs are counted synchronizes an accelerator.
+
+    Args:
+        q: anchors of a block.
+        k: candidates of a block.
+        selected: the near pairs that count.
+        near: the term of a squared distance.
+        weight: how often each pair counts.
+        gradients: those of q and of k, to which the pairs' are added; none: of none.
+    """
+    total = torch.zeros((), dtype=torch.float64, device=q.device)
+    for part in selected.nonzero().split(CHUNK):
+        i, j = part.unbind(dim=1)
+        difference = q[i] - k[j]
+        with torch.set_grad_enabled(bool(gradients)):
+            squared = difference.square().sum(dim=1).requires_grad_(bool(gradients))
+            value = near(squared).sum()
+        total += value.detach()
+        if gradients:
+            (slope,) = torch.autograd.grad(value, squared)
+            slope = 2 * weight * slope.unsqueeze(1) * difference
+            gradients[0].index_add_(0, i, slope)
+            gradients[1].index_add_(0, j, -slope)
+    return total
 
 
 def pair_sum(
@@ -69,6 +134,7 @@ def pair_sum(
     term: PairTerm,
     scalars: Sequence[Tensor] = (),
     per_anchor: Sequence[Float[Tensor, "v r"]] = (),
+    near: NearTerm | None = None,
 ) -> Float[Tensor, ""]:
     """Sum a function of the cosine over the selected pairs.
 
@@ -80,12 +146,15 @@ def pair_sum(
             and candidates are the same.
         scalars: tensors without axes that get a gradient, such as a temperature or a bias.
         per_anchor: tensors with one value per anchor that get a gradient.
+        near: the term as a function of the squared distance, by which near pairs are computed
+            where the term has a singularity; None: all are computed by their cosine.
 
     Returns:
         The sum, a scalar.
     """
     schedule = context.schedule(select, symmetric=not per_anchor)
     flat = [t.flatten() for t in per_anchor]
-    value = PairSum.apply(context.q, context.k, schedule, term, len(scalars), *scalars, *flat)
-    assert isinstance(value, Tensor)
-    return value
+    inputs = context.q, context.k, *scalars, *flat
+    keep = torch.is_grad_enabled() and any(t.requires_grad for t in inputs)
+    outputs = PairSum.apply(*inputs[:2], schedule, term, near, len(scalars), keep, *inputs[2:])
+    return cast("tuple[Tensor, ...]", outputs)[0]

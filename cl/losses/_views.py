@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from cl.losses._defined import require_views
 from cl.losses._pairs import ALL, Rows
 
 
@@ -31,6 +32,7 @@ def mean_over_view_pairs(
     Returns:
         The mean, a scalar.
     """
+    require_views(z)
     targets = len(z) if global_views is None else global_views
     pairs = [(v, w) for v, w in combinations(range(len(z)), 2) if v < targets]
     return torch.stack([loss(z[[v, w]], ids, rows) for v, w in pairs]).mean()
@@ -59,6 +61,7 @@ def pairs_with_targets(
     Returns:
         One tensor per pair: the view first, its target second.
     """
+    require_views(z)
     if target is None and symmetric:
         return [z[[v, w]] for v, w in combinations(range(len(z)), 2)]
     targets = z if target is None else target

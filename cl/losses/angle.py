@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cl.bounds import Positive
+from cl.losses._defined import require_views
 from cl.losses.cosent import ranking_loss
-from cl.precision import precise
+from cl.precision import unit
 
 
 def angle(
@@ -51,9 +52,9 @@ def angle(
         >>> differences = 20 * (a[:, None] - a)[y[:, None] < y]
         >>> torch.testing.assert_close(angle(z, y), F.softplus(differences.logsumexp(0)))
     """
+    require_views(z, exactly=2)
     with torch.autocast(z.device.type, enabled=False):
-        z = F.normalize(precise(z), dim=-1)
-        z = F.pad(z, (0, z.shape[-1] % 2))
+        z = F.pad(unit(z), (0, z.shape[-1] % 2))
         (a, b), (c, d) = rearrange(z, "s n (part d) -> s part n d", part=2)
         real, imaginary = a * c + b * d, b * c - a * d
         return ranking_loss((real + imaginary).sum(dim=-1).abs(), scores, scale)

@@ -5,8 +5,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import NonNegative, Positive
+from cl.losses._defined import require_samples, require_views
 from cl.losses._pairs import ALL, Rows
-from cl.precision import precise
+from cl.precision import precise, safe_factor
 
 EPS = 1e-5  # of the BatchNorm in the authors' code, added to the variances
 
@@ -16,7 +17,7 @@ def barlow_twins(
     ids: Int[Tensor, " n"] | None = None,
     rows: Rows = ALL,
     *,
-    lamb: NonNegative = 5e-3,  # the paper's section 3.1; 0.0051 in its code
+    lamb: NonNegative = 5e-3,  # the paper's; 0.0051 in its code
     scale_loss: Positive = 1.0,
     unbiased: bool = False,
 ) -> Float[Tensor, ""]:
@@ -54,8 +55,17 @@ def barlow_twins(
     """
     with torch.autocast(z.device.type, enabled=False):
         z = precise(z)
+        require_views(z, exactly=2)
+        require_samples(z)
+        factor = safe_factor(z, dim=1)
+        factor = factor.where((factor > 0) & (factor < 1), 1.0)  # so that no square overflows
+        z = z * factor
         variance, mean = torch.var_mean(z, dim=1, keepdim=True, correction=int(unbiased))
-        u, v = (z - mean) / (variance.sqrt() + EPS if unbiased else (variance + EPS).sqrt())
+        if unbiased:  # a root has no gradient at zero, the variance of a constant dimension
+            deviation = variance.clamp(min=torch.finfo(z.dtype).tiny).sqrt() + EPS * factor
+        else:
+            deviation = (variance + EPS * factor.square()).sqrt()
+        u, v = (z - mean) / deviation
         c = u.T @ v / len(u)
         diagonal = c.diagonal()
         off_diagonal = c.square().sum() - diagonal.square().sum()

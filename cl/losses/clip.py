@@ -4,6 +4,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import Positive
+from cl.losses._defined import require_views
 from cl.losses._pairwise import ALL, Rows, softmax_loss
 
 
@@ -42,6 +43,7 @@ def clip(
         >>> naive = (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
         >>> torch.testing.assert_close(clip(torch.stack([u, v])), naive)
     """
+    require_views(z)
     return softmax_loss(z, ids, rows, temperature, denominator=lambda pairs: ~pairs.same_view)
 
 

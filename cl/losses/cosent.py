@@ -6,7 +6,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cl.bounds import Positive
-from cl.precision import precise
+from cl.losses._defined import require_positive, require_views
+from cl.precision import unit
 
 
 def cosent(
@@ -41,8 +42,9 @@ def cosent(
         >>> differences = 20 * (cos[:, None] - cos)[y[:, None] < y]
         >>> torch.testing.assert_close(cosent(z, y), F.softplus(differences.logsumexp(0)))
     """
+    require_views(z, exactly=2)
     with torch.autocast(z.device.type, enabled=False):
-        u, v = F.normalize(precise(z), dim=-1)
+        u, v = unit(z)
         return ranking_loss((u * v).sum(dim=-1), scores, scale)
 
 
@@ -62,10 +64,11 @@ def ranking_loss(
     Returns:
         The loss, a scalar.
     """
+    require_positive(scale=scale)
     y, order = scores.sort()
     x = similarity[order] * scale
     lower = torch.searchsorted(y, y)  # how many pairs have a lower score
     lse_lower = torch.logcumsumexp(x, dim=0)[(lower - 1).clamp(min=0)]
     # A mask and not an index: which pairs have a lower one is not read back from a GPU.
     each = (lse_lower - x).masked_fill(lower == 0, -torch.inf)
-    return torch.cat([x.new_zeros(1), each]).logsumexp(dim=0)
+    return -F.logsigmoid(-each.logsumexp(dim=0))

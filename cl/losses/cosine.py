@@ -1,10 +1,10 @@
 """SimSiam's negative cosine (Chen and He 2020, https://arxiv.org/abs/2011.10566, eq. 1 and 2)."""
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from cl.precision import precise
+from cl.losses._defined import mean
+from cl.precision import unit
 
 
 def cosine(p: Float[Tensor, "v n d"], z: Float[Tensor, "v n d"]) -> Float[Tensor, ""]:
@@ -32,8 +32,7 @@ def cosine(p: Float[Tensor, "v n d"], z: Float[Tensor, "v n d"]) -> Float[Tensor
         >>> naive = -torch.cosine_similarity(p, z, dim=-1).mean()
         >>> torch.testing.assert_close(cosine(p, z), naive)
     """
-    p, z = (F.normalize(precise(x), dim=-1) for x in (p, z))
-    return -(p * z).sum(dim=-1).mean()
+    return -mean((unit(p) * unit(z)).sum(dim=-1))
 
 
 def negatives(views: int, samples: int) -> int:

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import Positive
+from cl.losses._defined import require_positive
 from cl.losses._pairwise import ALL, Rows, compare, mean_over_anchors
 
 
@@ -51,6 +52,7 @@ def dclw(
         >>> naive = (logits.logsumexp(1) - weights * cosine / 0.1).mean()
         >>> torch.testing.assert_close(dclw(torch.stack([u, v])), naive)
     """
+    require_positive(sigma=sigma)
     with torch.autocast(z.device.type, enabled=False):
         anchor_views = ALL if symmetric else slice(0, 1)
         context = compare(z, ids, rows, temperature, anchor_views=anchor_views)

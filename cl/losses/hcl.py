@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import Positive, Share
+from cl.losses._defined import mean, require_views
 from cl.losses._pairwise import ALL, Rows, compare
 from cl.losses._views import mean_over_view_pairs
 
@@ -55,6 +56,9 @@ def hcl(
         >>> naive = -(pos / (pos + ng.clamp(min=6 * math.exp(-1 / 0.5)))).log().mean()
         >>> torch.testing.assert_close(hcl(z), naive)
     """
+    require_views(z)
+    if not 0 <= tau_plus < 1:
+        raise ValueError(f"tau_plus must be at least 0 and below 1, not {tau_plus:g}")
     if len(z) > 2:
         options = {"temperature": temperature, "tau_plus": tau_plus, "beta": beta}
         return mean_over_view_pairs(lambda *pair: hcl(*pair, **options), z, ids, rows)
@@ -72,12 +76,13 @@ def hcl(
         # log(tau_plus K e^s_p) - log(1 - tau_plus), what is to be subtracted from it
         positive = context.select_other_views(context.own_cosines()) * context.scale
         bias = positive + (count * tau_plus).log() - math.log1p(-tau_plus)
-        is_larger = biased > bias  # otherwise the difference is not positive: take the bound
+        # Otherwise the difference is not positive: take the bound. NaN is no bound.
+        is_larger = ~(biased <= bias)
         gap = (bias - biased).masked_fill(~is_larger, -1.0)
         negative = biased + torch.log1p(-gap.exp())
         bound = count.log() - context.scale
         negative = torch.where(is_larger, torch.maximum(negative, bound), bound)
-        return (-F.logsigmoid(positive - negative) * has_negatives).mean()
+        return mean(-F.logsigmoid(positive - negative) * has_negatives)
 
 
 def negatives(views: int, samples: int) -> int:

@@ -12,9 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import Positive
+from cl.losses._defined import mean, require_views
 from cl.losses._pairwise import ALL, Rows, compare
-
-MIN_SIN2 = 1e-7  # below it the sine of the angle is rounding error, and its gradient too
 
 
 def info_nce_angle(
@@ -30,7 +29,8 @@ def info_nce_angle(
 
     Negatives j are the other samples in the other views. Use it when positives agree too easily:
     the margin m is added to the angle of every positive pair. It is computed as
-    $\cos\theta \cos m - \sin\theta \sin m$, as arccos has no gradient where two views agree.
+    $\cos\theta \cos m - \sin\theta \sin m$ with $\sin\theta = |u - v| |u + v| / 2$, as arccos has
+    no gradient where two views agree.
 
     Args:
         z: see `cl.losses`; two views or more.
@@ -59,16 +59,22 @@ def info_nce_angle(
         >>> naive = F.cross_entropy(logits, torch.arange(4))
         >>> torch.testing.assert_close(info_nce_angle(torch.stack([u, v])), naive)
     """
+    require_views(z)
     one_way = {"anchor_views": slice(0, 1), "candidate_views": slice(1, None)}
     views = {} if symmetric else one_way
     with torch.autocast(z.device.type, enabled=False):
         context = compare(z, ids, rows, temperature, **views)
         negative = context.log_sum_exp(lambda pairs: ~pairs.same_view & ~pairs.same_id)
         cos, m = context.own_cosines(), math.radians(margin)
-        sin = (1 - cos.square()).clamp(min=MIN_SIN2).sqrt()
+        # Of unit vectors; the root of 1 - cos^2 would be rounding noise where two views agree.
+        sines = [(u - w).norm(dim=-1) * (u + w).norm(dim=-1) / 2 for u, w in context.own_pairs()]
+        sin = torch.stack(sines)
+        cos, negative = (
+            context.select_other_views(x)
+            for x in (cos, rearrange(negative, "v r -> v 1 r").expand_as(cos))
+        )
         positive = (cos * math.cos(m) - sin * math.sin(m)) * context.scale
-        losses = -F.logsigmoid(positive - rearrange(negative, "v r -> v 1 r"))
-        return context.select_other_views(losses).mean()
+        return mean(-F.logsigmoid(positive - negative))
 
 
 def negatives(views: int, samples: int) -> int:

@@ -1,12 +1,13 @@
 """Kernel contrastive loss (Koromilas et al. 2024, https://arxiv.org/abs/2405.18045, section 5)."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import NonNegative
+from cl.losses._defined import mean, require_views
 from cl.losses._pairwise import ALL, Rows, compare
 from cl.losses._sum import pair_sum
 
@@ -57,23 +58,29 @@ def kcl(
     spread = "riesz" if kernel == "gaussian_riesz" else kernel
     factor = log_energy_factor if kernel == "log" else 1.0
 
-    def energy(cosine: Tensor, *_: Any) -> Tensor:
-        return apply_kernel(2 - 2 * cosine, spread, t)
+    def energy(squared: Tensor) -> Tensor:
+        return apply_kernel(squared, spread, t)
 
+    require_views(z)
     with torch.autocast(z.device.type, enabled=False):
         context = compare(z, ids, rows, 1.0)
         v, n, _ = z.shape
-        own = apply_kernel(2 - 2 * context.own_cosines(), align, align_t)
-        alignment = context.select_other_views(own).mean() if v > 1 else 0.0
+        near = torch.stack([(u - w).square().sum(dim=-1) for u, w in context.own_pairs()])
+        alignment = mean(apply_kernel(near, align, align_t))
         pairs = v * (n**2 - context.class_sizes().square().sum()).clamp(min=1)
-        total = pair_sum(context, lambda pairs: pairs.same_view & ~pairs.same_id, energy)
-        uniformity = factor * total / pairs * (n / own.shape[-1])
+        total = pair_sum(
+            context,
+            lambda pairs: pairs.same_view & ~pairs.same_id,
+            lambda cosine, _: energy(2 - 2 * cosine),
+            near=energy if spread == "riesz" else None,
+        )
+        uniformity = factor * total / pairs * (n / max(1, near.shape[-1]))
         return 2 * (gamma * uniformity - alignment)
 
 
 def apply_kernel(squared: Float[Tensor, "..."], kernel: str, t: float) -> Float[Tensor, "..."]:
-    """A kernel of squared distances, which are at least the rounding error of a cosine."""
-    squared = squared.clamp(min=torch.finfo(squared.dtype).eps)
+    """A kernel of squared distances, which are at least the square of the rounding error."""
+    squared = squared.clamp(min=torch.finfo(squared.dtype).eps ** 2)
     if kernel == "gaussian":
         return (-t * squared).exp()
     if kernel == "log":

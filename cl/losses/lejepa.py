@@ -1,15 +1,13 @@
 """LeJEPA (Balestriero and LeCun 2025, https://arxiv.org/abs/2511.08544)."""
 
-from functools import partial
+from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from cl.bounds import Count, Share
-from cl.precision import precise
+from cl.precision import precise, unit
 
 LAST = 3.0  # the interval of t on which characteristic functions are compared, of the authors' code
 
@@ -48,8 +46,10 @@ def lejepa(
     """
     with torch.autocast(z.device.type, enabled=False):
         z = precise(z)
-        mean = z[:global_views].mean(dim=0)
-        distance = (mean - z).square().mean()
+        if not z.numel():
+            return z.sum()
+        center = z[:global_views].mean(dim=0)
+        distance = (center - z).square().mean()
         gaussian = sigreg(z, directions, knots)
         return (1 - sigreg_weight) * distance + sigreg_weight * gaussian
 
@@ -68,21 +68,41 @@ def sigreg(
         directions: m directions of any length.
         knots: points of the rule on [0, 3].
     """
-    x = z @ F.normalize(directions.to(z.dtype), dim=1).T
+    x = z @ unit(directions.to(z.dtype)).T
     step, total = LAST / max(1, knots - 1), z.new_zeros(x.shape[0], x.shape[2])
     for i in range(knots):
         t = i * step
         weight = step if i in (0, knots - 1) else 2 * step
-        # recomputed in the backward pass, so that memory does not grow with the knots
-        error = checkpoint(
-            partial(squared_error, t=t), x, use_reentrant=False, preserve_rng_state=False
-        )
-        total = total + weight * error
+        total = total + weight * squared_error(x, t)
     return z.shape[1] * total.mean()
 
 
 def squared_error(x: Float[Tensor, "v n m"], t: float) -> Float[Tensor, "v m"]:
     r"""$|\varphi(t) - e^{-t^2 / 2}|^2 e^{-t^2 / 2}$ of the n samples."""
     target = torch.exp(x.new_full((), -t * t / 2))
-    real, imaginary = (x * t).cos().mean(dim=1), (x * t).sin().mean(dim=1)
+    real, imaginary = cast("tuple[Tensor, Tensor]", Characteristic.apply(x, t))
     return ((real - target).square() + imaginary.square()) * target
+
+
+class Characteristic(torch.autograd.Function):
+    """The characteristic function of n samples at t, real and imaginary.
+
+    Only the samples are kept for the backward pass, so that memory does not grow with the knots.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, t: float) -> tuple[Tensor, Tensor]:
+        return (x * t).cos().mean(dim=1), (x * t).sin().mean(dim=1)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        x, ctx.t = inputs
+        ctx.save_for_backward(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        real, imaginary = (g.unsqueeze(1) / x.shape[1] for g in grad_outputs)
+        return real * -(x * ctx.t).sin() * ctx.t + imaginary * (x * ctx.t).cos() * ctx.t, None

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cl.bounds import Positive
+from cl.losses._defined import mean, require_views
 from cl.precision import precise
 
 
@@ -47,10 +48,11 @@ def margin(
         >>> naive = torch.where(same, d.square(), F.relu(1 - d).square()).mean()
         >>> torch.testing.assert_close(margin(z, same), naive)
     """
+    require_views(z, exactly=2)
     with torch.autocast(z.device.type, enabled=False):
         u, v = precise(z)
         squared = (u - v).square().sum(dim=-1)
         # A root has no gradient at zero; two equal embeddings have no direction to move apart in.
         distance = squared.clamp(min=torch.finfo(squared.dtype).tiny).sqrt()
         negative = F.relu(margin - distance).square()
-        return torch.where(same, squared, negative).mean() * (0.5 if half else 1.0)
+        return mean(torch.where(same, squared, negative)) * (0.5 if half else 1.0)

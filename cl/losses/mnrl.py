@@ -10,8 +10,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import Positive
+from cl.losses._defined import mean, require_views
 from cl.losses._pairs import PairMask, Pairs
-from cl.losses._pairwise import ALL, Rows, compare
+from cl.losses._pairwise import ALL, Rows, compare, log_odds
 
 
 def mnrl(
@@ -60,14 +61,25 @@ def mnrl(
         same_side = PairMask(is_query == (pairs.candidates.view == 0))
         return allowed & ~(same_side & pairs.same_sample)
 
+    def document(pairs: Pairs) -> PairMask:
+        if len(pairs.candidates.views) == 1:
+            return pairs.same_sample & PairMask(pairs.candidates.views.start == 1)
+        return pairs.same_sample & PairMask(rearrange(pairs.candidates.view, "c -> 1 c") == 1)
+
+    require_views(z)
     anchor_views, candidate_views = (slice(0, 2), ALL) if joint else (slice(0, 1), slice(1, None))
     with torch.autocast(z.device.type, enabled=False):
         context = compare(
             z, ids, rows, temperature, anchor_views=anchor_views, candidate_views=candidate_views
         )
-        log_denominator = context.log_sum_exp(denominator).logsumexp(dim=0)
+        # Joint, a query's own document is in the sum twice, so that the loss is log 2 or more.
+        single = torch.full((1, len(context.anchors[1])), not joint, device=z.device)
+        if joint:
+            lse, dominated = context.log_sum_exp(denominator).logsumexp(dim=0)[None], single
+        else:
+            lse, dominated = context.log_denominator(denominator, single, document)
         positive = (context.z[0, rows] * context.z[1, rows]).sum(dim=-1) * context.scale
-        return (log_denominator - positive).mean()
+        return mean(log_odds(lse, dominated, positive[None]))
 
 
 def negatives(views: int, samples: int) -> int:

@@ -6,7 +6,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cl.bounds import Positive
-from cl.precision import precise
+from cl.losses._defined import mean, require_positive
+from cl.precision import unit
 
 
 def moco(
@@ -28,7 +29,7 @@ def moco(
         temperature: what similarities are divided by.
 
     Returns:
-        The loss, in float32 at least.
+        The mean over queries, a scalar.
 
     Source: equation 1; 0.2 is the temperature of MoCo v2 (https://arxiv.org/abs/2003.04297).
 
@@ -38,8 +39,9 @@ def moco(
     >>> round(moco(one, one, other, temperature=1.0).item(), 4)
     0.3133
     """
+    require_positive(temperature=temperature)
     with torch.autocast(q.device.type, enabled=False):
-        q, k, queue = (F.normalize(precise(x), dim=1) for x in (q, k, queue))
-        positive = (q * k).sum(dim=1, keepdim=True)
-        logits = torch.cat([positive, q @ queue.T], dim=1) / temperature
-        return (logits.logsumexp(dim=1) - logits[:, 0]).mean()
+        q, k, queue = (unit(x) for x in (q, k, queue))
+        positive = (q * k).sum(dim=1) / temperature
+        negative = (q @ queue.T / temperature).logsumexp(dim=1)
+        return mean(-F.logsigmoid(positive - negative))

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import Positive
+from cl.losses._defined import mean
 from cl.losses._pairwise import ALL, Rows, compare
 
 
@@ -53,7 +54,7 @@ def mv_dhel(
         energy = energy.masked_fill(energy == -torch.inf, 0.0)
         # `own_positives` has every pair of views twice.
         alignment = (context.own_positives() - math.log(2)).logsumexp(dim=(0, 1))
-        return (energy - alignment).mean()
+        return mean(energy - alignment)
 
 
 def negatives(views: int, samples: int) -> int:

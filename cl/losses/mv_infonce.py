@@ -1,10 +1,12 @@
 """MV-InfoNCE: one term for all views (Koromilas et al. 2025, https://arxiv.org/abs/2507.06979)."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import Positive
+from cl.losses._defined import mean
 from cl.losses._pairwise import ALL, Rows, compare
 
 
@@ -48,9 +50,9 @@ def mv_infonce(
     """
     with torch.autocast(z.device.type, enabled=False):
         context = compare(z, ids, rows, temperature)
-        log_denominator = context.log_sum_exp(lambda pairs: ~pairs.same_embedding)
         positive = context.own_positives().logsumexp(dim=(0, 1))
-        return (log_denominator.logsumexp(dim=0) - positive).mean()
+        negative = context.log_sum_exp(lambda pairs: ~pairs.same_sample).logsumexp(dim=0)
+        return mean(-F.logsigmoid(positive - negative))
 
 
 def negatives(views: int, samples: int) -> int:

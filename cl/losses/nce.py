@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cl.bounds import Positive
+from cl.losses._defined import mean, require_positive
 
 
 def nce(
@@ -44,6 +45,7 @@ def nce(
         >>> torch.testing.assert_close(nce(data, noise), naive)
     """
     nu = len(noise) / len(data) if counted else nu
-    of_data = -F.logsigmoid(data - math.log(nu)).mean()
-    of_noise = -F.logsigmoid(math.log(nu) - noise).mean()
+    require_positive(nu=nu)
+    of_data = mean(-F.logsigmoid(data - math.log(nu)))
+    of_noise = mean(-F.logsigmoid(math.log(nu) - noise))
     return of_data + of_noise * (nu if counted else 1.0)

@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import NonNegative, Positive
-from cl.losses._pairwise import ALL, PairContext, Rows, compare, mean_over_anchors
+from cl.losses._defined import mean
+from cl.losses._pairwise import ALL, PairContext, Rows, compare, log_odds
 from cl.losses._views import pairs_with_targets
 
 
@@ -59,8 +60,10 @@ def relic(
     with torch.autocast(z.device.type, enabled=False):
         for pair in pairs_with_targets(z, target, symmetric=False):
             context = compare(pair, ids, rows, temperature, **one_way)
-            log_denominator = context.log_sum_exp(lambda pairs: pairs.all)
-            loss = mean_over_anchors(log_denominator, *context.mean_positive())
+            count = context.count_positives()
+            log_denominator = context.log_denominator(lambda pairs: pairs.all, count == 1)
+            positive = context.mean_positive()[0]
+            loss = mean(log_odds(*log_denominator, positive) * (count > 0))
             losses.append(loss + alpha * invariance_penalty(context) if alpha else loss)
         return torch.stack(losses).mean()
 
@@ -85,7 +88,7 @@ def invariance_penalty(context: PairContext) -> Float[Tensor, ""]:
     row = context.log_sum_exp(lambda pairs: pairs.all)[0]
     column = context.swapped().log_sum_exp(lambda pairs: pairs.all)[0]
     cross = (own * mean_u - anchors * mean_v).sum(dim=-1)
-    return (cross * context.scale - column + row).mean()
+    return mean(cross * context.scale - column + row)
 
 
 def attend(

@@ -82,7 +82,7 @@ def sigmoid(
             context = compare(pair, ids, rows, temperature, **one_way)
             scalars = [context.scale, *(as_scalar(x, context.scale) for x in (bias, gamma))]
             total = pair_sum(context, lambda pairs: pairs.all, term, scalars)
-            loss = total / len(context.anchors[1])
+            loss = total / max(1, len(context.anchors[1]))
             losses.append(loss + alpha * invariance_penalty(context) if alpha else loss)
         return torch.stack(losses).mean()
 

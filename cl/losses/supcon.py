@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import Positive
+from cl.losses._defined import require_positive
 from cl.losses._pairwise import ALL, Rows, compare
 from cl.losses._sum import pair_sum
 from cl.losses._views import mean_over_view_pairs
@@ -37,7 +38,7 @@ def supcon(
             exponential, in_sum (solo-learn's) of their sum; single leaves the other positives out
             of each one's denominator; pairwise is the mean of NT-Xent over pairs of views.
         base_temperature: multiply the loss by the temperature over this (0.07 in the authors'
-            code); None: do not.
+            code), a factor that has no gradient; None: do not.
         skip_empty: average over the anchors that have positives; otherwise the others count as
             zero.
 
@@ -58,14 +59,16 @@ def supcon(
         >>> log_p = logits.log_softmax(1).masked_fill(~same, 0)
         >>> torch.testing.assert_close(supcon(z, ids), -(log_p.sum(1) / same.sum(1)).mean())
     """
-    factor = 1.0 if base_temperature is None else temperature / base_temperature
+    require_positive(temperature=temperature, base_temperature=base_temperature)
+    constant = temperature.detach() if isinstance(temperature, Tensor) else temperature
+    factor = 1.0 if base_temperature is None else constant / base_temperature
     if positives == "pairwise":
         return factor * mean_over_view_pairs(
             lambda *pair: nt_xent(*pair, temperature=temperature), z, ids, rows
         )
     with torch.autocast(z.device.type, enabled=False):
         context = compare(z, ids, rows, temperature)
-        positive, count = context.mean_positive()
+        count = context.mean_positive()[1]
         has_positives, divisor = count > 0, count.clamp(min=1).to(context.z.dtype)
         if positives == "single":
             value = pair_sum(
@@ -75,16 +78,17 @@ def supcon(
                 [context.scale],
                 [context.log_sum_exp(lambda pairs: ~pairs.same_id), divisor],
             )
+        elif positives == "out":
+            value = context.softmax_losses(lambda pairs: ~pairs.same_embedding).sum()
         else:
-            if positives != "out":
-                positive = context.log_sum_exp(lambda pairs: pairs.same_id & ~pairs.same_embedding)
-                positive = positive - divisor.log() if positives == "in" else positive
-            losses = context.log_sum_exp(lambda pairs: ~pairs.same_embedding) - positive
+            positive = context.log_sum_exp(lambda pairs: pairs.same_id & ~pairs.same_embedding)
+            losses = -F.logsigmoid(positive - context.log_sum_exp(lambda pairs: ~pairs.same_id))
+            losses = losses + divisor.log() if positives == "in" else losses
             value = losses.masked_fill(~has_positives, 0.0).sum()
         # `value` is a sum over the local anchors; the mean is over the anchors of all processes.
         counts = context.all_anchors().mean_positive()[1]
-        averaged = (counts > 0).sum() if skip_empty else counts.numel()
-        return factor * value / averaged * (counts.shape[1] / has_positives.shape[1])
+        averaged = (counts > 0).sum().clamp(min=1) if skip_empty else max(1, counts.numel())
+        return factor * value / averaged * (counts.shape[1] / max(1, has_positives.shape[1]))
 
 
 def negatives(views: int, samples: int) -> int:

@@ -1,4 +1,7 @@
-"""Triplet loss (Schroff et al. 2015, FaceNet, https://arxiv.org/abs/1503.03832, eq. 3)."""
+"""Triplet loss of distances that are not squared (Balntas et al. 2016, BMVC), as torch's.
+
+FaceNet (Schroff et al. 2015, https://arxiv.org/abs/1503.03832) squares them.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -6,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cl.bounds import NonNegative
-from cl.precision import precise
+from cl.losses._defined import mean, require_views
+from cl.precision import length, precise
 
 
 def triplet(
@@ -40,7 +44,8 @@ def triplet(
         >>> z = torch.randn(3, 4, 8)
         >>> torch.testing.assert_close(triplet(z), F.triplet_margin_loss(*z))
     """
+    require_views(z, exactly=3)
     with torch.autocast(z.device.type, enabled=False):
         anchor, positive, negative = precise(z)
-        near, far = ((anchor - other + eps).norm(dim=-1) for other in (positive, negative))
-        return F.relu(near - far + margin).mean()
+        near, far = (length(anchor - other + eps) for other in (positive, negative))
+        return mean(F.relu(near - far + margin))

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import NonNegative
+from cl.losses._defined import require_samples, require_views
 from cl.losses._pairs import ALL, Rows
 from cl.precision import precise
 
@@ -61,6 +62,8 @@ def vicreg(
     """
     with torch.autocast(z.device.type, enabled=False):
         z = precise(z)
+        require_views(z)
+        require_samples(z)
         v, n, d = z.shape
         pairs = list(combinations(range(v), 2))
         distance = torch.stack([F.mse_loss(z[i], z[j]) for i, j in pairs]).mean()

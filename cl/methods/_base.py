@@ -4,7 +4,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
@@ -52,7 +52,8 @@ class Method(pl.LightningModule, ABC):
         classes: number of classes of the online probe; None: no probe, and no accuracy is logged.
         example: a batch as the encoder takes it, for an encoder that does not say the width d of
             its features, see `encoders.width`; two images of 32 x 32 pixels by default.
-        optimization: see there; by default SGD at 0.3 with warm-up and cosine.
+        optimization: see there; by default as the method's `defaults` say, else SGD at 0.3, with
+            warm-up and cosine.
         channels_last: the memory layout of images that convolutions prefer.
         mini_batch_size: samples that are embedded at a time, see `cl.nets.gradient_cache`; None:
             all at once.
@@ -65,6 +66,7 @@ class Method(pl.LightningModule, ABC):
     """
 
     projector: nn.Module  # every method has one; the monitors look at its embeddings
+    defaults: ClassVar[dict[str, Any]] = {}  # the optimizer and rates of its source, flags as well
 
     def __init__(
         self,
@@ -88,7 +90,7 @@ class Method(pl.LightningModule, ABC):
         self.probe = None if classes is None else Probe(self.width, classes, standardize=True)
         self.loss_function = loss
         self.loss_arguments = set(inspect.signature(loss).parameters) if loss else set()
-        self.optimization = optimization or Optimization()
+        self.optimization = optimization or Optimization(**self.defaults)
         self.layout = layout
         self.mini_batch_size = mini_batch_size
         self.mini_batch_norm: gradient_cache.Norm = mini_batch_norm

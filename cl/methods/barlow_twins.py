@@ -1,7 +1,7 @@
 """Barlow Twins (Zbontar et al. 2021, https://arxiv.org/abs/2103.03230): decorrelate."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ class BarlowTwins(Method):
         encoding_size: dimensions of the embedding (8192 in the paper)
         base: what `Method` takes.
     """
+
+    defaults: ClassVar = {"optimizer": "lars", "lr": 0.2, "weight_decay": 1.5e-6}  # the paper's
 
     def __init__(
         self,

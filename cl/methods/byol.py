@@ -1,7 +1,7 @@
 """BYOL (Grill et al. 2020, https://arxiv.org/abs/2006.07733): predict the teacher's embedding."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -31,6 +31,8 @@ class BYOL(TeacherMethod):
             the online encoder's (the paper's)
         base: what `TeacherMethod` takes.
     """
+
+    defaults: ClassVar = {"optimizer": "lars", "lr": 0.2, "weight_decay": 1.5e-6}  # the paper's
 
     def __init__(
         self,

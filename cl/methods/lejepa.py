@@ -1,7 +1,7 @@
 """LeJEPA (Balestriero and LeCun 2025, https://arxiv.org/abs/2511.08544): no heuristics."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -28,6 +28,13 @@ class LeJEPA(Method):
         encoding_size: dimensions of the embedding (16 in the authors' small example)
         base: what `Method` takes.
     """
+
+    defaults: ClassVar = {
+        "optimizer": "adamw",
+        "lr": 2e-3,
+        "weight_decay": 0.05,
+        "warmup_start_lr": 0.0,
+    }
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """Leave-one-out contrast (Xiao et al. 2021, https://arxiv.org/abs/2008.05659): LooC."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from einops import rearrange
 from jaxtyping import Float, Int
@@ -28,6 +28,8 @@ class LooC(Method):
         encoding_size: dimensions of the embedding (128 in the paper)
         base: what `Method` takes.
     """
+
+    defaults: ClassVar = {"lr": 0.03, "warmup_start_lr": 0.0}
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """MoCo (He et al. 2020, https://arxiv.org/abs/1911.05722): a queue of a teacher's embeddings."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -29,6 +29,8 @@ class MoCo(TeacherMethod):
         features: whose features are evaluated: the target's or the online encoder's (the paper's)
         base: what `TeacherMethod` takes.
     """
+
+    defaults: ClassVar = {"lr": 0.03, "warmup_start_lr": 0.0}  # the paper's, with SGD
 
     final_ema_beta = None
 

@@ -1,7 +1,7 @@
 """ReLIC (Mitrovic et al. 2021, https://arxiv.org/abs/2010.07922): InfoNCE against a teacher."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -17,6 +17,8 @@ class ReLIC(TeacherMethod):
         loss: of `(z, ids, rows, target)`.
         base: what `TeacherMethod` takes.
     """
+
+    defaults: ClassVar = {"optimizer": "lars", "lr": 0.3, "weight_decay": 1e-6}
 
     def __init__(
         self, encoder: nn.Module, loss: Callable[..., Tensor] = relic, **base: Any

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int
@@ -32,6 +32,8 @@ class SimSiam(Method):
         base: what `Method` takes.
     """
 
+    defaults: ClassVar = {"lr": 0.05, "warmup_start_lr": 0.0}  # the paper's, with SGD
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -44,7 +46,7 @@ class SimSiam(Method):
         optimization: Optimization | None = None,
         **base: Any,
     ) -> None:
-        optimization = optimization or Optimization()
+        optimization = optimization or Optimization(**self.defaults)
         if no_lr_scheduler_for_pred_head:
             optimization = replace(optimization, constant=("predictor",))
         super().__init__(encoder, loss, optimization=optimization, **base)

@@ -1,7 +1,7 @@
 """VICReg (Bardes et al. 2022, https://arxiv.org/abs/2105.04906): no negatives, no collapse."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -19,6 +19,8 @@ class VICReg(BarlowTwins):
         loss: of `(2 n d)` embeddings, ids and rows.
         barlow_twins: what `BarlowTwins` takes.
     """
+
+    defaults: ClassVar = {"weight_decay": 1e-6}  # the paper's; the rest as Barlow Twins
 
     def __init__(
         self,
