@@ -100,6 +100,7 @@ SHARED_FLAGS = """
     --data_folder --train_dir --val_dir --batch_size --global_batch_size --num_workers --backend
     --dali --last_batch_fill --no-last_batch_fill --image_size --download --no-download
     --class_list --data_fraction --skip_corrupt --no-skip_corrupt
+    --value_range --channels --exif_orientation --no-exif_orientation
     --optimizer --lars --scheduler --lr_decay_steps --lr_decay_rate --epochs --max_steps --lr
     --lr_scaling --no-lr_scaling --weight_decay --momentum --warmup_epochs --warmup_start_lr
     --clip_grad_norm
@@ -132,6 +133,7 @@ LOSS_FLAGS = """
 LINEAR_FLAGS = """
     --pretrained_feature_extractor --eval --augment --no-augment --lr_grid --weight_decay_grid
     --c --k --knn_temperature --lora_rank --pictures --no-pictures --export --verify
+    --mean --std --interpolation --central --standardize --no-standardize
 """
 
 

@@ -437,7 +437,7 @@ def test_batches_and_learning_rates():
     assert config.global_batch(4) == 512
     assert parse_pretrain([*DIGITS, "--no-lr_scaling"]).scaled_lr(4) == 0.3
     linear = parse_linear(POINTED)
-    assert (linear.lr, linear.scaled_lr(), linear.weight_decay) == (0.1, 0.1, 0.0)
+    assert (linear.lr, linear.scaled_lr(), linear.weight_decay) == (None, 0.1, 0.0)
     assert parse_linear([*POINTED, "--lr_scaling"]).scaled_lr() == 0.05
 
 

@@ -23,7 +23,15 @@ OTHER_THINGS = {
     "cl/data/augment/gpu.py": {"none"},  # a setting of torch
     "cl/data/module.py": {"torchvision"},  # the backend
     "cl/eval/_card.py": {"torchvision"},  # the package
-    "cl/logs.py": {"step"},  # a column
+    "cl/checkpoints/formats.py": {"linear"},  # a layer in files of other projects
+    "cl/compare/table.py": {"folder"},  # a key of the table
+    "cl/doctor.py": {"torchvision"},  # the package
+    "cl/metrics.py": {"step"},  # a column
+    "cl/report/__init__.py": {"linear", "knn", "torchvision"},  # numbers of result.json, a package
+    "cl/report/charts.py": {"step"},  # a column
+    "cl/runs/__main__.py": {"linear", "knn"},  # numbers of result.json
+    "cl/runs/choosing.py": {"none"},  # a word for a value that is not there
+    "cl/runs/listing.py": {"linear", "knn", "folder"},  # numbers of result.json, a key
 }
 
 
