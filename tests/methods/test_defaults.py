@@ -37,7 +37,7 @@ def test_the_defaults_of_a_method_are_settings(name: str) -> None:
     assert {key: getattr(config, key) for key in defaults} == defaults
 
 
-def test_the_line_wins_and_another_optimizer_has_the_usual_rates() -> None:
+def test_the_line_wins_and_who_names_an_optimizer_chooses_its_rates() -> None:
     line = [*DIGITS, "--method", "vicreg"]
     assert parse_pretrain([*line, "--lr", "0.5"]).optimizer == "lars"
     assert parse_pretrain([*line, "--lr", "0.5"]).lr == 0.5
