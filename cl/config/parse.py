@@ -151,7 +151,7 @@ def read_settings(
 
 
 def method_defaults(of: type[Pretrain | Linear], there: Mapping[str, Any]) -> dict[str, Any]:
-    """The optimizer and rates that a method brings; who names an optimizer chooses the rates too."""
+    """The optimizer and rates that a method brings; who names an optimizer names rates as well."""
     if of is Linear or "optimizer" in there:
         return {}
     return method(there.get("method", options_of(of)["method"].default)).defaults
