@@ -4,16 +4,18 @@ from typing import Annotated, Literal, NamedTuple, TypeVar
 
 
 class Bounds(NamedTuple):
-    """What a number may be: from `low` to `high`, both included, and more than `above`."""
+    """What a number may be: from `low` to `high`, included, and between `above` and `below`."""
 
     low: float | None = None
     high: float | None = None
     above: float | None = None
+    below: float | None = None
 
 
 Count = Annotated[int, Bounds(low=1)]  # of things: one, two, ...
 Steps = Annotated[int, Bounds(low=0)]  # optimizer steps
 Share = Annotated[float, Bounds(low=0, high=1)]  # of a whole
+PartialShare = Annotated[float, Bounds(low=0, below=1)]  # of a whole, but not all of it
 Positive = Annotated[float, Bounds(above=0)]  # what divides, such as a temperature
 NonNegative = Annotated[float, Bounds(low=0)]  # a weight
 T = TypeVar("T")

@@ -1,11 +1,12 @@
 """The only file that knows that there is more than one process."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from jaxtyping import Shaped
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 T = TypeVar("T")
 
@@ -29,8 +30,7 @@ class Gather(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor, sizes: list[int]) -> Tensor:
-        ctx.sizes, ctx.dtype = sizes, x.dtype  # pyright: ignore[reportAttributeAccessIssue]
+    def forward(x: Tensor, sizes: list[int]) -> Tensor:
         most = max(sizes)
         padded = x.new_zeros(most, *x.shape[1:])
         padded[: len(x)] = x
@@ -40,14 +40,17 @@ class Gather(torch.autograd.Function):
         return gathered.float() if x.dtype in (torch.bfloat16, torch.float16) else gathered
 
     @staticmethod
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: torch.autograd.function.FunctionCtx, gradient: Tensor
-    ) -> tuple[Tensor, None]:
-        sizes: list[int] = ctx.sizes  # pyright: ignore[reportAttributeAccessIssue]
-        summed = gradient.contiguous().clone()
+    def setup_context(ctx: Any, inputs: tuple[Tensor, list[int]], output: Tensor) -> None:
+        x, ctx.sizes = inputs
+        ctx.dtype = x.dtype
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, None]:
+        summed = grad_outputs[0].contiguous().clone()
         dist.all_reduce(summed)
-        own = summed.split(sizes)[rank()]
-        return own.to(ctx.dtype), None  # pyright: ignore[reportAttributeAccessIssue]
+        own = summed.split(ctx.sizes)[rank()]
+        return own.to(ctx.dtype), None
 
 
 def gather(z: Shaped[Tensor, "..."], dim: int = 1) -> tuple[Shaped[Tensor, "..."], slice]:

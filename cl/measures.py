@@ -3,11 +3,10 @@
 import math
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from cl.precision import precise
+from cl.precision import precise, unit
 
 
 def embedding_std(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
@@ -19,7 +18,7 @@ def embedding_std(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     >>> round(embedding_std(torch.eye(4)).item(), 3)
     1.0
     """
-    z = F.normalize(precise(z), dim=-1)
+    z = unit(z)
     return z.std(dim=0).mean() * z.shape[-1] ** 0.5
 
 
@@ -65,7 +64,7 @@ def wasserstein_uniformity(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     >>> round(wasserstein_uniformity(torch.ones(3, 2)).item(), 4)
     1.4142
     """
-    z = F.normalize(precise(z), dim=-1)
+    z = unit(z)
     mean = z.mean(dim=0)
     deviations = torch.linalg.svdvals(z - mean) / len(z) ** 0.5  # of the covariance's directions
     squared = mean.square().sum() + 1 + deviations.square().sum()
@@ -80,7 +79,7 @@ def alignment(z: Float[Tensor, "v n d"], *, alpha: float = 2.0) -> Float[Tensor,
     >>> alignment(torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])).item()
     2.0
     """
-    z = F.normalize(precise(z), dim=-1)
+    z = unit(z)
     return (z[0] - z[1]).square().sum(dim=-1).pow(alpha / 2).mean()
 
 
@@ -92,6 +91,6 @@ def uniformity(z: Float[Tensor, "n d"], *, t: float = 2.0) -> Float[Tensor, ""]:
     >>> uniformity(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])).item()
     -8.0
     """
-    z = F.normalize(precise(z), dim=-1)
+    z = unit(z)
     pairs = len(z) * (len(z) - 1) / 2
     return torch.pdist(z).square().mul(-t).logsumexp(dim=0) - math.log(pairs)

@@ -17,7 +17,7 @@ from cl.metrics import MONITORS
 from cl.nets.heads import each_view
 from cl.precision import precise
 
-ENOUGH = 16  # embeddings, fewer of which have no rank to speak of
+ENOUGH = 16  # embeddings, fewer of which have no rank to speak of; two can be alike
 
 
 class Geometry(Callback):
@@ -116,6 +116,8 @@ class Geometry(Callback):
         z, _ = distributed.gather(z)
         if not z.isfinite().all():
             raise Stop(f"step {trainer.global_step}: embeddings are not finite; a lower --lr?", 4)
+        if len(z[0]) < 2:
+            return  # one embedding has no geometry
         values = (
             measures.embedding_std(z[0]),
             measures.effective_rank(z[0]),
@@ -125,7 +127,7 @@ class Geometry(Callback):
         for name, value in zip(MONITORS, values, strict=True):
             pl_module.log(name, value, logger=needs_log(trainer))
         std, rank = float(values[0]), float(values[1])
-        if (std >= 0.01 and rank >= 1.5) or len(z[0]) < ENOUGH:
+        if std >= 0.01 and (rank >= 1.5 or len(z[0]) < ENOUGH):
             return
         what = (
             f"COLLAPSED at step {trainer.global_step}: embedding std {std:.4f} (1 fills the "

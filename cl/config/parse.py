@@ -151,12 +151,10 @@ def read_settings(
 
 
 def method_defaults(of: type[Pretrain | Linear], there: Mapping[str, Any]) -> dict[str, Any]:
-    """The optimizer and its rates that a method brings, unless another optimizer was chosen."""
-    if of is Linear:
+    """The optimizer and rates that a method brings; who names an optimizer names rates as well."""
+    if of is Linear or "optimizer" in there:
         return {}
-    found = method(there.get("method", options_of(of)["method"].default)).defaults
-    other = there.get("optimizer", found.get("optimizer")) != found.get("optimizer")
-    return {} if other else found
+    return method(there.get("method", options_of(of)["method"].default)).defaults
 
 
 def unknown_evaluations(names: Sequence[str]) -> list[str]:

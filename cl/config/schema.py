@@ -20,13 +20,13 @@ def flag(help: str | Callable[[], str], default: Any = MISSING, **about: Any) ->
     Args:
         help: of `--help`.
         default: of the flag; it is written behind the help, unless `shown` says more.
-        about: `low`, `high` (inclusive) and `above` (exclusive) bound a number; `common=True` shows
-            it in the short `--help`; `needs=("method", ("simsiam",))` allows the flag only where
-            that other setting has one of those values (None: where it is given);
-            `shortcut=("lars", ("sgd",))` makes `--lars` another way to set the value, allowed
-            beside these; `positional=True` takes the name away; `once=True` keeps the value out of
-            what `--config` hands on; `choices` are the words that are allowed, `open` those that go
-            on behind their colon as the user likes, and `noun` is what a choice is called;
+        about: `low`, `high` (inclusive), `above` and `below` (exclusive) bound a number;
+            `common=True` shows it in the short `--help`; `needs=("method", ("simsiam",))` allows
+            the flag only where that other setting has one of those values (None: where it is
+            given); `shortcut=("lars", ("sgd",))` makes `--lars` another way to set the value,
+            allowed beside these; `positional=True` takes the name away; `once=True` keeps the value
+            out of what `--config` hands on; `choices` are the words that are allowed, `open` those
+            that go on behind their colon as the user likes, and `noun` is what a choice is called;
             `metavar` and `shown` are for `--help`. What can be called, the help too, is called when
             the options are first asked for.
     """
@@ -160,11 +160,12 @@ class Option:
     @property
     def bounds(self) -> str:
         """The range of a number, in words; empty if it has none."""
-        low, high, above = (self.about.get(k) for k in ("low", "high", "above"))
+        low, high, above, below = (self.about.get(k) for k in ("low", "high", "above", "below"))
         if low is not None and high is not None:
             return f"from {low} to {high}"
         said = f"above {above}" if above is not None else f"at least {low}" * (low is not None)
-        return " and ".join(filter(None, (said, f"at most {high}" * (high is not None))))
+        ends = f"at most {high}" * (high is not None), f"below {below}" * (below is not None)
+        return " and ".join(filter(None, (said, *ends)))
 
     @property
     def allowed(self) -> str:
@@ -251,7 +252,8 @@ class Option:
 
     def in_range(self, value: float) -> bool:
         low, high = self.about.get("low", -math.inf), self.about.get("high", math.inf)
-        return low <= value <= high and self.about.get("above", -math.inf) < value < math.inf
+        above, below = self.about.get("above", -math.inf), self.about.get("below", math.inf)
+        return low <= value <= high and above < value < below
 
 
 @cache

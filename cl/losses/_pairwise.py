@@ -320,9 +320,10 @@ def log_odds(
     r"""The log-denominator minus the positive's similarity, accurate near zero.
 
     Args:
-        log_denominator: of `PairContext.log_denominator`; -inf where it is empty, which counts as 0.
-        dominated: where the positive p was left out of it: $\log(1 + \sum_{j \ne p} e^{s_j - s_p})$,
-            since the difference would be rounding noise.
+        log_denominator: of `PairContext.log_denominator`; -inf where it is empty, which counts as
+            0.
+        dominated: where the positive p was left out of it. There this is
+            $\log(1 + \sum_{j \ne p} e^{s_j - s_p})$, since the difference would be rounding noise.
         positive: the similarity that is subtracted.
     """
     difference = log_denominator.masked_fill(log_denominator == -torch.inf, 0.0) - positive

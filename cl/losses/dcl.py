@@ -1,4 +1,4 @@
-"""DCL (Yeh et al. 2022, https://arxiv.org/abs/2110.06848, eq. 6): the positive only in front."""
+"""DCL (Yeh et al. 2022, https://arxiv.org/abs/2110.06848): the positive only in front."""
 
 from jaxtyping import Float, Int
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""DCL (Yeh et al. 2022, https://arxiv.org/abs/2110.06848, eq. 6) with all views as anchors."""
+"""DCL (Yeh et al. 2022, https://arxiv.org/abs/2110.06848) with all views as anchors."""
 
 from jaxtyping import Float, Int
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Weighted DCL (Yeh et al. 2022, https://arxiv.org/abs/2110.06848, eq. 7)."""
+"""Weighted DCL (Yeh et al. 2022, https://arxiv.org/abs/2110.06848)."""
 
 import torch
 from jaxtyping import Float, Int
@@ -15,7 +15,7 @@ def dclw(
     rows: Rows = ALL,
     *,
     temperature: Positive | Float[Tensor, ""] = 0.1,  # the paper's
-    sigma: Positive = 0.5,  # the paper's, section 4.3
+    sigma: Positive = 0.5,  # the paper's
     symmetric: bool = False,
     through_weights: bool = False,
 ) -> Float[Tensor, ""]:

@@ -1,9 +1,9 @@
-"""Debiased contrastive loss (Chuang et al. 2020, https://arxiv.org/abs/2007.00224, eq. 7, 8)."""
+"""Debiased contrastive loss (Chuang et al. 2020, https://arxiv.org/abs/2007.00224)."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.bounds import Positive, Share
+from cl.bounds import PartialShare, Positive
 from cl.losses._pairwise import ALL, Rows
 from cl.losses.hcl import hcl
 
@@ -14,7 +14,7 @@ def debiased(
     rows: Rows = ALL,
     *,
     temperature: Positive | Float[Tensor, ""] = 0.5,  # the paper's
-    tau_plus: Share = 0.1,  # the paper's for CIFAR-10
+    tau_plus: PartialShare = 0.1,  # the paper's for CIFAR-10
 ) -> Float[Tensor, ""]:
     r"""NT-Xent corrected for negatives that are of the anchor's class: `hcl` with $\beta = 0$.
 

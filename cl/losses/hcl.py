@@ -1,4 +1,4 @@
-"""Hard negatives, debiased (Robinson et al. 2021, https://arxiv.org/abs/2010.04592, eq. 4)."""
+"""Hard negatives, debiased (Robinson et al. 2021, https://arxiv.org/abs/2010.04592)."""
 
 import math
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.bounds import Positive, Share
+from cl.bounds import PartialShare, Positive
 from cl.losses._defined import mean, require_views
 from cl.losses._pairwise import ALL, Rows, compare
 from cl.losses._views import mean_over_view_pairs
@@ -19,7 +19,7 @@ def hcl(
     rows: Rows = ALL,
     *,
     temperature: Positive | Float[Tensor, ""] = 0.5,  # the paper's
-    tau_plus: Share = 0.1,  # the authors' code's
+    tau_plus: PartialShare = 0.1,  # the authors' code's
     beta: float = 1.0,  # the authors' code's
 ) -> Float[Tensor, ""]:
     r"""Hard-negative contrastive loss: mean of $-\log(e^{s_p} / (e^{s_p} + N_g))$.

@@ -1,4 +1,4 @@
-"""InfoNCE with an additive angular margin: ArcCon of ArcCSE (Zhang et al. 2022, ACL, eq. 5).
+"""InfoNCE with an additive angular margin: ArcCon of ArcCSE (Zhang et al. 2022, ACL).
 
 https://aclanthology.org/2022.acl-long.336
 """

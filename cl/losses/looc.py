@@ -1,4 +1,4 @@
-"""Leave-one-out contrast (Xiao et al. 2021, https://arxiv.org/abs/2008.05659, eq. 3): LooC."""
+"""Leave-one-out contrast (Xiao et al. 2021, https://arxiv.org/abs/2008.05659): LooC."""
 
 import torch
 from jaxtyping import Float

@@ -24,7 +24,8 @@ def nce(
     Args:
         data: `(n,)` $\log p_{model} - \log p_{noise}$ of the data.
         noise: `(m,)` the same of the noise.
-        nu: how many noise samples there are for each of the data.
+        nu: how many noise samples there are for each of the data; it shifts the logits. Other than
+            1, this is the paper's form only if `counted`.
         counted: the paper's form: nu is m / n, and the noise's mean is multiplied by it.
 
     Returns:

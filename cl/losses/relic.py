@@ -1,4 +1,4 @@
-"""ReLIC (Mitrovic et al. 2021, https://arxiv.org/abs/2010.07922, eq. 3)."""
+"""ReLIC (Mitrovic et al. 2021, https://arxiv.org/abs/2010.07922)."""
 
 from typing import Any
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -14,7 +13,7 @@ from cl.distributed import gather
 from cl.losses._views import view_target_pairs
 from cl.methods._base import Method
 from cl.nets.heads import each_view
-from cl.precision import precise
+from cl.precision import unit
 
 
 class PairMethod(Method):
@@ -58,7 +57,7 @@ class PairMethod(Method):
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
         z, rows = gather(each_view(self.projector, h))
-        z = F.normalize(precise(z), dim=-1)
+        z = unit(z)
         rows = slice(None) if self.whole_batch else rows
         losses = [
             self.compare(z[v, rows], z[w, rows], mine_negatives(z[v], z[w], rows, self.mining))

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from pytorch_lightning.plugins.layer_sync import LayerSync
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from cl.distributed import all_reduce_sum, world_size
@@ -21,7 +22,6 @@ class Normalize(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
         x: Tensor,
         weight: Tensor | None,
         bias: Tensor | None,
@@ -30,14 +30,17 @@ class Normalize(torch.autograd.Function):
         eps: float,
         n: Tensor,
     ) -> Tensor:
-        ctx.save_for_backward(x, weight, mean, variance)
-        ctx.eps, ctx.n = eps, n
         return F.batch_norm(x, mean, variance, weight, bias, eps=eps)
 
     @staticmethod
-    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
-        ctx: Any, gradient: Tensor
-    ) -> tuple[Tensor | None, ...]:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, weight, _, mean, variance, ctx.eps, ctx.n = inputs
+        ctx.save_for_backward(x, weight, mean, variance)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
+        gradient = grad_outputs[0]
         x, weight, mean, variance = ctx.saved_tensors
         inverse = torch.rsqrt(variance + ctx.eps)
         # Gradient with the statistics held fixed; the terms through them are added below.

@@ -83,6 +83,19 @@ def test_a_collapse_is_said_once_or_ends_the_run(kind: str) -> None:
     validate(callback, *ASKED)  # a second warning would be an error here
 
 
+@pytest.mark.parametrize("n", [2, 4, 15])
+def test_a_few_embeddings_that_are_alike_have_collapsed(n: int) -> None:
+    """Their loss is constant at the log of their number; a few have no rank, so a line is none."""
+    with pytest.raises(Stop, match=r"COLLAPSED at step 7: embedding std 0\.0000"):
+        validate(after(torch.ones(2, n, 8), "stop"), *ASKED)
+    validate(after(COLLAPSED["a line"][0][:, :n], "stop"), *ASKED)
+    validate(after(NOISE[:, :n], "stop"), *ASKED)
+
+
+def test_one_embedding_has_no_geometry() -> None:
+    assert validate(after(torch.ones(2, 1, 8), "stop"), *ASKED).keys() == {"val/knn_top1"}
+
+
 @pytest.mark.parametrize("on_collapse", ["warn", "stop"])
 def test_healthy_embeddings_are_measured_in_silence(on_collapse: str) -> None:
     """Through the projector in evaluation mode, whose BatchNorm is not moved by it."""

@@ -16,6 +16,16 @@ from cl.nets.encoders import create
 from cl.nets.norm import Synced2d, SyncEverywhere, group_norm
 
 
+def test_second_derivatives_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The statistics are constants to the backward pass, so that they would be wrong."""
+    layer = SyncEverywhere().apply(nn.Sequential(nn.BatchNorm1d(3)))[0].train()
+    monkeypatch.setattr(norm, "world_size", lambda: 2)
+    x = torch.randn(4, 3, requires_grad=True)
+    (gradient,) = torch.autograd.grad(layer(x).pow(3).sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.square().sum().backward()
+
+
 @pytest.mark.parametrize("momentum", [0.1, None])
 @pytest.mark.parametrize("affine", [True, False])
 @pytest.mark.parametrize("kind", [nn.BatchNorm1d, nn.BatchNorm2d, BatchNormAct2d])

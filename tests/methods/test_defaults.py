@@ -1,0 +1,64 @@
+"""What a method is trained with unless it is said otherwise: it learns, and does not diverge."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+import main_contrastive
+from cl import logs
+from cl.config import signature
+from cl.config.parse import parse_pretrain
+from cl.config.programs import Pretrain
+from cl.config.schema import options_of
+from cl.methods import NAMES, get_method
+from cl.optim import Optimization
+
+DIGITS = ["digits", "resnet6_w16"]
+LOSSES = [name for name in signature.pairwise() if not signature.loss(name).two_views]
+
+
+def train(folder: Path, *words: str) -> Path:
+    """The run's folder; an error of the program, such as exit code 4 for NaN, fails."""
+    run = [*DIGITS, *words, "--output", str(folder), "--run_id", "run", "--wandb", "off"]
+    assert main_contrastive.main([*run, "--num_workers", "1", "--on_collapse", "stop"]) == 0
+    return folder / "run"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_defaults_of_a_method_are_settings(name: str) -> None:
+    """Those that Python takes too, within their bounds; the file says what the class has."""
+    defaults, settings = signature.method(name).defaults, options_of(Pretrain)
+    assert defaults == get_method(name).defaults
+    assert all(settings[key].check(value) == value for key, value in defaults.items())
+    Optimization(**defaults)
+    config = parse_pretrain([*DIGITS, "--method", name])
+    assert {key: getattr(config, key) for key in defaults} == defaults
+
+
+def test_the_line_wins_and_who_names_an_optimizer_chooses_its_rates() -> None:
+    line = [*DIGITS, "--method", "vicreg"]
+    assert parse_pretrain([*line, "--lr", "0.5"]).optimizer == "lars"
+    assert parse_pretrain([*line, "--lr", "0.5"]).lr == 0.5
+    config, usual = parse_pretrain([*line, "--optimizer", "sgd"]), parse_pretrain(DIGITS)
+    assert (config.lr, config.weight_decay) == (usual.lr, usual.weight_decay) == (0.3, 1e-4)
+
+
+@pytest.mark.parametrize("name", ["vicreg", "barlow_twins"])
+def test_a_large_batch_does_not_diverge(name: str, tmp_path: Path) -> None:
+    words = "--batch_size 256 --max_steps 8 --epochs 2 --no-baseline --warmup_epochs 1".split()
+    rows = logs.read_metrics(train(tmp_path, "--method", name, *words) / "metrics.csv")
+    assert all(math.isfinite(float(row["train/loss"])) for row in rows)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    "words",
+    [*(["--method", name] for name in NAMES), *(["--loss", name] for name in LOSSES)],
+    ids=" ".join,
+)
+def test_it_learns_at_its_defaults(words: list[str], tmp_path: Path) -> None:
+    found = json.loads((train(tmp_path, *words, "--epochs", "20") / "result.json").read_text())
+    assert found["trained"]["knn_top1"] > found["untrained"]["knn_top1"]
