@@ -14,7 +14,7 @@ from cl.data.augment import cpu, torchvision
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
 from cl.data.inspection import Inspection
-from cl.data.loaders.base import Floats, Loader
+from cl.data.loaders.base import Floats, Loader, check_channels
 from cl.data.loaders.device import DeviceLoader
 from cl.data.loaders.given import GivenViews
 from cl.data.loaders.memory import MemoryLoader
@@ -55,6 +55,7 @@ class PlainLoader:
         rank: int = 0,
         world: int = 1,
     ) -> None:
+        check_channels(images, recipe)
         self.images, self.recipe, self.workers = images, recipe, max(1, workers)
         # A process without an image has an empty batch: all of them take part in what follows.
         self.index = shard(len(images), batch_size, rank, world) or [np.empty(0, np.int64)]
@@ -68,14 +69,15 @@ class PlainLoader:
         return sum(map(len, self.index))
 
     def __iter__(self) -> Iterator[Batch]:
-        size = self.recipe.size
+        size, channels = self.recipe.size, self.recipe.channels
+        plain = cpu.kernels(channels).plain
         central, record = central_fraction(size), self.recipe.record
 
         def prepare(at: int, out: Floats) -> None:
-            cpu.plain(self.images.pixel(at), central, record, out)
+            plain(self.images.pixel(at), central, record, out)
 
         def begin(index: Index) -> tuple[Floats, Iterator[None]]:
-            out = np.empty((len(index), 3, size, size), np.float32)
+            out = np.empty((len(index), channels, size, size), np.float32)
             return out, pool.map(prepare, index.tolist(), out)
 
         with ThreadPoolExecutor(self.workers) as pool:
@@ -180,11 +182,11 @@ class ContrastiveData(pl.LightningDataModule):
         sampler = Sampler(len(images), self.batch_size, self.seed, rank, world, self.fill_last)
         if self.backend == "memory":
             device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-            if device.type != "cpu":
+            if device.type != "cpu" and images.channels == 3:  # its operations are RGB's
                 return DeviceLoader(images, self.recipes, sampler, device)
             return MemoryLoader(images, self.recipes, sampler, self.workers)
         if self.backend in ("torch", "torchvision"):
-            views = cpu.views if self.backend == "torch" else torchvision.views
+            views = None if self.backend == "torch" else torchvision.views
             return FileLoader(images, self.recipes, sampler, self.workers, views)
         from cl.data.loaders.dali import (
             DaliLoader,  # half a gigabyte that other backends do not need

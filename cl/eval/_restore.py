@@ -102,7 +102,8 @@ def restore(
     size = image_size or about.get("image_size") or recipe.size
     built, norm = about.get("image_size", size), about.get("norm", "batch")
     own_module = isinstance(given, nn.Module)
-    encoder = given if own_module else encoders.create(name, built, norm=norm)
+    channels = len(about.get("mean", recipe.mean))
+    encoder = given if own_module else encoders.create(name, built, norm=norm, channels=channels)
     report = checkpoints.load_weights(encoder, file) if file else None
     changes: dict[str, Any] = {"size": size}
     changes |= {k: tuple(about[k]) for k in ("mean", "std") if k in about}

@@ -52,6 +52,8 @@ class DaliLoader(Loader):
         self, images: Images, recipes: Sequence[Recipe], sampler: Sampler, workers: int
     ) -> None:
         super().__init__(images, recipes, sampler)
+        if images.channels != 3:
+            raise ValueError(f"--backend dali cannot be used with --channels {images.channels}")
         try:
             import nvidia.dali  # noqa: F401
         except ImportError:
