@@ -16,6 +16,7 @@ from cl.data.augment.recipe import SMALL_SCALE, SWAV_SMALL, Recipe, full_size
 from cl.data.inspection import Inspection
 from cl.data.module import ContrastiveData, GivenData
 from cl.data.sets import Images, Source
+from cl.data.sets._levels import measure_statistics
 from cl.eval._baseline import measure_frozen
 from cl.losses import get_loss
 from cl.methods import get_method
@@ -67,6 +68,8 @@ def load_source(config: Pretrain) -> Source | GivenData:
 
 def complete(config: Pretrain, source: Source | GivenData) -> Pretrain:
     """The configuration with what the data say: range of values; of one's own, sizes too."""
+    if isinstance(source, Source) and source.train.channels != 3:
+        config = replace(config, channels=source.train.channels)
     if isinstance(source, Source) and config.value_range:  # what auto has measured
         config = replace(config, value_range=source.train.decoding.value_range)
     if own_object(config.dataset) is None:
@@ -90,7 +93,7 @@ def build_data(config: Pretrain, source: Source | GivenData) -> Data:
         return source
     return ContrastiveData(
         source,
-        recipes(config),
+        recipes(config, source.train),
         batch_size=config.batch_size_per_device,
         seed=config.seed,
         workers=config.num_workers,
@@ -120,8 +123,13 @@ def count_classes(data: Data) -> int | None:
     return number if number > 1 else None
 
 
-def recipes(config: Pretrain) -> list[Recipe]:
-    """The views of a run: a preset with what the command line changes of it."""
+def recipes(config: Pretrain, images: Images) -> list[Recipe]:
+    """The views of a run: a preset with what the command line changes of it.
+
+    Args:
+        config: of the run.
+        images: whose mean and deviation are measured where they are not RGB.
+    """
     named = {
         "size": config.crop_size or config.resolved_image_size,
         "jitter_order": config.jitter_order,
@@ -139,13 +147,17 @@ def recipes(config: Pretrain) -> list[Recipe]:
     full = [r.changed(given) for r in full_size(config.dataset, config.recipe, config.n_crops)]
     method = own_object(config.method) or get_method(config.method)
     full = method.views(full, **config.method_settings)
+    if images.channels != 3:
+        measured = measure_statistics(images)
+        full = [recipe.of_channels(**measured) for recipe in full]
     if not config.multicrop:
         return full
     small = {
         "size": config.resolved_small_crop_size,
         "views": config.n_small_crops,
         "crop_scale": config.small_crop_scale or SMALL_SCALE.get(config.recipe or "", SWAV_SMALL),
-        "solarize": config.solarize_prob or 0.0,  # full-size views alone have it in the papers
+        "solarize": (config.solarize_prob or 0.0)
+        * (images.channels == 3),  # full-size views alone have it in the papers
     }
     return [*full, full[0].changed(small)]
 
@@ -157,6 +169,7 @@ def build_encoder(config: Pretrain) -> nn.Module:
         config.resolved_image_size,
         zero_init_residual=config.zero_init_residual,
         norm=config.norm,
+        channels=config.channels or 3,
     )
 
 
@@ -173,7 +186,9 @@ def build_method(
     """
     size = config.crop_size or config.resolved_image_size
     given = isinstance(data, GivenData)
-    example = first_views(data)[0, :2] if given else torch.zeros(2, 3, size, size)
+    example = (
+        first_views(data)[0, :2] if given else torch.zeros(2, config.channels or 3, size, size)
+    )
     loss = own_object(config.loss) or (get_loss(config.loss_name) if config.loss_name else None)
     return (own_object(config.method) or get_method(config.method))(
         encoder,

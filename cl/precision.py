@@ -56,6 +56,6 @@ def safe_factor(z: Float[Tensor, "..."], dim: int) -> Float[Tensor, "..."]:
     Returns:
         1 for all but very long and very short vectors; 0 for those of zeros.
     """
-    largest = z.detach().abs().amax(dim=dim, keepdim=True)
-    factor = torch.where(largest > LARGE, 2.0**-80, torch.where(largest < SMALL, 2.0**80, 1.0))
-    return factor.masked_fill(largest == 0, 0.0).to(z.dtype)
+    peak = z.detach().abs().amax(dim=dim, keepdim=True)
+    factor = torch.where(peak > LARGE, 2.0**-80, torch.where(peak < SMALL, 2.0**80, 1.0))
+    return factor.masked_fill(peak == 0, 0.0).to(z.dtype)

@@ -93,7 +93,7 @@ def about_views(
         return {}
     sizes = [r.size for r in data.recipes for _ in range(r.views)]
     states = 2 if config.optimizer in ("adam", "adamw") else 1
-    needed = memory(method, encoder, sizes, chunk, states)
+    needed = memory(method, encoder, sizes, chunk, states, data.recipes[0].channels)
     return {
         "negatives per anchor": describe_negatives(
             config.loss_name, config.global_batch(), len(sizes)
@@ -128,7 +128,7 @@ def steps_per_epoch(config: Pretrain, data: ContrastiveData | GivenData) -> int:
     return len(Sampler(len(data.source.train), size, 0, 0, config.processes, fill))
 
 
-def activation_bytes(encoder: nn.Module, sizes: list[int]) -> int:
+def activation_bytes(encoder: nn.Module, sizes: list[int], channels: int = 3) -> int:
     """Bytes that autograd keeps for one float32 view of each size, found without computing.
 
     The encoder runs on the meta device, where tensors have shapes and no data.
@@ -136,6 +136,7 @@ def activation_bytes(encoder: nn.Module, sizes: list[int]) -> int:
     Args:
         encoder: is copied.
         sizes: side of the images in pixels, one for each view of a sample.
+        channels: of the images.
     """
     twin = copy.deepcopy(encoder).to("meta")
     kept: dict[int, int] = {}  # bytes by storage: two layers may keep one tensor, or a view of it
@@ -146,7 +147,7 @@ def activation_bytes(encoder: nn.Module, sizes: list[int]) -> int:
         return t
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        graphs = [twin(torch.empty(2, 3, size, size, device="meta")) for size in sizes]
+        graphs = [twin(torch.empty(2, channels, size, size, device="meta")) for size in sizes]
     for weight in (*twin.parameters(), *twin.buffers()):
         kept.pop(weight.untyped_storage()._cdata, None)
     del graphs  # until here, so that no storage's address was another's before
@@ -154,7 +155,12 @@ def activation_bytes(encoder: nn.Module, sizes: list[int]) -> int:
 
 
 def memory(
-    module: nn.Module, encoder: nn.Module, sizes: list[int], batch_size: int, states: int
+    module: nn.Module,
+    encoder: nn.Module,
+    sizes: list[int],
+    batch_size: int,
+    states: int,
+    channels: int = 3,
 ) -> int:
     """Estimated bytes of a training step on one device: weights, gradients, states, activations.
 
@@ -163,10 +169,11 @@ def memory(
         encoder: its part that sees images.
         sizes: side in pixels of each view of a sample.
         batch_size: samples on this device.
+        channels: of the images.
         states: tensors the optimizer keeps for each parameter (SGD 1, Adam 2).
     """
     parameters = sum(p.numel() * p.element_size() for p in module.parameters())
-    return parameters * (2 + states) + activation_bytes(encoder, sizes) * batch_size
+    return parameters * (2 + states) + activation_bytes(encoder, sizes, channels) * batch_size
 
 
 def show(title: str, rows: Mapping[str, object], console: Console) -> None:
@@ -259,6 +266,8 @@ def plot_views(data: ContrastiveData | GivenData, path: Path) -> None:
     """
     if isinstance(data, GivenData):
         raise ValueError("--show_views cannot be used with a DataLoader that makes the views")
+    if data.recipes[0].channels != 3:
+        raise ValueError("--show_views cannot be used with --channels other than 3")
     save(draw_views(data), f"--show_views {path}", path)
 
 

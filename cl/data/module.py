@@ -15,7 +15,7 @@ from cl.data.augment import cpu, torchvision
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
 from cl.data.inspection import Inspection
-from cl.data.loaders.base import Floats, Loader
+from cl.data.loaders.base import Floats, Loader, check_channels
 from cl.data.loaders.device import DeviceLoader
 from cl.data.loaders.given import GivenViews
 from cl.data.loaders.memory import MemoryLoader
@@ -40,21 +40,23 @@ def prepare(image: Pixels, recipe: Recipe, out: Floats) -> None:
     """Prepare a plain image: its central square, resized and normalized.
 
     Args:
-        image: `(h w 3)`.
+        image: `(h w c)`.
         recipe: its size, mean, std, central part and interpolation are used.
-        out: `(3 size size)`, where the result is written.
+        out: `(c size size)`, where the result is written.
     """
     central, size = central_fraction(recipe), recipe.size
     if recipe.interpolation == "bilinear":
-        cpu.plain(image, central, recipe.record, out)
+        cpu.kernels(recipe.channels).plain(image, central, recipe.record, out)
         return
     height, width = image.shape[:2]
     side = max(round(min(height, width) * central), min(height, width, size))
     left, top = (width - side) // 2, (height - side) // 2
-    box = (left, top, left + side, top + side)
-    resized = Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC, box)
-    mean, std = np.asarray(recipe.mean, np.float32), np.asarray(recipe.std, np.float32)
-    out[:] = ((np.asarray(resized, np.float32) / 255 - mean) / std).transpose(2, 0, 1)
+    box, bicubic = (left, top, left + side, top + side), Image.Resampling.BICUBIC
+    for band, resized, mean, std in zip(
+        image.transpose(2, 0, 1), out, recipe.mean, recipe.std, strict=True
+    ):
+        pixels = Image.fromarray(band).resize((size, size), bicubic, box)
+        resized[:] = (np.asarray(pixels, np.float32) / 255 - np.float32(mean)) / np.float32(std)
 
 
 class PlainLoader:
@@ -78,6 +80,7 @@ class PlainLoader:
         rank: int = 0,
         world: int = 1,
     ) -> None:
+        check_channels(images, recipe)
         self.images, self.recipe, self.workers = images, recipe, max(1, workers)
         # A process without an image has an empty batch: all of them take part in what follows.
         self.index = shard(len(images), batch_size, rank, world) or [np.empty(0, np.int64)]
@@ -91,13 +94,13 @@ class PlainLoader:
         return sum(map(len, self.index))
 
     def __iter__(self) -> Iterator[Batch]:
-        size = self.recipe.size
+        size, channels = self.recipe.size, self.recipe.channels
 
         def prepare_at(at: int, out: Floats) -> None:
             prepare(self.images.pixel(at), self.recipe, out)
 
         def begin(index: Index) -> tuple[Floats, Iterator[None]]:
-            out = np.empty((len(index), 3, size, size), np.float32)
+            out = np.empty((len(index), channels, size, size), np.float32)
             return out, pool.map(prepare_at, index.tolist(), out)
 
         with ThreadPoolExecutor(self.workers) as pool:
@@ -202,11 +205,11 @@ class ContrastiveData(pl.LightningDataModule):
         sampler = Sampler(len(images), self.batch_size, self.seed, rank, world, self.fill_last)
         if self.backend == "memory":
             device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-            if device.type != "cpu":
+            if device.type != "cpu" and images.channels == 3:  # its operations are RGB's
                 return DeviceLoader(images, self.recipes, sampler, device)
             return MemoryLoader(images, self.recipes, sampler, self.workers)
         if self.backend in ("torch", "torchvision"):
-            views = cpu.views if self.backend == "torch" else torchvision.views
+            views = None if self.backend == "torch" else torchvision.views
             return FileLoader(images, self.recipes, sampler, self.workers, views)
         from cl.data.loaders.dali import (
             DaliLoader,  # half a gigabyte that other backends do not need

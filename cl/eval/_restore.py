@@ -2,7 +2,8 @@
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,11 +115,13 @@ def restore(
     if timms and not image_size:  # a file fits a ResNet of one size alone where its stem tells
         sizes = [*dict.fromkeys((timms["size"], recipe.size))]
     norm = about.get("norm", "batch")
-    encoder, report, size = load_fitting(file, given, name, sizes, norm)
-    told, whence = of_weights(file, about, timms, report, small=size <= encoders.SMALL)
-    if "." in name and timms and told.get("central") == timms["central"]:
+    channels = len(about.get("mean", recipe.mean))
+    create = partial(encoders.create, name, norm=norm, channels=channels)
+    encoder, report, size = load_fitting(file, given, sizes, create)
+    stated, whence = of_weights(file, about, timms, report, small=size <= encoders.SMALL)
+    if "." in name and timms and stated.get("central") == timms["central"]:
         whence = f"timm's configuration of {name}"
-    recipe = recipe.changed({"size": image_size or size} | told | dict(preparation or {}))
+    recipe = recipe.changed({"size": image_size or size} | stated | dict(preparation or {}))
     whence += ", changed by flags" if preparation else ""
     own = {"encoder": name, "norm": norm, "image_size": size}
     own |= {k: getattr(recipe, k) for k in PREPARATION} | {"dataset": dataset}
@@ -130,26 +133,29 @@ def restore(
 def load_fitting(
     file: Path | None,
     given: str | nn.Module | None,
-    name: str,
     sizes: Sequence[int],
-    norm: str,
+    create: Callable[..., nn.Module],
 ) -> tuple[nn.Module, Report | None, int]:
-    """The encoder of the first size at which the file fits, its report, and that size."""
+    """The encoder of the first size at which the file fits, its report, and that size.
+
+    Args:
+        file: of the weights; None keeps random ones.
+        given: the encoder, if it is a module.
+        sizes: of images that it may be built for.
+        create: makes the encoder for a size.
+
+    Raises:
+        ValueError: the file fits at none of the sizes.
+    """
     for size in sizes:
-        follow = file is not None
-        encoder = (
-            given
-            if isinstance(given, nn.Module)
-            else encoders.create(name, size, norm=norm, weights_follow=follow)
-        )
+        own = isinstance(given, nn.Module)
+        encoder = given if own else create(image_size=size, weights_follow=file is not None)
         try:
-            report = checkpoints.load_weights(encoder, file) if file else None
+            return encoder, checkpoints.load_weights(encoder, file) if file else None, size
         except ValueError:
             if size == sizes[-1]:
                 raise
-            continue
-        return encoder, report, size
-    raise AssertionError("no size")
+    raise ValueError("there is no size for which the encoder could be built")
 
 
 def preparation_flags(config: Linear) -> dict[str, Any]:
@@ -193,17 +199,20 @@ def of_weights(
         small: the encoder is built for small images, as none of timm's weights is.
     """
     if file is None or about:
-        told = {name: about[name] for name in PREPARATION if about.get(name) is not None}
-        told |= {name: tuple(told[name]) for name in ("mean", "std") if name in told}
-        return told, "as the file of weights says" if told else "as the data set's row says"
+        stated = {name: about[name] for name in PREPARATION if about.get(name) is not None}
+        stated |= {name: tuple(stated[name]) for name in ("mean", "std") if name in stated}
+        return stated, "as the file of weights says" if stated else "as the data set's row says"
     if timms and not small and report is not None and report.layout == "plain":
-        told = {name: value for name, value in timms.items() if name not in ("size", "tag")}
+        stated = {name: value for name, value in timms.items() if name not in ("size", "tag")}
         return (
-            told,
+            stated,
             f"a guess: timm's configuration of {timms['tag']}; --mean, --std, ... change it",
         )
-    told = {"mean": DEFAULTS["mean"], "std": DEFAULTS["std"]}
-    return told, "a guess: ImageNet's, since the file does not say it; --mean, --std, ... change it"
+    stated = {"mean": DEFAULTS["mean"], "std": DEFAULTS["std"]}
+    return (
+        stated,
+        "a guess: ImageNet's, since the file does not say it; --mean, --std, ... change it",
+    )
 
 
 def encoder_name(file: Path | None, given: str | nn.Module | None, said: str | None) -> str:

@@ -23,8 +23,9 @@ def create(
     zero_init_residual: bool = False,
     norm: str = "batch",
     weights_follow: bool = False,
+    channels: int = 3,
 ) -> nn.Module:
-    """The encoder of that name: `(n 3 h w)` images to `(n d)` features, d = `width` of it.
+    """The encoder of that name: `(n c h w)` images to `(n d)` features, d = `width` of it.
 
     Args:
         name: a timm model, `resnet6_wN` (width N; `resnet6` is width 32), or `package.module:Name`,
@@ -34,6 +35,7 @@ def create(
             block starts as the identity (Goyal et al. 2017, https://arxiv.org/abs/1706.02677, 5.1).
         norm: `group` puts group norm in the place of every batch norm.
         weights_follow: weights are loaded into it, so that a tag of timm's may say which they are.
+        channels: of the images, which the stem takes; an encoder of the user's own has its own.
 
     Raises:
         ValueError: an unknown name, a tag of weights that are not loaded, or `zero_init_residual`
@@ -46,7 +48,7 @@ def create(
             f"training starts from random ones. {model_name} is the encoder alone; main_linear.py "
             "evaluates a file of weights (--pretrained_feature_extractor)."
         )
-    model = build(name, image_size, zero_init_residual)
+    model = build(name, image_size, zero_init_residual, channels)
     if norm == "group":
         if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
             raise ValueError(f"--norm group: {name} has no batch norm to put it in the place of")
@@ -54,14 +56,14 @@ def create(
     return model
 
 
-def build(name: str, image_size: int, zero_init_residual: bool) -> nn.Module:
+def build(name: str, image_size: int, zero_init_residual: bool, channels: int) -> nn.Module:
     """`create` with the encoder's own norm."""
     if ":" in name:
         return import_encoder(name)
     if ours := RESNET6.fullmatch(name):
         if zero_init_residual:
             raise ValueError(f"--zero_init_residual needs a timm ResNet, not {name}")
-        return ResNet6(int(ours[1] or 32))
+        return ResNet6(int(ours[1] or 32), channels)
     import timm  # a second, and not for ours
 
     check_name(name)
@@ -75,7 +77,7 @@ def build(name: str, image_size: int, zero_init_residual: bool) -> nn.Module:
         options |= {"img_size": image_size, "dynamic_img_size": True, "dynamic_img_pad": True}
         if image_size <= SMALL:
             options["patch_size"] = max(2, image_size // 8)
-    model = timm.create_model(name, num_classes=0, **options)
+    model = timm.create_model(name, num_classes=0, in_chans=channels, **options)
     if image_size <= SMALL:
         small_stem(model)
     return model

@@ -39,12 +39,12 @@ class Residual(nn.Module):
 class ResNet6(nn.Module):
     """An encoder of images of 16 to 64 pixels; features have `4 * width` dimensions."""
 
-    def __init__(self, width: int = 32) -> None:
+    def __init__(self, width: int = 32, channels: int = 3) -> None:
         super().__init__()
         self.num_features = 4 * width
-        self.stem = conv(3, width, size=4, stride=2)
+        self.stem = conv(channels, width, size=4, stride=2)
         self.stage1 = nn.Sequential(conv(width, 2 * width, stride=2), Residual(2 * width))
         self.stage2 = nn.Sequential(conv(2 * width, 4 * width, stride=2), Residual(4 * width))
 
-    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+    def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         return reduce(self.stage2(self.stage1(self.stem(x))), "n d h w -> n d", "mean")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cl.report import draw
 from cl.report.charts import Chart
-from cl.report.style import sheet
+from cl.report.style import stylesheet
 
 LARGE = 200_000  # bytes of a picture, from which on it is stored as JPEG
 MOST = 900  # side in pixels of a picture on the page
@@ -136,7 +136,7 @@ def page(title: str, content: str, charts: Sequence[Chart]) -> str:
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
         '<meta name=viewport content="width=device-width,initial-scale=1">'
         f'<meta http-equiv=Content-Security-Policy content="{policy}">'
-        f"<title>{escape(title)}</title><style>{sheet()}</style></head>\n"
+        f"<title>{escape(title)}</title><style>{stylesheet()}</style></head>\n"
         f"<body><main>{content}</main>{scripts}</body></html>\n"
     )
 

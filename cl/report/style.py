@@ -72,7 +72,7 @@ summary { cursor: pointer }
 """
 
 
-def sheet() -> str:
+def stylesheet() -> str:
     """The style of the page."""
     light, dark = (
         " ".join(f"--{name}: {shade};" for name, shade in theme.items()) for theme in (LIGHT, DARK)

@@ -195,6 +195,7 @@ def test_huggingface(tmp_path: Path, named: bool) -> None:
     assert source.classes == (["cat", "dog"] if named else ["0", "1"])
     assert (len(source.train), len(source.val)) == (10, 4)
     assert source.split == "validation validates"
+    assert source.left_out == "left out: 3 in test"
     assert all(np.array_equal(source.train.pixel(i), picture(12, 16, i)) for i in range(10))
     promises(source)
     shutil.copytree(tmp_path / "both", tmp_path / "moved" / "both")

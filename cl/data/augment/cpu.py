@@ -16,7 +16,7 @@ called: it would not notice a change in another one.
 
 import math
 from collections.abc import Callable
-from typing import Any, no_type_check
+from typing import Any, NamedTuple, no_type_check
 
 import numpy as np
 from numba import njit
@@ -420,3 +420,87 @@ def plain(image, central, recipe, out):
         for y in range(out.shape[1]):
             for x in range(out.shape[2]):
                 out[c, y, x] = (out[c, y, x] - m) * s
+
+
+@fast
+@no_type_check
+def resize_bands(image, top, left, height, width, flip, planes):
+    """`resize` of a `(h w c)` image of any number of channels."""
+    bands, size = planes.shape[0], planes.shape[1]
+    most = int(2 * max(height, width) / size) + 4
+    first, count = np.empty((2, size), np.int64), np.empty((2, size), np.int64)
+    weight = np.empty((2, size, most), np.float32)
+    taps(height, size, first[0], count[0], weight[0])
+    taps(width, size, first[1], count[1], weight[1])
+    row = np.empty((width, bands), np.float32)
+    for y in range(size):
+        row[:] = ZERO
+        for k in range(count[0, y]):
+            w = weight[0, y, k] * np.float32(1 / 255)
+            for i in range(width):
+                for c in range(bands):
+                    row[i, c] += w * image[top + first[0, y] + k, left + i, c]
+        for x in range(size):
+            to = size - 1 - x if flip else x
+            for c in range(bands):
+                total = ZERO
+                for k in range(count[1, x]):
+                    total += weight[1, x, k] * row[first[1, x] + k, c]
+                planes[c, y, to] = total
+
+
+@fast
+@no_type_check
+def render_bands(image, p, recipe, out):
+    """`render` of an image of any number of channels: crop, flip and blur."""
+    resize_bands(image, p.top, p.left, p.height, p.width, p.flip, out)
+    for c in range(out.shape[0]):
+        if p.sigma > 0:
+            blur(out[c], p.sigma, int(recipe.blur_kernel))
+        out[c] = (out[c] - np.float32(recipe.mean[c])) / np.float32(recipe.std[c])
+
+
+@fast
+@no_type_check
+def views_bands(image, recipe, seed, epoch, sample, first, out, at):
+    """`views` of an image of any number of channels, in which no color is changed."""
+    p = np.empty(1, VIEW)
+    for v in range(out.shape[0]):
+        draw(recipe, seed, epoch, sample, first + v, image.shape[0], image.shape[1], p[0])
+        render_bands(image, p[0], recipe, out[v, at])
+
+
+@fast
+@no_type_check
+def many_bands(pixels, samples, recipe, seed, epoch, first, out, at):
+    """`many` of images of any number of channels."""
+    for i in range(len(samples)):
+        sample = samples[i]
+        views_bands(pixels[sample], recipe, seed, epoch, sample, first, out, at + i)
+
+
+@fast
+@no_type_check
+def plain_bands(image, central, recipe, out):
+    """`plain` of an image of any number of channels."""
+    height, width = image.shape[0], image.shape[1]
+    side = max(1, round(min(height, width) * central))
+    resize_bands(image, (height - side) // 2, (width - side) // 2, side, side, False, out)
+    for c in range(out.shape[0]):
+        out[c] = (out[c] - np.float32(recipe.mean[c])) / np.float32(recipe.std[c])
+
+
+class Kernels(NamedTuple):
+    """What makes views of one image, views of images in memory, and a plain image."""
+
+    views: Callable[..., None]
+    many: Callable[..., None]
+    plain: Callable[..., None]
+
+
+def kernels(channels: int) -> Kernels:
+    """The kernels for images of so many channels; RGB has its own."""
+    return Kernels(views, many, plain) if channels == 3 else BANDS
+
+
+BANDS = Kernels(views_bands, many_bands, plain_bands)

@@ -9,7 +9,7 @@ import numpy as np
 
 from cl.data.sets import DEFAULTS, dataset_row
 
-Triple = tuple[float, float, float]
+Channels = tuple[float, ...]  # a number for each
 # Groups of parameters that a view can share with the first view of its sample; see `Recipe.shared`.
 GROUPS = ("crop", "flip", "color", "blur", "solarize")
 
@@ -38,7 +38,7 @@ class Recipe:
         blur_sigma: range of its standard deviation in pixels; uniform.
         solarize: probability of inverting the values of one half and above.
         mean: of each channel, subtracted.
-        std: of each channel, divided by.
+        std: of each channel, divided by. Where there are not three, no color is changed.
         central: part of the shorter side of a plain image that is used; None is 7/8 of images above
             64 px, as 224 of 256, and all of smaller ones.
         interpolation: of plain images, where they are resized.
@@ -61,8 +61,8 @@ class Recipe:
     blur: float = 0.5
     blur_sigma: tuple[float, float] = (0.1, 2.0)
     solarize: float = 0.0
-    mean: Triple = DEFAULTS["mean"]
-    std: Triple = DEFAULTS["std"]
+    mean: Channels = DEFAULTS["mean"]
+    std: Channels = DEFAULTS["std"]
     central: float | None = None
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     shared: tuple[str, ...] = ()
@@ -71,6 +71,15 @@ class Recipe:
     def blur_kernel(self) -> int:
         """Width of the blur in pixels: a tenth of the side, odd, at least three."""
         return max(3, round(self.size / 10) // 2 * 2 + 1)
+
+    @property
+    def channels(self) -> int:
+        """How many channels the images have."""
+        return len(self.mean)
+
+    def of_channels(self, mean: Channels, std: Channels) -> "Recipe":
+        """The recipe for images of other channels than RGB, in which no color is changed."""
+        return replace(self, mean=mean, std=std, jitter=0.0, grayscale=0.0, solarize=0.0)
 
     @property
     def varied(self) -> tuple[str, ...]:

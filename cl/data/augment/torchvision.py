@@ -22,14 +22,15 @@ def render(image: Pixels, p: np.void, recipe: np.void, out: Floats) -> None:
     x = F.resized_crop(x, top, left, h, w, [size, size], antialias=True)
     if p["flip"]:
         x = F.horizontal_flip(x)
-    if p["jitter"]:
+    colored = len(x) == 3
+    if p["jitter"] and colored:
         for name in (JITTER[what] for what in p["order"]):
             x = getattr(F, f"adjust_{name}")(x, float(p[name]))
-    if p["gray"]:
+    if p["gray"] and colored:
         x = F.rgb_to_grayscale(x, num_output_channels=3)
     if p["sigma"]:
         x = F.gaussian_blur(x, [width, width], [float(p["sigma"])] * 2)
-    if p["solarize"]:
+    if p["solarize"] and colored:
         x = F.solarize(x, 0.5)
     out[:] = F.normalize(x, recipe["mean"].tolist(), recipe["std"].tolist()).numpy()
 

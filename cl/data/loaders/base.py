@@ -26,6 +26,8 @@ class Loader(ABC):
 
     def __init__(self, images: Images, recipes: Sequence[Recipe], sampler: Sampler) -> None:
         self.images, self.recipes, self.sampler = images, list(recipes), sampler
+        for recipe in recipes:
+            check_channels(images, recipe)
         self.inspection: Inspection | None = None
 
     def __len__(self) -> int:
@@ -55,6 +57,15 @@ class Loader(ABC):
         return Batch([torch.from_numpy(x) for x in views], labels, torch.from_numpy(index))
 
 
+def check_channels(images: Images, recipe: Recipe) -> None:
+    """Refuse images that have not the channels of a recipe's mean, which no kernel checks."""
+    if images.channels != recipe.channels:
+        raise ValueError(
+            f"--channels {images.channels}: the images have {images.channels} channels, and mean "
+            f"and std are of {recipe.channels}; an encoder is used on images as it was trained on"
+        )
+
+
 Part = tuple[Recipe, int, slice]
 
 
@@ -77,6 +88,6 @@ def by_size(recipes: Sequence[Recipe]) -> list[list[Part]]:
 
 
 def shape(parts: Sequence[Part], samples: int) -> tuple[int, ...]:
-    """The shape `(v n 3 size size)` of the views of one size of so many samples."""
-    size = parts[0][0].size
-    return parts[-1][2].stop, samples, 3, size, size
+    """The shape `(v n c size size)` of the views of one size of so many samples."""
+    recipe = parts[0][0]
+    return parts[-1][2].stop, samples, recipe.channels, recipe.size, recipe.size

@@ -52,6 +52,8 @@ class DaliLoader(Loader):
         self, images: Images, recipes: Sequence[Recipe], sampler: Sampler, workers: int
     ) -> None:
         super().__init__(images, recipes, sampler)
+        if images.channels != 3:
+            raise ValueError(f"--backend dali cannot be used with --channels {images.channels}")
         try:
             import nvidia.dali  # noqa: F401
         except ImportError:
@@ -153,10 +155,13 @@ class DaliLoader(Loader):
         """Wait for the oldest batch under way."""
         try:
             made = [torch.from_dlpack(x.as_tensor()) for x in pipeline.share_outputs()]
-        except RuntimeError:
+        except RuntimeError as error:
             for at in index.tolist():
                 self.images.pixel(at)  # its error names the file
-            raise
+            raise ValueError(
+                f"--backend dali: DALI cannot read one of {len(index)} images that the other "
+                f"loaders can; use --backend torch ({error})"
+            ) from error
         cuts = accumulate((parts[-1][2].stop for parts in by_size(self.recipes)), initial=0)
         views = [torch.stack(made[a:b]) for a, b in pairwise(cuts)]
         if self.gpu:

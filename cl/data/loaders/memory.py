@@ -46,6 +46,7 @@ class MemoryLoader(Loader):
         """Hand a batch to the threads, a piece to each."""
         assert self.images.pixels is not None
         views, futures = [], []
+        many = cpu.kernels(self.images.channels).many
         cuts = np.linspace(0, len(index), self.workers + 1).astype(int)
         for parts in by_size(self.recipes):
             out = np.empty(shape(parts, len(index)), np.float32)
@@ -54,7 +55,7 @@ class MemoryLoader(Loader):
                 rest = (recipe.record, self.sampler.seed, self.sampler.epoch, first, out[at])
                 for start, stop in pairwise(cuts):
                     part = (self.images.pixels, index[start:stop], *rest, start)
-                    futures.append(pool.submit(cpu.many, *part))
+                    futures.append(pool.submit(many, *part))
         return index, views, futures
 
     def finish(self, work: Work) -> Batch:

@@ -29,10 +29,10 @@ class ViewsDataset(Dataset[Prepared]):
         images: Images,
         recipes: Sequence[Recipe],
         seed: int,
-        render_views: RenderViews = cpu.views,
+        render_views: RenderViews | None = None,
     ) -> None:
         self.images, self.parts, self.seed = images, by_size(recipes), seed
-        self.render_views = render_views
+        self.render_views = render_views or cpu.kernels(images.channels).views
 
     def __getitems__(self, samples: list[tuple[int, int]]) -> Prepared:
         """A batch: a tensor `(v n 3 h w)` for each size, and the samples' numbers.
@@ -87,7 +87,8 @@ class FileLoader(Loader):
         recipes: how the views are drawn.
         sampler: chooses the samples of each step.
         workers: processes that decode and augment; with 0 the training process does.
-        render_views: draws and renders the views of an image: `cpu.views` or `torchvision.views`.
+        render_views: draws and renders the views of an image, as `torchvision.views`; by default
+            the kernel for its channels.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class FileLoader(Loader):
         recipes: Sequence[Recipe],
         sampler: Sampler,
         workers: int,
-        render_views: RenderViews = cpu.views,
+        render_views: RenderViews | None = None,
     ) -> None:
         super().__init__(images, recipes, sampler)
         self.loader = DataLoader(

@@ -107,6 +107,11 @@ class Images:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def channels(self) -> int:
+        """How many channels each image has."""
+        return self.pixels.shape[3] if self.pixels is not None else self.decoding.channels or 3
+
     def pixel(self, index: int) -> Pixels:
         """One image, `(h w 3)`.
 

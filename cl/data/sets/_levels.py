@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from io import BytesIO
 
 import numpy as np
+from einops import rearrange
 from PIL import Image
 
-from cl.data.sets._decode import DECODING_ERRORS
 from cl.data.sets._images import Images
 from cl.data.sets._values import NPY, Decoding, Values, array_in, to_bytes, values_of
 
@@ -30,6 +30,15 @@ def measure_range(images: Images) -> tuple[float, float]:
     if not low < high:
         raise ValueError(f"--value_range auto: all values of {len(ends)} images are {low:g}")
     return low, high
+
+
+def measure_statistics(images: Images) -> dict[str, tuple[float, ...]]:
+    """Mean and standard deviation of every channel of a sample, of values in 0 to 1."""
+    places = np.unique(np.linspace(0, len(images) - 1, SAMPLED, dtype=int)).tolist()
+    pixels = [rearrange(images.pixel(at) / 255, "h w c -> c (h w)") for at in places]
+    flat = np.concatenate(pixels, axis=1)
+    std = np.maximum(flat.std(axis=1), 1 / 255)  # of a constant channel
+    return {"mean": tuple(flat.mean(axis=1).tolist()), "std": tuple(std.tolist())}
 
 
 def check_levels(images: Images, name: str) -> None:
@@ -62,7 +71,7 @@ def sampled_values(images: Images) -> Iterator[Values]:
     for at in np.unique(np.linspace(0, len(images) - 1, SAMPLED, dtype=int)).tolist():
         try:
             yield values_in(images.files.read(at), images.decoding)
-        except DECODING_ERRORS:
+        except Exception:  # damaged bytes can raise anything
             continue
 
 

@@ -38,7 +38,7 @@ class Decoding:
         if self.value_range:
             said.append("values {:g} to {:g}".format(*self.value_range))
         if self.channels:
-            said.append(f"{self.channels} channels")
+            said.append(f"{self.channels} channels" + ", no color changes" * (self.channels != 3))
         if self.exif_orientation:
             said.append("turned as their cameras say (EXIF)")
         return ", ".join(said)
@@ -67,7 +67,7 @@ def with_channels(x: Values, channels: int) -> Values:
     for number in (channels, 1) if channels == 3 and x.ndim == 3 else (channels,):
         if x.ndim == 3 and number in (x.shape[2], x.shape[0]):
             x = x if x.shape[2] == number else rearrange(x, "c h w -> h w c")
-            return np.broadcast_to(x, (*x.shape[:2], channels))
+            return x if number == channels else np.repeat(x, channels, axis=2)
     raise ValueError(f"an array of shape {x.shape} has no {channels} channels")
 
 

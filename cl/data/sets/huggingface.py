@@ -1,6 +1,7 @@
 """Data sets that Hugging Face's `datasets` saved to a folder, images left encoded."""
 
 import importlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,21 +87,19 @@ def read(name: str, where: Where) -> Source:
         raise ValueError(f"DATASET {name}: {place} has no split train, but {', '.join(parts)}")
     names, train = read_split(library, parts[called["train"]], f"{place} {called['train']}")
     second = next((called[part] for part in VALIDATION if part in called), None)
+    others = sorted({*parts} - {called["train"], second})
+    left = Walk(left_out=Counter({f"in {split}": len(parts[split]) for split in others})).describe()
     if second is None:
         classes = names or numbered(train)
         train, val = split(train, HOLD_OUT)
         how = f"no validation split: {HELD_OUT}"
-        return Source(name, classes, train, val, held_out=HOLD_OUT, split=how)
-    others, val = read_split(library, parts[second], f"{place} {second}")
-    if names != others:
+        return Source(name, classes, train, val, held_out=HOLD_OUT, split=how, left_out=left)
+    names_there, val = read_split(library, parts[second], f"{place} {second}")
+    if names != names_there:
         raise ValueError(
             f"DATASET {name}: {second} has other classes, or another order, than train"
         )
     classes = names or numbered(train, val)
-    walk = Walk()
-    for other in sorted({*parts} - {called["train"], second}):
-        walk.left_out[f"in {other}"] = len(parts[other])
-    left = walk.describe()
     return Source(name, classes, train, val, split=f"{second} validates", left_out=left)
 
 
