@@ -46,7 +46,9 @@ class Gather(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grad_outputs: Any
+    ) -> tuple[Tensor, None]:
         summed = grad_outputs[0].contiguous().clone()
         dist.all_reduce(summed)
         own = summed.split(ctx.sizes)[rank()]

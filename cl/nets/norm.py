@@ -39,7 +39,9 @@ class Normalize(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, *grad_outputs: Any
+    ) -> tuple[Tensor | None, ...]:
         gradient = grad_outputs[0]
         x, weight, mean, variance = ctx.saved_tensors
         inverse = torch.rsqrt(variance + ctx.eps)
