@@ -45,11 +45,11 @@ class Inspection:
         """
         if not self.parts or self.process:
             return
-        self.found, told = multiprocessing.Pipe(duplex=False)
-        args = self.parts, self.workers, self.checked, told
+        self.found, sender = multiprocessing.Pipe(duplex=False)
+        args = self.parts, self.workers, self.checked, sender
         self.process = multiprocessing.Process(target=decode_all, args=args, daemon=True)
         self.process.start()
-        told.close()
+        sender.close()
         self.found.poll(WAIT)
         self.check()
 
@@ -76,14 +76,14 @@ class Inspection:
         self.found = None
 
 
-def decode_all(parts: Sequence[Images], workers: int, checked: Path, told: Connection) -> None:
+def decode_all(parts: Sequence[Images], workers: int, checked: Path, sender: Connection) -> None:
     """Tell the first image that cannot be decoded, or an empty word behind the last; in a process.
 
     Args:
         parts: with their files.
         workers: number of threads.
         checked: see `Inspection`.
-        told: where it is told.
+        sender: where it is sent.
     """
     os.nice(LOWEST)
     digest = hashlib.sha256()
@@ -94,12 +94,12 @@ def decode_all(parts: Sequence[Images], workers: int, checked: Path, told: Conne
     if digest.hexdigest() not in known:
         for images in parts:
             for at in unreadable(images, workers, ""):
-                told.send(reason(images, at))
+                sender.send(reason(images, at))
                 return
         checked.parent.mkdir(parents=True, exist_ok=True)
         with checked.open("a") as file:
             file.write(f"{digest.hexdigest()}\n")
-    told.send("")
+    sender.send("")
 
 
 def reason(images: Images, at: int) -> str:
