@@ -132,6 +132,7 @@ LOSS_FLAGS = """
 LINEAR_FLAGS = """
     --pretrained_feature_extractor --eval --augment --no-augment --lr_grid --weight_decay_grid
     --c --k --knn_temperature --lora_rank --pictures --no-pictures --export --verify
+    --mean --std --central --interpolation --standardize --no-standardize
 """
 
 
