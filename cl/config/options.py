@@ -442,8 +442,9 @@ class EvaluationOptions:
 
     pretrained_feature_extractor: str | None = flag(
         lambda: (
-            "a run's folder, or a file of weights: ours, timm's, torchvision's, solo-learn's, "
-            "lightly's, or of the official MoCo, SimSiam, Barlow Twins, VICReg, SwAV and DINO; "
+            "a run's folder, or a file of weights: ours, timm's, torchvision's, Hugging Face's, "
+            "solo-learn's, lightly's, VISSL's, or of the official MoCo, SimSiam, SupContrast, "
+            "Barlow Twins, VICReg, SwAV, DINO and DINOv2; "
             f"needed by all but --eval {either(untrained())}"
         ),
         None,

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from math import isfinite
 from typing import Any
 
 import torch
@@ -31,6 +32,9 @@ def run_evaluation(
         device: this process's.
         loggers: for what is trained.
 
+    Raises:
+        ValueError: it cannot be done, or a number is NaN or infinite.
+
     Returns:
         Its result, and for its card everything that its function was given: the arguments, all
         settings of the training, and how the images were prepared.
@@ -43,10 +47,22 @@ def run_evaluation(
     with torch.random.fork_rng(devices=[]):  # each starts as if it were alone
         inputs = parts or (task.encoder, task.crops())
         result = function(*inputs, task.classes, **given)
+    check_numbers(result)
     if "training" in given:
         lr = {"lr": None} if "lr" in result.chosen else {}  # which was not given
         given["training"] = training.settings | lr
     return result, given | {"images": task.preparation}
+
+
+def check_numbers(result: EvalResult) -> None:
+    """Check an evaluation's numbers, one of the user's own included.
+
+    Raises:
+        ValueError: one is NaN or infinite.
+    """
+    broken = [k for k, v in result.numbers.items() if isinstance(v, float) and not isfinite(v)]
+    if broken:
+        raise ValueError(f"its {', '.join(broken)} came out as NaN or infinite")
 
 
 def check_preconditions(name: str, task: Task) -> None:

@@ -118,16 +118,16 @@ def restore(
     channels = len(about.get("mean", recipe.mean))
     create = partial(encoders.create, name, norm=norm, channels=channels)
     encoder, report, size = load_fitting(file, given, sizes, create)
-    stated, whence = of_weights(file, about, timms, report, small=size <= encoders.SMALL)
-    if "." in name and timms and stated.get("central") == timms["central"]:
-        whence = f"timm's configuration of {name}"
-    recipe = recipe.changed({"size": image_size or size} | stated | dict(preparation or {}))
-    whence += ", changed by flags" if preparation else ""
+    prepared, said_by = of_weights(file, about, timms, report, small=size <= encoders.SMALL)
+    if "." in name and timms and prepared.get("central") == timms["central"]:
+        said_by = f"timm's configuration of {name}"
+    recipe = recipe.changed({"size": image_size or size} | prepared | dict(preparation or {}))
+    said_by += ", changed by flags" if preparation else ""
     own = {"encoder": name, "norm": norm, "image_size": size}
     own |= {k: getattr(recipe, k) for k in PREPARATION} | {"dataset": dataset}
     built = {key: getattr(report, key, None) for key in ("padding", "epsilon")}
     own |= {key: value for key, value in built.items() if value is not None}
-    return Restored(encoder, recipe, own, file, report, whence)
+    return Restored(encoder, recipe, own, file, report, said_by)
 
 
 def load_fitting(
@@ -199,18 +199,18 @@ def of_weights(
         small: the encoder is built for small images, as none of timm's weights is.
     """
     if file is None or about:
-        stated = {name: about[name] for name in PREPARATION if about.get(name) is not None}
-        stated |= {name: tuple(stated[name]) for name in ("mean", "std") if name in stated}
-        return stated, "as the file of weights says" if stated else "as the data set's row says"
+        prepared = {name: about[name] for name in PREPARATION if about.get(name) is not None}
+        prepared |= {name: tuple(prepared[name]) for name in ("mean", "std") if name in prepared}
+        return prepared, "as the file of weights says" if prepared else "as the data set's row says"
     if timms and not small and report is not None and report.layout == "plain":
-        stated = {name: value for name, value in timms.items() if name not in ("size", "tag")}
+        prepared = {name: value for name, value in timms.items() if name not in ("size", "tag")}
         return (
-            stated,
+            prepared,
             f"a guess: timm's configuration of {timms['tag']}; --mean, --std, ... change it",
         )
-    stated = {"mean": DEFAULTS["mean"], "std": DEFAULTS["std"]}
+    prepared = {"mean": DEFAULTS["mean"], "std": DEFAULTS["std"]}
     return (
-        stated,
+        prepared,
         "a guess: ImageNet's, since the file does not say it; --mean, --std, ... change it",
     )
 

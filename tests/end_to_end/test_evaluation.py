@@ -45,7 +45,8 @@ def test_all_from_one_pass(run: Path, linear: Run, capsys: pytest.CaptureFixture
         assert counts.sum() == 359
         assert counts.trace() / 359 == pytest.approx(numbers["top1"])
         low, high = (100 * bound for bound in numbers["top1_95"])
-        share = f"{name:12}top1 {100 * numbers['top1']:.2f} % (95 %: {low:.2f} to {high:.2f}), top5"
+        span = f"(95 %: {low:.2f} to {high:.2f})"
+        share = f"{name:12}top1 {100 * numbers['top1']:.2f} % {span}, mean_per_class"
         assert share in said
     cards = json.loads((done / "cards.json").read_text())["derived"]["cards"]
     by_name = {card["evaluation"]: card for card in cards}

@@ -16,9 +16,10 @@ from cl.data.augment.recipe import Recipe
 from cl.data.module import PlainLoader
 from cl.eval import NAMES, get_evaluation
 from cl.eval._baseline import measure_frozen
+from cl.eval._call import check_numbers
 from cl.eval._features import extract_features
 from cl.eval._restore import restore_module
-from cl.eval._result import score
+from cl.eval._result import EvalResult, score
 from cl.eval.cluster import cluster
 from cl.eval.knn import knn
 from cl.eval.logistic import logistic
@@ -148,6 +149,13 @@ def test_preconditions_ask_for_what_their_evaluation_takes() -> None:
             asked = [*inspect.signature(check).parameters]
             assert asked[:3] == ["train", "test", "classes"]
             assert {*asked[3:]} <= flags
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_a_number_that_is_not_finite_is_refused(bad: float) -> None:
+    check_numbers(EvalResult({"top1": 0.5, "per_class": [None, 1.0]}))
+    with pytest.raises(ValueError, match="its mine came out as NaN or infinite"):
+        check_numbers(EvalResult({"top1": 0.5, "mine": bad}))
 
 
 def test_pretrainings_linear_number_is_that_of_logistic() -> None:
