@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cl import export, runs, summary, trainer
+from cl import export, report, runs, summary, trainer
 from cl.callbacks.saver import Stop
 from cl.config import CARDS, Linear
 from cl.config.evaluations import about, meant
@@ -111,11 +111,13 @@ def evaluate_configured(
             summary.show(title, _report.summary_rows(task), trainer.console)
         device = trainer.start_processes(task.options)
         loggers = trainer.make_loggers(config, task.folder, task.checkpoint)
-        features = task.features(trainer.console) if task.of_features else []
-        _report.print_line("")
-        outcome = evaluate_each(task, features, device, loggers)
-        if not (outcome.code or runs.other_rank()):
-            finish(task, features, outcome, earlier, loggers)
+        with runs.hold(task.folder):
+            features = task.features(trainer.console) if task.of_features else []
+            _report.print_line("")
+            outcome = evaluate_each(task, features, device, loggers)
+            if not (outcome.code or runs.other_rank()):
+                finish(task, features, outcome, earlier, loggers)
+        report.after_run(config, task.folder)
     return outcome
 
 

@@ -63,9 +63,7 @@ def cell(place: int, content: object) -> str:
 
 def cards(of: Sequence[tuple[str, str]]) -> str:
     """The numbers that are read first."""
-    boxes = (
-        f"<div class=card><b>{escape(v)}</b><span>{escape(k)}</span></div>" for k, v in entries
-    )
+    boxes = (f"<div class=card><b>{escape(v)}</b><span>{escape(k)}</span></div>" for k, v in of)
     return f"<div class=cards>{''.join(boxes)}</div>"
 
 
@@ -91,8 +89,7 @@ def picture(file: Path) -> str:
 
 def legend(charts: Sequence[Chart]) -> str:
     """The names of the curves, once for all charts that have too many for one of their own."""
-    longest = max(charts, key=lambda chart: len(chart.series))
-    names = [each.name for each in longest.series]
+    names = max((chart.names for chart in charts), key=len)
     if len(names) <= draw.PALETTE:
         return ""
     colors = [draw.color(i, len(names)) for i in range(len(names))]
