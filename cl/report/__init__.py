@@ -103,9 +103,9 @@ def comparison_of(runs: Sequence[Listed]) -> str:
         "Top-1 accuracy",
     )
     names = dict.fromkeys(chain.from_iterable(run.settings for run in runs))
-    differ = [
-        k for k in names if len({repr(r.settings.get(k)) for r in runs}) > 1 and k != "run_id"
-    ]
+    names.pop("run_id", None)
+    groups = [[r.settings for r in runs if r.evaluates == evaluates] for evaluates in (False, True)]
+    differ = [k for k in names if any(len({repr(s.get(k)) for s in g}) > 1 for g in groups)]
     rows = ((r.name, *(page.shown(r.settings.get(k, "")) for k in differ)) for r in runs)
     caption = "All settings are equal." if not differ else "Settings that differ"
     return f"<h2>Runs</h2>{reached}{page.table(('run', *differ), rows, caption)}"

@@ -1,7 +1,6 @@
 """The page is one file, names on it are text, and a report that fails ends no run."""
 
 import json
-import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -128,7 +127,6 @@ def test_bad_input_is_one_line(
 
 def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
     folders = [made_run(tmp_path / place / "a") for place in ("x", "y")]
-    text = made_page(tmp_path / "none", *map(str, folders)) if False else ""
     out = tmp_path / "page.html"
     assert main([*map(str, folders), "--output", str(tmp_path / "none"), "--out", str(out)]) == 0
     text = out.read_text(encoding="utf-8")
@@ -148,7 +146,7 @@ def test_a_report_that_fails_is_a_warning(tmp_path: Path, monkeypatch: pytest.Mo
         patch.setattr(Path, "write_text", full)
         with pytest.warns(UserWarning, match=r"report.html is not written: .*No space left"):
             report.after_run(CONFIG, folder)
-    assert "report.html" not in os.listdir(folder)
+    assert not (folder / "report.html").exists()
     with pytest.warns(UserWarning, match=r"report.html is not written: .*is no run"):
         report.after_run(CONFIG, tmp_path / "absent")
 
@@ -156,9 +154,13 @@ def test_a_report_that_fails_is_a_warning(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_report_is_written_unless_it_is_not_wanted(tmp_path: Path) -> None:
     folder = made_run(tmp_path / "a")
     report.after_run(SimpleNamespace(report=False), folder)
-    assert "report.html" not in os.listdir(folder)
+    assert not (folder / "report.html").exists()
     report.after_run(CONFIG, folder)
-    assert sorted(os.listdir(folder)) == ["config.json", "metrics.csv", "report.html"]
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "config.json",
+        "metrics.csv",
+        "report.html",
+    ]
 
 
 @pytest.mark.skipif(not draw.has_vega(), reason="vl-convert-python is not installed")
