@@ -70,6 +70,19 @@ class Chart:
     share: bool = False
 
 
+@dataclass(frozen=True)
+class Specified:
+    """A chart that is no curves over steps.
+
+    Args:
+        title: above it.
+        spec: in Vega-Lite, with its data.
+    """
+
+    title: str
+    spec: dict[str, Any]
+
+
 def charts_of(runs: Sequence[Listed]) -> tuple[list[Chart], list[str]]:
     """The charts of runs, and sentences about what was left out of them.
 

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cl.report.charts import Chart, Series, thinned
+from cl.report.charts import Chart, Series, Specified, thinned
 from cl.report.style import LIGHT
 
 PALETTE = 8  # colors of the page's style, --c1 to --c8
@@ -105,13 +105,15 @@ def rows_of(chart: Chart) -> list[dict[str, Any]]:
     ]
 
 
-def svg(chart: Chart, number: int) -> str:
+def svg(chart: Chart | Specified, number: int) -> str:
     """A chart as an SVG element with a role and a name.
 
     Args:
         chart: any.
         number: its place on the page, which makes its identifiers the page's only ones.
     """
+    if isinstance(chart, Specified):
+        return embedded(vega_svg(chart.spec, 2 * WIDTH), chart.title, number)
     if len(chart.names) > PALETTE:
         few = [Series(s.name, thinned(s.x, FEW), thinned(s.y, FEW)) for s in chart.series]
         chart = replace(chart, series=few)
@@ -211,11 +213,13 @@ def javascript() -> str:
     return text
 
 
-def shared_data(charts: Sequence[Chart]) -> dict[str, Any]:
+def shared_data(charts: Sequence[Chart | Specified]) -> dict[str, Any]:
     """All charts for the page's script: each list of places once, whatever has it."""
     places: dict[tuple[float, ...], int] = {}
-    data = [
-        [[each.name, places.setdefault(tuple(each.x), len(places)), each.y] for each in of.series]
-        for of in charts
-    ]
-    return {"specs": [spec(chart) for chart in charts], "x": [*places], "data": data}
+
+    def curves(of: Chart) -> list[list[Any]]:
+        return [[s.name, places.setdefault(tuple(s.x), len(places)), s.y] for s in of.series]
+
+    data = [None if isinstance(of, Specified) else curves(of) for of in charts]
+    specs = [of.spec if isinstance(of, Specified) else spec(of) for of in charts]
+    return {"specs": specs, "x": [*places], "data": data}

@@ -12,7 +12,7 @@ from typing import Any
 from PIL import Image
 
 from cl.report import draw
-from cl.report.charts import Chart
+from cl.report.charts import Chart, Specified
 from cl.report.style import sheet
 
 LARGE = 200_000  # bytes of a picture, from which on it is stored as JPEG
@@ -21,12 +21,12 @@ START = """
 const { specs, x, data } = JSON.parse(document.getElementById("data").textContent);
 specs.forEach((spec, c) => {
   const points = ([name, p, y]) => y.map((v, i) => ({ name, x: x[p][i], y: v, i }));
-  const values = data[c].flatMap(points);
+  const filled = data[c] ? { ...spec, data: { values: data[c].flatMap(points) } } : spec;
   const figure = document.getElementById("chart" + c), still = figure.querySelector("svg");
   const live = figure.appendChild(document.createElement("div"));
   live.className = "live";
   const settings = { renderer: "svg", actions: false, ast: true };
-  vegaEmbed(live, { ...spec, data: { values } }, settings)
+  vegaEmbed(live, filled, settings)
     .then(() => still.remove(), (error) => { console.error(error); live.remove(); });
 });
 """
@@ -87,9 +87,10 @@ def picture(file: Path) -> str:
     return f"<figure><figcaption>{escape(name)}</figcaption>{image_tag}</figure>"
 
 
-def legend(charts: Sequence[Chart]) -> str:
+def legend(charts: Sequence[Chart | Specified]) -> str:
     """The names of the curves, once for all charts that have too many for one of their own."""
-    names = max((chart.names for chart in charts), key=len)
+    named = [chart.names for chart in charts if isinstance(chart, Chart)]
+    names = max(named, key=len, default=())
     if len(names) <= draw.PALETTE:
         return ""
     colors = [draw.color(i, len(names)) for i in range(len(names))]
@@ -100,17 +101,22 @@ def legend(charts: Sequence[Chart]) -> str:
     return f"<ul class=legend>{''.join(items)}</ul>"
 
 
-def figures(charts: Sequence[Chart]) -> str:
-    """The charts as they stand without a script."""
+def figures(charts: Sequence[Chart | Specified], first: int = 0) -> str:
+    """The charts as they stand without a script.
+
+    Args:
+        charts: some of the page's.
+        first: the place of the first of them among all.
+    """
     made = (
-        f"<figure id=chart{i}><figcaption>{escape(chart.title)}</figcaption>"
-        f"{draw.svg(chart, i)}</figure>"
-        for i, chart in enumerate(charts)
+        f"<figure id=chart{i}{' class=wide' * isinstance(chart, Specified)}>"
+        f"<figcaption>{escape(chart.title)}</figcaption>{draw.svg(chart, i)}</figure>"
+        for i, chart in enumerate(charts, first)
     )
     return f"{legend(charts)}<div class=charts>{''.join(made)}</div>"
 
 
-def page(title: str, content: str, charts: Sequence[Chart]) -> str:
+def page(title: str, content: str, charts: Sequence[Chart | Specified]) -> str:
     """The whole file.
 
     Its policy forbids every request and every script but its own two, which it knows by their sums.
