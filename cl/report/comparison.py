@@ -56,13 +56,13 @@ def sections(table: dict[str, Any]) -> tuple[str, list[Specified]]:
             (d["pair"], signed(d.get("difference")), bounds(d), p_value(d.get("p")), d.get("claim"))
             for d in named
         )
-        told = ("difference", "", "simultaneous 95 %", "p", "")
-        parts.append(page.table(told, lines, "Differences, in points"))
+        titles = ("difference", "", "simultaneous 95 %", "p", "")
+        parts.append(page.table(titles, lines, "Differences, in points"))
         charts.append(("Differences, simultaneous 95 %", forest(named, "difference", "pair")))
-    drawn = [
+    plotted = [
         Specified(*chart) for chart in charts if draw.has_vega() and chart[1]["data"]["values"]
     ]
-    return "".join(parts), drawn
+    return "".join(parts), plotted
 
 
 def forest(rows: Rows, middle: str, name: str) -> dict[str, Any]:
@@ -74,11 +74,13 @@ def forest(rows: Rows, middle: str, name: str) -> dict[str, Any]:
     ]
     y = {"field": "name", "type": "nominal", "sort": None, "title": None}
     axis = {"format": ".1%", "title": None}
-    x = {"type": "quantitative", "scale": {"zero": middle == "difference"}, "axis": axis}
+    scale = {"zero": middle == "difference", "padding": 10}
+    x = {"type": "quantitative", "scale": scale, "axis": axis}
+    look = {"color": "var(--c1)", "opacity": 1, "tooltip": True}
     whole = [row for row in values if row["low"] is not None and row["high"] is not None]
     line = {
         "data": {"values": whole},
-        "mark": {"type": "rule", "strokeWidth": 2, "color": "var(--c1)", "tooltip": True},
+        "mark": {"type": "rule", "strokeWidth": 2, **look},
         "encoding": {"y": y, "x": {**x, "field": "low"}, "x2": {"field": "high"}},
     }
     point = {

@@ -13,7 +13,7 @@ from PIL import Image
 
 from cl.report import draw
 from cl.report.charts import Chart, Specified
-from cl.report.style import sheet
+from cl.report.style import css
 
 LARGE = 200_000  # bytes of a picture, from which on it is stored as JPEG
 MOST = 900  # side in pixels of a picture on the page
@@ -46,19 +46,31 @@ def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: str
         caption: above it.
     """
     above = f"<caption>{escape(caption)}</caption>" if caption else ""
-    first = "".join(f"<th scope=col>{escape(name)}</th>" for name in head)
-    body = "".join(f"<tr>{''.join(map(cell, range(len(row)), row))}</tr>" for row in rows)
-    inside = f"{above}<thead><tr>{first}</tr></thead><tbody>{body}</tbody>"
+    lines = [["" if content is None else str(content) for content in row] for row in rows]
+    right = [all(map(is_number, column)) for column in zip(*lines, strict=True)] or [False]
+    sides = [" class=n" * side for side in (False, *right[1:])]
+    sides += [""] * (len(head) - len(sides))
+
+    def cells(row: Sequence[str]) -> str:
+        first, *others = map(escape, row)
+        more = (
+            f"<td{side}>{content}</td>" for side, content in zip(sides[1:], others, strict=True)
+        )
+        return f"<tr><th scope=row>{first}</th>{''.join(more)}</tr>"
+
+    names = (f"<th scope=col{s}>{escape(n)}</th>" for s, n in zip(sides, head, strict=True))
+    body = "".join(map(cells, lines))
+    inside = f"{above}<thead><tr>{''.join(names)}</tr></thead><tbody>{body}</tbody>"
     return f"<div class=scroll tabindex=0><table>{inside}</table></div>"
 
 
-def cell(place: int, content: object) -> str:
-    """A cell of a table: the first is its row's name."""
-    if not place:
-        return f"<th scope=row>{escape(content)}</th>"
-    text = "" if content is None else str(content)
-    numeric = text[:1].isdigit() or text[:2].strip("-+")[:1].isdigit()
-    return f"<td{' class=n' * numeric}>{escape(text)}</td>"
+def is_number(text: str) -> bool:
+    """Whether a cell begins as a number, or has none.
+
+    >>> [is_number(text) for text in ("12 %", "-1.5", "", "n = 1")]
+    [True, True, True, False]
+    """
+    return not text or text[:2].strip("+-")[:1].isdigit()
 
 
 def cards(of: Sequence[tuple[str, str]]) -> str:
@@ -139,7 +151,7 @@ def page(title: str, content: str, charts: Sequence[Chart | Specified]) -> str:
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
         '<meta name=viewport content="width=device-width,initial-scale=1">'
         f'<meta http-equiv=Content-Security-Policy content="{policy}">'
-        f"<title>{escape(title)}</title><style>{sheet()}</style></head>\n"
+        f"<title>{escape(title)}</title><style>{css()}</style></head>\n"
         f"<body><main>{content}</main>{scripts}</body></html>\n"
     )
 

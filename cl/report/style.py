@@ -62,7 +62,7 @@ th, td { padding: 5px 12px; border-bottom: 1px solid var(--line); text-align: le
 th:first-child, td:first-child { padding-left: 0 }
 th { font-weight: 500 }
 tbody th { white-space: normal; overflow-wrap: anywhere; min-width: 90px; max-width: 320px }
-td.n { text-align: right }
+.n { text-align: right }
 thead th { color: var(--soft) }
 details { margin-top: 12px }
 summary { cursor: pointer }
@@ -72,7 +72,7 @@ summary { cursor: pointer }
 """
 
 
-def sheet() -> str:
+def css() -> str:
     """The style of the page."""
     light, dark = (
         " ".join(f"--{name}: {shade};" for name, shade in theme.items()) for theme in (LIGHT, DARK)
