@@ -37,9 +37,10 @@ def after_run(config: Any, folder: Path, data: Any = None) -> None:
     if not config.report or runs.other_rank():
         return
     try:
-        if hasattr(data, "source") and config.processes == 1:
-            from cl import summary
+        from cl import summary
+        from cl.data.module import ContrastiveData
 
+        if isinstance(data, ContrastiveData) and config.processes == 1:
             image = summary.draw_views(data)
             image.thumbnail((page.MOST, page.MOST))
             image.save(folder / VIEWS)

@@ -40,6 +40,7 @@ def test_programs_write_a_page(
     assert read_run(tmp_path / "e").state == "done"
 
 
+@pytest.mark.filterwarnings("default:report.html is not written")
 def test_a_page_that_fails_changes_no_exit_code(
     digits: list[str],
     tmp_path: Path,
