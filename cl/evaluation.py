@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from cl import export, runs, summary, trainer
+from cl import export, report, runs, summary, trainer
 from cl.callbacks.saver import Stop
 from cl.config import CARDS, Linear
 from cl.config.evaluations import about, meant
@@ -113,11 +113,13 @@ def evaluate_configured(
         loggers = trainer.make_loggers(config, task.folder, task.checkpoint)
         outcome = check_each(task)
         doable = [name for name in meant(config.eval) if name not in outcome.errors]
-        features = task.features(trainer.console) if doable and task.of_features else []
-        _report.print_line("")
-        evaluate_each(task, features, device, loggers, outcome)
-        if not (outcome.code or runs.other_rank()):
-            finish(task, features, outcome, earlier, loggers)
+        with runs.hold(task.folder):
+            features = task.features(trainer.console) if doable and task.of_features else []
+            _report.print_line("")
+            evaluate_each(task, features, device, loggers, outcome)
+            if not (outcome.code or runs.other_rank()):
+                finish(task, features, outcome, earlier, loggers)
+        report.after_run(config, task.folder)
     return outcome
 
 

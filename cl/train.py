@@ -7,7 +7,7 @@ from typing import Any
 from pytorch_lightning.callbacks import Callback
 from torch import nn
 
-from cl import build, checkpoints, hardware, runs, summary, trainer
+from cl import build, checkpoints, hardware, report, runs, summary, trainer
 from cl.callbacks.geometry import Geometry
 from cl.callbacks.saver import Saver
 from cl.config import Pretrain, check_environment, configure
@@ -138,11 +138,13 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
     made = trainer.make_trainer(config, folder, checkpoint, callbacks, options, plugins)
 
     program = None if build.brings_own(config) else PROGRAM
-    code = trainer.fit(made, method, data, checkpoint, program, folder)
+    with runs.hold(folder):
+        code = trainer.fit(made, method, data, checkpoint, program, folder)
     run = Run(folder, method.evaluated.eval(), method, code)
     if not code and made.is_global_zero:
         for line in summary.last_lines(config, run, made.callback_metrics, program):
             say(line)
+    report.after_run(config, folder, data)
     method.trainer = data.trainer = None  # whose loaders keep their worker processes
     return run
 

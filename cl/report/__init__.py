@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import cl
-from cl.report import page
+from cl.report import comparison, page
 from cl.report.charts import charts_of
 from cl.report.draw import has_vega
 from cl.runs.files import REPORT
@@ -37,9 +37,10 @@ def after_run(config: Any, folder: Path, data: Any = None) -> None:
     if not config.report or runs.other_rank():
         return
     try:
-        if hasattr(data, "source") and config.processes == 1:
-            from cl import summary
+        from cl import summary
+        from cl.data.module import ContrastiveData
 
+        if isinstance(data, ContrastiveData) and config.processes == 1:
             image = summary.draw_views(data)
             image.thumbnail((page.MOST, page.MOST))
             image.save(folder / VIEWS)
@@ -48,27 +49,32 @@ def after_run(config: Any, folder: Path, data: Any = None) -> None:
         warnings.warn(f"{REPORT} is not written: {error}", stacklevel=2)
 
 
-def write_report(runs: Sequence[Listed], out: Path) -> None:
+def write_report(runs: Sequence[Listed], out: Path, table: dict[str, Any] | None = None) -> None:
     """Write the page, whole or not at all.
 
     Args:
         runs: one or several.
         out: the file.
+        table: of the comparison whose cells the runs are, see `comparison.sections`.
 
     Raises:
         OSError: it cannot be written.
     """
-    charts, notes = charts_of(runs)
+    curves, notes = charts_of(runs)
     title = runs[0].name if len(runs) == 1 else f"{len(runs)} runs"
-    parts = [head(runs, title), comparison_of(runs) if runs[1:] else ""]
-    if charts:
+    compared, charts = comparison.sections(table) if table else ("", [])
+    title = str((table or {}).get("name", title))
+    parts = [head(runs, title), compared, page.figures(charts) if charts else ""]
+    parts.append(differences(runs) if runs[1:] else "")
+    if curves:
         notes += [] if has_vega() else [WITHOUT]
         said = "".join(f"<p>{page.escape(note)}</p>" for note in notes)
-        parts += ["<h2>Curves</h2>", said, page.figures(charts)]
+        parts += ["<h2>Curves</h2>", said, page.figures(curves, len(charts))]
     parts += [evaluations(runs), pictures(runs), settings(runs), written_with()]
     new = out.with_name(f"{out.name}.{os.getpid()}.new")
     try:
-        new.write_text(page.page(title, "".join(parts), charts), encoding="utf-8")
+        text = page.page(title, "".join(parts), [*charts, *curves])
+        new.write_text(text, encoding="utf-8")
         new.replace(out)
     finally:
         new.unlink(missing_ok=True)
@@ -77,7 +83,7 @@ def write_report(runs: Sequence[Listed], out: Path) -> None:
 def head(runs: Sequence[Listed], title: str) -> str:
     """What it is, and of one run what it reached."""
     above = f"<h1>{page.escape(title)}</h1>"
-    if runs[1:]:
+    if len(runs) != 1:
         return above
     (run,) = runs
     what = (
@@ -94,7 +100,7 @@ def head(runs: Sequence[Listed], title: str) -> str:
     return f"{above}<p>{page.escape(line)}</p>{page.cards(entries)}"
 
 
-def comparison_of(runs: Sequence[Listed]) -> str:
+def differences(runs: Sequence[Listed]) -> str:
     """What each of several runs reached, and what differs between them."""
     columns = [k for k in TOP1 if any(k in run.numbers for run in runs)]
     reached = page.table(
@@ -103,9 +109,9 @@ def comparison_of(runs: Sequence[Listed]) -> str:
         "Top-1 accuracy",
     )
     names = dict.fromkeys(chain.from_iterable(run.settings for run in runs))
-    differ = [
-        k for k in names if len({repr(r.settings.get(k)) for r in runs}) > 1 and k != "run_id"
-    ]
+    names.pop("run_id", None)
+    groups = [[r.settings for r in runs if r.evaluates == evaluates] for evaluates in (False, True)]
+    differ = [k for k in names if any(len({repr(s.get(k)) for s in g}) > 1 for g in groups)]
     rows = ((r.name, *(page.shown(r.settings.get(k, "")) for k in differ)) for r in runs)
     caption = "All settings are equal." if not differ else "Settings that differ"
     return f"<h2>Runs</h2>{reached}{page.table(('run', *differ), rows, caption)}"

@@ -1,4 +1,4 @@
-"""`python -m cl.report RUN ... --out report.html`: one page of one run or of several."""
+"""`python -m cl.report RUN ... --out report.html`: one page of runs, or of a comparison."""
 
 import sys
 import warnings
@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from cl.config import Pretrain
-from cl.report import write_report
+from cl.report import comparison, write_report
 from cl.runs.__main__ import WRONG, Parser
-from cl.runs.listing import Listed, one_run
+from cl.runs.listing import Listed, find_runs, one_run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,8 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.simplefilter("default")
         warnings.showwarning = lambda text, *_, **__: sys.stderr.write(f"warning: {text}\n")
         try:
-            found = named_apart([one_run(word, asked.output) for word in dict.fromkeys(asked.runs)])
-            write_report(found, asked.out)
+            runs, table = read(asked.runs, asked.output)
+            write_report(runs, asked.out, table)
         except ValueError as error:
             sys.stderr.write(f"error: {error}\n")
             return WRONG
@@ -37,6 +38,21 @@ def main(argv: Sequence[str] | None = None) -> int:
             return WRONG
     sys.stdout.write(f"{asked.out}  {asked.out.stat().st_size / 1e6:.2f} MB\n")
     return 0
+
+
+def read(words: Sequence[str], root: Path) -> tuple[list[Listed], dict[str, Any] | None]:
+    """The runs that words name, or the cells of a comparison and its table.
+
+    Raises:
+        ValueError: one of them is neither, or a comparison stands beside others.
+    """
+    folders = [each for word in words for each in (root / word, Path(word))]
+    tables = [folder for folder in folders if (folder / comparison.TABLE).exists()]
+    if not tables:
+        return named_apart([one_run(word, root) for word in dict.fromkeys(words)]), None
+    if words[1:]:
+        raise ValueError(f"{tables[0]} is a comparison, which has a page of its own")
+    return find_runs(tables[0]), comparison.read_table(tables[0])
 
 
 def named_apart(runs: list[Listed]) -> list[Listed]:

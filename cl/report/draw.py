@@ -8,17 +8,19 @@ import io
 import os
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from cl.report.charts import Chart
+from cl.report.charts import Chart, Series, Specified, thinned
 from cl.report.style import LIGHT
 
 PALETTE = 8  # colors of the page's style, --c1 to --c8
 DOTS = 60  # points, up to which a curve shows them
+FEW = 250  # points of each of many curves that a still drawing shows, two pixels apart
 WIDTH, HEIGHT = 460, 210
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 AXIS = {
@@ -57,8 +59,8 @@ def spec(chart: Chart, rows: list[dict[str, Any]] | None = None) -> dict[str, An
         chart: any.
         rows: its data; None leaves them for the page to fill in.
     """
-    names = [each.name for each in chart.series]
-    legend = {"title": None} if 1 < len(names) <= PALETTE else None
+    names, present = list(chart.names), [each.name for each in chart.series]
+    legend = {"title": None, "values": present} if 1 < len(names) <= PALETTE else None
     colors = [color(i, len(names)) for i in range(len(names))]
     few = max(len(each.x) for each in chart.series) <= DOTS
     channel = {
@@ -72,6 +74,8 @@ def spec(chart: Chart, rows: list[dict[str, Any]] | None = None) -> dict[str, An
     shown = {"condition": {"param": "pick", "value": 1}, "value": 0.15}
     x = {"field": "x", "type": "quantitative", "title": chart.x_title}
     y = {"field": "y", "type": "quantitative", "title": chart.y_title or None}
+    if chart.share:
+        y["axis"] = {"format": ".0%"}
     dots = {"filled": True, "size": 26} if few else False
     return {
         "$schema": SCHEMA,
@@ -83,7 +87,7 @@ def spec(chart: Chart, rows: list[dict[str, Any]] | None = None) -> dict[str, An
         "params": [zoom, pick] if legend else [zoom],
         "mark": {"type": "line", "strokeWidth": 1.8, "point": dots, "tooltip": True, "clip": True},
         "encoding": {
-            "x": {**x, "scale": {"zero": False, "nice": False}},
+            "x": {**x, "scale": {"zero": False, "nice": False, "padding": 8}},
             "y": {**y, "scale": {"zero": chart.zero}},
             "color": channel,
             "order": {"field": "i"},
@@ -101,13 +105,18 @@ def rows_of(chart: Chart) -> list[dict[str, Any]]:
     ]
 
 
-def svg(chart: Chart, number: int) -> str:
+def svg(chart: Chart | Specified, number: int) -> str:
     """A chart as an SVG element with a role and a name.
 
     Args:
         chart: any.
         number: its place on the page, which makes its identifiers the page's only ones.
     """
+    if isinstance(chart, Specified):
+        return embedded(vega_svg(chart.spec, 2 * WIDTH), chart.title, number)
+    if len(chart.names) > PALETTE:
+        few = [Series(s.name, thinned(s.x, FEW), thinned(s.y, FEW)) for s in chart.series]
+        chart = replace(chart, series=few)
     made = vega_svg(spec(chart, rows_of(chart))) if has_vega() else matplotlib_svg(chart)
     return embedded(made, chart.title, number)
 
@@ -149,14 +158,15 @@ def matplotlib_svg(chart: Chart) -> str:
     """A chart drawn by matplotlib, its colors then replaced by the page's variables."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
 
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": chart.title, "font.size": 9}):
         figure = Figure(figsize=(WIDTH / 90, HEIGHT / 80), layout="constrained")
         axes = figure.subplots()
-        count, dot = len(chart.series), "." if len(chart.series[0].x) <= DOTS else ""
-        for i, each in enumerate(chart.series):
+        count, dot = len(chart.names), "." if len(chart.series[0].x) <= DOTS else ""
+        for each in chart.series:
             values = [float("nan") if y is None else y for y in each.y]
-            ink = LIGHT[f"c{i % PALETTE + 1}"]
+            ink = LIGHT[f"c{chart.names.index(each.name) % PALETTE + 1}"]
             name = "\u200b" + each.name.replace("$", r"\$")  # neither hidden nor a formula
             axes.plot(each.x, values, color=ink, label=name, marker=dot, lw=1.3)
         axes.set(xlabel=chart.x_title, ylabel=chart.y_title)
@@ -166,6 +176,8 @@ def matplotlib_svg(chart: Chart) -> str:
             edge.set_color(LIGHT["line"])
         for label in (axes.xaxis.label, axes.yaxis.label):
             label.set_color(LIGHT["soft"])
+        if chart.share:
+            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         if chart.zero:
             axes.set_ylim(bottom=0)
         if 1 < count <= PALETTE:
@@ -201,11 +213,13 @@ def javascript() -> str:
     return text
 
 
-def shared_data(charts: Sequence[Chart]) -> dict[str, Any]:
+def shared_data(charts: Sequence[Chart | Specified]) -> dict[str, Any]:
     """All charts for the page's script: each list of places once, whatever has it."""
     places: dict[tuple[float, ...], int] = {}
-    data = [
-        [[each.name, places.setdefault(tuple(each.x), len(places)), each.y] for each in of.series]
-        for of in charts
-    ]
-    return {"specs": [spec(chart) for chart in charts], "x": [*places], "data": data}
+
+    def curves(of: Chart) -> list[list[Any]]:
+        return [[s.name, places.setdefault(tuple(s.x), len(places)), s.y] for s in of.series]
+
+    data = [None if isinstance(of, Specified) else curves(of) for of in charts]
+    specs = [of.spec if isinstance(of, Specified) else spec(of) for of in charts]
+    return {"specs": specs, "x": [*places], "data": data}

@@ -12,8 +12,8 @@ from typing import Any
 from PIL import Image
 
 from cl.report import draw
-from cl.report.charts import Chart
-from cl.report.style import stylesheet
+from cl.report.charts import Chart, Specified
+from cl.report.style import css
 
 LARGE = 200_000  # bytes of a picture, from which on it is stored as JPEG
 MOST = 900  # side in pixels of a picture on the page
@@ -21,12 +21,12 @@ START = """
 const { specs, x, data } = JSON.parse(document.getElementById("data").textContent);
 specs.forEach((spec, c) => {
   const points = ([name, p, y]) => y.map((v, i) => ({ name, x: x[p][i], y: v, i }));
-  const values = data[c].flatMap(points);
+  const filled = data[c] ? { ...spec, data: { values: data[c].flatMap(points) } } : spec;
   const figure = document.getElementById("chart" + c), still = figure.querySelector("svg");
   const live = figure.appendChild(document.createElement("div"));
   live.className = "live";
   const settings = { renderer: "svg", actions: false, ast: true };
-  vegaEmbed(live, { ...spec, data: { values } }, settings)
+  vegaEmbed(live, filled, settings)
     .then(() => still.remove(), (error) => { console.error(error); live.remove(); });
 });
 """
@@ -46,26 +46,36 @@ def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: str
         caption: above it.
     """
     above = f"<caption>{escape(caption)}</caption>" if caption else ""
-    first = "".join(f"<th scope=col>{escape(name)}</th>" for name in head)
-    body = "".join(f"<tr>{''.join(map(cell, range(len(row)), row))}</tr>" for row in rows)
-    inside = f"{above}<thead><tr>{first}</tr></thead><tbody>{body}</tbody>"
+    lines = [["" if content is None else str(content) for content in row] for row in rows]
+    right = [all(map(is_number, column)) for column in zip(*lines, strict=True)] or [False]
+    sides = [" class=n" * side for side in (False, *right[1:])]
+    sides += [""] * (len(head) - len(sides))
+
+    def cells(row: Sequence[str]) -> str:
+        first, *others = map(escape, row)
+        more = (
+            f"<td{side}>{content}</td>" for side, content in zip(sides[1:], others, strict=True)
+        )
+        return f"<tr><th scope=row>{first}</th>{''.join(more)}</tr>"
+
+    names = (f"<th scope=col{s}>{escape(n)}</th>" for s, n in zip(sides, head, strict=True))
+    body = "".join(map(cells, lines))
+    inside = f"{above}<thead><tr>{''.join(names)}</tr></thead><tbody>{body}</tbody>"
     return f"<div class=scroll tabindex=0><table>{inside}</table></div>"
 
 
-def cell(place: int, content: object) -> str:
-    """A cell of a table: the first is its row's name."""
-    if not place:
-        return f"<th scope=row>{escape(content)}</th>"
-    text = "" if content is None else str(content)
-    numeric = text[:1].isdigit() or text[:2].strip("-+")[:1].isdigit()
-    return f"<td{' class=n' * numeric}>{escape(text)}</td>"
+def is_number(text: str) -> bool:
+    """Whether a cell begins as a number, or has none.
+
+    >>> [is_number(text) for text in ("12 %", "-1.5", "", "n = 1")]
+    [True, True, True, False]
+    """
+    return not text or text[:2].strip("+-")[:1].isdigit()
 
 
-def cards(entries: Sequence[tuple[str, str]]) -> str:
+def cards(of: Sequence[tuple[str, str]]) -> str:
     """The numbers that are read first."""
-    boxes = (
-        f"<div class=card><b>{escape(v)}</b><span>{escape(k)}</span></div>" for k, v in entries
-    )
+    boxes = (f"<div class=card><b>{escape(v)}</b><span>{escape(k)}</span></div>" for k, v in of)
     return f"<div class=cards>{''.join(boxes)}</div>"
 
 
@@ -89,10 +99,10 @@ def picture(file: Path) -> str:
     return f"<figure><figcaption>{escape(name)}</figcaption>{image_tag}</figure>"
 
 
-def legend(charts: Sequence[Chart]) -> str:
+def legend(charts: Sequence[Chart | Specified]) -> str:
     """The names of the curves, once for all charts that have too many for one of their own."""
-    longest = max(charts, key=lambda chart: len(chart.series))
-    names = [each.name for each in longest.series]
+    named = [chart.names for chart in charts if isinstance(chart, Chart)]
+    names = max(named, key=len, default=())
     if len(names) <= draw.PALETTE:
         return ""
     colors = [draw.color(i, len(names)) for i in range(len(names))]
@@ -103,17 +113,22 @@ def legend(charts: Sequence[Chart]) -> str:
     return f"<ul class=legend>{''.join(items)}</ul>"
 
 
-def figures(charts: Sequence[Chart]) -> str:
-    """The charts as they stand without a script."""
+def figures(charts: Sequence[Chart | Specified], first: int = 0) -> str:
+    """The charts as they stand without a script.
+
+    Args:
+        charts: some of the page's.
+        first: the place of the first of them among all.
+    """
     made = (
-        f"<figure id=chart{i}><figcaption>{escape(chart.title)}</figcaption>"
-        f"{draw.svg(chart, i)}</figure>"
-        for i, chart in enumerate(charts)
+        f"<figure id=chart{i}{' class=wide' * isinstance(chart, Specified)}>"
+        f"<figcaption>{escape(chart.title)}</figcaption>{draw.svg(chart, i)}</figure>"
+        for i, chart in enumerate(charts, first)
     )
     return f"{legend(charts)}<div class=charts>{''.join(made)}</div>"
 
 
-def page(title: str, content: str, charts: Sequence[Chart]) -> str:
+def page(title: str, content: str, charts: Sequence[Chart | Specified]) -> str:
     """The whole file.
 
     Its policy forbids every request and every script but its own two, which it knows by their sums.
@@ -136,7 +151,7 @@ def page(title: str, content: str, charts: Sequence[Chart]) -> str:
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
         '<meta name=viewport content="width=device-width,initial-scale=1">'
         f'<meta http-equiv=Content-Security-Policy content="{policy}">'
-        f"<title>{escape(title)}</title><style>{stylesheet()}</style></head>\n"
+        f"<title>{escape(title)}</title><style>{css()}</style></head>\n"
         f"<body><main>{content}</main>{scripts}</body></html>\n"
     )
 

@@ -31,28 +31,27 @@ DARK = {
     "c8": "#aab4c3",
 }
 RULES = """
-body { margin: 0; background: var(--bg); color: var(--ink); font: 15px/1.5 system-ui, sans-serif }
+body { margin: 0; background: var(--bg); color: var(--ink); font: 15px/1.5 system-ui, sans-serif;
+  overflow-wrap: anywhere }
 main { max-width: 1080px; margin: auto; padding: 24px 16px 64px }
-h1 { font-size: 24px; margin: 0; overflow-wrap: anywhere }
+h1 { font-size: 24px; margin: 0 }
 h2 { font-size: 18px; margin: 36px 0 8px }
 p, figcaption, caption, summary { color: var(--soft) }
-p { margin: 4px 0; overflow-wrap: anywhere }
+p { margin: 4px 0 }
 .cards { display: flex; flex-wrap: wrap; gap: 10px; margin: 16px 0 }
 .card { background: var(--card); border-radius: 8px; padding: 10px 16px; flex: 1 1 120px }
-.card b { display: block; font-size: 20px; white-space: nowrap }
+.card b { display: block; font-size: 20px }
 .card span { color: var(--soft); font-size: 13px }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr));
   gap: 22px }
 .charts .wide { grid-column: 1 / -1 }
 figure { margin: 0; min-width: 0 }
-figcaption { color: var(--ink); font-weight: 600; font-size: 14px; margin-bottom: 4px;
-  overflow-wrap: anywhere }
+figcaption { color: var(--ink); font-weight: 600; font-size: 14px; margin-bottom: 4px }
 figure svg { max-width: 100%; height: auto }
 figure .live, .vega-embed { width: 100% }
 figure img { max-width: 100%; height: auto; border-radius: 4px; background: #fff }
 .legend { display: flex; flex-wrap: wrap; gap: 2px 14px; margin: 8px 0 16px; font-size: 13px;
   padding: 0; list-style: none }
-.legend li { overflow-wrap: anywhere }
 .legend i { display: inline-block; width: 12px; height: 3px; margin-right: 6px;
   vertical-align: middle }
 .scroll { overflow-x: auto; margin: 8px 0 }
@@ -62,7 +61,8 @@ th, td { padding: 5px 12px; border-bottom: 1px solid var(--line); text-align: le
   white-space: nowrap; vertical-align: top }
 th:first-child, td:first-child { padding-left: 0 }
 th { font-weight: 500 }
-td.n { text-align: right }
+tbody th { white-space: normal; overflow-wrap: anywhere; min-width: 90px; max-width: 320px }
+.n { text-align: right }
 thead th { color: var(--soft) }
 details { margin-top: 12px }
 summary { cursor: pointer }
@@ -72,7 +72,7 @@ summary { cursor: pointer }
 """
 
 
-def stylesheet() -> str:
+def css() -> str:
     """The style of the page."""
     light, dark = (
         " ".join(f"--{name}: {shade};" for name, shade in theme.items()) for theme in (LIGHT, DARK)

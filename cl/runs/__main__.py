@@ -37,8 +37,8 @@ def parser() -> Parser:
         "diff": "what differs between two runs",
         "delete": "delete runs with all their files; asks before it does",
     }
-    parsers = {name: commands.add_parser(name, help=text) for name, text in helps.items()}
-    for each in parsers.values():
+    subcommands = {name: commands.add_parser(name, help=text) for name, text in helps.items()}
+    for each in subcommands.values():
         default = Path(Pretrain(dataset="", encoder="").runs_folder)
         each.add_argument(
             "--output",
@@ -47,15 +47,17 @@ def parser() -> Parser:
             metavar="PATH",
             help=f"folder of runs ({default})",
         )
-        if each is not parsers["delete"]:
+        if each is not subcommands["delete"]:
             each.add_argument("--json", action="store_true", help="print data instead of text")
     where = 'e.g. loss=dcl "epochs>=50" "linear>90%%": settings, numbers and state'
-    parsers["list"].add_argument("--where", nargs="+", default=[], metavar="CONDITION", help=where)
-    parsers["list"].add_argument("--sort", metavar="NAME", help="any of these, largest first")
-    parsers["show"].add_argument("runs", nargs=1, metavar="RUN", help="its name or folder")
-    parsers["diff"].add_argument("runs", nargs=2, metavar="RUN")
-    parsers["delete"].add_argument("runs", nargs="+", metavar="RUN")
-    parsers["delete"].add_argument("--yes", action="store_true", help="delete without asking")
+    subcommands["list"].add_argument(
+        "--where", nargs="+", default=[], metavar="CONDITION", help=where
+    )
+    subcommands["list"].add_argument("--sort", metavar="NAME", help="any of these, largest first")
+    subcommands["show"].add_argument("runs", nargs=1, metavar="RUN", help="its name or folder")
+    subcommands["diff"].add_argument("runs", nargs=2, metavar="RUN")
+    subcommands["delete"].add_argument("runs", nargs="+", metavar="RUN")
+    subcommands["delete"].add_argument("--yes", action="store_true", help="delete without asking")
     return made
 
 

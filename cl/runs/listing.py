@@ -77,7 +77,8 @@ class Listed:
 
         `linear` and `knn` are the frozen encoder's, `untrained` the linear one before training.
         """
-        found = {short: self.newest[k] for short, k in MEASURES.items() if k in self.newest}
+        measures = {} if self.evaluates else MEASURES  # its classifier is no online probe
+        found = {short: self.newest[k] for short, k in measures.items() if k in self.newest}
         parts = (self.result.get(when) for when in ("untrained", "trained"))
         before, after = (part if isinstance(part, dict) else {} for part in parts)
         found |= as_numbers({"untrained": before.get("linear_top1")})

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cl.config.launcher import is_first
 from cl.runs.files import CONFIG
 
 TRIES, PAUSE = 10, 0.05  # who asks whether a run is running holds the lock for a moment
@@ -17,7 +18,7 @@ TRIES, PAUSE = 10, 0.05  # who asks whether a run is running holds the lock for 
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Keep a run for this process as long as the context lasts.
+    """Keep a run for this process, the first of all, as long as the context lasts.
 
     Args:
         folder: the run's, with its config.json.
@@ -25,6 +26,9 @@ def hold(folder: Path) -> Iterator[None]:
     Raises:
         ValueError: another process writes it.
     """
+    if not is_first():
+        yield
+        return
     try:
         file = (folder / CONFIG).open("r+b")  # NFS locks only what could be written
     except OSError:  # a folder that cannot be written says so where it matters

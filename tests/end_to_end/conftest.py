@@ -31,7 +31,7 @@ def pretrain(tmp_path: Path) -> Callable[..., Path]:
     """Runs main_contrastive.py on digits or on given words, and gives the run's folder."""
 
     def go(*words: object, run_id: str = "run", expect: int = 0) -> Path:
-        argv = [*map(str, words), "--output", str(tmp_path), "--wandb", "off"]
+        argv = [*map(str, words), "--output", str(tmp_path), "--wandb", "off", "--no-report"]
         assert main_contrastive.main([*argv, "--run_id", run_id]) == expect
         return tmp_path / run_id
 
@@ -43,7 +43,7 @@ def linear(tmp_path: Path) -> Callable[..., Path]:
     """The same for main_linear.py."""
 
     def go(*words: object, run_id: str = "linear", expect: int = 0) -> Path:
-        argv = [*map(str, words), "--output", str(tmp_path), "--wandb", "off"]
+        argv = [*map(str, words), "--output", str(tmp_path), "--wandb", "off", "--no-report"]
         assert main_linear.main([*argv, "--run_id", run_id]) == expect
         return tmp_path / run_id
 

@@ -1,0 +1,127 @@
+"""The page of a comparison: its table with intervals, rows against rows, and the cells' curves."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cl.report import draw, page
+from cl.report.charts import Specified
+
+TABLE = "table.json"
+Rows = Sequence[dict[str, Any]]
+
+
+def read_table(folder: Path) -> dict[str, Any]:
+    """The table of a comparison's folder.
+
+    Raises:
+        ValueError: there is none that can be read.
+    """
+    try:
+        found = json.loads((folder / TABLE).read_text(encoding="utf-8"))
+        rows = found["rows"]
+        return found | {"rows": [row for row in rows if row["row"] is not None]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder} is no comparison: {TABLE}: {error!r}") from None
+
+
+def sections(table: dict[str, Any]) -> tuple[str, list[Specified]]:
+    """The tables of a comparison, and its charts.
+
+    Args:
+        table: the content of table.json: `measure`, and `rows` with `row`, `mean`, `low`, `high`,
+            `n`, `values` by seed, and `reason` of one that failed; `differences` with `row`,
+            `reference`, `difference`, `low`, `high`, `p` and `claim`; only `rows` is needed.
+    """
+    rows, measure = table["rows"], str(table.get("measure", ""))
+    seeds = list(dict.fromkeys(seed for row in rows for seed in row.get("values") or {}))
+    body = (
+        (
+            row["row"],
+            percent(row.get("mean")),
+            bounds(row),
+            row.get("n"),
+            *(percent((row.get("values") or {}).get(seed)) for seed in seeds),
+            row.get("reason") or "",
+        )
+        for row in rows
+    )
+    head = ("row", "mean", "95 % over seeds", "n", *(f"seed {seed}" for seed in seeds), "")
+    parts = ["<h2>Comparison</h2>", page.table(head, body, measure)]
+    charts = [(f"{measure}: means and 95 % over seeds", forest(rows, "mean", "row"))]
+    if differences := table.get("differences"):
+        named = [each | {"pair": f"{each['row']} - {each['reference']}"} for each in differences]
+        lines = (
+            (d["pair"], signed(d.get("difference")), bounds(d), p_value(d.get("p")), d.get("claim"))
+            for d in named
+        )
+        titles = ("difference", "", "simultaneous 95 %", "p", "")
+        parts.append(page.table(titles, lines, "Differences, in points"))
+        charts.append(("Differences, simultaneous 95 %", forest(named, "difference", "pair")))
+    plotted = [
+        Specified(*chart) for chart in charts if draw.has_vega() and chart[1]["data"]["values"]
+    ]
+    return "".join(parts), plotted
+
+
+def forest(rows: Rows, middle: str, name: str) -> dict[str, Any]:
+    """Intervals, a line for each row; one without an interval is a point."""
+    values = [
+        {"name": str(row[name]), "x": row[middle], "low": row.get("low"), "high": row.get("high")}
+        for row in rows
+        if isinstance(row.get(middle), int | float)
+    ]
+    y = {"field": "name", "type": "nominal", "sort": None, "title": None}
+    axis = {"format": ".1%", "title": None}
+    scale = {"zero": middle == "difference", "padding": 10}
+    x = {"type": "quantitative", "scale": scale, "axis": axis}
+    look = {"color": "var(--c1)", "opacity": 1, "tooltip": True}
+    whole = [row for row in values if row["low"] is not None and row["high"] is not None]
+    line = {
+        "data": {"values": whole},
+        "mark": {"type": "rule", "strokeWidth": 2, **look},
+        "encoding": {"y": y, "x": {**x, "field": "low"}, "x2": {"field": "high"}},
+    }
+    point = {
+        "mark": {
+            "type": "point",
+            "filled": True,
+            "size": 60,
+            "color": "var(--c1)",
+            "tooltip": True,
+        },
+        "encoding": {"y": y, "x": {**x, "field": "x"}},
+    }
+    return {
+        "$schema": draw.SCHEMA,
+        "config": draw.LOOK,
+        "width": "container",
+        "height": 30 + 24 * len(values),
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "data": {"values": values},
+        "layer": [line, point] if whole else [point],
+    }
+
+
+def percent(share: Any) -> str:
+    """A share of one in percent."""
+    return f"{100 * share:.2f} %" if isinstance(share, int | float) else ""
+
+
+def signed(share: Any) -> str:
+    """A difference of shares in points."""
+    return f"{100 * share:+.2f}" if isinstance(share, int | float) else ""
+
+
+def bounds(row: dict[str, Any]) -> str:
+    """An interval in percent, or why there is none."""
+    low, high = row.get("low"), row.get("high")
+    if low is None or high is None:
+        return f"n = {row['n']}" if "n" in row else ""
+    return f"{100 * low:.2f} to {100 * high:.2f}"
+
+
+def p_value(p: Any) -> str:
+    """A p value with two digits."""
+    return f"{p:.2g}" if isinstance(p, int | float) else ""

@@ -1,0 +1,181 @@
+"""The page is one file, names on it are text, and a report that fails ends no run."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cl import report
+from cl.report import draw, page
+from cl.report.__main__ import main
+from tests.runs.made import CURVE, ENDS, made_evaluation, made_run
+
+HOSTILE = "</script><img src=x onerror=alert(1)>$x_1$ & \"'"
+VEGA = pytest.param(
+    True, marks=pytest.mark.skipif(not draw.has_vega(), reason="vl-convert-python is not installed")
+)
+
+
+class Tags(HTMLParser):
+    """The tags of a page with their attributes, and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(params=[VEGA, False], ids=["vega", "matplotlib"])
+def with_vega(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    monkeypatch.setattr(draw, "has_vega", lambda: request.param)
+    monkeypatch.setattr(report, "has_vega", lambda: request.param)
+    return request.param
+
+
+def made_page(root: Path, *words: str) -> str:
+    out = root / "page.html"
+    assert main([*words, "--output", str(root), "--out", str(out)]) == 0
+    return out.read_text(encoding="utf-8")
+
+
+def test_a_page_of_one_run(tmp_path: Path, with_vega: bool) -> None:
+    run = made_run(tmp_path / "a", "--seed 7", trained={"linear_top1": 0.9, "knn_top1": 0.8})
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(run / "views.png")
+    found = Tags(made_page(tmp_path, "a"))
+    for words in ("simclr, nt_xent, digits, resnet6_w8", "90.00 %", "3 of 3", "Training loss"):
+        assert words in found.text
+    drawings = [about for tag, about in found.tags if tag == "svg" and "role" in about]
+    assert "Training loss" in [about["aria-label"] for about in drawings]
+    (image,) = (about for tag, about in found.tags if tag == "img")
+    assert str(image["src"]).startswith("data:image/png;base64,")
+    assert ("stand still" in found.text) is not with_vega
+
+
+def test_a_page_of_several_runs_says_what_differs(tmp_path: Path) -> None:
+    made_run(tmp_path / "a")
+    made_run(tmp_path / "b", "--loss dcl")
+    made_evaluation(tmp_path / "c")
+    text = made_page(tmp_path, "a", "b", "c")
+    differ = text[text.index("Settings that differ") :]
+    head = re.findall(r"<th scope=col.*?>(.*?)</th>", differ[: differ.index("</thead>")])
+    assert head == ["run", "loss", "temperature"]
+    assert "88.00 to 92.00 %" in text
+
+
+def test_nothing_is_fetched_and_only_our_scripts_run(tmp_path: Path, with_vega: bool) -> None:
+    made_run(tmp_path / "a")
+    text = made_page(tmp_path, "a")
+    (policy,) = re.findall(r'Content-Security-Policy content="(.*?)"', text)
+    assert policy.startswith("default-src 'none'; script-src '")
+    scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert len(scripts) == 2 * with_vega
+    sums = {f"'sha256-{page.sum_of(script)}'" for script in scripts} or {"'none'"}
+    assert {*policy.split("script-src ")[1].split("; style")[0].split()} == sums
+    assert not [about for _, about in Tags(text).tags if {"src", "href"} & about.keys()]
+
+
+@pytest.mark.parametrize("others", [0, 1, 9])
+def test_every_name_is_text(others: int, tmp_path: Path, with_vega: bool) -> None:
+    hostile = tmp_path / HOSTILE.replace("/", "\u2215")
+    made_run(hostile)
+    file = hostile / "config.json"
+    config = json.loads(file.read_text()) | {HOSTILE: HOSTILE, "seed": HOSTILE, "loss": HOSTILE}
+    file.write_text(json.dumps(config))
+    file = hostile / "metrics.csv"
+    file.write_text(file.read_text().replace("val/loss", '"' + HOSTILE.replace('"', '""') + '"'))
+    rows = [row | ENDS for row in CURVE]
+    made = [made_run(tmp_path / f"{i}", f"--seed {i}", rows) for i in range(others)]
+    evaluation = made_evaluation(tmp_path / f"e{HOSTILE.replace('/', '')}")
+    cards = evaluation / "cards.json"
+    cards.write_text(cards.read_text().replace('"2.0"', json.dumps(HOSTILE)))
+    text = made_page(tmp_path, str(hostile), *map(str, made), str(evaluation))
+    found = Tags(text)
+    assert not [tag for tag, _ in found.tags if tag == "img"]
+    assert not [about for _, about in found.tags if "onerror" in about]
+    assert text.count("<script") == 3 * with_vega
+    assert HOSTILE in found.text
+
+
+@pytest.mark.parametrize(
+    "words", [["nothing"], ["a", "nothing"], ["notes"], [], ["a", "--out", "/nowhere/report.html"]]
+)
+def test_bad_input_is_one_line(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made_run(tmp_path / "a")
+    (tmp_path / "notes").mkdir()
+    try:
+        code = main([*words, "--output", str(tmp_path)])
+    except SystemExit as ended:
+        code = ended.code
+    assert code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    folders = [made_run(tmp_path / place / "a") for place in ("x", "y")]
+    out = tmp_path / "page.html"
+    assert main([*map(str, folders), "--output", str(tmp_path / "none"), "--out", str(out)]) == 0
+    text = out.read_text(encoding="utf-8")
+    assert all(page.escape(folder) in text for folder in folders)
+
+
+CONFIG = SimpleNamespace(report=True, processes=1)
+
+
+def test_a_report_that_fails_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = made_run(tmp_path / "a")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        with pytest.warns(UserWarning, match=r"report.html is not written: .*No space left"):
+            report.after_run(CONFIG, folder)
+    assert not (folder / "report.html").exists()
+    with pytest.warns(UserWarning, match=r"report.html is not written: .*is no run"):
+        report.after_run(CONFIG, tmp_path / "absent")
+
+
+def test_a_report_is_written_unless_it_is_not_wanted(tmp_path: Path) -> None:
+    folder = made_run(tmp_path / "a")
+    report.after_run(SimpleNamespace(report=False), folder)
+    assert not (folder / "report.html").exists()
+    report.after_run(CONFIG, folder)
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "config.json",
+        "metrics.csv",
+        "report.html",
+    ]
+
+
+@pytest.mark.skipif(not draw.has_vega(), reason="vl-convert-python is not installed")
+def test_a_cache_that_cannot_be_written_costs_time_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = []
+    monkeypatch.setattr("vl_convert.javascript_bundle", lambda _: built.append(1) or "</script>")
+    (tmp_path / "file").touch()
+    for home, times in ((tmp_path / "file", 2), (tmp_path / "cache", 3), (tmp_path / "cache", 3)):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(home))
+        draw.javascript.cache_clear()
+        if times == 2:
+            draw.javascript()
+            draw.javascript.cache_clear()
+        assert draw.javascript() == "<\\/script>"
+        assert len(built) == times
+    draw.javascript.cache_clear()
