@@ -7,15 +7,14 @@ from pathlib import Path
 
 from cl import build, trainer
 from cl.compare import estimate, table
-from cl.compare.cells import Cell, cells_of, data_words
+from cl.compare.cells import LOCK, Cell, cells_of, data_words
+from cl.compare.locks import locked
 from cl.compare.plan import read_plan
-from cl.compare.processes import locked
 from cl.compare.runner import Runner
 from cl.config import ConfigError, Pretrain, check_environment, parse_pretrain
 from cl.config.program import WRONG
 from cl.data.sets import Source
 
-LOCK = "lock"
 FAILED = 1  # the exit code where a cell has no value
 
 

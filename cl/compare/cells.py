@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cl import __version__
+from cl.compare.locks import is_locked
 from cl.compare.plan import Comparison, Row, as_words
-from cl.compare.processes import alive
 from cl.config import CARDS, ConfigError, Linear, Pretrain, parse_linear, parse_pretrain, to_json
 from cl.config.evaluations import meant
 from cl.config.options import DataOptions
@@ -23,7 +23,7 @@ from cl.data.sets._sums import data_checksum
 from cl.trainer import FREE
 
 State = Literal["planned", "running", "interrupted", "done", "failed"]
-PRETRAIN_LOG, EVALUATE_LOG, PID = "pretrain.log", "evaluate.log", "pid"
+PRETRAIN_LOG, EVALUATE_LOG, LOCK = "pretrain.log", "evaluate.log", "lock"
 EXIT = "exit code "  # how the last line of a log begins
 # Settings of the data that say how they are loaded, not what they are.
 LOADING = {"batch_size", "global_batch_size", "num_workers", "backend", "last_batch_fill"}
@@ -82,7 +82,7 @@ class Cell:
             return "done"
         if not self.folder.exists():
             return "planned"
-        if alive(self.folder / PID):
+        if is_locked(self.folder / LOCK):
             return "running"
         codes = [exit_code(self.folder / log) for log in (PRETRAIN_LOG, EVALUATE_LOG)]
         failed = any(code is not None and 0 < code < 128 for code in codes)

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import FrameType
 
 from cl import checkpoints
-from cl.compare.cells import EVALUATE_LOG, EXIT, PID, PRETRAIN_LOG, Cell
-from cl.compare.processes import alive, identify
+from cl.compare.cells import EVALUATE_LOG, EXIT, LOCK, PRETRAIN_LOG, Cell
+from cl.compare.locks import take
 from cl.config.programs import INSTALLED, PROGRAMS, from_clone
 
 PRETRAIN, EVALUATE = INSTALLED
@@ -67,12 +67,13 @@ class Runner:
         for cell in [*self.left]:
             if not self.free or self.signal:
                 return
-            if alive(cell.folder / PID):
-                continue  # of a caller that was killed: it is waited for
+            lock = take(cell.folder / LOCK)
+            if lock is None:
+                continue  # the child of a caller that was killed has it: it is waited for
             self.left.remove(cell)
             number = self.total - len(self.left)
             self.say(f"[{number}/{self.total}] {cell.name}: {cell.folder.name}")
-            self.working.append(Job(cell, self.free.pop(0), self.jobs))
+            self.working.append(Job(cell, lock, self.free.pop(0), self.jobs))
 
     def collect(self) -> None:
         """Take note of what has ended."""
@@ -80,6 +81,7 @@ class Runner:
             if job.goes_on(stop=bool(self.signal)):
                 continue
             self.working.remove(job)
+            os.close(job.lock)
             self.free.append(job.gpu)
             cell, seconds = job.cell, time.monotonic() - job.since
             said = f": {cell.reason}" if cell.state == "failed" else ""
@@ -91,12 +93,14 @@ class Job:
 
     Args:
         cell: which one.
+        lock: the descriptor of its lock, which the programs inherit.
         gpu: the GPU to use; None leaves the choice to the program.
         jobs: how many are worked on at a time, for the log.
     """
 
-    def __init__(self, cell: Cell, gpu: int | None, jobs: int) -> None:
-        self.cell, self.gpu, self.jobs, self.since = cell, gpu, jobs, time.monotonic()
+    def __init__(self, cell: Cell, lock: int, gpu: int | None, jobs: int) -> None:
+        self.cell, self.lock, self.gpu, self.jobs = cell, lock, gpu, jobs
+        self.since = time.monotonic()
         self.steps = commands(cell)
         self.process: subprocess.Popen[bytes] | None = None
         self.log = Path()
@@ -111,7 +115,6 @@ class Job:
             memory = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) // 10**6
             with self.log.open("a") as log:
                 log.write(f"\n{EXIT}{code}, {memory} MB, {self.jobs} at a time\n")
-            (self.cell.folder / PID).unlink(missing_ok=True)
             self.process = None
             if code:
                 return False
@@ -125,7 +128,6 @@ class Job:
 
     def begin(self, log: str, words: Sequence[str]) -> None:
         """Start a program whose output goes into a log."""
-        self.cell.folder.mkdir(parents=True, exist_ok=True)
         self.log = self.cell.folder / log
         gpu = ["--gpus", str(self.gpu)] if self.gpu is not None else []
         with self.log.open("a") as file:
@@ -135,9 +137,9 @@ class Job:
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env=os.environ | self.threads(),
+                pass_fds=[self.lock],
                 start_new_session=True,  # the terminal's Ctrl-C is passed on once, by the runner
             )
-        (self.cell.folder / PID).write_text(identify(self.process.pid))
 
     def threads(self) -> dict[str, str]:
         """Its part of the processor's cores, where it is not alone and nobody has said."""
@@ -157,8 +159,10 @@ def commands(cell: Cell) -> Iterator[tuple[str, list[str]]]:
         words = [*program(PRETRAIN), *cell.pretrain]
         if (cell.folder / checkpoints.LAST).exists():
             words += ["--resume_training_from", str(cell.folder)]
-        elif cell.folder.exists():  # nothing was saved: it starts anew
-            shutil.rmtree(cell.folder)
+        else:  # nothing was saved: it starts anew
+            for file in cell.folder.iterdir():
+                if file.name not in (LOCK, PRETRAIN_LOG):
+                    shutil.rmtree(file) if file.is_dir() else file.unlink()
         yield PRETRAIN_LOG, words
     if cell.results.exists():  # an evaluation that was not finished starts anew
         shutil.rmtree(cell.results)

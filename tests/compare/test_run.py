@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from cl.compare import runner, table
-from cl.compare.cells import PID, PRETRAIN_LOG, Cell, cells_of
+from cl.compare.cells import LOCK, PRETRAIN_LOG, Cell, cells_of
+from cl.compare.locks import is_locked, locked, take
 from cl.compare.plan import Comparison, read_plan
-from cl.compare.processes import alive, identify, locked
 from cl.compare.runner import Runner
 from cl.data import sets
 from tests.compare.test_plan import PLAN
@@ -53,6 +53,7 @@ else:
     cards = [{"evaluation": "knn", "numbers": numbers}]
     (folder / "cards.json").write_text(json.dumps({"derived": {"cards": cards}}))
 """
+ROOT = Path(__file__).parents[2]
 Cells = Callable[[], list[Cell]]
 
 
@@ -156,40 +157,30 @@ def test_a_signal_ends_the_children_and_the_next_call_goes_on(cells: Cells, tmp_
 
 
 def test_a_child_of_a_caller_that_was_killed_is_waited_for(cells: Cells) -> None:
+    """The lock is the child's as well."""
     (first, *_) = cells()
-    first.folder.mkdir(parents=True)
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(2)"])
-    (first.folder / PID).write_text(identify(child.pid))
+    lock = take(first.folder / LOCK)
+    assert lock is not None
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(2)"], pass_fds=[lock])
+    os.close(lock)
     assert first.state == "running"
-    threading.Thread(target=child.wait).start()
     since = time.monotonic()
     run([first])
-    assert time.monotonic() - since > 1.5
+    assert time.monotonic() - since > 1
+    child.wait()
     assert first.state == "done"
 
 
-def test_a_lock_keeps_two_callers_apart(tmp_path: Path) -> None:
-    file = tmp_path / "lock"
+def test_a_lock_keeps_two_callers_apart_and_ends_with_its_process(tmp_path: Path) -> None:
+    file = tmp_path / "folder" / "lock"
+    assert not is_locked(file)
     with locked(file):
-        with pytest.raises(ValueError, match=f"worked on by process {os.getpid()}"), locked(file):
+        assert is_locked(file)
+        with pytest.raises(ValueError, match="folder is being worked on"), locked(file):
             pass
-        assert file.exists()
-    assert not file.exists()
-
-
-@pytest.mark.parametrize("text", ["", "99999999 {host} 5", "{pid} {host} 5", "no process"])
-def test_the_lock_of_a_process_that_ended_is_taken_over(text: str, tmp_path: Path) -> None:
-    """Also where another process has its number by now: the time of its start is another."""
-    pid, host, _ = identify(os.getpid()).split()
-    file = tmp_path / "lock"
-    file.write_text(text.format(pid=pid, host=host))
-    assert not alive(file)
-    with locked(file):
-        assert alive(file)
-
-
-def test_a_lock_of_another_host_is_respected(tmp_path: Path) -> None:
-    file = tmp_path / "lock"
-    file.write_text("1 elsewhere 5")
-    with pytest.raises(ValueError, match="1 elsewhere"), locked(file):
-        pass
+    assert not is_locked(file)
+    held = "from cl.compare.locks import take; from pathlib import Path; import os, sys; "
+    held += "take(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
+    done = subprocess.run([sys.executable, "-c", held, str(file)], cwd=ROOT)
+    assert done.returncode == -signal.SIGKILL
+    assert not is_locked(file)
