@@ -208,7 +208,7 @@ def of_class(file: Path, node: ast.ClassDef) -> Thing:
     """What its own `__init__` says, and its base class's behind `**options`."""
     inits = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
     base = base_of(file, node) or NOTHING
-    defaults = base.defaults | defaults_of(node)
+    defaults = defaults_of(node) or base.defaults  # as Python inherits a class attribute
     if not inits:
         return replace(base, defaults=defaults)
     own = of_function(inits[0], ast.get_docstring(node) or "", "method")

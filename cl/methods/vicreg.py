@@ -20,7 +20,8 @@ class VICReg(BarlowTwins):
         barlow_twins: what `BarlowTwins` takes.
     """
 
-    defaults: ClassVar = {"weight_decay": 1e-6}  # the paper's; the rest as Barlow Twins
+    # the paper's
+    defaults: ClassVar = {"optimizer": "lars", "lr": 0.2, "weight_decay": 1e-6}
 
     def __init__(
         self,
