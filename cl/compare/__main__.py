@@ -4,8 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from cl import build, trainer
+from cl import build, report, trainer
 from cl.compare import estimate, table
 from cl.compare.cells import LOCK, Cell, cells_of, data_words
 from cl.compare.locks import locked
@@ -14,6 +15,8 @@ from cl.compare.runner import Runner
 from cl.config import ConfigError, Pretrain, check_environment, parse_pretrain
 from cl.config.program import WRONG
 from cl.data.sets import Source
+from cl.runs.files import REPORT
+from cl.runs.listing import find_runs
 
 FAILED = 1  # the exit code where a cell has no value
 
@@ -65,11 +68,20 @@ def run(asked: argparse.Namespace) -> int:
         signal = Runner(left, jobs, asked.gpus, say).run()
         found = table.collect(plan, cells, not_of_plan(folder, cells))
         say("\n" + table.write(found, folder))
-        say(f"{folder / table.STEM}.md, .csv, .json")
+        say(f"{folder / table.STEM}.md, .csv, .json{draw(folder, found)}")
     if signal:
         say(f"go on with the same command: {asked.plan}")
         return 128 + signal
     return 0 if all(map(table.is_done, found["cells"])) else FAILED
+
+
+def draw(folder: Path, found: dict[str, Any]) -> str:
+    """Write the page of the comparison; its name behind a comma, or why there is none."""
+    try:
+        report.write_report(find_runs(folder), folder / REPORT, found)
+    except Exception as error:  # hours of training weigh more than any page
+        return f"; {REPORT} is not written: {error}"
+    return f", {REPORT}"
 
 
 class Sources:

@@ -46,16 +46,16 @@ class Difference:
 
     Args:
         row: the one.
-        other: what is subtracted.
-        value: the difference of their means, seeds held fixed.
+        reference: what is subtracted.
+        difference: of their means, seeds held fixed.
         low: lower end of the simultaneous confidence interval; None without degrees of freedom.
         high: upper end.
         p: the p-value, adjusted for all comparisons of the family.
     """
 
     row: str
-    other: str
-    value: float
+    reference: str
+    difference: float
     low: float | None = None
     high: float | None = None
     p: float | None = None

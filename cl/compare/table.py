@@ -62,7 +62,9 @@ def collect(plan: Comparison, cells: Sequence[Cell], others: Sequence[str] = ())
         "measure": plan.measure,
         "reference": plan.reference,
         "rows": [summarize(row.name, values[row.name], found) for row in plan.rows],
-        "differences": [asdict(d) | {"told_apart": d.told_apart} for d in differences],
+        "differences": [
+            asdict(d) | {"told_apart": d.told_apart, "claim": claim(d)} for d in differences
+        ],
         "cells": found,
         "notes": notes,
     }
@@ -203,6 +205,7 @@ def summarize(row: str, values: Mapping[int, float], cells: Sequence[Any]) -> di
     half = max(((high - low) / 2 for low, high in sampling), default=None)
     return {"row": row, "values": {str(k): v for k, v in values.items()}, **there} | {
         "missing": missing,
+        "reason": next((c["reason"] for c in cells if c["row"] == row and c["reason"]), ""),
         "test_images_half": half,
         "numbers": dict(sorted(numbers.items())),
     }
@@ -285,16 +288,19 @@ def spell_interval(row: Mapping[str, Any]) -> str:
     return f"{100 * row['mean']:.1f} ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
 
 
+def claim(d: Difference) -> str:
+    """What can be said of a difference."""
+    if d.low is None:
+        return "no interval: a second seed is needed"
+    return f"p = {d.p:.2g}" if d.told_apart else "not told apart"
+
+
 def claims(differences: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """A sentence for each difference, and the smallest one that could have been seen."""
     for d in differences:
-        said = f"{d['row']} - {d['other']} = {100 * d['value']:+.1f}"
-        if d["low"] is None:
-            yield f"{said} (no interval: a second seed is needed)"
-            continue
-        ends = f"{100 * d['low']:+.1f} to {100 * d['high']:+.1f}"
-        said_of = f"p = {d['p']:.2g}" if d["told_apart"] else "not told apart"
-        yield f"{said} ({ends}), {said_of}"
+        said = f"{d['row']} - {d['reference']} = {100 * d['difference']:+.1f}"
+        ends = "" if d["low"] is None else f" ({100 * d['low']:+.1f} to {100 * d['high']:+.1f})"
+        yield f"{said}{ends}, {d['claim']}"
     halves = [(d["high"] - d["low"]) / 2 for d in differences if d["low"] is not None]
     if halves:
         yield (

@@ -90,7 +90,7 @@ def test_a_table_of_what_was_run(plan: Comparison, cells: Cells) -> None:
     assert first["values"] == {"0": 0.5, "1": 0.51}
     assert (second["mean"], second["n"]) == (pytest.approx(0.705), 2)
     (difference,) = found["differences"]
-    assert (difference["row"], difference["value"]) == ("DHEL", pytest.approx(0.2))
+    assert (difference["row"], difference["difference"]) == ("DHEL", pytest.approx(0.2))
     assert difference["told_apart"]
     assert first["numbers"]["steps_to_95"] == 20
     assert first["numbers"]["ms_a_step"] == 128

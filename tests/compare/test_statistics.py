@@ -49,7 +49,7 @@ def test_tukey_is_that_of_rs_documentation() -> None:
         for wool in WARPBREAKS
         for value in WARPBREAKS[wool][tension]
     )
-    found = {(d.row, d.other): (d.value, d.low, d.high, d.p) for d in all_pairs(model)}
+    found = {(d.row, d.reference): (d.difference, d.low, d.high, d.p) for d in all_pairs(model)}
     expected = {
         ("M", "L"): (-10.000000, -19.3534207, -0.6465793, 0.0336262),
         ("H", "L"): (-14.7222222, -24.0756429, -5.3688015, 0.0011218),
@@ -63,7 +63,7 @@ def test_blocks_are_those_of_a_textbook() -> None:
     model = fit((row, i, v) for row, values in GRAFTS.items() for i, v in enumerate(values))
     assert (model.df, round(model.variance, 2)) == (15, 7.33)
     (first, *_) = all_pairs(model)
-    assert first.value == pytest.approx(92.82 - 91.68, abs=0.01)
+    assert first.difference == pytest.approx(92.82 - 91.68, abs=0.01)
     assert first.detectable == pytest.approx(4.08 * (7.33 / 6) ** 0.5, abs=0.01)
 
 
@@ -106,7 +106,7 @@ def test_holes_are_fitted_by_least_squares() -> None:
     assert model.df == 12 - 7
     assert model.variance == pytest.approx(residual.item() / 5)
     (*_, last) = all_pairs(model)
-    assert last.value == pytest.approx(solution[2] - solution[3])
+    assert last.difference == pytest.approx(solution[2] - solution[3])
 
 
 def test_rows_without_a_common_seed_are_refused() -> None:
@@ -117,7 +117,7 @@ def test_rows_without_a_common_seed_are_refused() -> None:
 def test_one_seed_has_no_interval() -> None:
     (found,) = all_pairs(fit([("a", 0, 1.0), ("b", 0, 3.0)]))
     assert (found.low, found.told_apart) == (None, False)
-    assert found.value == pytest.approx(-2)
+    assert found.difference == pytest.approx(-2)
     assert interval([3.0]).low is None
 
 
