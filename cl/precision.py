@@ -33,8 +33,9 @@ def unit(z: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
     Returns:
         Vectors of length 1, or 0.
 
-    >>> unit(torch.tensor([[3e30, 4e30], [0.0, 0.0]])).tolist()
-    [[0.6000000238418579, 0.800000011920929], [0.0, 0.0]]
+    >>> unit(torch.tensor([[3e30, 4e30], [0.0, 0.0]]))
+    tensor([[0.6000, 0.8000],
+            [0.0000, 0.0000]])
     """
     z = precise(z)
     return F.normalize(z * safe_factor(z, dim=-1), dim=-1)

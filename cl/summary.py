@@ -285,11 +285,15 @@ def draw_views(data: ContrastiveData) -> Image.Image:
     return Image.fromarray(np.concatenate(columns, axis=1))
 
 
-def tiles(x: Float[Tensor, "n 3 h w"], data: ContrastiveData, side: int) -> np.ndarray:
-    """One view of each sample, one below the other, as pixels again."""
+def tiles(x: Float[Tensor, "n c h w"], data: ContrastiveData, side: int) -> np.ndarray:
+    """One view of each sample, one below the other, as pixels again.
+
+    Of more than three channels the first three are seen, of one or two the first as gray.
+    """
     recipe = data.recipes[0]
-    mean, std = (torch.tensor(t).view(3, 1, 1) for t in (recipe.mean, recipe.std))
+    mean, std = (torch.tensor(t).view(-1, 1, 1) for t in (recipe.mean, recipe.std))
     pixels = ((x.cpu() * std + mean).clamp(0, 1) * 255).round().byte()
+    pixels = pixels[:, :3] if pixels.shape[1] >= 3 else pixels[:, :1].expand(-1, 3, -1, -1)
     magnify = side // x.shape[-1]
     pixels = pixels.repeat_interleave(magnify, 2).repeat_interleave(magnify, 3)
     cell = side + GAP

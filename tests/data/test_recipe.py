@@ -8,10 +8,12 @@ from cl.config import parse_pretrain
 from cl.data.augment.cpu import VIEW, draw
 from cl.data.augment.recipe import GROUPS, PAPERS, Recipe, full_size, preset
 from cl.data.loaders.base import by_size
+from cl.data.sets import Images
 
 
 def made(line: str) -> list[Recipe]:
-    return recipes(parse_pretrain(["cifar10", "resnet18", *line.split()]))
+    images = Images(np.zeros(1, np.int64), np.zeros((1, 32, 32, 3), np.uint8))
+    return recipes(parse_pretrain(["cifar10", "resnet18", *line.split()]), images)
 
 
 def test_without_a_paper_it_is_the_data_sets() -> None:

@@ -348,14 +348,6 @@ def test_what_is_exported_is_what_was_trained(
         ("--eval knn --c 1 --pretrained_feature_extractor /", "--c needs --eval logistic or all."),
         ("--eval knn --augment --pretrained_feature_extractor /", "--augment needs --eval linear."),
         (
-            "--lr_grid 0.1 1 --max_steps 5 --pretrained_feature_extractor /",
-            "--max_steps cannot be used with --lr_grid.",
-        ),
-        (
-            "--weight_decay_grid 0 1 --clip_grad_norm 1 --pretrained_feature_extractor /",
-            "--clip_grad_norm cannot be used with --weight_decay_grid.",
-        ),
-        (
             "--eval all --lr_grid 0.1 1 --scheduler reduce --pretrained_feature_extractor /",
             "--scheduler reduce cannot be used with --lr_grid.",
         ),

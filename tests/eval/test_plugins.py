@@ -90,23 +90,6 @@ def test_the_sources_say_what_is_imported() -> None:
         assert (name in meant(["all"])) == (first == "train")
 
 
-def strings(node: ast.AST) -> Iterator[str]:
-    """The string constants of which a tuple, a dict, a comparison or a call is made."""
-    for holder in (n for n in ast.walk(node) if isinstance(n, HOLDERS)):
-        for child in ast.iter_child_nodes(holder):
-            if isinstance(child, ast.Constant) and isinstance(child.value, str):
-                yield child.value
-
-
-@pytest.mark.parametrize(
-    "file", [f for f in ROOT.rglob("*.py") if f.parent.name != "eval"], ids=lambda f: f.stem
-)
-def test_no_list_knows_an_evaluation(file: Path) -> None:
-    """A word that is another thing's too, as a method's flag, stands in an index or a template."""
-    known = {*strings(ast.parse(file.read_text(encoding="utf-8")))}
-    assert not known & {*NAMES}
-
-
 def test_a_plugin_is_parsed_and_helped(probes: str, capsys: pytest.CaptureFixture) -> None:
     name = f"{probes}:mean_probe"
     line = ["digits", "resnet6", "--pretrained_feature_extractor", "x", "--eval", "knn", name]

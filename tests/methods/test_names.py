@@ -26,6 +26,7 @@ OTHER_THINGS = {
     "cl/checkpoints/formats.py": {"linear"},  # a layer in files of other projects
     "cl/compare/table.py": {"folder"},  # a key of the table
     "cl/doctor.py": {"torchvision"},  # the package
+    "cl/logs.py": {"step"},  # a column
     "cl/metrics.py": {"step"},  # a column
     "cl/report/__init__.py": {"linear", "knn", "torchvision"},  # numbers of result.json, a package
     "cl/report/charts.py": {"step"},  # a column
