@@ -10,7 +10,7 @@ from cl.methods import NAMES as METHODS
 from tests.distributed import exactness
 from tests.distributed.exactness import BOUNDS, BUFFERS, HALVES, METHOD, REDUCTIONS, SHARDS, Found
 
-SOME = ["2", "2 uneven", pytest.param("3", marks=pytest.mark.slow), "3 uneven"]
+SOME = ["2", "3 uneven", *(pytest.param(k, marks=pytest.mark.slow) for k in ("2 uneven", "3"))]
 
 
 @pytest.fixture(scope="module")

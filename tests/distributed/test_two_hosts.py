@@ -48,6 +48,7 @@ def start(command: list[str]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=one_thread)
 
 
+@pytest.mark.slow
 def test_torchrun_across_two_hosts(hosts: dict[str, str], tmp_path: Path) -> None:
     """The run of one process, number for number, from two that meet over the cable."""
     words = [*DIGITS, "--no-baseline", "--log_every_n_steps", "1", "--output", str(tmp_path)]

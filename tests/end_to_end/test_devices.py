@@ -57,7 +57,7 @@ def finished(*command: object) -> str:
     "norm",
     [
         "--norm batch",
-        "--norm group --mini_batch_size 20",
+        pytest.param("--norm group --mini_batch_size 20", marks=pytest.mark.slow),
         pytest.param("--norm batch --optimizer lars", marks=pytest.mark.slow),
     ],
 )

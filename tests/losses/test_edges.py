@@ -281,6 +281,7 @@ def test_without_gradients_nothing_is_kept(name: str, options: dict[str, Any]) -
         assert_close(each.clone(), expected.detach(), rtol=0, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["nt_xent", "kcl", "vicreg"])
 def test_compiled_the_loss_is_the_same(name: str) -> None:
     """The block engine breaks the graph: it runs as it is."""
