@@ -115,7 +115,10 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
         options: of the Trainer, about the hardware.
     """
     recipes = data.recipes if isinstance(data, ContrastiveData) else []
-    derived = {"recipes": [asdict(recipe) for recipe in recipes], **start_of(config, data, method)}
+    derived = {
+        "recipes": [asdict(recipe) for recipe in recipes],
+        **checksums_at_start(config, data, method),
+    }
     folder, checkpoint = trainer.run_folder(config, derived if recipes else {})
     rows = summary.table(config, data, method, method.encoder, options)
     if not runs.other_rank():
@@ -149,7 +152,7 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
     return run
 
 
-def start_of(config: Pretrain, data: build.Data, method: Method) -> dict[str, str]:
+def checksums_at_start(config: Pretrain, data: build.Data, method: Method) -> dict[str, str]:
     """Sums of what a run starts from, by which runs can be told to be comparable.
 
     Args:

@@ -38,14 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     asked = parser.parse_args(argv)
     try:
-        return run(asked)
+        return run_plan(asked)
     except ValueError as error:
         lines = error.args if isinstance(error, ConfigError) else [" ".join(str(error).split())]
         sys.stderr.writelines(f"error: {line}\n" for line in lines)
         return WRONG
 
 
-def run(asked: argparse.Namespace) -> int:
+def run_plan(asked: argparse.Namespace) -> int:
     """Read the plan, say what it costs, run what is missing, write and print the table."""
     plan = read_plan(asked.plan)
     jobs = asked.jobs or len(asked.gpus) or 1
@@ -68,14 +68,14 @@ def run(asked: argparse.Namespace) -> int:
         signal = Runner(left, jobs, asked.gpus, say).run()
         found = table.collect(plan, cells, not_of_plan(folder, cells))
         say("\n" + table.write(found, folder))
-        say(f"{folder / table.STEM}.md, .csv, .json{draw(folder, found)}")
+        say(f"{folder / table.STEM}.md, .csv, .json{write_page(folder, found)}")
     if signal:
         say(f"go on with the same command: {asked.plan}")
         return 128 + signal
     return 0 if all(map(table.is_done, found["cells"])) else FAILED
 
 
-def draw(folder: Path, found: dict[str, Any]) -> str:
+def write_page(folder: Path, found: dict[str, Any]) -> str:
     """Write the page of the comparison; its name behind a comma, or why there is none."""
     try:
         report.write_report(find_runs(folder), folder / REPORT, found)

@@ -114,7 +114,9 @@ def cells_of(plan: Comparison, output: Path, load: Callable[[Pretrain], Source])
     for seed in plan.seeds:
         for row in plan.rows:
             try:
-                found.append(cell_of(plan, row, seed, output, partial(checksum, load, sums)))
+                found.append(
+                    cell_of(plan, row, seed, output, partial(checksum_of_data, load, sums))
+                )
             except ConfigError as error:
                 faults += [f"row {row.name}: {text}" for text in error.args]
         if faults:
@@ -130,7 +132,7 @@ def cells_of(plan: Comparison, output: Path, load: Callable[[Pretrain], Source])
     return found
 
 
-def checksum(
+def checksum_of_data(
     load: Callable[[Pretrain], Source], known: dict[tuple[str, ...], str], config: Pretrain
 ) -> str:
     """The sum of a configuration's training and validation data; it is computed once."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def take(file: Path) -> int | None:
+def acquire(file: Path) -> int | None:
     """Lock a file; None where another process has it.
 
     Returns:
@@ -30,7 +30,7 @@ def is_locked(file: Path) -> bool:
     """Whether a process has the lock."""
     if not file.exists():
         return False
-    handle = take(file)
+    handle = acquire(file)
     if handle is not None:
         os.close(handle)
     return handle is None
@@ -43,7 +43,7 @@ def locked(file: Path) -> Iterator[None]:
     Raises:
         ValueError: another process has it.
     """
-    handle = take(file)
+    handle = acquire(file)
     if handle is None:
         raise ValueError(f"{file.parent} is being worked on by another process.")
     try:

@@ -99,7 +99,7 @@ def read_plan(file: Path) -> Comparison:
         raise ConfigError(f"{file} is not valid TOML: {error}.") from None
     if faults := [*faults_of_keys(found)]:
         raise ConfigError(*(f"{file}: {fault}" for fault in faults))
-    plan = assemble(found)
+    plan = build_comparison(found)
     if faults := [*faults_of(plan, found)]:
         raise ConfigError(*(f"{file}: {fault}" for fault in faults))
     return plan
@@ -139,7 +139,7 @@ def faults_of_row(name: str, row: object) -> Iterator[str]:
         yield f"row {name} must have run, evaluate or both."
 
 
-def assemble(found: Mapping[str, Any]) -> Comparison:
+def build_comparison(found: Mapping[str, Any]) -> Comparison:
     """The plan of keys that are right."""
     evaluate, measure = shlex.split(found["evaluate"]), str(found["measure"])
     rows = list[Row]()

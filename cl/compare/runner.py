@@ -12,7 +12,7 @@ from types import FrameType
 
 from cl import checkpoints
 from cl.compare.cells import EVALUATE_LOG, EXIT, LOCK, PRETRAIN_LOG, Cell
-from cl.compare.locks import take
+from cl.compare.locks import acquire
 from cl.config.programs import INSTALLED, PROGRAMS, from_clone
 
 PRETRAIN, EVALUATE = INSTALLED
@@ -67,7 +67,7 @@ class Runner:
         for cell in [*self.left]:
             if not self.free or self.signal:
                 return
-            lock = take(cell.folder / LOCK)
+            lock = acquire(cell.folder / LOCK)
             if lock is None:
                 continue  # the child of a caller that was killed has it: it is waited for
             self.left.remove(cell)

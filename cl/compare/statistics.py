@@ -92,12 +92,12 @@ class Fit:
     residuals: Mapping[str, Array]
 
 
-def interval(values: Sequence[float], level: float = LEVEL) -> Interval:
+def t_interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     """Student's t interval of a mean.
 
-    >>> interval([1.0, 2.0, 3.0])  # doctest: +ELLIPSIS
+    >>> t_interval([1.0, 2.0, 3.0])  # doctest: +ELLIPSIS
     Interval(mean=2.0, low=-0.484..., high=4.484..., n=3)
-    >>> interval([5.0])
+    >>> t_interval([5.0])
     Interval(mean=5.0, low=None, high=None, n=1)
     """
     n, mean = len(values), float(np.mean(values))
@@ -107,7 +107,7 @@ def interval(values: Sequence[float], level: float = LEVEL) -> Interval:
     return Interval(mean, float(mean - half), float(mean + half), n)
 
 
-def fit(cells: Cells) -> Fit:
+def fit_blocks(cells: Cells) -> Fit:
     """Fit `value = row + seed + noise` by least squares; cells may be missing.
 
     Args:
@@ -142,7 +142,7 @@ def all_pairs(model: Fit, level: float = LEVEL) -> list[Difference]:
     """Every pair of rows by Tukey's studentized range (Kramer's form where cells are missing).
 
     Args:
-        model: see `fit`.
+        model: see `fit_blocks`.
         level: at which all intervals together cover.
     """
     pairs = [*combinations(range(len(model.rows)), 2)]
@@ -168,7 +168,7 @@ def against(model: Fit, reference: str, level: float = LEVEL) -> list[Difference
     """Every other row minus the reference, by Dunnett's test (two-sided).
 
     Args:
-        model: see `fit`.
+        model: see `fit_blocks`.
         reference: the row that is subtracted.
         level: at which all intervals together cover.
     """

@@ -47,14 +47,16 @@ def collect(plan: Comparison, cells: Sequence[Cell], others: Sequence[str] = ())
         `rows` with values by seed, mean and interval; `differences` with simultaneous intervals;
         `cells` with state and numbers; `notes`, what must be said beside the table.
     """
-    found = [describe(cell) for cell in cells]
-    add_steps(found, {cell.folder.name: curve(cell) for cell in cells})
+    found = [describe_cell(cell) for cell in cells]
+    add_steps(found, {cell.folder.name: probe_curve(cell) for cell in cells})
     values = {
         row.name: {c["seed"]: c["value"] for c in found if c["row"] == row.name and is_done(c)}
         for row in plan.rows
     }
-    differences, notes = compare(plan, {row: seeds for row, seeds in values.items() if seeds})
-    notes += [f"{label(c)}: {c['state']}{reason(c)}" for c in found if not is_done(c)]
+    differences, notes = differences_of(
+        plan, {row: seeds for row, seeds in values.items() if seeds}
+    )
+    notes += [f"{label(c)}: {c['state']}{reason_of(c)}" for c in found if not is_done(c)]
     notes += [f"{label(c)} starts from another {what}" for c in found for what in other(c, found)]
     notes += [f"{name} is not of this plan" for name in others]
     return {
@@ -78,11 +80,11 @@ def label(cell: Mapping[str, Any]) -> str:
     return f"{cell['row']}, seed {cell['seed']}"
 
 
-def reason(cell: Mapping[str, Any]) -> str:
+def reason_of(cell: Mapping[str, Any]) -> str:
     return f": {cell['reason']}" * bool(cell["reason"])
 
 
-def describe(cell: Cell) -> dict[str, Any]:
+def describe_cell(cell: Cell) -> dict[str, Any]:
     """One cell: its state, where it started, and all of its numbers."""
     cards, state, why = cell.cards, cell.state, cell.reason
     numbers = {
@@ -106,12 +108,12 @@ def describe(cell: Cell) -> dict[str, Any]:
         "reason": why if state == "failed" else "",
         "value": numbers.get(cell.row.measure),
         "test_images_95": cards.get(evaluation, {}).get("numbers", {}).get(f"{name}_95"),
-        "start": start_of(cell),
+        "start": start_sums(cell),
         "numbers": numbers | online(cell) | of_the_log(said),
     }
 
 
-def start_of(cell: Cell) -> dict[str, str]:
+def start_sums(cell: Cell) -> dict[str, str]:
     """The sums of the encoder at step 0 and of the first batches, of a row that is pretrained."""
     try:
         derived = json.loads((cell.folder / runs.CONFIG).read_text())["derived"]
@@ -146,7 +148,7 @@ def of_the_log(lines: Sequence[str]) -> dict[str, float]:
     return {"peak_mb": int(found[1]), "at_a_time": int(found[2])} if found else {}
 
 
-def curve(cell: Cell) -> list[tuple[int, float]]:
+def probe_curve(cell: Cell) -> list[tuple[int, float]]:
     """Step and accuracy of the online probe at each validation."""
     rows = logs.read_metrics(cell.folder / runs.METRICS)
     return [(int(row["step"]), float(row[PROBE])) for row in rows if row.get(PROBE)]
@@ -167,7 +169,7 @@ def add_steps(
             cell["numbers"][STEPS] = steps[0]
 
 
-def compare(
+def differences_of(
     plan: Comparison, values: Mapping[str, Mapping[int, float]]
 ) -> tuple[list[Difference], list[str]]:
     """The differences of rows, and what is to be said of them."""
@@ -175,7 +177,7 @@ def compare(
         return [], []
     try:
         reference = plan.reference if plan.reference in values else None
-        model = statistics.fit((row, s, v) for row in values for s, v in values[row].items())
+        model = statistics.fit_blocks((row, s, v) for row in values for s, v in values[row].items())
         if reference is None:
             found = statistics.all_pairs(model)
         else:
@@ -199,7 +201,7 @@ def summarize(row: str, values: Mapping[int, float], cells: Sequence[Any]) -> di
         numbers[key] = median(c["numbers"][key] for c in own if key in c["numbers"])
     there = {"mean": None, "low": None, "high": None, "n": 0}
     if values:
-        there = asdict(statistics.interval([*values.values()]))
+        there = asdict(statistics.t_interval([*values.values()]))
     missing = sum(1 for c in cells if c["row"] == row) - len(own)
     sampling = [c["test_images_95"] for c in own if c["test_images_95"]]
     half = max(((high - low) / 2 for low, high in sampling), default=None)
@@ -251,17 +253,17 @@ def markdown(found: Mapping[str, Any]) -> str:
         ["row", "n", f"{measure} in % (95 % over seeds)", "± test images", *titles],
         [
             [
-                escape(row["row"]),
+                escape_markdown(row["row"]),
                 str(row["n"]) + f" of {row['n'] + row['missing']}" * bool(row["missing"]),
                 spell_interval(row),
                 "" if row["test_images_half"] is None else f"{row['test_images_half']:.1%}",
-                *(cell_of(row["numbers"], key, form) for _, key, form in columns),
+                *(format_number(row["numbers"], key, form) for _, key, form in columns),
             ]
             for row in rows
         ],
     )
-    lines += ["", *(f"- {escape(line)}" for line in claims(found["differences"])), ""]
-    lines += [f"- {escape(note)}" for note in found["notes"]]
+    lines += ["", *(f"- {escape_markdown(line)}" for line in claims(found["differences"])), ""]
+    lines += [f"- {escape_markdown(note)}" for note in found["notes"]]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -270,12 +272,12 @@ def table_of(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-def escape(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """A name or a message that is no Markdown and one line."""
     return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", " ".join(text.split()))
 
 
-def cell_of(numbers: Mapping[str, float], key: str, form: str) -> str:
+def format_number(numbers: Mapping[str, float], key: str, form: str) -> str:
     return form.format(numbers[key]) if key in numbers else ""
 
 

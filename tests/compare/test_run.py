@@ -13,7 +13,7 @@ import pytest
 
 from cl.compare import runner, table
 from cl.compare.cells import LOCK, PRETRAIN_LOG, Cell, cells_of
-from cl.compare.locks import is_locked, locked, take
+from cl.compare.locks import acquire, is_locked, locked
 from cl.compare.plan import Comparison, read_plan
 from cl.compare.runner import Runner
 from cl.data import sets
@@ -159,7 +159,7 @@ def test_a_signal_ends_the_children_and_the_next_call_goes_on(cells: Cells, tmp_
 def test_a_child_of_a_caller_that_was_killed_is_waited_for(cells: Cells) -> None:
     """The lock is the child's as well."""
     (first, *_) = cells()
-    lock = take(first.folder / LOCK)
+    lock = acquire(first.folder / LOCK)
     assert lock is not None
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(2)"], pass_fds=[lock])
     os.close(lock)
@@ -179,8 +179,8 @@ def test_a_lock_keeps_two_callers_apart_and_ends_with_its_process(tmp_path: Path
         with pytest.raises(ValueError, match="folder is being worked on"), locked(file):
             pass
     assert not is_locked(file)
-    held = "from cl.compare.locks import take; from pathlib import Path; import os, sys; "
-    held += "take(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
+    held = "from cl.compare.locks import acquire; from pathlib import Path; import os, sys; "
+    held += "acquire(Path(sys.argv[1])); os.kill(os.getpid(), 9)"
     done = subprocess.run([sys.executable, "-c", held, str(file)], cwd=ROOT)
     assert done.returncode == -signal.SIGKILL
     assert not is_locked(file)

@@ -10,9 +10,9 @@ from cl.compare.statistics import (
     MaxT,
     against,
     all_pairs,
-    fit,
-    interval,
+    fit_blocks,
     studentized_range,
+    t_interval,
     uneven,
 )
 
@@ -43,7 +43,7 @@ def cells(table: np.ndarray) -> list[tuple[str, int, float]]:
 
 def test_tukey_is_that_of_rs_documentation() -> None:
     """`TukeyHSD(aov(breaks ~ wool + tension, warpbreaks), "tension")`."""
-    model = fit(
+    model = fit_blocks(
         (tension, wool, float(value))
         for tension in ("H", "M", "L")
         for wool in WARPBREAKS
@@ -60,7 +60,7 @@ def test_tukey_is_that_of_rs_documentation() -> None:
 
 
 def test_blocks_are_those_of_a_textbook() -> None:
-    model = fit((row, i, v) for row, values in GRAFTS.items() for i, v in enumerate(values))
+    model = fit_blocks((row, i, v) for row, values in GRAFTS.items() for i, v in enumerate(values))
     assert (model.df, round(model.variance, 2)) == (15, 7.33)
     (first, *_) = all_pairs(model)
     assert first.difference == pytest.approx(92.82 - 91.68, abs=0.01)
@@ -84,7 +84,7 @@ def test_dunnetts_table(others: int, df: int, tabled: float) -> None:
 
 def test_dunnett_with_one_other_row_is_the_paired_t_test() -> None:
     table = np.random.default_rng(0).standard_normal((2, 5))
-    (found,) = against(fit(cells(table)), "r1")
+    (found,) = against(fit_blocks(cells(table)), "r1")
     expected = stats.ttest_rel(*table)
     assert found.p == pytest.approx(expected.pvalue, abs=1e-6)
     assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval()), abs=1e-6)
@@ -94,7 +94,7 @@ def test_holes_are_fitted_by_least_squares() -> None:
     """As if the missing cell had a parameter of its own, which takes it out of the model."""
     table = np.random.default_rng(1).standard_normal((4, 3))
     table[2, 1] = np.nan
-    model = fit(cells(table))
+    model = fit_blocks(cells(table))
     there = ~np.isnan(table)
     design = np.zeros((12, 4 + 2 + 1))
     for at, (i, s) in enumerate(np.ndindex(4, 3)):
@@ -111,21 +111,21 @@ def test_holes_are_fitted_by_least_squares() -> None:
 
 def test_rows_without_a_common_seed_are_refused() -> None:
     with pytest.raises(ValueError, match="no seed in common"):
-        fit([("a", 0, 1.0), ("a", 1, 2.0), ("b", 2, 1.0), ("b", 3, 2.0)])
+        fit_blocks([("a", 0, 1.0), ("a", 1, 2.0), ("b", 2, 1.0), ("b", 3, 2.0)])
 
 
 def test_one_seed_has_no_interval() -> None:
-    (found,) = all_pairs(fit([("a", 0, 1.0), ("b", 0, 3.0)]))
+    (found,) = all_pairs(fit_blocks([("a", 0, 1.0), ("b", 0, 3.0)]))
     assert (found.low, found.told_apart) == (None, False)
     assert found.difference == pytest.approx(-2)
-    assert interval([3.0]).low is None
+    assert t_interval([3.0]).low is None
 
 
 def test_the_interval_covers() -> None:
     """At three, five and ten seeds, 4,000 times each, of a mean that is 0."""
     rng = np.random.default_rng(0)
     for n in (3, 5, 10):
-        found = [interval(list(rng.standard_normal(n))) for _ in range(4000)]
+        found = [t_interval(list(rng.standard_normal(n))) for _ in range(4000)]
         inside = np.mean([i.low < 0 < i.high for i in found if i.low is not None and i.high])
         assert 0.94 <= inside <= 0.96
 
@@ -139,7 +139,7 @@ def test_no_more_than_a_twentieth_of_tables_has_a_false_difference(against_one: 
     critical = MaxT(half, 8).ppf(0.95) if against_one else tukey
     pairs = [(0, i) for i in range(1, 5)] if against_one else [*combinations(range(5), 2)]
     for _ in range(tables):
-        model = fit(cells(rng.standard_normal((5, 3)) + 3 * rng.standard_normal(3)))
+        model = fit_blocks(cells(rng.standard_normal((5, 3)) + 3 * rng.standard_normal(3)))
         error = (2 / 3 * model.variance) ** 0.5
         false += any(abs(model.effects[a] - model.effects[b]) > critical * error for a, b in pairs)
     assert 0.035 <= false / tables <= 0.06
@@ -147,8 +147,8 @@ def test_no_more_than_a_twentieth_of_tables_has_a_false_difference(against_one: 
 
 def test_a_row_that_spreads_is_said() -> None:
     table = np.random.default_rng(3).standard_normal((6, 4))
-    assert [*uneven(fit(cells(table)))] == []
+    assert [*uneven(fit_blocks(cells(table)))] == []
     table[0] *= 50
-    ((name, ratio, _),) = uneven(fit(cells(table)))
+    ((name, ratio, _),) = uneven(fit_blocks(cells(table)))
     assert name == "r0"
     assert ratio > 4

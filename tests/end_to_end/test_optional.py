@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from cl.data.loaders.dali import MISSING
 from cl.data.sets._decode import SLOWER
 from cl.metrics import read_metrics
@@ -48,6 +50,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_told_and_all_else_runs(folder: Path, tmp_path: Path) -> None:
     def placed(word: str) -> str:
         return word.replace("FOLDER", str(folder)).replace("OUTPUT", str(tmp_path))

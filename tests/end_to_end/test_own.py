@@ -116,7 +116,7 @@ def test_it_trains_repeats_and_is_evaluated(
 def test_it_trains_on_two_processes(
     own: str, pretrain: Run, digits: list[str], tmp_path: Path
 ) -> None:
-    words = [*words_of(own, digits), "--no-baseline", "--lr", "0.003", "--max_steps", "2"]
+    words = [*words_of(own, digits), "--no-baseline", "--precision", "64"]
     one = pretrain(*words, run_id="one")
     words += ["--devices", "2", "--global_batch_size", "128", "--output", str(tmp_path)]
     done = subprocess.run(

@@ -117,6 +117,7 @@ def test_import_is_light() -> None:
         _ = cl.pretrian
 
 
+@pytest.mark.filterwarnings("ignore:COLLAPSED")  # two classes of gray are a line
 def test_own_module_data_set_and_loss(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     encoder = Net()
     before = [p.detach().clone() for p in encoder.parameters()]
@@ -232,6 +233,7 @@ for seed in map(int, sys.argv[2:]):
 """
 
 
+@pytest.mark.slow
 def test_two_runs_in_a_process_are_those_of_two_processes(tmp_path: Path) -> None:
     for name, seeds in {"both": "01", "first": "0", "second": "1"}.items():
         subprocess.run(
