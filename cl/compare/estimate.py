@@ -43,11 +43,11 @@ class Cost:
 
     def lines(self, cells: Sequence[Cell], left: Sequence[Cell], jobs: int) -> Iterator[str]:
         """What is said before a start."""
-        for row in self.seconds:
-            yield (
-                f"{row}: {1000 * self.seconds[row]:.0f} ms a step, {self.steps[row]} steps, "
-                f"{self.size[row] / 1e6:.1f} MB"
+        for row, steps in self.steps.items():
+            said = (
+                f"{1000 * self.seconds[row]:.0f} ms a step, {steps} steps" if steps else "no steps"
             )
+            yield f"{row}: {said}, {self.size[row] / 1e6:.1f} MB"
         total = sum(self.size[c.row.name] for c in left if c.row.name in self.size)
         yield (
             f"{len(cells)} cells, {len(left)} to run, {jobs} at a time: about "
