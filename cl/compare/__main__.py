@@ -48,23 +48,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run_plan(asked: argparse.Namespace) -> int:
     """Read the plan, say what it costs, run what is missing, write and print the table."""
     plan = read_plan(asked.plan)
-    jobs = asked.jobs or len(asked.gpus) or 1
+    jobs = (len(asked.gpus) or 1) if asked.jobs is None else asked.jobs
     if jobs < 1:
         raise ValueError(f"--jobs must be at least 1, not {jobs}.")
     folder = (asked.output or parse_pretrain(plan.run).runs_folder) / plan.name
     sources = Sources()
-    cells = cells_of(plan, folder, sources.load)
-    left = [c for c in cells if c.state != "done" and (asked.retry or c.state != "failed")]
-    cost = estimate.measure(left, sources.load, say)
-    for line in cost.lines(cells, left, jobs):
-        say(line)
     if asked.dry_run:
+        plan_work(cells_of(plan, folder, sources.load), sources, jobs, asked)
         return 0
-    minutes = cost.minutes(left, jobs)
-    if asked.budget is not None and minutes > asked.budget:
-        raise ValueError(f"--budget {asked.budget:g}: it would take about {minutes:.0f} minutes.")
-    folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / LOCK):
+        cells = cells_of(plan, folder, sources.load)
+        left = plan_work(cells, sources, jobs, asked)
         signal = Runner(left, jobs, asked.gpus, say).run()
         found = table.collect(plan, cells, not_of_plan(folder, cells))
         say("\n" + table.write(found, folder))
@@ -73,6 +67,24 @@ def run_plan(asked: argparse.Namespace) -> int:
         say(f"go on with the same command: {asked.plan}")
         return 128 + signal
     return 0 if all(map(table.is_done, found["cells"])) else FAILED
+
+
+def plan_work(
+    cells: Sequence[Cell], sources: "Sources", jobs: int, asked: argparse.Namespace
+) -> list[Cell]:
+    """The cells that are to be run, after what they cost was measured and said.
+
+    Raises:
+        ValueError: it would take more than `--budget`.
+    """
+    left = [c for c in cells if c.state != "done" and (asked.retry or c.state != "failed")]
+    cost = estimate.measure(left, sources.load, say)
+    for line in cost.lines(cells, left, jobs):
+        say(line)
+    minutes = cost.minutes(left, jobs)
+    if asked.budget is not None and minutes > asked.budget:
+        raise ValueError(f"--budget {asked.budget:g}: it would take about {minutes:.0f} minutes.")
+    return left
 
 
 def write_page(folder: Path, found: dict[str, Any]) -> str:

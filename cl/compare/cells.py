@@ -23,7 +23,7 @@ from cl.data.sets._sums import data_checksum
 from cl.trainer import FREE
 
 State = Literal["planned", "running", "interrupted", "done", "failed"]
-PRETRAIN_LOG, EVALUATE_LOG, LOCK = "pretrain.log", "evaluate.log", "lock"
+PRETRAIN_LOG, LOCK = "pretrain.log", "lock"
 EXIT = "exit code "  # how the last line of a log begins
 # Settings of the data that say how they are loaded, not what they are.
 LOADING = {"batch_size", "global_batch_size", "num_workers", "backend", "last_batch_fill"}
@@ -62,6 +62,11 @@ class Cell:
         return self.folder / str(self.evaluation.run_id)
 
     @property
+    def evaluate_log(self) -> Path:
+        """Where the evaluation's output is kept; another evaluation has another one."""
+        return self.results.with_suffix(".log")
+
+    @property
     def cards(self) -> dict[str, dict[str, Any]]:
         """The protocol cards of the evaluations that are done, by name."""
         try:
@@ -84,16 +89,16 @@ class Cell:
             return "planned"
         if is_locked(self.folder / LOCK):
             return "running"
-        codes = [exit_code(self.folder / log) for log in (PRETRAIN_LOG, EVALUATE_LOG)]
+        codes = [exit_code(log) for log in (self.folder / PRETRAIN_LOG, self.evaluate_log)]
         failed = any(code is not None and 0 < code < 128 for code in codes)
         return "failed" if failed else "interrupted"
 
     @property
     def reason(self) -> str:
         """Why it failed: the last line of an error in its log."""
-        for log in (EVALUATE_LOG, PRETRAIN_LOG):
-            if exit_code(self.folder / log):
-                lines = read_lines(self.folder / log)[:-1]
+        for log in (self.evaluate_log, self.folder / PRETRAIN_LOG):
+            if exit_code(log):
+                lines = read_lines(log)[:-1]
                 errors = [line for line in lines if "error" in line.lower() or "COLLAPSED" in line]
                 return " ".join((errors or lines or ["no output"])[-1].split())
         return ""

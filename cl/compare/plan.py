@@ -43,7 +43,7 @@ OPTIONAL = ("reference", "grid")
 OF_A_ROW = ("run", "evaluate", "measure")
 # What the comparison itself says of each cell, or what would make a cell no run.
 TAKEN = ("seed", "run_id", "output", "config", "resume_training_from", "dry_run", "show_views")
-TAKEN += ("pretrained_feature_extractor", "verify")
+TAKEN += ("pretrained_feature_extractor", "verify", "help")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from cl import checkpoints
-from cl.compare.cells import EVALUATE_LOG, EXIT, LOCK, PRETRAIN_LOG, Cell
+from cl.compare.cells import EXIT, LOCK, PRETRAIN_LOG, Cell
 from cl.compare.locks import acquire
 from cl.config.programs import INSTALLED, PROGRAMS, from_clone
 
@@ -126,9 +126,9 @@ class Job:
         self.begin(*step)
         return True
 
-    def begin(self, log: str, words: Sequence[str]) -> None:
+    def begin(self, log: Path, words: Sequence[str]) -> None:
         """Start a program whose output goes into a log."""
-        self.log = self.cell.folder / log
+        self.log = log
         gpu = ["--gpus", str(self.gpu)] if self.gpu is not None else []
         with self.log.open("a") as file:
             self.process = subprocess.Popen(
@@ -153,7 +153,7 @@ class Job:
             os.killpg(self.process.pid, number)
 
 
-def commands(cell: Cell) -> Iterator[tuple[str, list[str]]]:
+def commands(cell: Cell) -> Iterator[tuple[Path, list[str]]]:
     """What is left to do for a cell: the log and the words of each step, made when it is due."""
     if not cell.pretrained:
         words = [*program(PRETRAIN), *cell.pretrain]
@@ -163,10 +163,10 @@ def commands(cell: Cell) -> Iterator[tuple[str, list[str]]]:
             for file in cell.folder.iterdir():
                 if file.name not in (LOCK, PRETRAIN_LOG):
                     shutil.rmtree(file) if file.is_dir() else file.unlink()
-        yield PRETRAIN_LOG, words
+        yield cell.folder / PRETRAIN_LOG, words
     if cell.results.exists():  # an evaluation that was not finished starts anew
         shutil.rmtree(cell.results)
-    yield EVALUATE_LOG, [*program(EVALUATE), *cell.evaluate]
+    yield cell.evaluate_log, [*program(EVALUATE), *cell.evaluate]
 
 
 def program(name: str) -> list[str]:

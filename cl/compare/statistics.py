@@ -61,7 +61,7 @@ class Difference:
     p: float | None = None
 
     @property
-    def told_apart(self) -> bool:
+    def significant(self) -> bool:
         """Whether zero lies outside of the interval."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
@@ -115,7 +115,7 @@ def fit_blocks(cells: Cells) -> Fit:
 
     Raises:
         ValueError: rows share no seeds, not even through other rows, so that their difference
-            cannot be told from that of the seeds.
+            cannot be separated from that of the seeds.
     """
     names, blocks, values = zip(*cells, strict=True)
     rows, seeds = tuple(dict.fromkeys(names)), [*dict.fromkeys(blocks)]

@@ -1,10 +1,11 @@
-"""The table of a comparison: every cell's numbers, each row's interval, what can be told apart.
+"""The table of a comparison: every cell's numbers, each row's interval, significant differences.
 
 `table.json` has everything, `table.csv` a line for each cell, `table.md` what people read.
 """
 
 import csv
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -65,7 +66,7 @@ def collect(plan: Comparison, cells: Sequence[Cell], others: Sequence[str] = ())
         "reference": plan.reference,
         "rows": [summarize(row.name, values[row.name], found) for row in plan.rows],
         "differences": [
-            asdict(d) | {"told_apart": d.told_apart, "claim": claim(d)} for d in differences
+            asdict(d) | {"significant": d.significant, "claim": claim(d)} for d in differences
         ],
         "cells": found,
         "notes": notes,
@@ -139,7 +140,7 @@ def online(cell: Cell) -> dict[str, float]:
     rates = [float(row["images_per_s"]) for row in rows if row.get("images_per_s")]
     rates = [rate for rate in rates if rate > 0]
     time = {"ms_a_step": 1000 * cell.training.global_batch() / median(rates)} if rates else {}
-    return {k: v for k, v in newest.items() if "/" in k} | time
+    return {k: v for k, v in newest.items() if "/" in k and math.isfinite(v)} | time
 
 
 def of_the_log(lines: Sequence[str]) -> dict[str, float]:
@@ -294,7 +295,7 @@ def claim(d: Difference) -> str:
     """What can be said of a difference."""
     if d.low is None:
         return "no interval: a second seed is needed"
-    return f"p = {d.p:.2g}" if d.told_apart else "not told apart"
+    return f"p = {d.p:.2g}" if d.significant else "not told apart"
 
 
 def claims(differences: Sequence[Mapping[str, Any]]) -> Iterator[str]:

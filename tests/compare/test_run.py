@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,8 @@ if name == "main_contrastive.py":
     lines = ["step,val/probe_top1,images_per_s", *(f"{s},{v},1000" for s, v in rows)]
     (folder / "metrics.csv").write_text("\\n".join(lines) + "\\n")
 else:
+    if Path(__file__).with_name("evaluation").exists():
+        sys.exit("error: it cannot be evaluated")
     loss = (folder.parent / "loss").read_text()
     top1 = {"nt_xent": 0.5, "dhel": 0.7}[loss] + seed / 100
     numbers = {"top1": top1, "top1_95": [top1 - 0.02, top1 + 0.02]}
@@ -91,7 +94,7 @@ def test_a_table_of_what_was_run(plan: Comparison, cells: Cells) -> None:
     assert (second["mean"], second["n"]) == (pytest.approx(0.705), 2)
     (difference,) = found["differences"]
     assert (difference["row"], difference["difference"]) == ("DHEL", pytest.approx(0.2))
-    assert difference["told_apart"]
+    assert difference["significant"]
     assert first["numbers"]["steps_to_95"] == 20
     assert first["numbers"]["ms_a_step"] == 128
     assert first["test_images_half"] == pytest.approx(0.02)
@@ -124,6 +127,26 @@ def test_a_failed_cell_stands_in_the_table(plan: Comparison, cells: Cells, tmp_p
     (tmp_path / "dhel").unlink()  # repaired: it is run again where that is asked for
     run([cell for cell in cells() if cell.state == "failed"])
     assert {cell.state for cell in cells()} == {"done"}
+
+
+def test_a_failed_evaluation_holds_no_other_one_back(
+    cells: Cells, tmp_path: Path, plan: Comparison
+) -> None:
+    """Another evaluation of the same runs is tried, and nothing is trained again."""
+    (tmp_path / "evaluation").touch()
+    run(cells())
+    assert {cell.state for cell in cells()} == {"failed"}
+    (tmp_path / "evaluation").unlink()
+    other = replace(
+        plan, rows=tuple(replace(r, evaluate=("--eval", "knn", "--k", "5")) for r in plan.rows)
+    )
+    digits = sets.load("digits", "data", None, None, False)
+    changed = cells_of(other, tmp_path / "tiny", lambda _: digits)
+    assert {cell.state for cell in changed} == {"interrupted"}
+    before = [(cell.folder / PRETRAIN_LOG).read_text() for cell in changed]
+    run(changed)
+    assert {cell.state for cell in changed} == {"done"}
+    assert [(cell.folder / PRETRAIN_LOG).read_text() for cell in changed] == before
 
 
 def test_a_collapse_is_a_failure(plan: Comparison, cells: Cells, tmp_path: Path) -> None:

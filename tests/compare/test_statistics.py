@@ -116,7 +116,7 @@ def test_rows_without_a_common_seed_are_refused() -> None:
 
 def test_one_seed_has_no_interval() -> None:
     (found,) = all_pairs(fit_blocks([("a", 0, 1.0), ("b", 0, 3.0)]))
-    assert (found.low, found.told_apart) == (None, False)
+    assert (found.low, found.significant) == (None, False)
     assert found.difference == pytest.approx(-2)
     assert t_interval([3.0]).low is None
 
