@@ -93,7 +93,7 @@ def build_data(config: Pretrain, source: Source | GivenData) -> Data:
         return source
     return ContrastiveData(
         source,
-        recipes(config, source.train),
+        recipes_of(config, source.train),
         batch_size=config.batch_size_per_device,
         seed=config.seed,
         workers=config.num_workers,
@@ -123,7 +123,7 @@ def count_classes(data: Data) -> int | None:
     return number if number > 1 else None
 
 
-def recipes(config: Pretrain, images: Images) -> list[Recipe]:
+def recipes_of(config: Pretrain, images: Images) -> list[Recipe]:
     """The views of a run: a preset with what the command line changes of it.
 
     Args:

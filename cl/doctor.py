@@ -22,7 +22,7 @@ Finding = tuple[str, str]  # "ok", "warning" or "error", and a sentence
 OK, WARNING, ERROR = "ok", "warning", "error"
 
 
-def libraries() -> Iterator[Finding]:
+def check_libraries() -> Iterator[Finding]:
     """Versions of what computes."""
     found = {"python": sys.version.split()[0]}
     for name in LIBRARIES:
@@ -33,7 +33,7 @@ def libraries() -> Iterator[Finding]:
     yield OK, ", ".join(f"{name} {number}" for name, number in found.items())
 
 
-def processes() -> Iterator[Finding]:
+def check_processes() -> Iterator[Finding]:
     """Whether two processes on this machine can sum a number."""
     import torch
     from lightning_fabric import Fabric
@@ -54,7 +54,7 @@ def processes() -> Iterator[Finding]:
     yield (OK, said) if found == 3 else (ERROR, f"{said}; look for a firewall on the loopback")
 
 
-def loss() -> Iterator[Finding]:
+def check_loss() -> Iterator[Finding]:
     """Whether a loss has the value that a formula gives."""
     import torch
 
@@ -66,7 +66,7 @@ def loss() -> Iterator[Finding]:
     yield (OK, said) if abs(found - expected) < 1e-5 else (ERROR, f"{said}; reinstall torch")
 
 
-def devices() -> Iterator[Finding]:
+def check_devices() -> Iterator[Finding]:
     """What a run would use."""
     import torch
 
@@ -80,7 +80,7 @@ def devices() -> Iterator[Finding]:
         yield OK, f"GPU {i}: {about.name}, {about.total_memory / 2**30:.0f} GiB"
 
 
-def precision() -> Iterator[Finding]:
+def check_precision() -> Iterator[Finding]:
     """What `--precision auto` is here."""
     from cl import hardware
 
@@ -88,7 +88,7 @@ def precision() -> Iterator[Finding]:
     yield OK, f"--precision auto is {hardware.precision('auto', gpu)}"
 
 
-def threads() -> Iterator[Finding]:
+def check_threads() -> Iterator[Finding]:
     """Whether the cores are used."""
     import torch
 
@@ -102,7 +102,7 @@ def threads() -> Iterator[Finding]:
         yield OK, said
 
 
-def allocator() -> Iterator[Finding]:
+def check_allocator() -> Iterator[Finding]:
     """Whether what training frees is kept for the next step."""
     if platform.libc_ver()[0] == "glibc":
         yield OK, "glibc, which each run tells to keep the memory that it frees"
@@ -110,7 +110,7 @@ def allocator() -> Iterator[Finding]:
         yield WARNING, "no glibc: training on the CPU faults its memory in again in each step"
 
 
-def dali() -> Iterator[Finding]:
+def check_dali() -> Iterator[Finding]:
     """Whether `--backend dali` can be chosen, and under which driver."""
     if shutil.which("nvidia-smi"):
         ask = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
@@ -127,7 +127,7 @@ def dali() -> Iterator[Finding]:
         yield OK, "DALI is not installed, which --backend dali alone needs"
 
 
-def wandb() -> Iterator[Finding]:
+def check_wandb() -> Iterator[Finding]:
     """Where runs would be logged besides; a key is looked for and never read."""
     from cl import logs
 
@@ -142,7 +142,7 @@ def wandb() -> Iterator[Finding]:
         yield WARNING, "wandb: not logged in, runs are logged offline; wandb login changes that"
 
 
-def disk() -> Iterator[Finding]:
+def check_disk() -> Iterator[Finding]:
     """Whether a run can be written."""
     from cl.config import Pretrain
 
@@ -162,7 +162,18 @@ def disk() -> Iterator[Finding]:
         yield (OK, said) if free > ROOM else (WARNING, f"{said}: delete some, or see --output")
 
 
-QUESTIONS = (libraries, processes, loss, devices, precision, threads, allocator, dali, wandb, disk)
+QUESTIONS = (
+    check_libraries,
+    check_processes,
+    check_loss,
+    check_devices,
+    check_precision,
+    check_threads,
+    check_allocator,
+    check_dali,
+    check_wandb,
+    check_disk,
+)
 
 
 def ask(question: Callable[[], Iterator[Finding]]) -> list[Finding]:
@@ -173,7 +184,7 @@ def ask(question: Callable[[], Iterator[Finding]]) -> list[Finding]:
             return list(question())
     except Exception as error:  # whatever is broken here is what is looked for
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        return [(ERROR, f"{question.__name__} cannot be checked: {reason}")]
+        return [(ERROR, f"{question.__name__.removeprefix('check_')} cannot be checked: {reason}")]
 
 
 def main() -> int:

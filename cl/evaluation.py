@@ -115,7 +115,7 @@ def evaluate_configured(
         doable = [name for name in meant(config.eval) if name not in outcome.errors]
         with runs.hold(task.folder):
             features = task.features(trainer.console) if doable and task.of_features else []
-            _report.print_line("")
+            trainer.say("")
             evaluate_each(task, features, device, loggers, outcome)
             if not (outcome.code or runs.other_rank()):
                 finish(task, features, outcome, earlier, loggers)

@@ -10,7 +10,7 @@ from torch import Tensor
 from cl.precision import precise
 
 
-def knn(
+def classify(
     bank: Float[Tensor, "m d"],
     classes: Int[Tensor, " m"],
     queries: Float[Tensor, "n d"],
@@ -31,7 +31,8 @@ def knn(
         ValueError: a feature is NaN or infinite.
 
     >>> bank = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.1, 1.0]])
-    >>> knn(bank, torch.tensor([0, 1, 1]), torch.tensor([[1.0, 0.2], [0.5, 1.0]]), k=2).tolist()
+    >>> queries = torch.tensor([[1.0, 0.2], [0.5, 1.0]])
+    >>> classify(bank, torch.tensor([0, 1, 1]), queries, k=2).tolist()
     [0, 1]
     """
     if not (bank.isfinite().all() and queries.isfinite().all()):

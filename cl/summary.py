@@ -34,7 +34,7 @@ ROWS, GAP = 8, 4  # samples in the picture of views; pixels between them
 MAGNIFIED = 96  # px: smaller views are shown larger, by a whole number
 
 
-def table(
+def start_table(
     config: Pretrain,
     data: ContrastiveData | GivenData,
     method: nn.Module,

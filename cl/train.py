@@ -89,14 +89,14 @@ def train(config: Pretrain) -> Run:
         run = Run(config.runs_folder, encoder)
         if config.show_views:
             summary.plot_views(data, Path(config.show_views))
-            say(f"views of {data.describe()}: {config.show_views}")
+            trainer.say(f"views of {data.describe()}: {config.show_views}")
             return run
         method = build.build_method(config, encoder, build.count_classes(data), data)
         options = hardware.trainer_options(
             config.gpus, config.devices_per_node, config.precision, config.nodes
         )
         if config.dry_run:
-            rows = summary.table(config, data, method, encoder, options)
+            rows = summary.start_table(config, data, method, encoder, options)
             summary.show("dry run", rows, trainer.console)
             moving = method.optimization, method.schedules
             steps = summary.steps_per_epoch(config, data)
@@ -120,7 +120,7 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
         **checksums_at_start(config, data, method),
     }
     folder, checkpoint = trainer.run_folder(config, derived if recipes else {})
-    rows = summary.table(config, data, method, method.encoder, options)
+    rows = summary.start_table(config, data, method, method.encoder, options)
     if not runs.other_rank():
         summary.show(f"run {folder.name}", rows, trainer.console)
 
@@ -128,7 +128,7 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
     if config.max_steps == 0:
         if not runs.other_rank():
             checkpoints.save_encoder(method.evaluated, folder / checkpoints.ENCODER, about)
-        say(f"{folder / checkpoints.ENCODER} has the encoder as it is initialized")
+        trainer.say(f"{folder / checkpoints.ENCODER} has the encoder as it is initialized")
         return Run(folder, method.evaluated.eval(), method)
     callbacks: list[Callback] = [Geometry(config.on_collapse), Saver(folder, about)]
     if isinstance(data, ContrastiveData):
@@ -146,7 +146,7 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
     run = Run(folder, method.evaluated.eval(), method, code)
     if not code and made.is_global_zero:
         for line in summary.last_lines(config, run, made.callback_metrics, program):
-            say(line)
+            trainer.say(line)
     report.after_run(config, folder, data)
     method.trainer = data.trainer = None  # whose loaders keep their worker processes
     return run
@@ -165,9 +165,3 @@ def checksums_at_start(config: Pretrain, data: build.Data, method: Method) -> di
         images, batch = len(data.source.train), config.global_batch()
         sums.append(checksum(Sampler(images, batch, config.seed, fill=config.last_batch_fill)))
     return dict(zip(runs.START, sums, strict=False))
-
-
-def say(line: str) -> None:
-    """Print a line for the user, from the first process."""
-    if not runs.other_rank():
-        trainer.console.print(line, markup=False)

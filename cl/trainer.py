@@ -48,6 +48,12 @@ NOISE = (
 )
 
 
+def say(line: str) -> None:
+    """Print a line for the user, from the first process."""
+    if not runs.other_rank():
+        console.print(line, markup=False)
+
+
 @contextmanager
 def setup(config: Config) -> Iterator[None]:
     """Seed everything and silence the frameworks; leave the process as it was found.

@@ -69,26 +69,26 @@ def test_a_wrong_loss_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "cl.losses.nt_xent.nt_xent", lambda z, temperature: 1.01 * nt_xent(z, temperature=1.0)
     )
-    ((state, sentence),) = doctor.ask(doctor.loss)
+    ((state, sentence),) = doctor.ask(doctor.check_loss)
     assert state == doctor.ERROR
     assert "0.556959, the formula 0.551445" in sentence
 
 
 def test_a_library_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "LIBRARIES", ("torch", "no-such-library"))
-    states = [state for state, _ in doctor.ask(doctor.libraries)]
+    states = [state for state, _ in doctor.ask(doctor.check_libraries)]
     assert states == [doctor.ERROR, doctor.OK]
 
 
 def test_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: Usage(2**40, 2**40, 2**30))
-    assert {state for state, _ in doctor.ask(doctor.disk)} == {doctor.WARNING}
+    assert {state for state, _ in doctor.ask(doctor.check_disk)} == {doctor.WARNING}
 
     def full(**_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(doctor.tempfile, "TemporaryFile", full)
-    found = doctor.ask(doctor.disk)
+    found = doctor.ask(doctor.check_disk)
     assert {state for state, _ in found} == {doctor.ERROR}
     assert all("No space left on device; see --output" in sentence for _, sentence in found)
 
@@ -96,13 +96,13 @@ def test_a_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_key_is_never_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setenv("WANDB_API_KEY", "secret-key")
-    ((state, sentence),) = doctor.ask(doctor.wandb)
+    ((state, sentence),) = doctor.ask(doctor.check_wandb)
     assert state == doctor.OK
     assert "secret" not in sentence
 
 
 def test_few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor.os, "sched_getaffinity", lambda _: range(64), raising=False)
-    ((state, sentence),) = doctor.ask(doctor.threads)
+    ((state, sentence),) = doctor.ask(doctor.check_threads)
     assert state == doctor.WARNING
     assert "OMP_NUM_THREADS" in sentence

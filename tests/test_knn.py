@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from cl.knn import knn
+from cl.knn import classify
 
 
 def test_votes_are_those_of_exact_neighbors() -> None:
@@ -18,7 +18,7 @@ def test_votes_are_those_of_exact_neighbors() -> None:
         for one, j in zip(d, neighbors, strict=True):
             votes[classes[j]] += np.exp((1 - one) / 0.1)
         expected.append(int(votes.argmax()))
-    found = knn(
+    found = classify(
         torch.from_numpy(bank).float(),
         torch.from_numpy(classes),
         torch.from_numpy(queries).float(),
@@ -31,7 +31,7 @@ def test_votes_are_those_of_exact_neighbors() -> None:
 
 def test_without_neighbors_nothing_is_known() -> None:
     none = torch.zeros(0, 3)
-    assert knn(none, torch.zeros(0, dtype=torch.long), torch.ones(2, 3)).tolist() == [-1, -1]
+    assert classify(none, torch.zeros(0, dtype=torch.long), torch.ones(2, 3)).tolist() == [-1, -1]
 
 
 def test_a_low_temperature_is_the_nearest_neighbors_class() -> None:
@@ -40,7 +40,7 @@ def test_a_low_temperature_is_the_nearest_neighbors_class() -> None:
     bank, queries = (torch.randn(n, 4, generator=generator) for n in (30, 50))
     classes = torch.arange(30) % 5
     found, exact = (
-        knn(bank.to(t), classes, queries.to(t), k=7, temperature=0.001)
+        classify(bank.to(t), classes, queries.to(t), k=7, temperature=0.001)
         for t in (torch.float32, torch.float64)
     )
     u, q = (torch.nn.functional.normalize(x.double(), dim=1) for x in (bank, queries))

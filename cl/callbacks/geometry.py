@@ -12,7 +12,7 @@ from cl import distributed, measures
 from cl.callbacks.saver import Stop
 from cl.callbacks.watch import needs_log
 from cl.data.loaders.given import as_batch
-from cl.knn import knn
+from cl.knn import classify
 from cl.metrics import MONITORS
 from cl.nets.heads import each_view
 from cl.precision import precise
@@ -97,7 +97,7 @@ class Geometry(Callback):
         h, labels = (torch.cat(part) for part in zip(*self.asked, strict=True))
         asked = distributed.all_reduce_sum((labels >= 0).sum())
         if asked and (classes >= 0).any():
-            right = (knn(bank[classes >= 0], classes[classes >= 0], h) == labels)[labels >= 0]
+            right = (classify(bank[classes >= 0], classes[classes >= 0], h) == labels)[labels >= 0]
             share = distributed.all_reduce_sum(right.sum()) / asked
             pl_module.log("val/knn_top1", share, logger=needs_log(trainer))
         self.look(trainer, pl_module)

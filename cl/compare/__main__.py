@@ -59,12 +59,12 @@ def run_plan(asked: argparse.Namespace) -> int:
     with locked(folder / LOCK):
         cells = cells_of(plan, folder, sources.load)
         left = plan_work(cells, sources, jobs, asked)
-        signal = Runner(left, jobs, asked.gpus, say).run()
+        signal = Runner(left, jobs, asked.gpus, trainer.say).run()
         found = table.collect(plan, cells, not_of_plan(folder, cells))
-        say("\n" + table.write(found, folder))
-        say(f"{folder / table.STEM}.md, .csv, .json{write_page(folder, found)}")
+        trainer.say("\n" + table.write(found, folder))
+        trainer.say(f"{folder / table.STEM}.md, .csv, .json{write_page(folder, found)}")
     if signal:
-        say(f"go on with the same command: {asked.plan}")
+        trainer.say(f"go on with the same command: {asked.plan}")
         return 128 + signal
     return 0 if all(map(table.is_done, found["cells"])) else FAILED
 
@@ -78,9 +78,9 @@ def plan_work(
         ValueError: it would take more than `--budget`.
     """
     left = [c for c in cells if c.state != "done" and (asked.retry or c.state != "failed")]
-    cost = estimate.measure(left, sources.load, say)
+    cost = estimate.measure(left, sources.load, trainer.say)
     for line in cost.lines(cells, left, jobs):
-        say(line)
+        trainer.say(line)
     minutes = cost.minutes(left, jobs)
     if asked.budget is not None and minutes > asked.budget:
         raise ValueError(f"--budget {asked.budget:g}: it would take about {minutes:.0f} minutes.")
@@ -121,11 +121,6 @@ def not_of_plan(folder: Path, cells: Sequence[Cell]) -> list[str]:
     """The folders of earlier cells that this plan has no more; they are kept."""
     own = {cell.folder.name for cell in cells}
     return sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name not in own)
-
-
-def say(line: str) -> None:
-    """Print a line at once."""
-    trainer.console.print(line, markup=False)
 
 
 if __name__ == "__main__":

@@ -171,7 +171,7 @@ def read_thing(file: Path, kind: Kind, name: str, thing_name: str) -> Thing | No
         return replace(
             thing,
             name=name,
-            options={k: o for k, o in thing.options.items() if k not in settings()},
+            options={k: o for k, o in thing.options.items() if k not in setting_names()},
             doc=ast.get_docstring(node) or "",
             source=ast.get_docstring(syntax_of(file)) or "",
             beside=tuple(n.name for n in nodes if n is not node),
@@ -181,7 +181,7 @@ def read_thing(file: Path, kind: Kind, name: str, thing_name: str) -> Thing | No
 
 
 @cache
-def settings() -> frozenset[str]:
+def setting_names() -> frozenset[str]:
     """The names of the settings of every run, which a thing is given under these names."""
     from cl.config import options  # which asks here for names
 
@@ -263,7 +263,7 @@ def of_object(word: Own) -> Thing:
                 loss = getattr(p.default, "__name__", None) if p.name == "loss" else loss
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
-    options = {k: o for k, o in found.items() if o and k not in settings()}
+    options = {k: o for k, o in found.items() if o and k not in setting_names()}
     defaults = dict(getattr(thing, "defaults", {}))
     return Thing(
         word, arguments, loss, options, tuple(found), defaults, inspect.getdoc(thing) or ""

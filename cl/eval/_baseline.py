@@ -15,7 +15,7 @@ from cl.data.module import PlainLoader
 from cl.eval._features import extract_features
 from cl.eval._select import labeled
 from cl.eval.logistic import logistic
-from cl.knn import knn
+from cl.knn import classify
 
 
 def measure_frozen(
@@ -36,7 +36,7 @@ def measure_frozen(
     train, test = (labeled(extract_features(encoder, loader, **hw)) for loader in loaders)
     return {
         "linear_top1": logistic(train, test, classes).numbers["top1"],
-        "knn_top1": float((knn(*train, test[0]) == test[1]).float().mean()),
+        "knn_top1": float((classify(*train, test[0]) == test[1]).float().mean()),
         "fitted_on": len(train[0]),
         "measured_on": len(test[0]),
     }

@@ -53,7 +53,7 @@ def embed(
     elif isinstance(data, DataLoader):
         if transform is not None:
             raise ValueError("transform cannot be used with a DataLoader, whose batches are ready")
-        batches = map(batch_of, data)
+        batches = map(one_view, data)
     else:
         batches = batches_of_items(data, transform, batch_size)
     parts = [*feature_batches(encoder, batches, **placed(device_of(encoder, device)))]
@@ -68,7 +68,7 @@ def batches_of_items(data: Any, transform: Transform | None, batch_size: int) ->
         items = [data[i] for i in range(start, min(start + batch_size, len(data)))]
         pairs = [item if isinstance(item, tuple | list) else (item, -1) for item in items]
         images = [prepared_item(pair[0], transform) for pair in pairs]
-        yield batch_of((torch.stack(images), torch.tensor([int(pair[1]) for pair in pairs])))
+        yield one_view((torch.stack(images), torch.tensor([int(pair[1]) for pair in pairs])))
 
 
 def prepared_item(image: Any, transform: Transform | None) -> Tensor:
@@ -87,7 +87,7 @@ def prepared_item(image: Any, transform: Transform | None) -> Tensor:
     )
 
 
-def batch_of(found: Any) -> Batch:
+def one_view(found: Any) -> Batch:
     """What a DataLoader gives, as a batch of one view: images `(n 3 h w)`, or (images, labels).
 
     Raises:

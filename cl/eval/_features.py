@@ -83,11 +83,11 @@ def feature_batches(
             with torch.inference_mode():
                 images = fabric.to_device(images).contiguous(memory_format=layout)
                 part = module(images).float().cpu()
-            check_finite(part, batch.index)
+            check_features(part, batch.index)
             yield part.clone(), batch.labels
 
 
-def check_finite(h: Float[Tensor, "n d"], index: Int[Tensor, " m"]) -> None:
+def check_features(h: Float[Tensor, "n d"], index: Int[Tensor, " m"]) -> None:
     """Check the features of a batch, so that nothing is computed of NaN.
 
     Raises:

@@ -80,12 +80,6 @@ def file_name(evaluation: str) -> str:
     return evaluation.replace(":", "-")
 
 
-def print_line(text: str) -> None:
-    """Print a line for the user, from the first process."""
-    if not runs.other_rank():
-        trainer.console.print(text, markup=False)
-
-
 def print_failure(name: str, error: Exception) -> None:
     """Print why an evaluation could not be done; what is no user's error with its traceback."""
     if runs.other_rank():
@@ -100,14 +94,14 @@ def print_failure(name: str, error: Exception) -> None:
 def print_location(task: Task) -> None:
     """Print which encoder it was, and where everything is."""
     frozen = " before and after" if task.frozen else ""
-    print_line(f"{'encoder':12}sha256 {task.fingerprint[:16]}{frozen}")
-    print_line(f"{'run':12}{task.folder}")
+    trainer.say(f"{'encoder':12}sha256 {task.fingerprint[:16]}{frozen}")
+    trainer.say(f"{'run':12}{task.folder}")
 
 
 def print_result(name: str, result: EvalResult) -> None:
     """Print an evaluation's numbers in one line."""
     numbers = (format_metric(k, v, result) for k, v in scalars(result).items())
-    print_line(f"{name:12}{', '.join(numbers)}")
+    trainer.say(f"{name:12}{', '.join(numbers)}")
 
 
 def format_metric(name: str, share: float, result: EvalResult) -> str:
@@ -144,7 +138,7 @@ def plot(task: Task, test: Features, results: Mapping[str, EvalResult]) -> list[
     confusions = {file_name(k): r.confusion for k, r in results.items() if r.confusion is not None}
     source, seed = task.source, task.config.seed
     files = _plots.plot_all(task.folder, test, source.val, source.classes, confusions, seed)
-    print_line(f"{'pictures':12}{', '.join(path.name for path in files)}")
+    trainer.say(f"{'pictures':12}{', '.join(path.name for path in files)}")
     return files
 
 
@@ -154,7 +148,7 @@ def export_encoder(task: Task, results: Mapping[str, EvalResult]) -> None:
     file = task.folder / "encoder.onnx"
     apart = export.export_onnx((*trained, task.encoder)[0], task.recipe.size, file)
     within = f"features within {apart:.1g} of the largest of the encoder's"
-    print_line(f"{'exported':12}{file}, {within}")
+    trainer.say(f"{'exported':12}{file}, {within}")
 
 
 def verify(earlier: Sequence[Mapping[str, Any]], cards: Sequence[Mapping[str, Any]]) -> bool:
@@ -168,9 +162,9 @@ def verify(earlier: Sequence[Mapping[str, Any]], cards: Sequence[Mapping[str, An
         name = card["evaluation"]
         again = next((each for each in cards if each["evaluation"] == name), None)
         differences = _card.diff_cards(card, again) if again else ["it was not computed again"]
-        print_line(f"{name}: " + ("; ".join(differences) or "the same as then"))
+        trainer.say(f"{name}: " + ("; ".join(differences) or "the same as then"))
         other = [k for k, v in card["versions"].items() if _card.versions().get(k) != v]
         if differences and other:
-            print_line(f"{name}: other versions than then: {', '.join(other)}")
+            trainer.say(f"{name}: other versions than then: {', '.join(other)}")
         same = same and not differences
     return same

@@ -65,12 +65,12 @@ def write_report(runs: Sequence[Listed], out: Path, table: dict[str, Any] | None
     compared, charts = comparison.sections(table) if table else ("", [])
     title = str((table or {}).get("name", title))
     parts = [head(runs, title), compared, page.figures(charts) if charts else ""]
-    parts.append(differences(runs) if runs[1:] else "")
+    parts.append(results(runs) if runs[1:] else "")
     if curves:
         notes += [] if has_vega() else [WITHOUT]
         said = "".join(f"<p>{page.escape(note)}</p>" for note in notes)
         parts += ["<h2>Curves</h2>", said, page.figures(curves, len(charts))]
-    parts += [evaluations(runs), pictures(runs), settings(runs), written_with()]
+    parts += [evaluations(runs), pictures(runs), all_settings(runs), written_with()]
     new = out.with_name(f"{out.name}.{os.getpid()}.new")
     try:
         text = page.page(title, "".join(parts), [*charts, *curves])
@@ -93,19 +93,19 @@ def head(runs: Sequence[Listed], title: str) -> str:
     )
     words = dict.fromkeys(page.shown(run.settings.get(name, "")) for name in what)
     line = f"{', '.join(words)}; {run.state}, started {run.started:%Y-%m-%d %H:%M}"
-    entries = [(name, percent(run.numbers[k])) for k, name in TOP1.items() if k in run.numbers]
+    entries = [(name, page.percent(run.numbers[k])) for k, name in TOP1.items() if k in run.numbers]
     if not run.evaluates:
         entries.append(("epochs", f"{run.epochs_done} of {run.settings.get('epochs')}"))
     entries.append(("seed", page.shown(run.settings.get("seed"))))
     return f"{above}<p>{page.escape(line)}</p>{page.cards(entries)}"
 
 
-def differences(runs: Sequence[Listed]) -> str:
+def results(runs: Sequence[Listed]) -> str:
     """What each of several runs reached, and what differs between them."""
     columns = [k for k in TOP1 if any(k in run.numbers for run in runs)]
     reached = page.table(
         ("run", "state", *(TOP1[k] for k in columns)),
-        ((r.name, r.state, *(percent(r.numbers.get(k)) for k in columns)) for r in runs),
+        ((r.name, r.state, *(page.percent(r.numbers.get(k)) for k in columns)) for r in runs),
         "Top-1 accuracy",
     )
     names = dict.fromkeys(chain.from_iterable(run.settings for run in runs))
@@ -125,7 +125,7 @@ def evaluations(runs: Sequence[Listed]) -> str:
             numbers = card.get("numbers") or {}
             title = f"{card.get('evaluation')}, {run.name}"
             rows += [
-                (title, name, percent(value), interval(numbers.get(f"{name}_95")))
+                (title, name, page.percent(value), percents(numbers.get(f"{name}_95")))
                 for name, value in numbers.items()
                 if isinstance(value, float)
             ]
@@ -148,7 +148,7 @@ def pictures(runs: Sequence[Listed]) -> str:
     return f"<h2>Pictures</h2>{left_out}<div class=charts>{shown}</div>"
 
 
-def settings(runs: Sequence[Listed]) -> str:
+def all_settings(runs: Sequence[Listed]) -> str:
     """All settings of each run."""
     boxes = (
         page.details(f"All settings of {run.name}", page.settings_table(run.settings))
@@ -175,12 +175,7 @@ def flat(content: Any, path: str = "") -> list[tuple[str, Any]]:
     return [x for k, v in content.items() for x in flat(v, f"{path}.{k}" if path else k)]
 
 
-def percent(share: float | None) -> str:
-    """A share of one in percent."""
-    return "" if share is None else f"{100 * share:.2f} %"
-
-
-def interval(span: Any) -> str:
+def percents(span: Any) -> str:
     """Two bounds in percent."""
     if not (isinstance(span, list) and len(span) == 2):
         return ""

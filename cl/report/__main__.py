@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         warnings.simplefilter("default")
         warnings.showwarning = lambda text, *_, **__: sys.stderr.write(f"warning: {text}\n")
         try:
-            runs, table = read(asked.runs, asked.output)
+            runs, table = runs_named(asked.runs, asked.output)
             write_report(runs, asked.out, table)
         except ValueError as error:
             sys.stderr.write(f"error: {error}\n")
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def read(words: Sequence[str], root: Path) -> tuple[list[Listed], dict[str, Any] | None]:
+def runs_named(words: Sequence[str], root: Path) -> tuple[list[Listed], dict[str, Any] | None]:
     """The runs that words name, or the cells of a comparison and its table.
 
     Raises:

@@ -39,10 +39,10 @@ def sections(table: dict[str, Any]) -> tuple[str, list[Specified]]:
     body = (
         (
             row["row"],
-            percent(row.get("mean")),
+            page.percent(row.get("mean")),
             bounds(row),
             row.get("n"),
-            *(percent((row.get("values") or {}).get(seed)) for seed in seeds),
+            *(page.percent((row.get("values") or {}).get(seed)) for seed in seeds),
             row.get("reason") or "",
         )
         for row in rows
@@ -102,11 +102,6 @@ def forest(rows: Rows, middle: str, name: str) -> dict[str, Any]:
         "data": {"values": values},
         "layer": [line, point] if whole else [point],
     }
-
-
-def percent(share: Any) -> str:
-    """A share of one in percent."""
-    return f"{100 * share:.2f} %" if isinstance(share, int | float) else ""
 
 
 def signed(share: Any) -> str:

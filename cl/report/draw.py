@@ -96,7 +96,7 @@ def spec(chart: Chart, rows: list[dict[str, Any]] | None = None) -> dict[str, An
     }
 
 
-def rows_of(chart: Chart) -> list[dict[str, Any]]:
+def points_of(chart: Chart) -> list[dict[str, Any]]:
     """A chart's data as Vega-Lite takes them."""
     return [
         {"name": each.name, "x": x, "y": y, "i": i}
@@ -117,7 +117,7 @@ def svg(chart: Chart | Specified, number: int) -> str:
     if len(chart.names) > PALETTE:
         few = [Series(s.name, thinned(s.x, FEW), thinned(s.y, FEW)) for s in chart.series]
         chart = replace(chart, series=few)
-    made = vega_svg(spec(chart, rows_of(chart))) if has_vega() else matplotlib_svg(chart)
+    made = vega_svg(spec(chart, points_of(chart))) if has_vega() else matplotlib_svg(chart)
     return embedded(made, chart.title, number)
 
 

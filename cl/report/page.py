@@ -145,7 +145,7 @@ def page(title: str, content: str, charts: Sequence[Chart | Specified]) -> str:
         data = data.replace("<", "\\u003c")
         scripts = f'<script type="application/json" id=data>{data}</script>'
         scripts += "".join(f"<script>{text}</script>" for text in programs)
-        hashes = " ".join(f"'sha256-{sum_of(text)}'" for text in programs)
+        hashes = " ".join(f"'sha256-{policy_sum(text)}'" for text in programs)
     policy = f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data:"
     return (
         "<!doctype html>\n<html lang=en><head><meta charset=utf-8>"
@@ -156,7 +156,12 @@ def page(title: str, content: str, charts: Sequence[Chart | Specified]) -> str:
     )
 
 
-def sum_of(text: str) -> str:
+def percent(share: Any) -> str:
+    """A share of one in percent; nothing where none was measured."""
+    return f"{100 * share:.2f} %" if isinstance(share, int | float) else ""
+
+
+def policy_sum(text: str) -> str:
     """The sum by which a page's policy knows a script."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from cl.config import Linear, Pretrain
 from cl.config.schema import options_of, spell
 from cl.runs import listing
-from cl.runs.choosing import choose, sort
+from cl.runs.choosing import select_runs, sort_runs
 from cl.runs.listing import Listed
 
 WRONG = 2  # the exit code of a command that cannot be carried out as it stands
@@ -79,26 +79,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def list_runs(asked: argparse.Namespace) -> int:
     """Print the runs, a line each."""
-    runs = choose(listing.find_runs(asked.output), asked.where)
-    runs = sort(runs, asked.sort) if asked.sort else runs
+    runs = select_runs(listing.find_runs(asked.output), asked.where)
+    runs = sort_runs(runs, asked.sort) if asked.sort else runs
     if asked.json:
         return print_json([run.to_json() for run in runs])
     if not runs:
-        say(f"no such run in {asked.output}" if asked.where else f"no run in {asked.output}")
+        write_line(f"no such run in {asked.output}" if asked.where else f"no run in {asked.output}")
         return 0
     sorted_by = asked.sort and asked.sort not in HEAD
     head = (*HEAD, asked.sort) if sorted_by else HEAD
     more = [[spell(run.values.get(asked.sort, ""))] if sorted_by else [] for run in runs]
-    print_table([head, *([*row(run), *end] for run, end in zip(runs, more, strict=True))])
+    print_table([head, *([*columns_of(run), *end] for run, end in zip(runs, more, strict=True))])
     return 0
 
 
-def row(run: Listed) -> list[str]:
+def columns_of(run: Listed) -> list[str]:
     """A run as a line of the list."""
     settings = run.settings
     what = f"eval {spell(settings.get('eval', ''))}" if run.evaluates else describe(settings)
     epochs = "" if run.evaluates else f"{run.epochs_done}/{settings.get('epochs', '?')}"
-    reached = [percent(run.numbers.get(name)) for name in ("probe", "knn", "linear")]
+    found = map(run.numbers.get, ("probe", "knn", "linear"))
+    reached = ["" if share is None else f"{100 * share:.1f} %" for share in found]
     about = [str(settings.get(name, "")) for name in ("dataset", "encoder")]
     return [run.name, run.state, f"{run.started:%Y-%m-%d %H:%M}", what, *about, epochs, *reached]
 
@@ -114,17 +115,17 @@ def show_run(asked: argparse.Namespace) -> int:
     files = {f.name: f.stat().st_size for f in sorted(run.folder.iterdir()) if f.is_file()}
     if asked.json:
         return print_json(run.to_json() | {"result": run.result, "files": files})
-    say(f"{run.folder}: {run.state}, started {run.started:%Y-%m-%d %H:%M}, {run.program}.py")
+    write_line(f"{run.folder}: {run.state}, started {run.started:%Y-%m-%d %H:%M}, {run.program}.py")
     of = Linear if run.evaluates else Pretrain
-    defaults = {name: plain(option.default) for name, option in options_of(of).items()}
+    defaults = {name: as_json(option.default) for name, option in options_of(of).items()}
     changed = {k: v for k, v in run.settings.items() if v != defaults.get(k)}
     for title, content in (
         ("reached", {k: f"{v:.6g}" for k, v in run.numbers.items()}),
         ("settings that are not the program's defaults", changed),
         ("files", {name: f"{count:,} bytes" for name, count in files.items()}),
     ):
-        say("")
-        say(title)
+        write_line("")
+        write_line(title)
         print_table([[f"  {name}", spell(value)] for name, value in content.items()])
     return 0
 
@@ -138,7 +139,7 @@ def diff_runs(asked: argparse.Namespace) -> int:
     if asked.json:
         return print_json({"settings": settings, "numbers": numbers})
     if not settings:
-        say("all settings are equal")
+        write_line("all settings are equal")
     rows = [[name, *map(spell, both)] for name, both in settings.items()]
     rows += [[name, *map(shorten, both)] for name, both in numbers.items()]
     print_table([["", a.name, b.name], *rows])
@@ -162,9 +163,9 @@ def delete_runs(asked: argparse.Namespace) -> int:
         if inside := next(listing.runs_in(run.folder, run.folder), None):
             raise ValueError(f"{run.folder} holds the run {inside.name} too; nothing was deleted")
     for run in runs:
-        say(f"{run.folder}  {run.state}  {listing.size(run.folder) / 2**20:,.1f} MiB")
+        write_line(f"{run.folder}  {run.state}  {listing.size(run.folder) / 2**20:,.1f} MiB")
     if not asked.yes and not confirm(f"Delete {len(runs)} run{'s' * (len(runs) > 1)}? [y/N] "):
-        say("nothing was deleted")
+        write_line("nothing was deleted")
         return 0
     for run in runs:
         try:
@@ -186,22 +187,17 @@ def confirm(question: str) -> bool:
         raise ValueError("nobody answered; --yes deletes without asking") from None
 
 
-def percent(share: float | None) -> str:
-    """A share of one in percent; empty where nothing was measured."""
-    return "" if share is None else f"{100 * share:.1f} %"
-
-
 def shorten(value: object) -> str:
     """A number with as many digits as are read."""
     return f"{value:.6g}" if isinstance(value, float) else spell(value)
 
 
-def plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """A default as JSON would have it."""
     return list(value) if isinstance(value, tuple) else value
 
 
-def say(line: str) -> None:
+def write_line(line: str) -> None:
     """Print a line, without characters that would move a terminal's cursor."""
     sys.stdout.write("".join(c if c.isprintable() else "?" for c in line) + "\n")
 
@@ -212,7 +208,7 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for each in rows:
             cells = (cell.ljust(width) for cell, width in zip(each, widths, strict=True))
-            say("  ".join(cells).rstrip())
+            write_line("  ".join(cells).rstrip())
 
 
 def print_json(content: Any) -> int:

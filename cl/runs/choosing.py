@@ -19,7 +19,7 @@ SIGNS: dict[str, Callable[[Any, Any], bool]] = {
 CONDITION = re.compile(r"([\w/:.-]+?)(>=|<=|!=|=|>|<)(.*)", re.DOTALL)
 
 
-def choose(runs: Sequence[Listed], conditions: Sequence[str]) -> list[Listed]:
+def select_runs(runs: Sequence[Listed], conditions: Sequence[str]) -> list[Listed]:
     """The runs of which every condition is true.
 
     A run without the value has no place on either side of a sign, so that no condition is true.
@@ -38,15 +38,17 @@ def choose(runs: Sequence[Listed], conditions: Sequence[str]) -> list[Listed]:
             raise ValueError(f"--where {word} must be NAME=VALUE, with = != > >= < or <=")
         name, sign, value = found.groups()
         check_known(runs, "--where", name)
-        runs = [run for run in runs if holds(run.values.get(name), sign, value)]
+        runs = [run for run in runs if satisfies(run.values.get(name), sign, value)]
     return list(runs)
 
 
-def holds(have: Any, sign: str, wanted: str) -> bool:
+def satisfies(have: Any, sign: str, wanted: str) -> bool:
     """Whether a condition is true of a value.
 
-    >>> holds(0.912, ">", "91%"), holds(["linear", "knn"], "=", "knn"), holds(None, "!=", "1")
-    (True, True, False)
+    >>> satisfies(0.912, ">", "91%"), satisfies(["linear", "knn"], "=", "knn")
+    (True, True)
+    >>> satisfies(None, "!=", "1")
+    False
     """
     if have is None:
         return sign == "=" and wanted.lower() == "none"
@@ -69,7 +71,7 @@ def as_number(word: str) -> float | None:
         return None
 
 
-def sort(runs: Sequence[Listed], name: str) -> list[Listed]:
+def sort_runs(runs: Sequence[Listed], name: str) -> list[Listed]:
     """The runs by a value, numbers from the largest on; runs without it are last.
 
     Raises:

@@ -50,7 +50,7 @@ class Listed:
         options = [found.pop(room, {}) for room in ROOMS]
         if not self.evaluates and isinstance(found.get("method"), str):
             found["loss"] = computed_loss(found["method"], str(found.get("loss", "")))
-            options = [defaults_of(found["loss"]), *options]
+            options = [loss_defaults(found["loss"]), *options]
         for room in options:
             found |= room if isinstance(room, dict) else {}
         return found
@@ -150,7 +150,7 @@ def computed_loss(method: str, loss: str) -> str:
         return loss
 
 
-def defaults_of(loss: str) -> dict[str, Any]:
+def loss_defaults(loss: str) -> dict[str, Any]:
     """The settings of a loss that config.json leaves out, which has those that were given."""
     try:
         return {name: option.default for name, option in signature.loss(loss).options.items()}

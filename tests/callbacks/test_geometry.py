@@ -13,7 +13,7 @@ from cl.callbacks.geometry import Geometry
 from cl.callbacks.saver import Stop
 from cl.callbacks.watch import Watch
 from cl.data.batch import Batch
-from cl.knn import knn
+from cl.knn import classify
 from cl.metrics import MONITORS
 from cl.nets.heads import mlp
 
@@ -146,7 +146,7 @@ def test_knn_is_the_votes_of_the_labeled(unlabeled: float, asked: int) -> None:
     labels = h[0, :, :3].argmax(1).masked_fill(torch.rand(90) < unlabeled, -1)
     truth = queries[:, :3].argmax(1).masked_fill(torch.rand(77) < unlabeled / 2, -1)
     chosen, known = [i for i in range(0, 77, -(-77 // asked)) if truth[i] >= 0], labels >= 0
-    expected = knn(h[0, known], labels[known], queries[chosen]) == truth[chosen]
+    expected = classify(h[0, known], labels[known], queries[chosen]) == truth[chosen]
     whole = train(Geometry("warn", queries=asked), h[:, :40], labels[:40])
     resumed = Geometry("warn", queries=asked)
     resumed.load_state_dict(torch.load(stored(whole), weights_only=True))

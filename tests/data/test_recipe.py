@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cl.build import recipes
+from cl.build import recipes_of
 from cl.config import parse_pretrain
 from cl.data.augment.cpu import VIEW, draw
 from cl.data.augment.recipe import GROUPS, PAPERS, Recipe, full_size, preset
@@ -13,7 +13,7 @@ from cl.data.sets import Images
 
 def made(line: str) -> list[Recipe]:
     images = Images(np.zeros(1, np.int64), np.zeros((1, 32, 32, 3), np.uint8))
-    return recipes(parse_pretrain(["cifar10", "resnet18", *line.split()]), images)
+    return recipes_of(parse_pretrain(["cifar10", "resnet18", *line.split()]), images)
 
 
 def test_without_a_paper_it_is_the_data_sets() -> None:

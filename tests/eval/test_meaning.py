@@ -24,7 +24,7 @@ from cl.eval.cluster import cluster
 from cl.eval.knn import knn
 from cl.eval.logistic import logistic
 from cl.eval.retrieval import retrieval
-from cl.knn import knn as neighbors
+from cl.knn import classify
 from cl.nets import encoders
 from tests.data.made import in_memory
 
@@ -64,7 +64,7 @@ def test_scores_and_neighbors_that_are_not_finite_are_refused(bad: float) -> Non
     h[3, 0] = bad
     for pair in ((h, part(1)[0]), (part(1)[0], h)):
         with pytest.raises(ValueError, match="not finite"):
-            neighbors(pair[0], labels, pair[1])
+            classify(pair[0], labels, pair[1])
 
 
 class Logs(nn.Module):

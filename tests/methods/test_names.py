@@ -87,3 +87,18 @@ def test_a_list_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     bad = ["x == 'moco'", "x in ('moco', 1)", "{'moco': 1}", "['moco']", "Literal['moco', 'b']"]
     file.write_text("\n".join([*bad, "Literal['moco']", "get('moco')", "'moco is a method'"]))
     assert lists(file) == [f"cl/train.py:{line}: moco" for line in range(1, 7)]
+
+
+# What each module of a kind has under the same name.
+INTERFACES = {"main", "negatives", "precondition", "read", "render", "views", "__getattr__"}
+
+
+def test_a_name_means_one_thing() -> None:
+    """A function or class is defined in one module, but for things and what a kind has to have."""
+    where: dict[str, list[str]] = {}
+    for file in FILES:
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                where.setdefault(node.name, []).append(file.stem)
+    twice = {name: files for name, files in where.items() if len(files) > 1}
+    assert {n: f for n, f in twice.items() if n not in INTERFACES and set(f) != {n}} == {}

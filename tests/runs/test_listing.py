@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cl.runs.choosing import choose, sort
+from cl.runs.choosing import select_runs, sort_runs
 from cl.runs.listing import find_runs, one_run, read_run
 from cl.runs.lock import hold, is_running
 from tests.runs.made import CURVE, ENDS, made_evaluation, made_run
@@ -187,7 +187,7 @@ def test_conditions(conditions: list[str], names: str, tmp_path: Path) -> None:
     made_run(tmp_path / "a", trained=TRAINED)
     made_run(tmp_path / "b", "--loss dcl --temperature 0.3")
     made_evaluation(tmp_path / "c")
-    found = choose(find_runs(tmp_path), conditions)
+    found = select_runs(find_runs(tmp_path), conditions)
     assert sorted(run.name for run in found) == names.split()
 
 
@@ -202,15 +202,15 @@ def test_conditions(conditions: list[str], names: str, tmp_path: Path) -> None:
 def test_a_wrong_condition(word: str, message: str, tmp_path: Path) -> None:
     made_run(tmp_path / "a")
     with pytest.raises(ValueError, match=message):
-        choose(find_runs(tmp_path), [word])
+        select_runs(find_runs(tmp_path), [word])
 
 
 def test_sorted_from_the_largest_on_and_what_is_missing_last(tmp_path: Path) -> None:
     for name, value in {"low": 0.1, "high": 0.9, "nan": float("nan"), "mid": 0.5}.items():
         made_run(tmp_path / name, trained={"linear_top1": value})
     made_run(tmp_path / "none")
-    order = [run.name for run in sort(find_runs(tmp_path), "linear")]
+    order = [run.name for run in sort_runs(find_runs(tmp_path), "linear")]
     assert order[:3] == ["high", "mid", "low"]
     assert {*order[3:]} == {"nan", "none"}
     with pytest.raises(ValueError, match="--sort liner: no run has it; did you mean linear"):
-        sort(find_runs(tmp_path), "liner")
+        sort_runs(find_runs(tmp_path), "liner")

@@ -70,12 +70,12 @@ def sampled_values(images: Images) -> Iterator[Values]:
     assert images.files is not None
     for at in np.unique(np.linspace(0, len(images) - 1, SAMPLED, dtype=int)).tolist():
         try:
-            yield values_in(images.files.read(at), images.decoding)
+            yield values_in_file(images.files.read(at), images.decoding)
         except Exception:  # damaged bytes can raise anything
             continue
 
 
-def values_in(content: bytes, how: Decoding) -> Values:
+def values_in_file(content: bytes, how: Decoding) -> Values:
     """The values of a file, before they become bytes."""
     if content.startswith(NPY):
         return array_in(content, how)

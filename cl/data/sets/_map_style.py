@@ -174,20 +174,20 @@ def base_item(data: Any, number: int) -> tuple[Any, int]:
 
 def held_pixels(data: Any, probes: Probes) -> Pixels | None:
     """The pixels that a data set holds in `data`, unless its items are other images."""
-    pixels = pixels_in(data)
+    pixels = pixels_held(data)
     agree = pixels is not None and all(
         np.array_equal(pixels[at], image) for at, (image, _) in probes.items()
     )
     return pixels if agree else None
 
 
-def pixels_in(data: Any) -> Pixels | None:
+def pixels_held(data: Any) -> Pixels | None:
     """The pixels `(n h w 3)` in a data set's `data`, or in that of the ones it consists of."""
     if isinstance(data, Subset):
-        pixels = pixels_in(data.dataset)
+        pixels = pixels_held(data.dataset)
         return None if pixels is None else pixels[np.asarray(data.indices, np.int64)]
     if isinstance(data, ConcatDataset):
-        parts = [pixels_in(part) for part in data.datasets]
+        parts = [pixels_held(part) for part in data.datasets]
         whole = [part for part in parts if part is not None]
         alike = len(whole) == len(parts) and len({part.shape[1:] for part in whole}) == 1
         return np.concatenate(whole) if alike else None
