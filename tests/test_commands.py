@@ -187,6 +187,16 @@ def test_the_flags_of_linear_evaluation():
 REFUSED = [
     ("--temprature 0.2", ["unknown flag --temprature; did you mean --temperature?"]),
     ("--Xyz 3", ["unknown flag --Xyz; see --help all."]),
+    ("--temp 0.2", ["unknown flag --temp; did you mean --temperature?"]),
+    ("--learning_rate 0.2", ["unknown flag --learning_rate; did you mean --lr?"]),
+    ("--in_chans 1", ["unknown flag --in_chans; did you mean --channels?"]),
+    ("--epoch", ["unknown flag --epoch; did you mean --epochs?"]),  # and no word of its value
+    ("--pretrained", ["unknown flag --pretrained; see --help all."]),  # nothing is near
+    ("--save_every_n_epochs 5", ["unknown flag --save_every_n_epochs; see --help all."]),
+    (
+        "--encoder=resnet18",
+        ["unknown flag --encoder; ENCODER is a word without a flag: DATASET ENCODER."],
+    ),
     ("-lr 0.2", ["unknown flag -lr; did you mean --lr?"]),
     ("--weight 0.1", ["unknown flag --weight; did you mean --weight_decay?"]),  # no abbreviations
     (

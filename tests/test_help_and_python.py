@@ -116,7 +116,7 @@ def test_every_flag_is_taken_with_an_equals_sign(of: type) -> None:
 
 
 def test_words_behind_equals_signs_and_behind_lists() -> None:
-    words = ["--multicrop=true", "digits", "--supervised=false", "--hue=0.1", "resnet6"]
+    words = ["--multicrop=true", "digits", "--supervised=False", "--hue=0.1", "resnet6"]
     config = parse_pretrain(words)
     assert (config.multicrop, config.hue, config.dataset) == (True, 0.1, "digits")
     assert config.method_options == {"supervised": False}

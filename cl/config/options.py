@@ -41,6 +41,7 @@ class DataOptions:
         noun="data set",
         positional=True,
         common=True,
+        known_as=("data",),
     )
     encoder: str = flag(
         "any timm model (resnet18, resnet50, vit_tiny_patch16_224, ...), resnet6 and resnet6_wN "
@@ -49,6 +50,7 @@ class DataOptions:
         noun="encoder",
         positional=True,
         common=True,
+        known_as=("arch", "backbone", "model"),
     )
     data_folder: str = flag("folder of the data sets", "data", metavar="PATH", common=True)
     train_dir: str | None = flag(
@@ -77,6 +79,7 @@ class DataOptions:
         low=1,
         needs=OF_IMAGE_FILES,
         shown="RGB",
+        known_as=("in_chans", "in_channels"),
     )
     exif_orientation: bool | None = flag(
         "turn images as their cameras say",
@@ -96,14 +99,22 @@ class DataOptions:
         "ending at the first one",
         False,
     )
-    batch_size: int = flag("samples per device and step", 128, low=1, common=True)
+    batch_size: int = flag(
+        "samples per device and step", 128, low=1, common=True, known_as=("bs", "train_batch_size")
+    )
     global_batch_size: int | None = flag(
         "samples of all devices together in a step; overrides --batch_size",
         None,
         low=1,
         shown="--batch_size times devices",
     )
-    num_workers: int = flag("threads or processes per device that load data", 4, low=0, common=True)
+    num_workers: int = flag(
+        "threads or processes per device that load data",
+        4,
+        low=0,
+        common=True,
+        known_as=("workers",),
+    )
     backend: Literal["auto", "memory", "torch", "torchvision", "dali"] = flag(
         "what loads and augments: memory (data sets that fit; on the GPU where there is one), "
         "torch (files), torchvision (its operations one by one, slow), dali (files, on the GPU "
@@ -300,7 +311,13 @@ class OptimizationOptions:
         needs=("scheduler", Schedulers(partial(asks_for, "lr_decay_rate"))),
         shown="step 0.1, exponential 0.95",
     )
-    epochs: int = flag("passes over the training data", 100, low=1, common=True)
+    epochs: int = flag(
+        "passes over the training data",
+        100,
+        low=1,
+        common=True,
+        known_as=("max_epochs", "num_epochs"),
+    )
     max_steps: int | None = flag(
         "end after so many steps; 0 keeps the encoder as it is initialized",
         None,
@@ -313,10 +330,15 @@ class OptimizationOptions:
         0.3,
         above=0,
         common=True,
+        known_as=("learning_rate", "base_lr"),
     )
     lr_scaling: bool = flag("multiply --lr by the samples in a step of all devices over 256", True)
     weight_decay: float = flag(
-        "weight decay, of all parameters but biases and norms", 1e-4, low=0, common=True
+        "weight decay, of all parameters but biases and norms",
+        1e-4,
+        low=0,
+        common=True,
+        known_as=("wd",),
     )
     momentum: float = flag(
         "momentum of sgd and lars", 0.9, low=0, high=1, needs=("optimizer", ("sgd", "lars"))

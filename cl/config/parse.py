@@ -102,7 +102,8 @@ def assemble(of: type[C], line: Line, read: Read) -> C:
         ConfigError: with a sentence for each fault.
     """
     given, faults = line.given, line.faults
-    values, failed = read_settings(of, given, read, faults)
+    meant = {name: value for name, value in given.items() if name not in line.guessed}
+    values, failed = read_settings(of, meant, read, faults)
     failed |= line.guessed
     there = inherited(of, values, faults) | values
     there = method_defaults(of, there) | there
@@ -114,8 +115,7 @@ def assemble(of: type[C], line: Line, read: Read) -> C:
     config, ignored = tidied(draft(of, there), values, failed, faults)
     faults += [text for text, about in contradictions(config) if not failed & {*about}]
     if not failed & {"method", "loss", "eval"}:
-        known = {name: value for name, value in given.items() if name not in line.guessed}
-        config, more = with_options(config, known, read, faults)
+        config, more = with_options(config, meant, read, faults)
         ignored |= more
         if isinstance(config, Pretrain):
             faults += of_values(config)

@@ -24,9 +24,10 @@ def flag(help: str | Callable[[], str], default: Any = MISSING, **about: Any) ->
             `common=True` shows it in the short `--help`; `needs=("method", ("simsiam",))` allows
             the flag only where that other setting has one of those values (None: where it is
             given); `shortcut=("lars", ("sgd",))` makes `--lars` another way to set the value,
-            allowed beside these; `positional=True` takes the name away; `once=True` keeps the value
-            out of what `--config` hands on; `choices` are the words that are allowed, `open` those
-            that go on behind their colon as the user likes, and `noun` is what a choice is called;
+            allowed beside these; `positional=True` takes the name away; `known_as` are names that
+            it has elsewhere, for who types one; `once=True` keeps the value out of what `--config`
+            hands on; `choices` are the words that are allowed, `open` those that go on behind their
+            colon as the user likes, and `noun` is what a choice is called;
             `metavar` and `shown` are for `--help`. What can be called, the help too, is called when
             the options are first asked for.
     """
@@ -42,9 +43,17 @@ def again(group: type, name: str, default: Any, **about: Any) -> Any:
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was probably meant, or None."""
-    near = get_close_matches(word, list(known), n=1)
-    return near[0] if near else None
+    """The known word that was probably meant: one of nearly the same letters, or that begins so.
+
+    >>> closest("--weight", ["--weight_decay", "--lr"]), closest("--pretrained", ["--train_dir"])
+    ('--weight_decay', None)
+    """
+    names = {name.strip("-").replace("-", "_"): name for name in known}
+    wanted = word.strip("-").replace("-", "_")
+    near = get_close_matches(wanted, names, n=1, cutoff=0.75 if wanted[3:] else 0.65)
+    longer = sorted((name for name in names if wanted[2:] and name.startswith(wanted)), key=len)
+    found = near or longer
+    return names[found[0]] if found else None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

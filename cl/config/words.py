@@ -15,7 +15,7 @@ from typing import Any
 
 from cl.config.programs import Linear, Pretrain
 from cl.config.rules import kinds_of
-from cl.config.schema import Option, closest, did_you_mean, fits, options_of
+from cl.config.schema import Option, closest, fits, options_of
 from cl.config.signature import find, having
 
 NUMBER = re.compile(r"[-+]?\.?\d")
@@ -100,6 +100,7 @@ def sort(of: type[Pretrain | Linear], argv: Sequence[str]) -> Line:
     """Give every word its flag; the last of several equal flags counts."""
     options = options_named(of, values_in(argv))
     flags, line = arguments_of(options), Line()
+    argv = [lowered(word) for word in argv]
     parser = ArgumentParser(add_help=False, allow_abbrev=False, argument_default=SUPPRESS)
     parser._negative_number_matcher = NUMBER  # argparse's own does not know -1e-3
     for flag, settings in flags.items():
@@ -108,7 +109,7 @@ def sort(of: type[Pretrain | Linear], argv: Sequence[str]) -> Line:
         parser.add_argument(flag, *also, **settings)
     for word in dict.fromkeys(argv):
         if is_flag(word) and word not in parser._option_string_actions:
-            report_unknown(of, word, flags, parser, line)
+            report_unknown(of, word, options, flags, parser, line)
     found, rest = parser.parse_known_args(argv)
     rest = [word for word in rest if word != "--"]
     for name, value in vars(found).items():
@@ -124,6 +125,13 @@ def sort(of: type[Pretrain | Linear], argv: Sequence[str]) -> Line:
     return line
 
 
+def lowered(word: str) -> str:
+    """A word, with True and False behind its equals sign, as sweeps write them, in lower case."""
+    flag, equals, value = word.partition("=")
+    small = value.lower()
+    return f"{flag}{equals}{small}" if is_flag(word) and small in ("true", "false") else word
+
+
 def is_flag(word: str) -> bool:
     """Whether a word is a flag and no negative number."""
     return word.startswith("-") and word.strip("-") != "" and not NUMBER.match(word)
@@ -132,6 +140,7 @@ def is_flag(word: str) -> bool:
 def report_unknown(
     of: type[Pretrain | Linear],
     word: str,
+    options: Mapping[str, Option],
     flags: dict[str, dict[str, Any]],
     parser: ArgumentParser,
     line: Line,
@@ -143,9 +152,15 @@ def report_unknown(
             line.faults.append(f"{flag} takes true or false behind an equals sign, not {value}.")
             parser.add_argument(word, **flags[flag])
         return
-    near = closest(flag, [*flags, *HELP])
-    sums = issubclass(of, Pretrain) and "accum" in flag
-    said = ACCUMULATION if sums else did_you_mean(flag, [*flags, *HELP]) or "; see --help all."
+    elsewhere = {w: name for name, o in options.items() for w in o.about.get("known_as", ())}
+    name = flag.lstrip("-").replace("-", "_")
+    name = elsewhere.get(name, name)
+    near = f"--{name}" if f"--{name}" in flags else closest(flag, [*flags, *HELP])
+    said = f"; did you mean {near}?" if near else "; see --help all."
+    if name in options and options[name].about.get("positional"):
+        near, said = None, f"; {name.upper()} is a word without a flag: DATASET ENCODER."
+    if issubclass(of, Pretrain) and "accum" in flag:
+        said = ACCUMULATION
     line.faults.append(f"unknown flag {flag}{said}")
     line.lost = line.lost or near not in flags
     if near in flags:
