@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cl import build, report, trainer
+from cl.callbacks.saver import Stop
 from cl.compare import estimate, table
 from cl.compare.cells import LOCK, Cell, cells_of, data_words
 from cl.compare.locks import locked
@@ -39,6 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(argv)
     try:
         return run_plan(asked)
+    except Stop as stop:
+        sys.stderr.write(f"{stop}\n")
+        return stop.code
+    except KeyboardInterrupt:
+        return 130
     except ValueError as error:
         lines = error.args if isinstance(error, ConfigError) else [" ".join(str(error).split())]
         sys.stderr.writelines(f"error: {line}\n" for line in lines)

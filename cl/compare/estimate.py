@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
+import numpy as np
+
 from cl import logs, runs, summary
+from cl.callbacks.saver import Stop
 from cl.compare.cells import Cell
 from cl.config import Pretrain
 from cl.data.loaders.sampler import Sampler
@@ -68,14 +71,17 @@ def measure(
 
     Raises:
         ValueError: a row cannot be trained.
+        Stop: a signal came.
     """
     cost = Cost({}, {}, {})
     rows = {cell.row.name: cell for cell in cells if cell.pretrain}
     first = {name: next(c for c in cells if c.row.name == name) for name in rows}
     for name, cell in first.items():
         say(f"measuring {name}")
-        config, batch = cell.training, cell.training.global_batch()
-        sampler = Sampler(len(load(config).train), batch, config.seed, fill=config.last_batch_fill)
+        config, batch, source = cell.training, cell.training.global_batch(), load(cell.training)
+        sampler = Sampler(len(source.train), batch, config.seed, fill=config.last_batch_fill)
+        # Steps are what is measured, so little is validated.
+        few = source.val.subset(np.arange(min(batch, len(source.val))))
         steps = summary.planned(config, len(sampler))
         with tempfile.TemporaryDirectory() as folder:
             short = replace(
@@ -89,9 +95,11 @@ def measure(
             )
             try:
                 with contextlib.redirect_stdout(io.StringIO()):
-                    run = train(short)
+                    run = train(short, replace(source, val=few))
             except ValueError as error:
                 raise ValueError(f"row {name}: {error}") from error
+            if run.code:
+                raise Stop("ended while it measured; nothing was started", run.code)
             rows_of = logs.read_metrics(run.folder / runs.METRICS)
             size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
         rates = [float(row["images_per_s"]) for row in rows_of if row.get("images_per_s")]

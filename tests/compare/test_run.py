@@ -11,13 +11,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from cl.compare import runner, table
+from cl.compare import estimate, runner, table
+from cl.compare.__main__ import main
 from cl.compare.cells import LOCK, PRETRAIN_LOG, Cell, cells_of
 from cl.compare.locks import acquire, is_locked, locked
 from cl.compare.plan import Comparison, read_plan
 from cl.compare.runner import Runner
+from cl.config import Pretrain
 from cl.data import sets
+from cl.runs import Run
 from tests.compare.test_plan import PLAN
 
 # A file beside it, named like the loss, says what goes wrong: fails, waits or collapse.
@@ -207,3 +211,22 @@ def test_a_lock_keeps_two_callers_apart_and_ends_with_its_process(tmp_path: Path
     done = subprocess.run([sys.executable, "-c", held, str(file)], cwd=ROOT)
     assert done.returncode == -signal.SIGKILL
     assert not is_locked(file)
+
+
+def test_a_signal_ends_the_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run that is measured ends at its step, and nothing follows; little is validated."""
+    seen = []
+
+    def ended(config: Pretrain, source: sets.Source) -> Run:
+        seen.append((config.max_steps, len(source.val)))
+        return Run(tmp_path, torch.nn.Identity(), code=143)
+
+    monkeypatch.setattr(estimate, "train", ended)
+    file = tmp_path / "plan.toml"
+    file.write_text(PLAN)
+    assert main([str(file), "--output", str(tmp_path)]) == 143
+    assert seen == [(estimate.STEPS, 128)]
+    assert "nothing was started" in capsys.readouterr().err
+    assert not [*(tmp_path / "losses").glob("*-s*")]
