@@ -4,7 +4,9 @@
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -22,6 +24,14 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     for name in [name for name in os.environ if name.startswith(OWNERS)]:
         del os.environ[name]
+    if "PYTEST_XDIST_WORKER" in os.environ:  # one of several workers has a core
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a test that waits for its processes leaves one free."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,6 +45,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _few_threads() -> None:
     """Sums come out the same on a machine with more cores; one of several workers has a core."""
     torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_reports() -> Iterator[None]:
+    """No run draws its page but where a test asks for `reports`: seconds for each of many runs."""
+    from cl import evaluation, train
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (evaluation, train):
+            patch.setattr(module, "report", SimpleNamespace(after_run=lambda *_: None))
+        yield
+
+
+@pytest.fixture
+def reports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each run has its page, as it has for a user."""
+    from cl import evaluation, report, train
+
+    for module in (evaluation, train):
+        monkeypatch.setattr(module, "report", report)
 
 
 @pytest.fixture(scope="session")

@@ -103,6 +103,7 @@ def test_without_an_account_the_offline_run_is_complete(tmp_path: Path) -> None:
     assert found["summary"]["trainer/global_step"] == 7
 
 
+@pytest.mark.slow
 def test_a_folder_without_rights_leaves_the_training_alone(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ from types import FrameType
 from cl import checkpoints
 from cl.compare.cells import EXIT, LOCK, PRETRAIN_LOG, Cell
 from cl.compare.locks import acquire
+from cl.compare.warm import Program
 from cl.config.programs import INSTALLED, PROGRAMS, from_clone
 
 PRETRAIN, EVALUATE = INSTALLED
@@ -37,7 +37,7 @@ class Runner:
         self.left, self.say, self.total, self.jobs = list(cells), say, len(cells), jobs
         self.free: list[int | None] = [gpus[i % len(gpus)] if gpus else None for i in range(jobs)]
         self.working: list[Job] = []
-        self.signal = 0
+        self.signal, self.passed_on = 0, True
 
     def run(self) -> int:
         """Work until nothing is left.
@@ -50,6 +50,7 @@ class Runner:
             while self.working or (self.left and not self.signal):
                 self.start()
                 time.sleep(WAIT)
+                self.pass_on()
                 self.collect()
         finally:
             for number, handler in before.items():
@@ -57,10 +58,15 @@ class Runner:
         return self.signal
 
     def note(self, number: int, _: FrameType | None) -> None:
-        """Pass a signal on to the children; the rest is not started."""
-        self.signal = number
-        for job in self.working:
-            job.end(number)
+        """Take note of a signal: what has not begun is not started."""
+        self.signal, self.passed_on = number, False
+
+    def pass_on(self) -> None:
+        """Pass a signal on to the children, those too that were about to begin when it came."""
+        if not self.passed_on:
+            self.passed_on = True
+            for job in self.working:
+                job.end(self.signal)
 
     def start(self) -> None:
         """Start cells on what is free."""
@@ -102,20 +108,18 @@ class Job:
         self.cell, self.lock, self.gpu, self.jobs = cell, lock, gpu, jobs
         self.since = time.monotonic()
         self.steps = commands(cell)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.program: Program | None = None
         self.log = Path()
 
     def goes_on(self, *, stop: bool) -> bool:
         """Whether there is more to do; the next step is started where one has ended well."""
-        if self.process:
-            pid, status, usage = os.wait4(self.process.pid, os.WNOHANG)
-            if not pid:
+        if self.program:
+            code = self.program.code
+            if code is None:
                 return True
-            code = self.process.returncode = os.waitstatus_to_exitcode(status)
-            memory = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) // 10**6
             with self.log.open("a") as log:
-                log.write(f"\n{EXIT}{code}, {memory} MB, {self.jobs} at a time\n")
-            self.process = None
+                log.write(f"\n{EXIT}{code}, {self.program.memory} MB, {self.jobs} at a time\n")
+            self.program = None
             if code:
                 return False
         if stop:
@@ -123,40 +127,27 @@ class Job:
         step = next(self.steps, None)
         if step is None:
             return False
-        self.begin(*step)
+        self.log, words = step
+        gpu = ["--gpus", str(self.gpu)] if self.gpu is not None else []
+        self.program = Program([*words, *gpu], self.log, self.lock, self.threads())
         return True
 
-    def begin(self, log: Path, words: Sequence[str]) -> None:
-        """Start a program whose output goes into a log."""
-        self.log = log
-        gpu = ["--gpus", str(self.gpu)] if self.gpu is not None else []
-        with self.log.open("a") as file:
-            self.process = subprocess.Popen(
-                [*words, *gpu],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env=os.environ | self.threads(),
-                pass_fds=[self.lock],
-                start_new_session=True,  # the terminal's Ctrl-C is passed on once, by the runner
-            )
-
-    def threads(self) -> dict[str, str]:
+    def threads(self) -> int | None:
         """Its part of the processor's cores, where it is not alone and nobody has said."""
         if self.jobs == 1 or "OMP_NUM_THREADS" in os.environ:
-            return {}
-        return {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // self.jobs))}
+            return None
+        return max(1, (os.cpu_count() or 1) // self.jobs)
 
     def end(self, number: int) -> None:
         """Ask the program and its processes to end at the end of a step."""
-        if self.process:
-            os.killpg(self.process.pid, number)
+        if self.program:
+            self.program.end(number)
 
 
 def commands(cell: Cell) -> Iterator[tuple[Path, list[str]]]:
     """What is left to do for a cell: the log and the words of each step, made when it is due."""
     if not cell.pretrained:
-        words = [*program(PRETRAIN), *cell.pretrain]
+        words = [program(PRETRAIN), *cell.pretrain]
         if (cell.folder / checkpoints.LAST).exists():
             words += ["--resume_training_from", str(cell.folder)]
         else:  # nothing was saved: it starts anew
@@ -166,11 +157,11 @@ def commands(cell: Cell) -> Iterator[tuple[Path, list[str]]]:
         yield cell.folder / PRETRAIN_LOG, words
     if cell.results.exists():  # an evaluation that was not finished starts anew
         shutil.rmtree(cell.results)
-    yield cell.evaluate_log, [*program(EVALUATE), *cell.evaluate]
+    yield cell.evaluate_log, [program(EVALUATE), *cell.evaluate]
 
 
-def program(name: str) -> list[str]:
-    """How a program is started, from any folder."""
+def program(name: str) -> str:
+    """The file of a program, which is found from any folder."""
     if from_clone():
-        return [sys.executable, str(PROGRAMS / name)]
-    return [str(Path(sys.executable).with_name(INSTALLED[name]))]
+        return str(PROGRAMS / name)
+    return str(Path(sys.executable).with_name(INSTALLED[name]))

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from cl import checkpoints
 from cl.compare import estimate, runner, table
 from cl.compare.__main__ import main
 from cl.compare.cells import LOCK, PRETRAIN_LOG, Cell, cells_of
@@ -20,6 +21,7 @@ from cl.compare.locks import acquire, is_locked, locked
 from cl.compare.plan import Comparison, read_plan
 from cl.compare.runner import Runner
 from cl.config import Pretrain
+from cl.config.programs import INSTALLED
 from cl.data import sets
 from cl.runs import Run
 from tests.compare.test_plan import PLAN
@@ -29,7 +31,7 @@ PROGRAM = """
 import json, sys, time
 from pathlib import Path
 
-name, *words = sys.argv[1:]
+name, words = Path(sys.argv[0]).name, sys.argv[1:]
 given = dict(zip(words, words[1:]))
 folder = Path(given["--output"]) / given["--run_id"]
 folder.mkdir(parents=True, exist_ok=True)
@@ -73,9 +75,9 @@ def plan(tmp_path: Path) -> Comparison:
 @pytest.fixture
 def cells(plan: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cells:
     """The plan's four cells as they stand, with the programs that only write."""
-    (tmp_path / "program.py").write_text(PROGRAM)
-    words = [sys.executable, str(tmp_path / "program.py")]
-    monkeypatch.setattr(runner, "program", lambda name: [*words, name])
+    for name in INSTALLED:
+        (tmp_path / name).write_text(PROGRAM)
+    monkeypatch.setattr(runner, "program", lambda name: str(tmp_path / name))
     digits = sets.load("digits", "data", None, None, False)
     return lambda: cells_of(plan, tmp_path / "tiny", lambda _: digits)
 
@@ -172,8 +174,15 @@ def test_another_start_is_said(plan: Comparison, cells: Cells, tmp_path: Path) -
 
 def test_a_signal_ends_the_children_and_the_next_call_goes_on(cells: Cells, tmp_path: Path) -> None:
     (tmp_path / "nt_xent").write_text("waits")
-    threading.Timer(1.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     work = Runner(cells()[:1], 1, [], print)
+    checkpoint = cells()[0].folder / checkpoints.LAST
+
+    def interrupt() -> None:
+        while not checkpoint.exists():
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
     assert work.run() == signal.SIGINT
     (first, *_) = cells()
     assert first.state == "interrupted"

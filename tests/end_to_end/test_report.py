@@ -10,6 +10,7 @@ from cl.runs.listing import read_run
 from main_contrastive import main
 from main_linear import main as evaluate
 
+pytestmark = pytest.mark.usefixtures("reports")
 SHORT = "--max_steps 2 --no-baseline --wandb off"
 
 
