@@ -12,8 +12,7 @@ from cl.callbacks.geometry import Geometry
 from cl.callbacks.saver import Saver
 from cl.config import Pretrain, check_environment, configure
 from cl.data.loaders.sampler import Sampler, checksum
-from cl.data.module import ContrastiveData, GivenData
-from cl.data.sets import Source
+from cl.data.module import ContrastiveData
 from cl.eval._baseline import Baseline
 from cl.eval._random import kept_random_states
 from cl.methods._base import Method
@@ -70,12 +69,11 @@ def pretrain(
     return run
 
 
-def train(config: Pretrain, source: Source | GivenData | None = None) -> Run:
+def train(config: Pretrain) -> Run:
     """Pretrain as configured.
 
     Args:
         config: as checked.
-        source: the data, where they are loaded already.
 
     Returns:
         The run; its `code` is the exit code of the process.
@@ -84,7 +82,7 @@ def train(config: Pretrain, source: Source | GivenData | None = None) -> Run:
         ValueError: the data, the encoder or the folder are not what they should be.
     """
     with trainer.setup(config):
-        source = source or build.load_source(config)
+        source = build.load_source(config)
         config = build.complete(config, source)
         data = build.build_data(config, source)
         encoder = build.build_encoder(config)

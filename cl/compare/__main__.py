@@ -84,7 +84,7 @@ def plan_work(
         ValueError: it would take more than `--budget`.
     """
     left = [c for c in cells if c.state != "done" and (asked.retry or c.state != "failed")]
-    cost = estimate.measure(left, sources.load, trainer.say)
+    cost = estimate.measure(left, sources.load, trainer.say, next(iter(asked.gpus), None))
     for line in cost.lines(cells, left, jobs):
         trainer.say(line)
     minutes = cost.minutes(left, jobs)

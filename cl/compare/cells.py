@@ -6,7 +6,7 @@ What state it is in is read from the folder alone.
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -98,9 +98,7 @@ class Cell:
         """Why it failed: the last line of an error in its log."""
         for log in (self.evaluate_log, self.folder / PRETRAIN_LOG):
             if exit_code(log):
-                lines = read_lines(log)[:-1]
-                errors = [line for line in lines if "error" in line.lower() or "COLLAPSED" in line]
-                return " ".join((errors or lines or ["no output"])[-1].split())
+                return reason_in(read_lines(log)[:-1])
         return ""
 
 
@@ -207,6 +205,12 @@ def read_lines(log: Path) -> list[str]:
     if not log.exists():
         return []
     return [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+
+
+def reason_in(lines: Sequence[str]) -> str:
+    """The last line that is about an error, or else the last one."""
+    errors = [line for line in lines if "error" in line.lower() or "COLLAPSED" in line]
+    return " ".join((errors or lines or ["no output"])[-1].split()).removeprefix("error: ")
 
 
 def exit_code(log: Path) -> int | None:

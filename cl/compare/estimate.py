@@ -1,24 +1,25 @@
 """What a comparison will cost: a few real steps of each row are run and measured."""
 
-import contextlib
-import io
+import os
+import signal
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-import numpy as np
-
 from cl import logs, runs, summary
 from cl.callbacks.saver import Stop
-from cl.compare.cells import Cell
+from cl.compare import runner
+from cl.compare.cells import Cell, read_lines, reason_in
+from cl.compare.warm import Program
 from cl.config import Pretrain
 from cl.data.loaders.sampler import Sampler
 from cl.data.sets import Source
-from cl.train import train
 
 STEPS = 6  # that are run
+SHORT = "--log_every_n_steps 1 --no-baseline --no-report --wandb off".split()
 FIRST = 2  # of them that are slower: memory is allocated, kernels are chosen
 START = 15  # s that a program takes to begin
 
@@ -60,14 +61,18 @@ class Cost:
 
 
 def measure(
-    cells: Sequence[Cell], load: Callable[[Pretrain], Source], say: Callable[[str], None]
+    cells: Sequence[Cell],
+    load: Callable[[Pretrain], Source],
+    say: Callable[[str], None],
+    gpu: int | None = None,
 ) -> Cost:
-    """Run some steps of each row that is pretrained, in this process and a temporary folder.
+    """Begin a run of each row that is pretrained, in a temporary folder, and end it after `STEPS`.
 
     Args:
         cells: that are to be run.
         load: gives the data of a configuration.
         say: prints a line.
+        gpu: the one to use; None leaves the choice to the program.
 
     Raises:
         ValueError: a row cannot be trained.
@@ -78,31 +83,51 @@ def measure(
     first = {name: next(c for c in cells if c.row.name == name) for name in rows}
     for name, cell in first.items():
         say(f"measuring {name}")
-        config, batch, source = cell.training, cell.training.global_batch(), load(cell.training)
-        sampler = Sampler(len(source.train), batch, config.seed, fill=config.last_batch_fill)
-        # Steps are what is measured, so little is validated.
-        few = source.val.subset(np.arange(min(batch, len(source.val))))
-        steps = summary.planned(config, len(sampler))
+        config, batch = cell.training, cell.training.global_batch()
+        sampler = Sampler(len(load(config).train), batch, config.seed, fill=config.last_batch_fill)
         with tempfile.TemporaryDirectory() as folder:
-            short = replace(
-                config,
-                max_steps=min(STEPS, steps),
-                log_every_n_steps=1,
-                baseline=False,
-                wandb="off",
-                output=folder,
-                run_id="measured",
-            )
-            try:
-                with contextlib.redirect_stdout(io.StringIO()):
-                    run = train(short, replace(source, val=few))
-            except ValueError as error:
-                raise ValueError(f"row {name}: {error}") from error
-            if run.code:
-                raise Stop("ended while it measured; nothing was started", run.code)
-            rows_of = logs.read_metrics(run.folder / runs.METRICS)
-            size = sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file())
-        rates = [float(row["images_per_s"]) for row in rows_of if row.get("images_per_s")]
+            words = [*cell.pretrain, *SHORT, "--output", folder, "--run_id", "measured"]
+            words += [] if gpu is None else ["--gpus", str(gpu)]
+            run, log = Path(folder) / "measured", Path(folder) / "log"
+            code = begin([runner.program(runner.PRETRAIN), *words], run / runs.METRICS, log)
+            if code not in (0, 128 + signal.SIGTERM):
+                raise ValueError(f"row {name}: {reason_in(read_lines(log))}")
+            found = logs.read_metrics(run / runs.METRICS) if (run / runs.METRICS).exists() else []
+            size = sum(file.stat().st_size for file in run.rglob("*") if file.is_file())
+        rates = [float(row["images_per_s"]) for row in found if row.get("images_per_s")]
         cost.seconds[name] = batch / median(rates[FIRST:] or rates or [batch])
-        cost.steps[name], cost.size[name] = steps, size
+        cost.steps[name], cost.size[name] = summary.planned(config, len(sampler)), size
     return cost
+
+
+def begin(words: Sequence[str], metrics: Path, log: Path) -> int:
+    """Start a pretraining and end it at a step's end, once it has done so many.
+
+    Args:
+        words: the program's.
+        metrics: the file in which it writes a line for each step, behind one of names.
+        log: what it prints.
+
+    Returns:
+        Its exit code.
+
+    Raises:
+        Stop: a signal came, for which the program was ended too.
+    """
+    came = list[int]()
+    before = {n: signal.signal(n, lambda n, _: came.append(n)) for n in runner.SIGNALS}
+    log.touch()
+    program, ended = Program(words, log, os.open(log, os.O_RDONLY)), False
+    try:
+        while program.code is None:
+            enough = metrics.exists() and len(metrics.read_bytes().splitlines()) > STEPS
+            if not ended and (came or enough):
+                program.end(signal.SIGTERM)
+                ended = True
+            time.sleep(0.05)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise Stop("ended while it measured; nothing was started", 128 + came[0])
+    return program.code

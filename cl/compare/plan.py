@@ -20,7 +20,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -56,12 +56,16 @@ class Row:
             pretrained.
         evaluate: words for `main_linear.py`, instead of the plan's.
         measure: the number that is compared, `EVALUATION/NUMBER`, instead of the plan's.
+        of: the row of the plan that the grid multiplied, where it did.
+        grid: the values that the grid gave it, by flag.
     """
 
     name: str
     run: tuple[str, ...] | None
     evaluate: tuple[str, ...]
     measure: str
+    of: str = ""
+    grid: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,7 @@ def multiplied(rows: Iterable[Row], grid: Mapping[str, Any]) -> Iterator[Row]:
         for chosen in product(*axes):
             name = " ".join([row.name, *(f"{flag}={spell(value)}" for flag, value in chosen)])
             words = [word for flag, value in chosen for word in as_words(flag, value)]
-            yield replace(row, name=name, run=(*row.run, *words))
+            yield replace(row, name=name, run=(*row.run, *words), of=row.name, grid=dict(chosen))
 
 
 def as_words(flag: str, value: Any) -> list[str]:

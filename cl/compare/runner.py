@@ -16,6 +16,7 @@ from cl.compare.warm import Program
 from cl.config.programs import INSTALLED, PROGRAMS, from_clone
 
 PRETRAIN, EVALUATE = INSTALLED
+SIGNALS = signal.SIGINT, signal.SIGTERM
 WAIT = 0.2  # s between two looks at the children
 
 
@@ -45,7 +46,7 @@ class Runner:
         Returns:
             The number of the signal that ended it early; else 0.
         """
-        before = {n: signal.signal(n, self.note) for n in (signal.SIGINT, signal.SIGTERM)}
+        before = {n: signal.signal(n, self.note) for n in SIGNALS}
         try:
             while self.working or (self.left and not self.signal):
                 self.start()

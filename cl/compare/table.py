@@ -26,6 +26,7 @@ STEPS = "steps_to_95"
 # What stands behind the measure: title, key among a cell's numbers, form.
 COLUMNS = (
     ("probe top-1", PROBE, "{:.1%}"),
+    ("probe top-5", "val/probe_top5", "{:.1%}"),
     ("kNN top-1", KNN, "{:.1%}"),
     ("alignment", "monitor/alignment", "{:.3f}"),
     ("uniformity", "monitor/uniformity", "{:.2f}"),
@@ -64,7 +65,10 @@ def collect(plan: Comparison, cells: Sequence[Cell], others: Sequence[str] = ())
         "name": plan.name,
         "measure": plan.measure,
         "reference": plan.reference,
-        "rows": [summarize(row.name, values[row.name], found) for row in plan.rows],
+        "rows": [
+            summarize(row.name, values[row.name], found) | {"of": row.of, "grid": {**row.grid}}
+            for row in plan.rows
+        ],
         "differences": [
             asdict(d) | {"significant": d.significant, "claim": claim(d)} for d in differences
         ],
@@ -246,7 +250,9 @@ def put(file: Path, text: str) -> None:
 def markdown(found: Mapping[str, Any]) -> str:
     """The table, the differences and the notes."""
     rows, measure = found["rows"], found["measure"]
-    columns = [c for c in COLUMNS if any(c[1] in row["numbers"] for row in rows)]
+    top5 = f"{measure.rpartition('/')[0]}/top5"  # beside top-1, which is another evaluation's name
+    columns = [c for c in ((top5, top5, "{:.1%}"), *COLUMNS) if c[1] != measure]
+    columns = [c for c in columns if any(c[1] in row["numbers"] for row in rows)]
     shared = any(c["numbers"].get("at_a_time", 1) > 1 for c in found["cells"])
     titles = [t + " (shared)" * (shared and t == "ms a step") for t, _, _ in columns]
     lines = [f"# {found['name']}", ""]

@@ -50,6 +50,8 @@ def sections(table: dict[str, Any]) -> tuple[str, list[Specified]]:
     head = ("row", "mean", "95 % over seeds", "n", *(f"seed {seed}" for seed in seeds), "")
     parts = ["<h2>Comparison</h2>", page.table(head, body, measure)]
     charts = [(f"{measure}: means and 95 % over seeds", forest(rows, "mean", "row"))]
+    numbers = [flag for flag, values in varied(rows).items() if are_numbers(values)]
+    charts += [(f"{measure} by {flag}", by_setting(rows, flag)) for flag in numbers]
     if differences := table.get("differences"):
         named = [each | {"pair": f"{each['row']} - {each['reference']}"} for each in differences]
         lines = (
@@ -101,6 +103,64 @@ def forest(rows: Rows, middle: str, name: str) -> dict[str, Any]:
         "autosize": {"type": "fit-x", "contains": "padding"},
         "data": {"values": values},
         "layer": [line, point] if whole else [point],
+    }
+
+
+def varied(rows: Rows) -> dict[str, list[Any]]:
+    """The settings of which a grid has several values, each with these."""
+    found = dict[str, list[Any]]()
+    for row in rows:
+        for flag, value in (row.get("grid") or {}).items():
+            if value not in found.setdefault(flag, []):
+                found[flag].append(value)
+    return {flag: values for flag, values in found.items() if len(values) > 1}
+
+
+def are_numbers(values: Sequence[Any]) -> bool:
+    return all(type(value) in (int, float) for value in values)
+
+
+def by_setting(rows: Rows, flag: str) -> dict[str, Any]:
+    """Means with their intervals by one setting of a grid, a line for each row it multiplies.
+
+    Where the grid has several values of other settings, each of their combinations is a line.
+    """
+    values, beside = [], varied(rows).keys() - {flag}
+    for row in (row for row in rows if flag in (row.get("grid") or {})):
+        others = (f"{name}={value}" for name, value in row["grid"].items() if name in beside)
+        name = " ".join([str(row["of"]), *others])
+        found = {k: row.get(k) for k in ("mean", "low", "high")}
+        values.append({"name": name, "x": row["grid"][flag], **found})
+    values = [each for each in values if isinstance(each["mean"], int | float)]
+    names = list(dict.fromkeys(each["name"] for each in values))
+    colors = [draw.color(i, len(names)) for i in range(len(names))]
+    x = {"field": "x", "type": "quantitative", "title": flag, "scale": {"zero": False}}
+    axis = {"format": ".1%", "title": None}
+    y = {"type": "quantitative", "scale": {"zero": False, "padding": 10}, "axis": axis}
+    channel = {
+        "field": "name",
+        "type": "nominal",
+        "scale": {"domain": names, "range": colors},
+        "legend": {"title": None} if names[1:] else None,
+    }
+    bounded = [each for each in values if each["low"] is not None and each["high"] is not None]
+    rule = {
+        "data": {"values": bounded},
+        "mark": {"type": "rule", "opacity": 0.5},
+        "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": channel},
+    }
+    line = {
+        "mark": {"type": "line", "strokeWidth": 1.8, "point": {"size": 40}, "tooltip": True},
+        "encoding": {"x": x, "y": {**y, "field": "mean"}, "color": channel},
+    }
+    return {
+        "$schema": draw.SCHEMA,
+        "config": draw.LOOK,
+        "width": "container",
+        "height": draw.HEIGHT,
+        "autosize": {"type": "fit-x", "contains": "padding"},
+        "data": {"values": values},
+        "layer": [rule, line] if bounded else [line],
     }
 
 

@@ -6,12 +6,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from cl import checkpoints
 from cl.compare import estimate, runner, table
@@ -20,10 +19,8 @@ from cl.compare.cells import LOCK, PRETRAIN_LOG, Cell, cells_of
 from cl.compare.locks import acquire, is_locked, locked
 from cl.compare.plan import Comparison, read_plan
 from cl.compare.runner import Runner
-from cl.config import Pretrain
 from cl.config.programs import INSTALLED
 from cl.data import sets
-from cl.runs import Run
 from tests.compare.test_plan import PLAN
 
 # A file beside it, named like the loss, says what goes wrong: fails, waits or collapse.
@@ -127,7 +124,7 @@ def test_a_failed_cell_stands_in_the_table(plan: Comparison, cells: Cells, tmp_p
     assert any("failed after" in line and "the data are not there" in line for line in said)
     found = table.collect(plan, cells())
     assert [cell["state"] for cell in found["cells"]] == ["done", "failed", "done", "failed"]
-    assert found["notes"][0] == "DHEL, seed 0: failed: error: the data are not there"
+    assert found["notes"][0] == "DHEL, seed 0: failed: the data are not there"
     assert found["differences"] == []
     assert "| DHEL | 0 of 2 | failed |" in table.markdown(found)
     (tmp_path / "dhel").unlink()  # repaired: it is run again where that is asked for
@@ -222,20 +219,75 @@ def test_a_lock_keeps_two_callers_apart_and_ends_with_its_process(tmp_path: Path
     assert not is_locked(file)
 
 
-def test_a_signal_ends_the_measurement(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+# Steps without an end, as SIGTERM finds them; a file beside it named `broken` is an error.
+ENDLESS = """
+import itertools, sys, time
+from pathlib import Path
+
+given = dict(zip(sys.argv[1:], sys.argv[2:]))
+if Path(__file__).with_name("broken").exists():
+    sys.exit("error: the data are not there")
+folder = Path(given["--output"]) / given["--run_id"]
+folder.mkdir()
+with (folder / "metrics.csv").open("w", buffering=1) as file:
+    print("step,images_per_s", file=file)
+    for step in itertools.count(1):
+        print(f"{step},{1000 if step > 2 else 10}", file=file)
+        time.sleep(0.02)
+"""
+
+
+@pytest.fixture
+def endless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of a pretraining that does not end by itself."""
+    file = tmp_path / "endless.py"
+    file.write_text(ENDLESS)
+    monkeypatch.setattr(runner, "program", lambda name: str(file))
+    (tmp_path / "plan.toml").write_text(PLAN)
+    return file
+
+
+def test_what_a_row_costs_is_measured_on_its_first_steps(endless: Path, plan: Comparison) -> None:
+    """A program that is ended by the signal itself, at once, has the exit code of one."""
+    endless.write_text("import signal, sys\nsignal.signal(15, lambda *_: sys.exit(143))" + ENDLESS)
+    digits = sets.load("digits", "data", None, None, False)
+    found = cells_of(plan, endless.parent, lambda _: digits)
+    cost = estimate.measure(found, lambda _: digits, print)
+    assert cost.seconds == {"NT-Xent": 0.128, "DHEL": 0.128}  # of 128 images at 1000 a second
+    assert cost.steps == {"NT-Xent": 22, "DHEL": 22}
+
+
+def test_an_error_while_measuring_names_the_row(
+    endless: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The run that is measured ends at its step, and nothing follows; little is validated."""
-    seen = []
+    endless.with_name("broken").touch()
+    plan = endless.with_name("plan.toml")
+    assert main([str(plan), "--output", str(endless.parent)]) == 2
+    assert capsys.readouterr().err == "error: row NT-Xent: the data are not there\n"
 
-    def ended(config: Pretrain, source: sets.Source) -> Run:
-        seen.append((config.max_steps, len(source.val)))
-        return Run(tmp_path, torch.nn.Identity(), code=143)
 
-    monkeypatch.setattr(estimate, "train", ended)
-    file = tmp_path / "plan.toml"
-    file.write_text(PLAN)
-    assert main([str(file), "--output", str(tmp_path)]) == 143
-    assert seen == [(estimate.STEPS, 128)]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_measurement(
+    endless: Path,
+    number: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The program that is measured is ended, and nothing follows."""
+    monkeypatch.setattr(estimate, "STEPS", 10**9)
+    begun = estimate.begin
+
+    def interrupted(words: Sequence[str], metrics: Path, log: Path) -> int:
+        def interrupt() -> None:
+            while not metrics.exists():
+                time.sleep(0.05)
+            os.kill(os.getpid(), number)
+
+        threading.Thread(target=interrupt).start()
+        return begun(words, metrics, log)
+
+    monkeypatch.setattr(estimate, "begin", interrupted)
+    plan = endless.with_name("plan.toml")
+    assert main([str(plan), "--output", str(endless.parent)]) == 128 + number
     assert "nothing was started" in capsys.readouterr().err
-    assert not [*(tmp_path / "losses").glob("*-s*")]
+    assert not [*(endless.parent / "tiny").glob("*-s*")]

@@ -79,3 +79,25 @@ def test_a_comparison_has_a_page_of_its_own(
 ) -> None:
     assert main([str(folder), str(folder / "A-s0")]) == 2
     assert "has a page of its own" in capsys.readouterr().err
+
+
+def test_a_number_of_the_grid_has_a_plot() -> None:
+    """A line for each row that was multiplied; words and a single value have none."""
+    grid = [
+        {"row": f"{of} {t}", "of": of, "mean": t + seed, "low": t, "high": 1.0}
+        | {"grid": {"temperature": t, "optimizer": "sgd", "epochs": 3}}
+        for seed, of in enumerate(("DCL", HOSTILE))
+        for t in (0.1, 0.5)
+    ]
+    other = {"row": "untrained", "of": "", "grid": {}, "mean": 0.2, "low": None, "high": None}
+    _, charts = sections({"measure": "linear/top1", "rows": [*grid, other]})
+    if not draw.has_vega():
+        assert charts == []
+        return
+    (spec,) = [chart.spec for chart in charts if "temperature" in chart.title]
+    assert len(charts) == 2
+    lines = {(each["name"], each["x"], each["mean"]) for each in spec["data"]["values"]}
+    expected = {("DCL", t, t) for t in (0.1, 0.5)}
+    assert lines == expected | {(HOSTILE, t, t + 1) for t in (0.1, 0.5)}
+    assert len(spec["layer"]) == 2
+    assert "<svg" in draw.svg(next(c for c in charts if "temperature" in c.title), 0)
