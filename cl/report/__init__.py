@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import cl
-from cl.report import comparison, page
+from cl.report import comparison, draw, page
 from cl.report.charts import charts_of
 from cl.report.draw import has_vega
 from cl.runs.files import REPORT
@@ -78,6 +79,32 @@ def write_report(runs: Sequence[Listed], out: Path, table: dict[str, Any] | None
         new.replace(out)
     finally:
         new.unlink(missing_ok=True)
+
+
+def write_charts(
+    runs: Sequence[Listed], folder: Path, table: dict[str, Any] | None = None
+) -> list[Path]:
+    """Write each chart of the page as a PNG, named after its title.
+
+    Args:
+        runs: one or several.
+        folder: for the files.
+        table: of the comparison whose cells the runs are.
+
+    Raises:
+        ValueError: the library that draws them is not installed.
+        OSError: they cannot be written.
+    """
+    if not has_vega():
+        raise ValueError("--png needs a package that draws: pip install vl-convert-python")
+    charts = [*(comparison.sections(table)[1] if table else ()), *charts_of(runs)[0]]
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [
+        folder / f"{re.sub(r'[^a-z0-9]+', '-', c.title.lower()).strip('-')}.png" for c in charts
+    ]
+    for chart, file in zip(charts, files, strict=True):
+        file.write_bytes(draw.png(chart))
+    return files
 
 
 def head(runs: Sequence[Listed], title: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cl.config import Pretrain
-from cl.report import comparison, write_report
+from cl.report import comparison, write_charts, write_report
 from cl.runs.__main__ import WRONG, Parser
 from cl.runs.listing import Listed, find_runs, one_run
 
@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--output", type=Path, default=home, metavar="PATH", help="folder of runs")
     parser.add_argument("--out", type=Path, default=Path("report.html"), help="file to write")
+    parser.add_argument("--png", type=Path, metavar="FOLDER", help="write each chart as a PNG too")
     asked = parser.parse_args(argv)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
@@ -30,13 +31,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             runs, table = runs_named(asked.runs, asked.output)
             write_report(runs, asked.out, table)
+            drawn = write_charts(runs, asked.png, table) if asked.png else []
         except ValueError as error:
             sys.stderr.write(f"error: {error}\n")
             return WRONG
         except OSError as error:
-            sys.stderr.write(f"error: --out {asked.out} cannot be written: {error.strerror}\n")
+            of_png = asked.png and str(error.filename).startswith(str(asked.png))
+            where = f"--png {asked.png}" if of_png else f"--out {asked.out}"
+            sys.stderr.write(f"error: {where} cannot be written: {error.strerror}\n")
             return WRONG
     sys.stdout.write(f"{asked.out}  {asked.out.stat().st_size / 1e6:.2f} MB\n")
+    sys.stdout.writelines(f"{file}\n" for file in drawn)
     return 0
 
 

@@ -136,11 +136,12 @@ def vega_svg(of: dict[str, Any], width: int = WIDTH) -> str:
     return vl_convert.vegalite_to_svg({**of, "width": width})
 
 
-def vega_png(of: dict[str, Any], width: int = WIDTH) -> bytes:
-    """A specification in the page's light colors, drawn for paper."""
+def png(chart: Chart | Specified) -> bytes:
+    """A chart in the page's light colors on white, for papers; it needs the extra `report`."""
     import vl_convert  # pyright: ignore[reportMissingImports]
 
-    return vl_convert.vegalite_to_png(lit({**of, "width": width, "background": "white"}), scale=3.0)
+    of = chart.spec if isinstance(chart, Specified) else spec(chart, points_of(chart))
+    return vl_convert.vegalite_to_png(lit({**of, "width": WIDTH, "background": "white"}), scale=3.0)
 
 
 def lit(content: Any) -> Any:

@@ -125,6 +125,26 @@ def test_bad_input_is_one_line(
     assert line.startswith("error: ")
 
 
+def test_charts_are_written_for_papers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_run(tmp_path / "a")
+    words = ["a", "--output", str(tmp_path), "--out", str(tmp_path / "page.html"), "--png"]
+    if draw.has_vega():
+        assert main([*words, str(tmp_path / "figures")]) == 0
+        assert (tmp_path / "figures" / "training-loss.png").exists()
+        for file in (tmp_path / "figures").iterdir():
+            with Image.open(file) as image:
+                assert image.width > 1000
+                assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+        capsys.readouterr()
+        assert main([*words, "/proc/figures"]) == 2
+        assert capsys.readouterr().err.startswith("error: --png /proc/figures cannot be written: ")
+    monkeypatch.setattr(draw, "find_spec", lambda _: None)
+    assert main([*words, str(tmp_path / "figures")]) == 2
+    assert "pip install vl-convert-python" in capsys.readouterr().err
+
+
 def test_runs_of_one_name_are_told_apart(tmp_path: Path) -> None:
     folders = [made_run(tmp_path / place / "a") for place in ("x", "y")]
     out = tmp_path / "page.html"
