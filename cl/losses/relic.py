@@ -3,13 +3,12 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import NonNegative, Positive
 from cl.losses._defined import mean
+from cl.losses._divergence import divergence_sum
 from cl.losses._pairwise import ALL, PairContext, Rows, compare, log_odds
 from cl.losses._views import pairs_with_targets
 
@@ -48,6 +47,7 @@ def relic(
 
         Equivalent, for two views and no target encoder, to:
 
+        >>> import torch.nn.functional as F
         >>> def one_way(s):
         ...     kl = F.kl_div(s.log_softmax(1), s.T.log_softmax(1), None, None, "batchmean", True)
         ...     return F.cross_entropy(s, torch.arange(4)) + 0.5 * kl
@@ -71,9 +71,7 @@ def relic(
 def invariance_penalty(context: PairContext) -> Float[Tensor, ""]:
     r"""Mean of $KL(q_i \| r_i)$, $r_{ij} \propto e^{l_{ij}}$ and $q_{ij} \propto e^{l_{ji}}$.
 
-    $l_{ij}$ is the similarity of anchor i in the first view to candidate j in the second. No n x n
-    matrix is kept: $\sum_j q_{ij} \log q_{ij}$ is, up to a log-sum-exp, the similarity of a
-    candidate to the q-weighted mean of the anchors, which is attention.
+    $l_{ij}$ is the similarity of anchor i in the first view to candidate j in the second.
 
     Args:
         context: two views, anchors in the first and candidates in the second.
@@ -83,20 +81,8 @@ def invariance_penalty(context: PairContext) -> Float[Tensor, ""]:
     """
     u, v = context.z
     rows = slice(context.anchors[1].start, context.anchors[1].stop)
-    anchors, own = u[rows], v[rows]
-    mean_u, mean_v = (attend(own * context.scale, u, value) for value in (u, v))
-    row = context.log_sum_exp(lambda pairs: pairs.all)[0]
-    column = context.swapped().log_sum_exp(lambda pairs: pairs.all)[0]
-    cross = (own * mean_u - anchors * mean_v).sum(dim=-1)
-    return mean(cross * context.scale - column + row)
-
-
-def attend(
-    query: Float[Tensor, "r d"], key: Float[Tensor, "n d"], value: Float[Tensor, "n d"]
-) -> Float[Tensor, "r d"]:
-    """Dot-product attention: each query's mean of the values, weighted by a softmax over keys."""
-    q, k, v = (rearrange(t, "n d -> 1 1 n d") for t in (query, key, value))
-    return F.scaled_dot_product_attention(q, k, v, scale=1.0)[0, 0]
+    total = divergence_sum(u, v, context.scale, rows, context.block_size**2 // 8)
+    return total / max(1, len(context.anchors[1]))
 
 
 def negatives(views: int, samples: int) -> int:

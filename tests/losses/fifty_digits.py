@@ -75,15 +75,22 @@ def mv_infonce(z: np.ndarray, t: Any) -> Any:
     return mean(each)
 
 
+def divergence(one: np.ndarray, other: np.ndarray, t: Any) -> Any:
+    """The mean over rows of KL(q || r), r the softmax of each row and q that of its column."""
+    rows, each = one @ other.T / t, []
+    for i in range(len(rows)):
+        row, column = rows[i] - lse(rows[i]), rows[:, i] - lse(rows[:, i])
+        each.append(mp.fsum(mp.exp(q) * (q - r) for q, r in zip(column, row, strict=True)))
+    return mean(each)
+
+
 def relic(z: np.ndarray, t: Any, alpha: float) -> Any:
-    u, each = unit(z), []
+    u, losses = unit(z), []
     for one, other in ((u[0], u[1]), (u[1], u[0])):
         rows = one @ other.T / t
-        for i in range(len(rows)):
-            row, column = rows[i] - lse(rows[i]), rows[:, i] - lse(rows[:, i])
-            penalty = mp.fsum(mp.exp(q) * (q - r) for q, r in zip(column, row, strict=True))
-            each.append(number(alpha) * penalty - row[i])
-    return mean(each)
+        contrast = mean([lse(rows[i]) - rows[i, i] for i in range(len(rows))])
+        losses.append(contrast + number(alpha) * divergence(one, other, t))
+    return mean(losses)
 
 
 def info_nce_angle(z: np.ndarray, t: Any, margin: float) -> Any:

@@ -20,7 +20,6 @@ Loss = Callable[[Tensor], Tensor]
 STATISTICS = {"barlow_twins", "vicreg"}  # of one sample there are none
 ANY_VIEWS = {"nt_xent", "supcon", "info_nce", "dcl", "dcl_symmetric", "dclw", "dhel", "cosine"}
 RAW = {"margin", "triplet", "vicreg", "lejepa", "nce", "barlow_twins"}  # lengths matter
-TRANSFORMS_WARN = "ignore:There is a performance drop"  # of relic's attention under vmap
 
 
 def arguments(name: str, z: Tensor) -> tuple[Any, ...]:
@@ -252,7 +251,6 @@ def test_second_derivatives_are_right_or_refused_in_words(
         assert torch.autograd.gradgradcheck(loss, (z,))
 
 
-@pytest.mark.filterwarnings(TRANSFORMS_WARN)
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
 def test_transforms_of_functions(name: str, options: dict[str, Any]) -> None:
     loss, z = loss_of(name, **options), embeddings()

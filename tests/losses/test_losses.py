@@ -14,6 +14,7 @@ from torch.testing import assert_close
 
 from cl.config import signature
 from cl.losses import NAMES, get_loss, negatives
+from cl.losses._divergence import divergence_sum
 from cl.losses._pairs import BlockSchedule, Pairs, SelectPairs
 from cl.losses._pairwise import PairContext, softmax_loss
 from tests import references
@@ -73,6 +74,24 @@ def test_focal_weight_and_invariance_penalty_of_sigmoid(alpha: float, gamma: flo
     z, t = embeddings(3, 5), torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
     ours = get_loss("sigmoid")(z, temperature=t, alpha=alpha, gamma=gamma)
     assert_same_value_and_gradients(ours, references.sigmoid(z, None, t, alpha, gamma), (z, t))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.1, 0.01, 0.002])
+@pytest.mark.parametrize("pairs", [7, 14, 1000])
+def test_divergences_of_any_size_in_any_blocks(temperature: float, pairs: int) -> None:
+    """Up to hundreds, where the probabilities of one softmax vanish in the other."""
+    scale = torch.tensor(1 / temperature, dtype=torch.float64, requires_grad=True)
+    z, rows = embeddings(2, 7), slice(2, 6)
+    u, v = (x.detach().requires_grad_() for x in torch.nn.functional.normalize(z, dim=-1))
+    s = scale * u @ v.T
+    log_q, log_r = s.T.log_softmax(1)[rows], s.log_softmax(1)[rows]
+    expected = (log_q.exp() * (log_q - log_r)).sum()
+    ours = divergence_sum(u, v, scale, rows, pairs)
+    assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+    for found, slope in zip(
+        *(torch.autograd.grad(x, (u, v, scale)) for x in (ours, expected)), strict=True
+    ):
+        assert_close(found, slope, rtol=1e-10, atol=1e-13 / temperature**2)
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "relic"])

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from cl.losses import get_loss
+from cl.losses._pairwise import ALL, compare
+from cl.losses.relic import invariance_penalty
 from tests.losses import fifty_digits as fd
 
 N, D = 4, 6
@@ -30,6 +32,7 @@ DENOMINATORS: dict[str, fd.Denominator] = {
     "dhel": lambda v, i, w, j: v == w and i != j,
 }
 ONE_WAY = {"mnrl", "dcl"}
+ONE_TO_OTHER: dict[str, Any] = {"anchor_views": slice(0, 1), "candidate_views": slice(1, 2)}
 Case = tuple[Callable[[Tensor], Tensor], Callable[[np.ndarray], Any], bool]
 
 
@@ -61,6 +64,11 @@ CASES: dict[str, Case] = {
     ),
     "mv_infonce": case("mv_infonce", lambda z: fd.mv_infonce(z, COLD), temperature=0.02),
     "relic": case("relic", lambda z: fd.relic(z, fd.number(0.2), 0.5), temperature=0.2),
+    "penalty of relic": (
+        lambda z: invariance_penalty(compare(z, None, ALL, 0.2, **ONE_TO_OTHER)),
+        lambda z: fd.divergence(*fd.unit(z), fd.number(0.2)),
+        True,
+    ),
     "hcl": case("hcl", lambda z: fd.hcl(z, fd.number(0.5), 1)),
     "debiased": case("debiased", lambda z: fd.hcl(z, fd.number(0.5), 0)),
     "hcl cold": case("hcl", lambda z: fd.hcl(z, fd.number(0.05), 1), True, temperature=0.05),
@@ -128,7 +136,9 @@ def test_near_pairs(name: str, difference: float, dtype: torch.dtype) -> None:
     expected, slopes = exact(numbers), fd.gradient(exact, numbers)
     eps = torch.finfo(dtype).eps
     known = eps / difference if of_difference else eps  # to which a gradient can be computed
-    of_value = known if name.startswith(("kcl log", "kcl riesz")) and of_difference else eps
+    of_value = (
+        known if name.startswith(("kcl log", "kcl riesz", "penalty")) and of_difference else eps
+    )
     assert abs(fd.number(value.detach()) - expected) <= 200 * of_value * abs(expected)
     assert norm(fd.exact(found) - slopes) <= 200 * known * norm(slopes)
 
@@ -152,3 +162,17 @@ def test_near_samples_of_one_view(difference: float, dtype: torch.dtype) -> None
     expected, slopes = exact(numbers), fd.gradient(exact, numbers)
     assert abs(fd.number(value.detach()) - expected) <= known * abs(expected)
     assert norm(fd.exact(found) - slopes) <= known * norm(slopes)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("difference", [1.0, 1e-2, 1e-4])
+def test_temperature_of_relics_penalty(difference: float, dtype: torch.dtype) -> None:
+    g = torch.Generator().manual_seed(0)
+    base, noise = torch.randn(2, N, D, dtype=torch.float64, generator=g)
+    z = torch.stack([base, base + difference * noise]).to(dtype)
+    t = torch.tensor(0.2, dtype=dtype, requires_grad=True)
+    (found,) = torch.autograd.grad(invariance_penalty(compare(z, None, ALL, t, **ONE_TO_OTHER)), t)
+    u, v = fd.unit(fd.exact(z))
+    (slope,) = fd.gradient(lambda t: fd.divergence(u, v, t[0]), fd.exact(t.reshape(1)))
+    known = 200 * torch.finfo(dtype).eps / difference
+    assert abs(fd.number(found) - slope) <= known * abs(slope)
