@@ -15,7 +15,7 @@ from cl.data import sets
 from cl.data.augment.recipe import SMALL_SCALE, SWAV_SMALL, Recipe, full_size
 from cl.data.inspection import Inspection
 from cl.data.module import ContrastiveData, GivenData
-from cl.data.sets import Images, Source
+from cl.data.sets import DECODING, Images, Source
 from cl.data.sets._levels import measure_statistics
 from cl.eval._baseline import measure_frozen
 from cl.losses import get_loss
@@ -221,6 +221,7 @@ def encoder_metadata(config: Pretrain, recipes: Sequence[Recipe]) -> dict[str, A
         "norm": config.norm,
         "image_size": config.resolved_image_size,
         **prepared,
+        **{name: value for name in DECODING if (value := getattr(config, name)) is not None},
         "dataset": config.dataset,
         "method": config.method,
     }

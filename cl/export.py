@@ -23,8 +23,14 @@ def check_packages() -> None:
         )
 
 
-def export_onnx(encoder: nn.Module, size: int, path: Path) -> float:
-    """Write an encoder as ONNX, `images` (n 3 size size) to `features` (n d), for every n.
+def export_onnx(encoder: nn.Module, size: int, path: Path, channels: int = 3) -> float:
+    """Write an encoder as ONNX, `images` (n c size size) to `features` (n d), for every n.
+
+    Args:
+        encoder: from images to features.
+        size: side of the images in pixels.
+        path: of the file.
+        channels: of the images.
 
     Returns:
         The greatest difference of a feature on random images, over the largest of all features.
@@ -35,7 +41,7 @@ def export_onnx(encoder: nn.Module, size: int, path: Path) -> float:
     check_packages()
     like = next(encoder.parameters())
     generator = torch.Generator().manual_seed(0)
-    images = torch.rand(3, 3, size, size, generator=generator).to(like)
+    images = torch.rand(3, channels, size, size, generator=generator).to(like)
     new = path.with_name(f"{path.name}.new")
     training = encoder.training
     encoder.eval()

@@ -45,6 +45,12 @@ def test_the_file_gives_the_encoders_features(tmp_path: Path, encoder: nn.Module
             torch.testing.assert_close(torch.from_numpy(h), encoder(x), atol=1e-5, rtol=1e-4)
 
 
+def test_an_encoder_of_other_channels(tmp_path: Path) -> None:
+    packages()
+    encoder = encoders.create("resnet6_w4", 32, channels=5)
+    assert export.export_onnx(encoder, 32, tmp_path / "encoder.onnx", 5) <= export.TOLERANCE
+
+
 @pytest.mark.parametrize("scale", [1e-3, 1e4])
 def test_the_difference_is_of_the_largest_feature(
     scale: float, tmp_path: Path, encoder: nn.Module, monkeypatch: pytest.MonkeyPatch

@@ -1,5 +1,6 @@
 """A linear classifier of cached features: its batches, its training, and a grid of many at once."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
@@ -14,6 +15,8 @@ from cl import distributed
 from cl.eval._result import Features, TestFeatures
 from cl.nets.probe import Probe, cross_entropy, shown_topk, topk_correct
 from cl.optim import Optimization, build_optimizer, lr_factor, optimizer, planned_steps
+
+ROUNDING = 0.01  # relative, of the size of features that another machine computes
 
 
 class FeatureBatch(NamedTuple):
@@ -90,6 +93,32 @@ class FeatureData(pl.LightningDataModule):
     def __init__(self, train: Features, test: TestFeatures, *, batch_size: int, seed: int) -> None:
         super().__init__()
         self.train, self.test, self.batch_size, self.seed = train, test, batch_size, seed
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed training must find again: labels, and the size of each feature."""
+        parts = {"training": self.train, "validation": self.test}
+        return {
+            what: {
+                "labels": hashlib.sha256(y.cpu().numpy()).hexdigest(),
+                "size": h.double().square().mean(dim=0).sqrt(),
+            }
+            for what, (h, y) in parts.items()
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Compare the features with those of the checkpoint; another machine rounds otherwise.
+
+        Raises:
+            ValueError: they are others.
+        """
+        for what, now in self.state_dict().items():
+            then = state_dict[what]
+            same = now["labels"] == then["labels"] and now["size"].shape == then["size"].shape
+            if not same or (now["size"] - then["size"]).norm() > ROUNDING * then["size"].norm():
+                raise ValueError(
+                    f"the checkpoint was written with other {what} features or labels; resume with "
+                    "its data and its encoder, or start anew"
+                )
 
     def train_dataloader(self) -> FeatureLoader:
         return FeatureLoader(*self.train, self.batch_size, self.seed)

@@ -146,7 +146,8 @@ def export_encoder(task: Task, results: Mapping[str, EvalResult]) -> None:
     """Write `encoder.onnx`: the encoder that was trained, or the one that was evaluated."""
     trained = [each.encoder for each in results.values() if each.encoder is not None]
     file = task.folder / "encoder.onnx"
-    apart = export.export_onnx((*trained, task.encoder)[0], task.recipe.size, file)
+    encoder, recipe = (*trained, task.encoder)[0], task.recipe
+    apart = export.export_onnx(encoder, recipe.size, file, recipe.channels)
     within = f"features within {apart:.1g} of the largest of the encoder's"
     trainer.say(f"{'exported':12}{file}, {within}")
 

@@ -3,6 +3,7 @@
 import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from cl.config import Linear, from_json
 from cl.config.evaluations import of_images
 from cl.config.programs import PROGRAMS
 from cl.data.augment.recipe import Recipe, preset
-from cl.data.sets import DEFAULTS
+from cl.data.sets import DECODING, DEFAULTS, Decoding, dataset_row
 from cl.eval._transform import Transform
 from cl.nets import encoders
 
@@ -76,7 +77,7 @@ def load_encoder(
     """
     file = checkpoints.encoder_file(find_run(run_or_file))
     restored = restore(file, encoder, dataset, image_size)
-    return restored.encoder.eval(), Transform(restored.recipe)
+    return restored.encoder.eval(), Transform(restored.recipe, Decoding(**decoding(restored.about)))
 
 
 def find_run(given: str | Path) -> Path:
@@ -124,7 +125,7 @@ def restore(
     recipe = recipe.changed({"size": image_size or size} | prepared | dict(preparation or {}))
     said_by += ", changed by flags" if preparation else ""
     own = {"encoder": name, "norm": norm, "image_size": size}
-    own |= {k: getattr(recipe, k) for k in PREPARATION} | {"dataset": dataset}
+    own |= {k: getattr(recipe, k) for k in PREPARATION} | {"dataset": dataset} | decoding(about)
     built = {key: getattr(report, key, None) for key in ("padding", "epsilon")}
     own |= {key: value for key, value in built.items() if value is not None}
     return Restored(encoder, recipe, own, file, report, said_by)
@@ -162,6 +163,25 @@ def preparation_flags(config: Linear) -> dict[str, Any]:
     """What the flags say of how images are prepared, besides their size."""
     given = {name: getattr(config, name) for name in PREPARATION}
     return {name: value for name, value in given.items() if value is not None}
+
+
+def decoding(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file of ours says of how image files become pixels, as flags."""
+    found = {name: about[name] for name in DECODING if about.get(name) is not None}
+    return {name: tuple(x) if isinstance(x, list) else x for name, x in found.items()}
+
+
+def decoded_as_trained(config: Linear, file: Path | None) -> Linear:
+    """Read image files as those were that an encoder was trained on, where no flag says otherwise.
+
+    Args:
+        config: of the evaluation.
+        file: with the encoder's weights, if there is one.
+    """
+    if file is None or not dataset_row(config.dataset)["image_files"]:
+        return config
+    known = decoding(about_file(file))
+    return replace(config, **{k: x for k, x in known.items() if getattr(config, k) is None})
 
 
 def timm_configuration(name: str) -> dict[str, Any]:
@@ -276,8 +296,8 @@ def about_run(file: Path) -> dict[str, Any]:
         raise ValueError(f"{config}, which says what {file} holds: {error!r}") from error
     if isinstance(run, Linear):
         return about_evaluation(run, file)
-    size = run.resolved_image_size
-    return {"encoder": run.encoder, "norm": run.norm, "image_size": size} | about
+    own = {"encoder": run.encoder, "norm": run.norm, "image_size": run.resolved_image_size}
+    return own | {name: getattr(run, name) for name in DECODING} | about
 
 
 def preparation(config: Path) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from cl.config.evaluations import about, meant
 from cl.data import sets
 from cl.data.augment.recipe import Recipe
 from cl.data.module import ContrastiveData, PlainLoader, central_fraction
-from cl.data.sets import Images, Source
+from cl.data.sets import DECODING, Images, Source
 from cl.eval import _cache, _features
-from cl.eval._restore import Restored, preparation_flags, restore
+from cl.eval._restore import Restored, decoded_as_trained, preparation_flags, restore
 from cl.eval._result import Features
 
 PASS = 256  # images that the frozen encoder gets at a time
@@ -194,14 +194,20 @@ def load_task(
     Raises:
         ValueError: there is no data, no encoder, or no new folder.
     """
-    source = source or load_labeled(config)
+    path = config.pretrained_feature_extractor
+    file = checkpoints.encoder_file(path) if path and restored is None else None
+    if source is None:
+        config, asked = decoded_as_trained(config, file), config
+        source = load_labeled(config)
+        if config != asked:
+            how = source.train.decoding.describe()
+            trainer.say(f"Images are read as those were that the encoder was trained on: {how}.")
     if config.value_range:  # what auto has measured
         config = replace(config, value_range=source.train.decoding.value_range)
     if restored is None:
-        path = config.pretrained_feature_extractor
-        file = checkpoints.encoder_file(path) if path else None
         given = preparation_flags(config)
         restored = restore(file, config.encoder, config.dataset, config.image_size, given)
+        restored.about.update({name: getattr(config, name) for name in DECODING})
     folder, checkpoint = trainer.run_folder(config)
     runs.keep_skipped(folder, source.skipped)
     options = hardware.trainer_options(

@@ -17,7 +17,8 @@ from cl.nets.heads import mlp, view_by_view
 class BarlowTwins(Method):
     """Two views' embeddings correlate dimension by dimension, and no dimension with another.
 
-    More views: the mean over all pairs with a full-size one.
+    More views: the mean over all pairs with a full-size one. Trained as in the paper (section 2.2),
+    but for the smaller rate of biases and norms; the authors' code decays weights by 1e-6.
 
     Args:
         encoder: see `Method`.
@@ -27,7 +28,12 @@ class BarlowTwins(Method):
         base: what `Method` takes.
     """
 
-    defaults: ClassVar = {"optimizer": "lars", "lr": 0.2, "weight_decay": 1.5e-6}  # the paper's
+    defaults: ClassVar = {
+        "optimizer": "lars",
+        "lr": 0.2,
+        "weight_decay": 1.5e-6,
+        "warmup_start_lr": 0.0,
+    }
 
     def __init__(
         self,

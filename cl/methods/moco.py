@@ -20,6 +20,7 @@ class MoCo(TeacherMethod):
     """Every view finds the teacher's embedding of another among earlier batches' (MoCo v2).
 
     Samples are not shuffled over devices: BatchNorm is over all of them (`--sync_batchnorm`).
+    Trained by SGD at the rate of the paper, section 4.1, without a warm-up.
 
     Args:
         encoder: see `Method`; `loss` is of queries, keys and the queue.
@@ -30,7 +31,7 @@ class MoCo(TeacherMethod):
         base: what `TeacherMethod` takes.
     """
 
-    defaults: ClassVar = {"lr": 0.03, "warmup_start_lr": 0.0}  # the paper's, with SGD
+    defaults: ClassVar = {"lr": 0.03, "warmup_start_lr": 0.0}
 
     final_ema_beta = None
 

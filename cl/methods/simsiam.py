@@ -19,7 +19,8 @@ from cl.optim import Optimization
 class SimSiam(Method):
     """Predict one view's embedding from the other's, which gets no gradient.
 
-    More views: every view predicts each other full-size one.
+    More views: every view predicts each other full-size one. Trained by SGD at the rate of the
+    authors' code (facebookresearch/simsiam), which has no warm-up.
 
     Args:
         encoder: see `Method`.
@@ -32,7 +33,7 @@ class SimSiam(Method):
         base: what `Method` takes.
     """
 
-    defaults: ClassVar = {"lr": 0.05, "warmup_start_lr": 0.0}  # the paper's, with SGD
+    defaults: ClassVar = {"lr": 0.05, "warmup_start_lr": 0.0}
 
     def __init__(
         self,

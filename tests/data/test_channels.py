@@ -1,6 +1,7 @@
 """Images of other channels than RGB: arrays, bands and pages, in every backend, to the encoder."""
 
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,16 @@ from PIL import Image
 
 import main_contrastive
 import main_linear
+from cl import embed, load_encoder
 from cl.data.augment.recipe import Recipe
 from cl.data.loaders.memory import MemoryLoader
 from cl.data.loaders.sampler import Sampler
 from cl.data.module import ContrastiveData, PlainLoader
-from cl.data.sets import Decoding, Images, from_dataset, in_files
+from cl.data.sets import Decoding, Images, from_dataset, in_files, load
 from cl.data.sets._decode import UnreadableError, decode
 from cl.data.sets._levels import measure_statistics
+from cl.data.sets._values import to_bytes
+from cl.evaluation import Transform
 from cl.nets import encoders
 from tests.data.made import picture
 from tests.data.test_loaders import by_sample, epoch, make_loader
@@ -144,6 +148,27 @@ def test_a_run_on_five_channels(tmp_path: Path, capsys: pytest.CaptureFixture) -
     assert "--channels 5 --value_range -3 3" in said
     evaluation = f"--run_id knn --eval knn --pretrained_feature_extractor {tmp_path}/run"
     assert main_linear.main((words + evaluation).split()) == 0
+    unsaid = words.replace("--channels 5 --value_range -3 3 ", "").split()
+    for file in ("encoder.safetensors", "last.ckpt"):
+        name = file.partition(".")[0]
+        again = ["--eval", "knn", "--run_id", name]
+        again += ["--pretrained_feature_extractor", f"{tmp_path}/run/{file}"]
+        assert main_linear.main([*unsaid, *again]) == 0
+        config = json.loads((tmp_path / name / "config.json").read_text())
+        assert (config["channels"], config["value_range"]) == (5, [-3, 3])
+        assert "the encoder was trained on: values -3 to 3, 5 channels" in capsys.readouterr().out
+    told = [*unsaid, *again, "--run_id", "told", "--value_range", "-1", "1"]
+    assert main_linear.main(told) == 0
+    assert json.loads((tmp_path / "told" / "config.json").read_text())["value_range"] == [-1, 1]
+    encoder, transform = load_encoder(tmp_path / "run")
+    image = np.load(next((tmp_path / "data" / "cat").iterdir()))
+    source = load("folder", f"{tmp_path}/data", value_range=(-3, 3), channels=5)
+    of_bytes = Transform(transform.recipe, Decoding(channels=5))
+    assert torch.equal(transform(image), of_bytes(to_bytes(image, (-3, 3))))
+    features, _ = embed(encoder, source.val, transform)
+    pixels = torch.stack([of_bytes(source.val.pixel(i)) for i in range(len(source.val))])
+    with torch.no_grad():
+        torch.testing.assert_close(features, encoder(pixels))
     dali = [*words.split(), *more.replace("run ", "run2 ").split(), "--backend", "dali"]
     assert main_contrastive.main(dali) == 2
     assert "--backend dali cannot be used with --channels 5" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 from cl.callbacks.watch import Watch
 from cl.data.batch import Batch
 from cl.eval._classifier import Classifier
-from cl.eval._probe import FeatureLoader, LinearProbe
+from cl.eval._probe import FeatureData, FeatureLoader, LinearProbe
 from cl.optim import Optimization
 
 PLATEAU = Optimization(scheduler="reduce", lr=0.05, weight_decay=0.0)
@@ -70,3 +70,24 @@ def test_the_plateau_is_the_training_losss(kind: str) -> None:
     (own, rate), (others, _) = learned(kind, 0), learned(kind, 1)
     assert torch.equal(own, others)
     assert rate == 0.05
+
+
+def test_a_resumed_probe_has_the_features_of_its_checkpoint() -> None:
+    g = torch.Generator().manual_seed(0)
+    train, test = (
+        (torch.randn(n, 5, generator=g) + 1, torch.randint(3, (n,), generator=g)) for n in (40, 9)
+    )
+    state = FeatureData(train, test, batch_size=8, seed=0).state_dict()
+    rounded = (train[0] * (1 + 1e-4), train[1]), test
+    FeatureData(*rounded, batch_size=4, seed=1).load_state_dict(state)
+    others = [
+        ((train[0][:-1], train[1][:-1]), test, "training"),
+        ((train[0], train[1].roll(1)), test, "training"),
+        ((train[0] * 2, train[1]), test, "training"),
+        ((train[0][:, :4], train[1]), (test[0][:, :4], test[1]), "training"),
+        (train, (test[0] - 1, test[1]), "validation"),
+    ]
+    for features, held_out, said in others:
+        data = FeatureData(features, held_out, batch_size=8, seed=0)
+        with pytest.raises(ValueError, match=f"other {said} features"):
+            data.load_state_dict(state)

@@ -11,9 +11,10 @@ from cl.data.sets._loading import load
 from cl.data.sets._rows import DEFAULTS, NAMES, dataset_row
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import split
-from cl.data.sets._values import RGB, Decoding
+from cl.data.sets._values import DECODING, RGB, Decoding
 
 __all__ = [
+    "DECODING",
     "DEFAULTS",
     "NAMES",
     "RGB",

@@ -44,6 +44,7 @@ class Decoding:
         return ", ".join(said)
 
 
+DECODING = ("value_range", "channels", "exif_orientation")  # the flags, by the same names
 RGB = Decoding()
 TURNED = Decoding(exif_orientation=True)
 
