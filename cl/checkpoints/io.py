@@ -24,7 +24,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from cl.checkpoints import formats
+from cl.checkpoints import formats, hugging_face
 
 VERSION = 1  # of the layout of a checkpoint, its mark: another project's file has none
 LAST, PREVIOUS, ENCODER = "last.ckpt", "previous.ckpt", "encoder.safetensors"
@@ -226,6 +226,8 @@ def load_weights(encoder: nn.Module, path: Path) -> formats.Report:
         ValueError: no data, a weight that is not finite, or with the missing, the foreign and the
             misshapen keys.
     """
+    theirs = hugging_face.configuration(path)
+    hugging_face.check_configuration(theirs, path)
     found = read_encoder(path)
     about, config = about_encoder(path), config_beside(path)
     state, report = formats.match_layout(
@@ -239,6 +241,8 @@ def load_weights(encoder: nn.Module, path: Path) -> formats.Report:
     encoder.load_state_dict(state, strict=True)
     tuned = {key: about[key] for key in ("padding", "epsilon") if key in about}
     report = replace(report, **tuned)  # what an encoder had that was tuned here
+    if "layer_norm_eps" in theirs:
+        report = replace(report, epsilon=theirs["layer_norm_eps"])
     if report.padding is not None:
         stem = encoder.get_submodule("conv1")
         assert isinstance(stem, nn.Conv2d)

@@ -1,7 +1,7 @@
 """What a call from Python gives, as the program has it: a configuration, a data set, an encoder."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -59,6 +59,8 @@ def request(
     own_data = source is not None and source.name.partition(":")[0] not in sets.NAMES
     dataset = data if source is None else source if own_data else source.name
     values = {**flags, "dataset": dataset, "eval": list(evaluations)}
+    if transform and isinstance(data, str) and sets.dataset_row(data)["image_files"]:
+        values = {name: x for name, x in asdict(transform.decoding).items() if x} | values
     if not isinstance(encoder, nn.Module):
         if transform is not None:
             raise ValueError("transform cannot be used with a file, which says it itself")

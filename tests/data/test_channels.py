@@ -11,7 +11,7 @@ from PIL import Image
 
 import main_contrastive
 import main_linear
-from cl import embed, load_encoder
+from cl import embed, evaluate, load_encoder
 from cl.data.augment.recipe import Recipe
 from cl.data.loaders.memory import MemoryLoader
 from cl.data.loaders.sampler import Sampler
@@ -165,10 +165,14 @@ def test_a_run_on_five_channels(tmp_path: Path, capsys: pytest.CaptureFixture) -
     source = load("folder", f"{tmp_path}/data", value_range=(-3, 3), channels=5)
     of_bytes = Transform(transform.recipe, Decoding(channels=5))
     assert torch.equal(transform(image), of_bytes(to_bytes(image, (-3, 3))))
-    features, _ = embed(encoder, source.val, transform)
+    features, _ = embed(encoder, source.val, transform=transform)
     pixels = torch.stack([of_bytes(source.val.pixel(i)) for i in range(len(source.val))])
     with torch.no_grad():
         torch.testing.assert_close(features, encoder(pixels))
+    flags = {"data_folder": f"{tmp_path}/data", "output": str(tmp_path), "wandb": "off"}
+    evaluate(encoder, "folder", "knn", transform=transform, run_id="module", **flags)
+    config = json.loads((tmp_path / "module" / "config.json").read_text())
+    assert (config["channels"], config["value_range"]) == (5, [-3, 3])
     dali = [*words.split(), *more.replace("run ", "run2 ").split(), "--backend", "dali"]
     assert main_contrastive.main(dali) == 2
     assert "--backend dali cannot be used with --channels 5" in capsys.readouterr().err
