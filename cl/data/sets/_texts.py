@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -22,6 +22,8 @@ class Pairs:
         grades: `(j 3)`, judgments of a query, a document and its grade, 0 if it is not relevant,
             by which a search is measured; None: each query's own document is judged, with grade 1.
     """
+
+    kind: ClassVar = "texts"
 
     queries: Sequence[str]
     documents: Sequence[str]
@@ -78,6 +80,8 @@ class Captioned:
         captions: at least one text for each image.
     """
 
+    kind: ClassVar = "captions"
+
     images: Images
     captions: Sequence[Sequence[str]]
 
@@ -116,3 +120,10 @@ Samples = Images | Pairs | Captioned
 def serialized(texts: Sequence[str]) -> bytes:
     """Texts as bytes, from which they can be told apart."""
     return b"".join(len(raw := text.encode()).to_bytes(8, "little") + raw for text in texts)
+
+
+def pairs_of(pairs: Sequence[tuple[str, str]]) -> Pairs:
+    """Pairs of a query and its document; equal documents become one."""
+    place = {document: at for at, document in enumerate(dict.fromkeys(d for _, d in pairs))}
+    positive = np.array([place[document] for _, document in pairs], np.int64)
+    return Pairs([query for query, _ in pairs], [*place], positive)
