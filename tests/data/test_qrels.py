@@ -60,7 +60,7 @@ def test_beir(tmp_path: Path, end: str) -> None:
     assert source.val.queries == ["question 3"]  # of question 4 nothing is relevant
     assert source.val.positive.tolist() == [2]
     assert source.val.judgments.tolist() == [[0, 1, 1], [0, 2, 2], [0, 0, 0]]
-    assert source.describe() == f"3 train / 1 val (dev.tsv{end} validates), no labels"
+    assert source.describe() == f"3 train / 1 val (dev.tsv{end} validates), 5 and 5 documents"
 
 
 def test_what_validates(tmp_path: Path) -> None:

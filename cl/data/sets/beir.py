@@ -17,6 +17,7 @@ ROW = {
     "help": "queries, a corpus and judgments in BEIR's layout",
     "order": 82,
     "argument": "FOLDER",
+    "kind": "texts",
     "val_dir": True,
 }
 VALIDATES = ("dev", "test")  # the first of these that there is
