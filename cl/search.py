@@ -55,6 +55,16 @@ def search(
     return unpacked(found.topk(min(k, found.shape[1]), dim=1).values)
 
 
+def ordered(scores: Float[Tensor, "q m"], k: int) -> Int[Tensor, "q r"]:
+    """Places of the k largest of some scores by the same rule, on this process alone.
+
+    >>> ordered(torch.tensor([[0.5, 1.0, 0.5]]), 2).tolist()
+    [[1, 2]]
+    """
+    keys = packed(scores.float(), torch.arange(scores.shape[1], device=scores.device))
+    return unpacked(keys.topk(min(k, keys.shape[1]), dim=1).values)[1]
+
+
 def top_keys(
     queries: Float[Tensor, "q d"],
     documents: Float[Tensor, "m d"],

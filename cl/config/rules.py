@@ -191,6 +191,10 @@ def evaluation(config: Linear) -> Iterator[Fault]:
     given, images = spell(config.eval), of_images(config.eval)
     if config.max_steps == 0:
         yield "--max_steps must be at least 1, not 0.", ("max_steps",)
+    searched = [name for name in built_in() if about(name).of_texts]
+    if config.kind == "texts" and not {*config.eval} <= {*searched}:
+        need = f"needs labeled images; of DATASET {config.dataset} there is --eval"
+        yield f"--eval {given} {need} {either(searched)}.", ("eval", "dataset")
     if len(config.eval) > 1 and (images or ALL in config.eval):
         alone = [*of_images((*built_in(), *plugins(config.eval))), ALL]
         yield f"--eval {either(alone)} must stand alone, not in {given}.", ("eval",)

@@ -100,6 +100,11 @@ class Thing:
         return "training" in self.keywords
 
     @property
+    def of_texts(self) -> bool:
+        """Whether it is an evaluation that texts have too, by a function of that name."""
+        return "of_texts" in self.beside
+
+    @property
     def augmented(self) -> bool:
         """Whether it is an evaluation that has another way for `--augment`."""
         return "augmented" in self.beside and ":" not in self.name
