@@ -4,16 +4,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning.callbacks import Callback
 from torch import nn
 
 from cl import build, checkpoints, hardware, report, runs, summary, trainer
 from cl.callbacks.geometry import Geometry
+from cl.callbacks.retrieval import Retrieval
 from cl.callbacks.saver import Saver
 from cl.config import Pretrain, check_environment, configure
 from cl.data.loaders.sampler import checksum
 from cl.data.module import ContrastiveData
 from cl.data.source_data import SourceData
+from cl.data.text_data import TextData
 from cl.eval._baseline import Baseline
 from cl.eval._random import kept_random_states
 from cl.methods._base import Method
@@ -133,6 +136,9 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
         say(f"{folder / checkpoints.ENCODER} has the encoder as it is initialized")
         return Run(folder, method.evaluated.eval(), method)
     callbacks: list[Callback] = [Geometry(config.on_collapse), Saver(folder, about)]
+    if isinstance(data, TextData):
+        val = data.source.val
+        callbacks.append(Retrieval(len(val), torch.from_numpy(val.judgments)))
     if isinstance(data, ContrastiveData):
         runs.keep_skipped(folder, data.source.skipped)
         if config.baseline and build.count_classes(data) and data.val_samples:
