@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from cl import hardware, runs, trainer
 from cl.config import Pretrain
 from cl.config.encoders import takes_texts
+from cl.config.signature import loss as loss_thing
 from cl.data import sets, tokens
 from cl.data.augment.recipe import SMALL_SCALE, SWAV_SMALL, Recipe, full_size
 from cl.data.inspection import Inspection
@@ -125,7 +126,7 @@ def text_data(config: Pretrain, source: Source[Pairs], encoder: nn.Module) -> Te
     if method.views.__func__ is not Method.views.__func__:
         raise ValueError(
             f"--method {config.method} compares changes of images; DATASET {config.dataset} has "
-            "texts"
+            "text"
         )
     return TextData(
         source,
@@ -134,7 +135,23 @@ def text_data(config: Pretrain, source: Source[Pairs], encoder: nn.Module) -> Te
         batch_size=config.batch_size_per_device,
         seed=config.seed,
         fill_last=config.last_batch_fill,
+        negatives=hard_negatives(config, source.train),
     )
+
+
+def hard_negatives(config: Pretrain, pairs: Pairs) -> int:
+    """How many hard negatives of a pair are in a step.
+
+    Raises:
+        ValueError: some pair has fewer than are asked for.
+    """
+    if not loss_thing(config.loss_name).sides:
+        return 0
+    least = min(map(len, pairs.negatives), default=0)
+    asked = config.hard_negatives
+    if asked is not None and asked > least:
+        raise ValueError(f"--hard_negatives {asked}: some pair of {config.dataset} has {least}")
+    return least if asked is None else asked
 
 
 def inspection(config: Pretrain, source: Source) -> Inspection | None:
@@ -254,7 +271,7 @@ def encoder_metadata(config: Pretrain, recipes: Sequence[Recipe]) -> dict[str, A
         config: of the run.
         recipes: of its views; none where a loader of the caller's own makes them, and of texts.
     """
-    if config.kind == "texts":
+    if config.kind == "text":
         return {
             "encoder": config.encoder,
             "max_length": list(config.resolved_max_length),

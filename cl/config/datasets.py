@@ -103,7 +103,7 @@ class Having:
 
 @dataclass(frozen=True)
 class OfKind:
-    """The data sets whose samples are of some kinds: images, texts, captions."""
+    """The data sets whose samples are of some kinds: images, text, image-text."""
 
     kinds: tuple[str, ...]
 
@@ -115,7 +115,7 @@ class OfKind:
 
 
 def kind_of(dataset: str) -> str:
-    """What the samples of a data set are: images, texts or captions."""
+    """What the samples of a data set are: images, text or image-text."""
     given = getattr(dataset, "object", None)
     if given is not None:
         return getattr(getattr(given, "train", None), "kind", "images")

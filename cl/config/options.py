@@ -29,9 +29,9 @@ PRESET = "the preset's"
 OF_IMAGE_FILES = ("dataset", datasets.Having(("image_files",)))
 OF_FOLDERS = ("dataset", datasets.Having(("class_folders",)))
 OF_IMAGES = ("dataset", datasets.OfKind(("images",)))
-WITH_IMAGES = ("dataset", datasets.OfKind(("images", "captions")))
-OF_PAIRS = ("dataset", datasets.OfKind(("texts",)))
-WITH_TEXTS = ("dataset", datasets.OfKind(("texts", "captions")))
+WITH_IMAGES = ("dataset", datasets.OfKind(("images", "image-text")))
+OF_PAIRS = ("dataset", datasets.OfKind(("text",)))
+WITH_TEXTS = ("dataset", datasets.OfKind(("text", "image-text")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +214,14 @@ class ViewsOptions:
         False,
         common=True,
         needs=OF_IMAGES,
+    )
+    hard_negatives: int | None = flag(
+        "hard negatives of a pair in a step, of those that the data have, for a loss of several "
+        "sides",
+        None,
+        low=0,
+        needs=OF_PAIRS,
+        shown="as many as every pair has, where the loss takes them",
     )
     n_small_crops: int = flag("small views of a sample", 6, low=1, needs=MULTICROP)
     small_crop_size: int | None = flag(

@@ -105,7 +105,7 @@ class Common(DataOptions, OptimizationOptions, HardwareOptions, RunOptions):
 
     @property
     def kind(self) -> str:
-        """What the samples are: images, texts or captions."""
+        """What the samples are: images, text or image-text."""
         return kind_of(self.dataset)
 
     @property

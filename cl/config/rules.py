@@ -178,9 +178,9 @@ def contradictions(config: Pretrain | Linear) -> Iterator[Fault]:
 def of_encoder(config: Pretrain | Linear) -> Iterator[Fault]:
     """What the data set has must be what the encoder takes."""
     kind, encoder = kind_of(config.dataset), config.encoder
-    if encoders.is_foreign(encoder) or encoders.takes_texts(encoder) is (kind == "texts"):
+    if encoders.is_foreign(encoder) or encoders.takes_texts(encoder) is (kind == "text"):
         return
-    takes = "texts" if encoders.takes_texts(encoder) else "images"
+    takes = "text" if encoders.takes_texts(encoder) else "images"
     use = f" Use {either(encoders.TEXTS)}." if takes == "images" else ""
     message = f"ENCODER {encoder} takes {takes}, but DATASET {config.dataset} has {kind}.{use}"
     yield message, ("encoder", "dataset")
@@ -283,6 +283,9 @@ def of_values(config: Pretrain) -> Iterator[str]:
         yield f"--temperature must be {must}, not {spell(start)}."
     if config.learned_lr is not None and not config.learned:
         yield "--learned_lr needs --learn."
+    if config.hard_negatives and not signature.loss(config.loss_name).sides:
+        fitting = [name for name in signature.pairwise() if signature.loss(name).sides]
+        yield f"--hard_negatives needs --loss {either(fitting)}."
     yield from of_schedules(config)
     views = config.n_crops + config.multicrop * config.n_small_crops
     compared = options.get("global_views")

@@ -85,6 +85,11 @@ class Thing:
         return bool(axes) and not re.search(r"""["']v n d""", axes)
 
     @property
+    def sides(self) -> bool:
+        """Whether it is a loss of sides, which takes hard negatives behind two of them."""
+        return re.search(r"""["']s n d""", self.arguments.get("z", "")) is not None
+
+    @property
     def of_images(self) -> bool:
         """Whether it is an evaluation that learns from images, so that no features are given."""
         return tuple(self.arguments) != FEATURES

@@ -26,7 +26,7 @@ class TextData(SourceData[Pairs]):
         ValueError: all pairs have one document, so that nothing can be told apart.
     """
 
-    nouns, told_by = "pairs", "texts, judgments or hard negatives"
+    nouns, told_by = "pairs of texts", "texts, judgments or hard negatives"
 
     def __init__(
         self,

@@ -23,7 +23,7 @@ class Pairs:
             by which a search is measured; None: each query's own document is judged, with grade 1.
     """
 
-    kind: ClassVar = "texts"
+    kind: ClassVar = "text"
 
     queries: Sequence[str]
     documents: Sequence[str]
@@ -80,7 +80,7 @@ class Captioned:
         captions: at least one text for each image.
     """
 
-    kind: ClassVar = "captions"
+    kind: ClassVar = "image-text"
 
     images: Images
     captions: Sequence[Sequence[str]]
@@ -122,8 +122,15 @@ def serialized(texts: Sequence[str]) -> bytes:
     return b"".join(len(raw := text.encode()).to_bytes(8, "little") + raw for text in texts)
 
 
-def pairs_of(pairs: Sequence[tuple[str, str]]) -> Pairs:
-    """Pairs of a query and its document; equal documents become one."""
-    place = {document: at for at, document in enumerate(dict.fromkeys(d for _, d in pairs))}
+def pairs_of(pairs: Sequence[tuple[str, str]], negatives: Sequence[Sequence[str]] = ()) -> Pairs:
+    """Pairs of a query and its document; equal documents become one.
+
+    Args:
+        pairs: all of them.
+        negatives: the hard negatives of each pair; they are of the corpus too.
+    """
+    every = [*(document for _, document in pairs), *(text for each in negatives for text in each)]
+    place = {document: at for at, document in enumerate(dict.fromkeys(every))}
     positive = np.array([place[document] for _, document in pairs], np.int64)
-    return Pairs([query for query, _ in pairs], [*place], positive)
+    hard = [np.array([place[text] for text in each], np.int64) for each in negatives]
+    return Pairs([query for query, _ in pairs], [*place], positive, hard)

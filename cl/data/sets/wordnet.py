@@ -16,7 +16,7 @@ HELD_OUT = 2000
 ROW = {
     "help": "21,844 nouns and their definitions; comes with the packages",
     "order": 60,
-    "kind": "texts",
+    "kind": "text",
     "data_folder": False,
 }
 
