@@ -357,6 +357,7 @@ def last_lines(
     if config.exif_orientation is not None:
         words += [f"--{'' if config.exif_orientation else 'no-'}exif_orientation"]
     words += ["--skip_corrupt"] if config.skip_corrupt else []
+    words += ["--eval", "retrieval"] if config.kind == "text" else []
     next_command = runs.command("main_linear.py", *words)
     return [*lines, place, f"next              {next_command}"]
 

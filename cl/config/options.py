@@ -509,9 +509,14 @@ class EvaluationOptions:
         "mean of each channel, of values from 0 to 1, that is subtracted from images",
         None,
         shown=OF_WEIGHTS,
+        needs=OF_IMAGES,
     )
     std: tuple[float, float, float] | None = flag(
-        "deviation of each channel, by which images are divided", None, above=0, shown=OF_WEIGHTS
+        "deviation of each channel, by which images are divided",
+        None,
+        above=0,
+        shown=OF_WEIGHTS,
+        needs=OF_IMAGES,
     )
     central: float | None = flag(
         "part of an image's shorter side that is used, its center",
@@ -519,9 +524,10 @@ class EvaluationOptions:
         above=0,
         high=1,
         shown=OF_WEIGHTS,
+        needs=OF_IMAGES,
     )
     interpolation: Literal["bilinear", "bicubic"] | None = flag(
-        "how images are resized", None, shown=OF_WEIGHTS
+        "how images are resized", None, shown=OF_WEIGHTS, needs=OF_IMAGES
     )
     augment: bool = flag(
         "train on augmented images, encoded anew in each epoch, instead of on cached features",
@@ -533,12 +539,14 @@ class EvaluationOptions:
         "plot the features (t-SNE, spectrum, nearest neighbors) and the confusion matrices",
         False,
         common=True,
+        needs=OF_IMAGES,
     )
     export: Literal["onnx"] | None = flag(
         "write the encoder into the run's folder as encoder.onnx",
         None,
         shown="no file",
         common=True,
+        needs=OF_IMAGES,
     )
     verify: str | None = flag(
         "compute the numbers of an evaluation's cards.json again, and compare",

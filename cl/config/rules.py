@@ -192,7 +192,7 @@ def evaluation(config: Linear) -> Iterator[Fault]:
     if config.max_steps == 0:
         yield "--max_steps must be at least 1, not 0.", ("max_steps",)
     searched = [name for name in built_in() if about(name).of_texts]
-    if config.kind == "texts" and not {*config.eval} <= {*searched}:
+    if config.kind == "text" and not {*config.eval} <= {*searched}:
         need = f"needs labeled images; of DATASET {config.dataset} there is --eval"
         yield f"--eval {given} {need} {either(searched)}.", ("eval", "dataset")
     if len(config.eval) > 1 and (images or ALL in config.eval):

@@ -42,6 +42,8 @@ class TextData(SourceData[Pairs]):
         super().__init__(source, batch_size, seed, fill_last)
         self.tokenizer, self.longest, self.negatives = tokenizer, longest, negatives
         positive = source.train.positive
+        if not len(positive):
+            raise ValueError(f"DATASET {source.name}: there are no training pairs")
         if (positive == positive[0]).all():
             raise ValueError(
                 f"DATASET {source.name}: all {len(positive):,} training pairs have the same "

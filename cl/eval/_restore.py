@@ -280,12 +280,12 @@ def about_run(file: Path) -> dict[str, Any]:
         return {}
     try:
         run = from_json(config.read_text())
-        about = {} if isinstance(run, Linear) or run.kind == "texts" else preparation(config)
+        about = {} if isinstance(run, Linear) or run.kind == "text" else preparation(config)
     except (ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{config}, which says what {file} holds: {error!r}") from error
     if isinstance(run, Linear):
         return about_evaluation(run, file)
-    if run.kind == "texts":
+    if run.kind == "text":
         return {"encoder": run.encoder, "max_length": list(run.resolved_max_length)}
     size = run.resolved_image_size
     return {"encoder": run.encoder, "norm": run.norm, "image_size": size} | about
