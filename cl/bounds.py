@@ -13,6 +13,7 @@ class Bounds(NamedTuple):
 
 
 Count = Annotated[int, Bounds(low=1)]  # of things: one, two, ...
+Width = Annotated[int, Bounds(low=0)]  # of a hidden layer; 0: there are no layers
 Steps = Annotated[int, Bounds(low=0)]  # optimizer steps
 Share = Annotated[float, Bounds(low=0, high=1)]  # of a whole
 PartialShare = Annotated[float, Bounds(low=0, below=1)]  # of a whole, but not all of it

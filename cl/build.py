@@ -11,19 +11,22 @@ from torch.utils.data import DataLoader
 
 from cl import hardware, runs, trainer
 from cl.config import Pretrain
-from cl.data import sets
+from cl.config.encoders import takes_texts
+from cl.config.signature import loss as loss_thing
+from cl.data import sets, tokens
 from cl.data.augment.recipe import SMALL_SCALE, SWAV_SMALL, Recipe, full_size
 from cl.data.inspection import Inspection
 from cl.data.module import ContrastiveData, GivenData
-from cl.data.sets import DECODING, Images, Source
+from cl.data.sets import DECODING, Images, Pairs, Source
 from cl.data.sets._levels import measure_statistics
+from cl.data.text_data import TextData
 from cl.eval._baseline import measure_frozen
 from cl.losses import get_loss
 from cl.methods import get_method
 from cl.methods._base import Method
-from cl.nets import encoders
+from cl.nets import encoders, texts
 
-Data = ContrastiveData | GivenData
+Data = ContrastiveData | TextData | GivenData
 CHECKED = "checked_data.txt"  # in the folder of runs: sums of data without damaged images
 MEASURED = 10_000  # images of each part that the measurement before and after looks at
 LARGEST = 224  # px: views of a data set of one's own are at most this large unless it is said
@@ -40,7 +43,7 @@ def brings_own(config: Pretrain) -> bool:
     return any(own_object(word) is not None for word in words)
 
 
-def load_source(config: Pretrain) -> Source | GivenData:
+def load_source(config: Pretrain) -> Source[Any] | GivenData:
     """Read the data set; loaders that make views themselves are taken as they are."""
     given = own_object(config.dataset)
     if isinstance(given, Source | GivenData):
@@ -66,8 +69,10 @@ def load_source(config: Pretrain) -> Source | GivenData:
     )
 
 
-def complete(config: Pretrain, source: Source | GivenData) -> Pretrain:
+def complete(config: Pretrain, source: Source[Any] | GivenData) -> Pretrain:
     """The configuration with what the data say: range of values; of one's own, sizes too."""
+    if isinstance(source, Source) and not isinstance(source.train, Images):
+        return config
     if isinstance(source, Source) and source.train.channels != 3:
         config = replace(config, channels=source.train.channels)
     if isinstance(source, Source) and config.value_range:  # what auto has measured
@@ -87,10 +92,21 @@ def first_views(data: GivenData) -> Tensor:
     return next(iter(data.train_dataloader())).views[0]
 
 
-def build_data(config: Pretrain, source: Source | GivenData) -> Data:
-    """The views of the data set, and what loads them."""
+def build_data(config: Pretrain, source: Source[Any] | GivenData, encoder: nn.Module) -> Data:
+    """The views of the data set, and what loads them.
+
+    Args:
+        config: of the run.
+        source: the data set.
+        encoder: one of the user's own has the `tokenizer` of its texts.
+
+    Raises:
+        ValueError: the method makes views that only images have.
+    """
     if isinstance(source, GivenData):
         return source
+    if isinstance(source.train, Pairs):
+        return text_data(config, source, encoder)
     return ContrastiveData(
         source,
         recipes_of(config, source.train),
@@ -104,6 +120,40 @@ def build_data(config: Pretrain, source: Source | GivenData) -> Data:
     )
 
 
+def text_data(config: Pretrain, source: Source[Pairs], encoder: nn.Module) -> TextData:
+    """Pairs of texts, see `build_data`."""
+    method = own_object(config.method) or get_method(config.method)
+    if method.views.__func__ is not Method.views.__func__:
+        raise ValueError(
+            f"--method {config.method} compares changes of images; DATASET {config.dataset} has "
+            "text"
+        )
+    return TextData(
+        source,
+        getattr(encoder, "tokenizer", None) or tokens.create(config.encoder),
+        longest=config.resolved_max_length,
+        batch_size=config.batch_size_per_device,
+        seed=config.seed,
+        fill_last=config.last_batch_fill,
+        negatives=hard_negatives(config, source.train),
+    )
+
+
+def hard_negatives(config: Pretrain, pairs: Pairs) -> int:
+    """How many hard negatives of a pair are in a step.
+
+    Raises:
+        ValueError: some pair has fewer than are asked for.
+    """
+    if not loss_thing(config.loss_name).sides:
+        return 0
+    least = min(map(len, pairs.negatives), default=0)
+    asked = config.hard_negatives
+    if asked is not None and asked > least:
+        raise ValueError(f"--hard_negatives {asked}: some pair of {config.dataset} has {least}")
+    return least if asked is None else asked
+
+
 def inspection(config: Pretrain, source: Source) -> Inspection | None:
     """The check of the images, unless `--skip_corrupt` has read them all."""
     parts = source.train, source.val
@@ -113,6 +163,8 @@ def inspection(config: Pretrain, source: Source) -> Inspection | None:
 
 def count_classes(data: Data) -> int | None:
     """How many classes the online probe tells apart; None where there are no two, or no labels."""
+    if isinstance(data, TextData):
+        return None
     if isinstance(data, ContrastiveData):
         source = data.source
         parts = [images for images in (source.train, source.val) if len(images)]
@@ -164,7 +216,11 @@ def recipes_of(config: Pretrain, images: Images) -> list[Recipe]:
 
 def build_encoder(config: Pretrain) -> nn.Module:
     """The encoder: the caller's own, or one with random weights."""
-    return own_object(config.encoder) or encoders.create(
+    if encoder := own_object(config.encoder):
+        return encoder
+    if takes_texts(config.encoder):
+        return texts.create(config.encoder)
+    return encoders.create(
         config.encoder,
         config.resolved_image_size,
         zero_init_residual=config.zero_init_residual,
@@ -213,8 +269,15 @@ def encoder_metadata(config: Pretrain, recipes: Sequence[Recipe]) -> dict[str, A
 
     Args:
         config: of the run.
-        recipes: of its views; none where a loader of the caller's own makes them.
+        recipes: of its views; none where a loader of the caller's own makes them, and of texts.
     """
+    if config.kind == "text":
+        return {
+            "encoder": config.encoder,
+            "max_length": list(config.resolved_max_length),
+            "dataset": config.dataset,
+            "method": config.method,
+        }
     prepared = {"mean": list(recipes[0].mean), "std": list(recipes[0].std)} if recipes else {}
     return {
         "encoder": config.encoder,

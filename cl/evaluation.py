@@ -16,11 +16,12 @@ from cl.data.sets import Source
 from cl.eval import _card, _report
 from cl.eval._call import check_preconditions, run_evaluation
 from cl.eval._embed import embed
+from cl.eval._load import load_task
 from cl.eval._python import request
 from cl.eval._random import kept_random_states
 from cl.eval._restore import Restored, load_encoder
 from cl.eval._result import BothParts, EvalResult
-from cl.eval._task import Task, load_task
+from cl.eval._task import Task
 from cl.eval._transform import Transform
 
 __all__ = ["Transform", "embed", "evaluate", "evaluate_configured", "load_encoder"]
@@ -157,8 +158,8 @@ def evaluate_each(
     first = not runs.other_rank()
     shared = _card.provenance(task) if first else {}
     for name in meant(task.config.eval):
-        if name in outcome.errors or not (first or about(name).trains):
-            continue  # one process is enough
+        if name in outcome.errors or not (first or about(name).trains or task.of_texts):
+            continue  # one process is enough, but where all of them search
         try:
             result, given = run_evaluation(name, task, features, device, loggers)
         except Stop as stop:

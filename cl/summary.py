@@ -20,12 +20,14 @@ from cl import losses, runs
 from cl.config import Pretrain
 from cl.config.schema import spell
 from cl.data.batch import Batch
-from cl.data.loaders.sampler import Sampler
+from cl.data.loaders.texts import SIDES
 from cl.data.module import ContrastiveData, GivenData
+from cl.data.text_data import TextData
 from cl.nets import encoders
 from cl.optim import Optimization, lr_factor
 from cl.schedules import FOLLOWS_LOSS, Schedule
 
+Data = ContrastiveData | TextData | GivenData
 API = "see docs/api.md"
 Curves = Mapping[str, Sequence[float]]
 BLOCKS, ASCII = "▁▂▃▄▅▆▇█", "_.:-=+*#"  # the least value first
@@ -36,7 +38,7 @@ MAGNIFIED = 96  # px: smaller views are shown larger, by a whole number
 
 def start_table(
     config: Pretrain,
-    data: ContrastiveData | GivenData,
+    data: Data,
     method: nn.Module,
     encoder: nn.Module,
     options: Mapping[str, Any],
@@ -53,26 +55,31 @@ def start_table(
     batch, size = config.global_batch(), config.batch_size_per_device
     steps, chunk = steps_per_epoch(config, data), config.mini_batch_size or size
     loss = " ".join(f"{k} {v}" for k, v in config.loss_settings.items())
+    of_texts = isinstance(data, TextData)  # which have no stem and no probe
+    stem = "" if of_texts else f"stem {encoders.stem_of(encoder)}, "
+    probe = "" if of_texts else f", probe {config.resolved_classifier_lr:g}"
     return {
         "method": f"{config.method}, {config.loss_name} {loss}",
         **about_data(data),
-        "encoder": f"{config.encoder}, stem {encoders.stem_of(encoder)}, "
+        "encoder": f"{config.encoder}, {stem}"
         f"{sum(p.numel() for p in encoder.parameters()):,} parameters",
         "all parameters": sum(p.numel() for p in method.parameters()),
         "devices": f"{config.processes} x {options['accelerator']}, {options['precision']}",
         **processes(config.nodes, config.devices_per_node, options["accelerator"]),
         "global batch": f"{batch:,}, {chunk:,} on a device at a time",
-        "learning rate": f"{config.optimizer} {config.scaled_lr():g} ({config.scheduler}), "
-        f"probe {config.resolved_classifier_lr:g}",
+        "learning rate": f"{config.optimizer} {config.scaled_lr():g} ({config.scheduler}){probe}",
         "steps": f"{planned(config, steps):,} ({steps} an epoch)",
         **about_views(config, data, method, encoder, chunk),
     }
 
 
-def about_data(data: ContrastiveData | GivenData) -> dict[str, object]:
+def about_data(data: Data) -> dict[str, object]:
     """The rows about the data set; a loader of the user's own says nothing of its views."""
     if isinstance(data, GivenData):
         return {"data": data.describe()}
+    if isinstance(data, TextData):
+        said = data.source.describe()
+        return {"data": f"{data.source.name}: {said}", "tokens": data.describe()}
     return {
         "data": f"{data.source.name}: {data.source.describe()}",
         **({"pixels": said} if (said := data.source.train.decoding.describe()) else {}),
@@ -83,7 +90,7 @@ def about_data(data: ContrastiveData | GivenData) -> dict[str, object]:
 
 def about_views(
     config: Pretrain,
-    data: ContrastiveData | GivenData,
+    data: Data,
     method: nn.Module,
     encoder: nn.Module,
     chunk: int,
@@ -91,6 +98,10 @@ def about_views(
     """The rows that follow from number and size of the views: negatives and memory."""
     if isinstance(data, GivenData):
         return {}
+    if isinstance(data, TextData):
+        views = SIDES + data.negatives
+        said = describe_negatives(config.loss_name, config.global_batch(), views)
+        return {"negatives per anchor": said}
     sizes = [r.size for r in data.recipes for _ in range(r.views)]
     states = 2 if config.optimizer in ("adam", "adamw") else 1
     needed = memory(method, encoder, sizes, chunk, states, data.recipes[0].channels)
@@ -111,7 +122,7 @@ def processes(nodes: int, per_node: int, accelerator: str) -> dict[str, object]:
     return {"world size": f"{nodes * per_node} processes, {where}, {backend}"}
 
 
-def steps_per_epoch(config: Pretrain, data: ContrastiveData | GivenData) -> int:
+def steps_per_epoch(config: Pretrain, data: Data) -> int:
     """Optimizer steps of an epoch, with all processes that there will be.
 
     Raises:
@@ -124,8 +135,7 @@ def steps_per_epoch(config: Pretrain, data: ContrastiveData | GivenData) -> int:
             if config.max_steps:
                 return config.max_steps
             raise ValueError("--max_steps is needed: the DataLoader has no length") from None
-    size, fill = config.batch_size_per_device, config.last_batch_fill
-    return len(Sampler(len(data.source.train), size, 0, 0, config.processes, fill))
+    return len(data.sampler(config.batch_size_per_device, 0, config.processes))
 
 
 def activation_bytes(encoder: nn.Module, sizes: list[int], channels: int = 3) -> int:
@@ -258,13 +268,13 @@ def draw_curves(curves: Curves) -> Image.Image:
     return image
 
 
-def plot_views(data: ContrastiveData | GivenData, path: Path) -> None:
+def plot_views(data: Data, path: Path) -> None:
     """Draw some samples and their views, as the kind of file that the name says.
 
     Raises:
         ValueError: there is no such folder, or no such kind, or a DataLoader makes the views.
     """
-    if isinstance(data, GivenData):
+    if not isinstance(data, ContrastiveData):
         raise ValueError("--show_views cannot be used with a DataLoader that makes the views")
     if data.recipes[0].channels != 3:
         raise ValueError("--show_views cannot be used with --channels other than 3")
@@ -347,6 +357,7 @@ def last_lines(
     if config.exif_orientation is not None:
         words += [f"--{'' if config.exif_orientation else 'no-'}exif_orientation"]
     words += ["--skip_corrupt"] if config.skip_corrupt else []
+    words += ["--eval", "retrieval"] if config.kind == "text" else []
     next_command = runs.command("main_linear.py", *words)
     return [*lines, place, f"next              {next_command}"]
 

@@ -4,15 +4,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from pytorch_lightning.callbacks import Callback
 from torch import nn
 
 from cl import build, checkpoints, hardware, report, runs, summary, trainer
 from cl.callbacks.geometry import Geometry
+from cl.callbacks.retrieval import Retrieval
 from cl.callbacks.saver import Saver
 from cl.config import Pretrain, check_environment, configure
-from cl.data.loaders.sampler import Sampler, checksum
+from cl.data.loaders.sampler import checksum
 from cl.data.module import ContrastiveData
+from cl.data.source_data import SourceData
+from cl.data.text_data import TextData
 from cl.eval._baseline import Baseline
 from cl.eval._random import kept_random_states
 from cl.methods._base import Method
@@ -84,8 +88,8 @@ def train(config: Pretrain) -> Run:
     with trainer.setup(config):
         source = build.load_source(config)
         config = build.complete(config, source)
-        data = build.build_data(config, source)
         encoder = build.build_encoder(config)
+        data = build.build_data(config, source, encoder)
         run = Run(config.runs_folder, encoder)
         if config.show_views:
             summary.plot_views(data, Path(config.show_views))
@@ -119,7 +123,8 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
         "recipes": [asdict(recipe) for recipe in recipes],
         **checksums_at_start(config, data, method),
     }
-    folder, checkpoint = trainer.run_folder(config, derived if recipes else {})
+    known = isinstance(data, SourceData)  # of a loader of the caller's own there is less to say
+    folder, checkpoint = trainer.run_folder(config, derived if known else {})
     rows = summary.start_table(config, data, method, method.encoder, options)
     if not runs.other_rank():
         summary.show(f"run {folder.name}", rows, trainer.console)
@@ -131,6 +136,9 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
         trainer.say(f"{folder / checkpoints.ENCODER} has the encoder as it is initialized")
         return Run(folder, method.evaluated.eval(), method)
     callbacks: list[Callback] = [Geometry(config.on_collapse), Saver(folder, about)]
+    if isinstance(data, TextData):
+        val = data.source.val
+        callbacks.append(Retrieval(len(val), torch.from_numpy(val.judgments)))
     if isinstance(data, ContrastiveData):
         runs.keep_skipped(folder, data.source.skipped)
         if config.baseline and build.count_classes(data) and data.val_samples:
@@ -161,7 +169,6 @@ def checksums_at_start(config: Pretrain, data: build.Data, method: Method) -> di
         method: with the encoder as it is initialized.
     """
     sums = [checkpoints.fingerprint(method.encoder)]
-    if isinstance(data, ContrastiveData):
-        images, batch = len(data.source.train), config.global_batch()
-        sums.append(checksum(Sampler(images, batch, config.seed, fill=config.last_batch_fill)))
+    if isinstance(data, SourceData):
+        sums.append(checksum(data.sampler(config.global_batch())))
     return dict(zip(runs.START, sums, strict=False))

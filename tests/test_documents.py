@@ -113,7 +113,9 @@ RUNS += [
 @pytest.mark.filterwarnings("ignore:--")
 def test_a_scripts_command_is_taken(script: Path, more: list[str], copied: Path) -> None:
     """Flags behind the script's own come last, so that they win."""
-    first = {"run_torchrun": ["run1"], "run_contrastive": []}.get(script.stem, ["/"])
+    first = {"run_torchrun": ["run1"], "run_contrastive": [], "run_text": []}.get(
+        script.stem, ["/"]
+    )
     subprocess.run(
         ["bash", copied / "bash_files" / script.name, *first, *more, "--seed", "7"],
         env={**os.environ, "PATH": f"{copied}/bin:{os.environ['PATH']}"},

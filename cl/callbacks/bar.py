@@ -53,6 +53,8 @@ def summary(trainer: pl.Trainer, watch: Watch, started: float, first: int) -> di
     for name in ("train/probe_top1", "val/probe_top1", "val/knn_top1"):
         if name in shown:
             parts[name.replace("/", " ").replace("_top1", "")] = f"{100 * shown[name]:.1f}%"
+    if "val/mrr10" in shown:
+        parts["val mrr10"] = f"{shown['val/mrr10']:.3f}"
     parts["img/s"] = f"{watch.rate:.0f}"
     done = trainer.global_step - first
     left = trainer.estimated_stepping_batches - trainer.global_step

@@ -101,6 +101,27 @@ class Having:
         return (form(name) for name in rows() if name in self)
 
 
+@dataclass(frozen=True)
+class OfKind:
+    """The data sets whose samples are of some kinds: images, text, image-text."""
+
+    kinds: tuple[str, ...]
+
+    def __contains__(self, dataset: str) -> bool:
+        return kind_of(dataset) in self.kinds
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.kinds)
+
+
+def kind_of(dataset: str) -> str:
+    """What the samples of a data set are: images, text or image-text."""
+    given = getattr(dataset, "object", None)
+    if given is not None:
+        return getattr(getattr(given, "train", None), "kind", "images")
+    return row_of(dataset)["kind"]
+
+
 def is_file(dataset: str) -> bool:
     """Whether it is one of the user's own, MODULE:NAME of a module that is there."""
     return file_of(dataset) is not None

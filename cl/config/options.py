@@ -28,6 +28,10 @@ WARMUP = ("scheduler", Schedulers(schedules.warms_up))
 PRESET = "the preset's"
 OF_IMAGE_FILES = ("dataset", datasets.Having(("image_files",)))
 OF_FOLDERS = ("dataset", datasets.Having(("class_folders",)))
+OF_IMAGES = ("dataset", datasets.OfKind(("images",)))
+WITH_IMAGES = ("dataset", datasets.OfKind(("images", "image-text")))
+OF_PAIRS = ("dataset", datasets.OfKind(("text",)))
+WITH_TEXTS = ("dataset", datasets.OfKind(("text", "image-text")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +49,8 @@ class DataOptions:
     )
     encoder: str = flag(
         "any timm model (resnet18, resnet50, vit_tiny_patch16_224, ...), resnet6 and resnet6_wN "
-        f"(width N) for small images, or {FORM} of your own: a class or function that makes one",
+        f"(width N) for small images, bag_wN for texts, or {FORM} of your own: a class or "
+        "function that makes one",
         open=(FORM,),
         noun="encoder",
         positional=True,
@@ -98,6 +103,7 @@ class DataOptions:
         "decode every image before training and leave out those that cannot be decoded, instead of "
         "ending at the first one",
         False,
+        needs=OF_IMAGES,
     )
     batch_size: int = flag(
         "samples per device and step", 128, low=1, common=True, known_as=("bs", "train_batch_size")
@@ -121,12 +127,26 @@ class DataOptions:
         "where there is one)",
         "auto",
         shortcut=("dali", ("auto",)),
+        needs=WITH_IMAGES,
     )
     last_batch_fill: bool = flag(
         "fill an epoch's last batch up from the epoch's beginning instead of dropping it", False
     )
     image_size: int | None = flag(
-        "side of the images in pixels", None, low=8, common=True, shown=datasets.sizes
+        "side of the images in pixels",
+        None,
+        low=8,
+        common=True,
+        shown=datasets.sizes,
+        needs=WITH_IMAGES,
+    )
+    max_length: tuple[int, int] | None = flag(
+        "tokens of a query and of a document that are used",
+        None,
+        low=1,
+        needs=WITH_TEXTS,
+        metavar=("QUERY", "DOCUMENT"),
+        shown="the encoder's",
     )
     download: bool = flag(
         "download the data set if it is not in --data_folder",
@@ -146,21 +166,30 @@ class ViewsOptions:
         choices=datasets.recipes,
         common=True,
         shown="the data set's",
+        needs=WITH_IMAGES,
     )
     jitter_order: Literal["random", "fixed"] | None = flag(
         "order of brightness, contrast, saturation and hue: drawn for each view, or this one",
         None,
         shown="random",
+        needs=WITH_IMAGES,
     )
-    brightness: float | None = flag("largest change of the brightness", None, low=0, shown=PRESET)
-    contrast: float | None = flag("largest change of the contrast", None, low=0, shown=PRESET)
-    saturation: float | None = flag("largest change of the saturation", None, low=0, shown=PRESET)
+    brightness: float | None = flag(
+        "largest change of the brightness", None, low=0, shown=PRESET, needs=WITH_IMAGES
+    )
+    contrast: float | None = flag(
+        "largest change of the contrast", None, low=0, shown=PRESET, needs=WITH_IMAGES
+    )
+    saturation: float | None = flag(
+        "largest change of the saturation", None, low=0, shown=PRESET, needs=WITH_IMAGES
+    )
     hue: float | None = flag(
         "largest change of the hue, as a fraction of the color circle",
         None,
         low=0,
         high=0.5,
         shown=PRESET,
+        needs=WITH_IMAGES,
     )
     crop_scale: tuple[float, float] | None = flag(
         "range of the fraction of the image's area that a crop covers",
@@ -169,28 +198,41 @@ class ViewsOptions:
         high=1,
         shown=PRESET,
         metavar=("MIN", "MAX"),
+        needs=WITH_IMAGES,
     )
     crop_size: int | None = flag(
         "side of a full-size view in pixels; smaller views than --image_size train faster",
         None,
         low=8,
         shown="--image_size",
+        needs=WITH_IMAGES,
     )
     flip_prob: float | None = flag(
-        "probability that a view is mirrored", None, low=0, high=1, shown=PRESET
+        "probability that a view is mirrored", None, low=0, high=1, shown=PRESET, needs=WITH_IMAGES
     )
     grayscale_prob: float | None = flag(
-        "probability that a view is gray", None, low=0, high=1, shown=PRESET
+        "probability that a view is gray", None, low=0, high=1, shown=PRESET, needs=WITH_IMAGES
     )
     blur_prob: float | None = flag(
-        "probability that a view is blurred", None, low=0, high=1, shown=PRESET
+        "probability that a view is blurred", None, low=0, high=1, shown=PRESET, needs=WITH_IMAGES
     )
     solarize_prob: float | None = flag(
-        "probability that a view is solarized", None, low=0, high=1, shown=PRESET
+        "probability that a view is solarized", None, low=0, high=1, shown=PRESET, needs=WITH_IMAGES
     )
-    n_crops: int = flag("full-size views of a sample", 2, low=2)
+    n_crops: int = flag("full-size views of a sample", 2, low=2, needs=OF_IMAGES)
     multicrop: bool = flag(
-        "add small views (multi-crop of SwAV, https://arxiv.org/abs/2006.09882)", False, common=True
+        "add small views (multi-crop of SwAV, https://arxiv.org/abs/2006.09882)",
+        False,
+        common=True,
+        needs=OF_IMAGES,
+    )
+    hard_negatives: int | None = flag(
+        "hard negatives of a pair in a step, of those that the data have, for a loss of several "
+        "sides",
+        None,
+        low=0,
+        needs=OF_PAIRS,
+        shown="as many as every pair has, where the loss takes them",
     )
     n_small_crops: int = flag("small views of a sample", 6, low=1, needs=MULTICROP)
     small_crop_size: int | None = flag(
@@ -239,11 +281,14 @@ class MethodOptions:
         metavar=schedules.FORM,
         shown="none does",
     )
-    zero_init_residual: bool = flag("let each residual block start as the identity", False)
+    zero_init_residual: bool = flag(
+        "let each residual block start as the identity", False, needs=WITH_IMAGES
+    )
     norm: Literal["batch", "group"] = flag(
         "normalization in the encoder: its own (batch norm in most), or group norm in place of "
         "batch norm, so that a sample's features depend on that sample alone",
         "batch",
+        needs=WITH_IMAGES,
     )
     classifier_lr: float | None = flag(
         "learning rate of the online probe, not scaled",
@@ -452,6 +497,7 @@ class WatchingOptions:
         None,
         once=True,
         metavar="PATH",
+        needs=OF_IMAGES,
     )
 
 
@@ -485,9 +531,14 @@ class EvaluationOptions:
         "mean of each channel, of values from 0 to 1, that is subtracted from images",
         None,
         shown=OF_WEIGHTS,
+        needs=OF_IMAGES,
     )
     std: tuple[float, float, float] | None = flag(
-        "deviation of each channel, by which images are divided", None, above=0, shown=OF_WEIGHTS
+        "deviation of each channel, by which images are divided",
+        None,
+        above=0,
+        shown=OF_WEIGHTS,
+        needs=OF_IMAGES,
     )
     central: float | None = flag(
         "part of an image's shorter side that is used, its center",
@@ -495,9 +546,10 @@ class EvaluationOptions:
         above=0,
         high=1,
         shown=OF_WEIGHTS,
+        needs=OF_IMAGES,
     )
     interpolation: Literal["bilinear", "bicubic"] | None = flag(
-        "how images are resized", None, shown=OF_WEIGHTS
+        "how images are resized", None, shown=OF_WEIGHTS, needs=OF_IMAGES
     )
     augment: bool = flag(
         "train on augmented images, encoded anew in each epoch, instead of on cached features",
@@ -509,12 +561,14 @@ class EvaluationOptions:
         "plot the features (t-SNE, spectrum, nearest neighbors) and the confusion matrices",
         False,
         common=True,
+        needs=OF_IMAGES,
     )
     export: Literal["onnx"] | None = flag(
         "write the encoder into the run's folder as encoder.onnx",
         None,
         shown="no file",
         common=True,
+        needs=OF_IMAGES,
     )
     verify: str | None = flag(
         "compute the numbers of an evaluation's cards.json again, and compare",

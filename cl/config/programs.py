@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 from cl import schedules
 from cl.config import signature
-from cl.config.datasets import row_of
+from cl.config.datasets import kind_of, row_of
+from cl.config.encoders import default_length
 from cl.config.evaluations import about, meant
 from cl.config.launcher import started
 from cl.config.options import (
@@ -24,6 +25,9 @@ from cl.config.options import (
 from cl.config.schema import Option, again, filled
 
 LR = 0.1  # of an evaluation that learns
+# Options of a method as they are by default where texts are compared: without a projector, and
+# samples of one document are positives.
+OF_TEXTS = {"hidden_mlp": 0, "supervised": True}
 PROGRAMS = Path(__file__).parents[2]  # the folder in which the two programs stand
 INSTALLED = {"main_contrastive.py": "cl-pretrain", "main_linear.py": "cl-evaluate"}
 
@@ -40,6 +44,11 @@ def start_of(program: str) -> list[str]:
         program: the name of its file in a clone.
     """
     return ["python", program] if from_clone() else [INSTALLED[program]]
+
+
+def allows(options: Mapping[str, Option], name: str, value: Any) -> bool:
+    """Whether there is an option of that name that may have the value."""
+    return name in options and (isinstance(value, bool) or options[name].in_range(value))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +104,16 @@ class Common(DataOptions, OptimizationOptions, HardwareOptions, RunOptions):
         return schedules.default_of(self.scheduler, "lr_decay_rate") or 0.1
 
     @property
+    def kind(self) -> str:
+        """What the samples are: images, text or image-text."""
+        return kind_of(self.dataset)
+
+    @property
+    def resolved_max_length(self) -> tuple[int, int]:
+        """Tokens of a query and of a document that are used."""
+        return self.max_length or default_length(self.encoder)
+
+    @property
     def resolved_image_size(self) -> int:
         return self.image_size or row_of(self.dataset)["size"]
 
@@ -133,8 +152,12 @@ class Pretrain(
 
     @property
     def method_settings(self) -> dict[str, Any]:
-        """All settings of the method."""
-        return filled(signature.method(self.method).options, self.method_options)
+        """All settings of the method; of texts those that are not given differ, see OF_TEXTS."""
+        options = signature.method(self.method).options
+        given = {
+            k: v for k, v in OF_TEXTS.items() if self.kind != "images" and allows(options, k, v)
+        }
+        return filled(options, given | {**self.method_options})
 
     @property
     def loss_settings(self) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from cl import schedules
-from cl.config import signature
+from cl.config import encoders, signature
+from cl.config.datasets import OfKind, kind_of
 from cl.config.evaluations import (
     ALL,
     about,
@@ -74,6 +75,8 @@ def condition(other: str, allowed: Iterable[Any] | None) -> str:
         return f"needs --{other}"
     if allowed == ((),):
         return f"cannot be used with --{other}"
+    if isinstance(allowed, OfKind):
+        return f"needs a DATASET of {either(allowed)}"
     label = other.upper() if other == "dataset" else f"--{other}"
     return f"needs {label} {either(allowed)}"
 
@@ -168,7 +171,19 @@ def contradictions(config: Pretrain | Linear) -> Iterator[Fault]:
     if config.run_id and not re.fullmatch(r"\w[\w.-]*", config.run_id):
         must = "made of letters, digits, _, - and ."
         yield f"--run_id must be {must}, not {config.run_id}", ("run_id",)
+    yield from of_encoder(config)
     yield from pretraining(config) if isinstance(config, Pretrain) else evaluation(config)
+
+
+def of_encoder(config: Pretrain | Linear) -> Iterator[Fault]:
+    """What the data set has must be what the encoder takes."""
+    kind, encoder = kind_of(config.dataset), config.encoder
+    if encoders.is_foreign(encoder) or encoders.takes_texts(encoder) is (kind == "text"):
+        return
+    takes = "text" if encoders.takes_texts(encoder) else "images"
+    use = f" Use {either(encoders.TEXTS)}." if takes == "images" else ""
+    message = f"ENCODER {encoder} takes {takes}, but DATASET {config.dataset} has {kind}.{use}"
+    yield message, ("encoder", "dataset")
 
 
 def evaluation(config: Linear) -> Iterator[Fault]:
@@ -176,6 +191,10 @@ def evaluation(config: Linear) -> Iterator[Fault]:
     given, images = spell(config.eval), of_images(config.eval)
     if config.max_steps == 0:
         yield "--max_steps must be at least 1, not 0.", ("max_steps",)
+    searched = [name for name in built_in() if about(name).of_texts]
+    if config.kind == "text" and not {*config.eval} <= {*searched}:
+        need = f"needs labeled images; of DATASET {config.dataset} there is --eval"
+        yield f"--eval {given} {need} {either(searched)}.", ("eval", "dataset")
     if len(config.eval) > 1 and (images or ALL in config.eval):
         alone = [*of_images((*built_in(), *plugins(config.eval))), ALL]
         yield f"--eval {either(alone)} must stand alone, not in {given}.", ("eval",)
@@ -264,6 +283,9 @@ def of_values(config: Pretrain) -> Iterator[str]:
         yield f"--temperature must be {must}, not {spell(start)}."
     if config.learned_lr is not None and not config.learned:
         yield "--learned_lr needs --learn."
+    if config.hard_negatives and not signature.loss(config.loss_name).sides:
+        fitting = [name for name in signature.pairwise() if signature.loss(name).sides]
+        yield f"--hard_negatives needs --loss {either(fitting)}."
     yield from of_schedules(config)
     views = config.n_crops + config.multicrop * config.n_small_crops
     compared = options.get("global_views")

@@ -85,6 +85,11 @@ class Thing:
         return bool(axes) and not re.search(r"""["']v n d""", axes)
 
     @property
+    def sides(self) -> bool:
+        """Whether it is a loss of sides, which takes hard negatives behind two of them."""
+        return re.search(r"""["']s n d""", self.arguments.get("z", "")) is not None
+
+    @property
     def of_images(self) -> bool:
         """Whether it is an evaluation that learns from images, so that no features are given."""
         return tuple(self.arguments) != FEATURES
@@ -98,6 +103,11 @@ class Thing:
     def trains(self) -> bool:
         """Whether it is an evaluation by SGD, with the options of the optimization."""
         return "training" in self.keywords
+
+    @property
+    def of_texts(self) -> bool:
+        """Whether it is an evaluation that texts have too, by a function of that name."""
+        return "of_texts" in self.beside
 
     @property
     def augmented(self) -> bool:

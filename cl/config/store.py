@@ -131,7 +131,10 @@ def options_in(
             raise ConfigError(f"{room} must be an object with options, not {given}.")
         given = checked(options, {k: v for k, v in flat.items() if k in options} | given)
         unsaid = room == "loss_options"  # only what was given is written
-        values[room] = {k: v for k, v in given.items() if unsaid or v != options[k].default}
+        plain = {name: option.default for name, option in options.items()}
+        if room == "method_options" and isinstance(config, Pretrain):
+            plain = config.method_settings
+        values[room] = {k: v for k, v in given.items() if unsaid or v != plain[k]}
     return values
 
 

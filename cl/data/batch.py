@@ -13,8 +13,11 @@ class Batch(NamedTuple):
         views: a tensor `(v n c h w)` for each size of views, normalized; of tokens `(v n l)`.
         labels: below 0 where a sample has none.
         index: the samples' places in their data set.
+        global_views: how many of the views, in their order, are of full size; None: those of the
+            first tensor.
     """
 
     views: list[Shaped[Tensor, "_ n ..."]]
     labels: Int[Tensor, " n"]
     index: Int[Tensor, " n"]  # pyright: ignore[reportIncompatibleMethodOverride]
+    global_views: int | None = None

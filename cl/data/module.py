@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -19,11 +18,11 @@ from cl.data.loaders.base import Floats, Loader, check_channels
 from cl.data.loaders.device import DeviceLoader
 from cl.data.loaders.given import GivenViews
 from cl.data.loaders.memory import MemoryLoader
-from cl.data.loaders.sampler import Index, Sampler, shard
+from cl.data.loaders.sampler import Index, shard
 from cl.data.loaders.workers import FileLoader
 from cl.data.sets import Images, Source
 from cl.data.sets._decode import Pixels
-from cl.data.sets._sums import data_checksum
+from cl.data.source_data import SourceData
 
 Backend = Literal["auto", "memory", "torch", "torchvision", "dali"]
 UNCROPPED = 64  # px: images up to this size are evaluated whole, larger ones by their center
@@ -133,7 +132,7 @@ def choose(backend: Backend, images: Images) -> tuple[Backend, str]:
     return backend, "as asked for"
 
 
-class ContrastiveData(pl.LightningDataModule):
+class ContrastiveData(SourceData[Images]):
     """Views for training, plain images for validation.
 
     Args:
@@ -163,11 +162,10 @@ class ContrastiveData(pl.LightningDataModule):
         size: int | None = None,
         inspection: Inspection | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(source, batch_size, seed, fill_last)
         self.inspection = inspection
         self.size = size or recipes[0].size
-        self.source, self.recipes, self.batch_size = source, list(recipes), batch_size
-        self.seed, self.workers, self.fill_last = seed, workers, fill_last
+        self.recipes, self.workers = list(recipes), workers
         self.backend, self.why = choose(backend, source.train)
 
     @staticmethod
@@ -179,10 +177,6 @@ class ContrastiveData(pl.LightningDataModule):
     def val_samples(self) -> int:
         """How many images validate."""
         return len(self.source.val)
-
-    def rank_and_world(self) -> tuple[int, int]:
-        """The rank of this process and the number of processes; 0 and 1 without a Trainer."""
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def prepare_data(self) -> None:
         """Lightning calls it before all else, on the first process of a machine."""
@@ -202,7 +196,7 @@ class ContrastiveData(pl.LightningDataModule):
         """The loader of the backend that is used."""
         rank, world = self.rank_and_world()
         images = self.source.train
-        sampler = Sampler(len(images), self.batch_size, self.seed, rank, world, self.fill_last)
+        sampler = self.sampler(self.batch_size, rank, world)
         if self.backend == "memory":
             device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
             if device.type != "cpu" and images.channels == 3:  # its operations are RGB's
@@ -225,37 +219,6 @@ class ContrastiveData(pl.LightningDataModule):
         batch_size = max(self.batch_size, 256)
         recipe = self.recipes[0].changed({"size": self.size})
         return PlainLoader(images, recipe, batch_size, self.workers, rank, world)
-
-    @cached_property
-    def sums(self) -> dict[str, Any]:
-        """What a run's steps depend on: images and sums of both parts."""
-        parts = {"training": self.source.train, "validation": self.source.val}
-        return {what: [len(images), data_checksum(images)] for what, images in parts.items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**self.sums, "batch": self.batch_size * self.rank_and_world()[1]}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Compare the data with those of the checkpoint.
-
-        Raises:
-            ValueError: they are others.
-        """
-        now = self.state_dict()
-        wrong = [
-            f"{now[what][0]:,} {what} images instead of {then[0]:,}"
-            if now[what][0] != then[0]
-            else f"{then[0]:,} {what} images of other names, sizes or labels"
-            for what, then in state_dict.items()
-            if what != "batch" and now[what] != then
-        ]
-        if now["batch"] != state_dict["batch"]:
-            wrong.append(f"{now['batch']} samples in a step instead of {state_dict['batch']}")
-        if wrong:
-            raise ValueError(
-                f"--resume_training_from: the data are not those of the run, but "
-                f"{' and '.join(wrong)}; put back what it was trained on, or start a new run"
-            )
 
     def describe(self) -> str:
         """The backend, why it was chosen, and its workers."""

@@ -13,6 +13,7 @@ from cl.config.evaluations import about
 from cl.eval import get_evaluation
 from cl.eval._result import BothParts, EvalResult, check_classes
 from cl.eval._task import Task
+from cl.eval._text_task import TextTask
 from cl.eval._training import Training, training_of
 
 
@@ -39,19 +40,30 @@ def run_evaluation(
         Its result, and for its card everything that its function was given: the arguments, all
         settings of the training, and how the images were prepared.
     """
-    function = get_evaluation(name, "augmented" if task.config.augment else "")
+    function = get_evaluation(name, which_function(task))
     training = training_of(task, name, device, loggers)
     given = arguments(function, task.config, training)
     # A Trainer moves batches; what is computed at once is computed on the device.
     parts = features if about(name).trains else [(h.to(device), y.to(device)) for h, y in features]
     with torch.random.fork_rng(devices=[]):  # each starts as if it were alone
-        inputs = parts or (task.encoder, task.crops())
-        result = function(*inputs, task.classes, **given)
+        if isinstance(task, TextTask):
+            inputs = (
+                *(h for h, _ in parts),
+                torch.from_numpy(task.source.val.judgments).to(device),
+            )
+        else:
+            inputs = (*(parts or (task.encoder, task.crops())), task.classes)
+        result = function(*inputs, **given)
     check_numbers(result)
     if "training" in given:
         lr = {"lr": None} if "lr" in result.chosen else {}  # which was not given
         given["training"] = training.settings | lr
     return result, given | {"images": task.preparation}
+
+
+def which_function(task: Task) -> str:
+    """The function of an evaluation's file that is used; empty for the one of the file's name."""
+    return "augmented" if task.config.augment else "of_texts" if task.of_texts else ""
 
 
 def check_numbers(result: EvalResult) -> None:
@@ -77,6 +89,8 @@ def check_preconditions(name: str, task: Task) -> None:
     Raises:
         ValueError: with the reason.
     """
+    if task.of_texts:
+        return  # texts are searched by judgments, which the reader has checked
     parts = {"training": task.source.train, "test": task.source.val}
     labels = [torch.tensor(images.labels) for images in parts.values()]
     for kind, known in zip(parts, labels, strict=True):

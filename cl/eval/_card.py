@@ -9,7 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cl.data.sets._sums import data_checksum
 from cl.eval._result import EvalResult
 from cl.eval._task import Task
 
@@ -55,13 +54,9 @@ def card(
 
 def provenance(task: Task) -> dict[str, Any]:
     """What all cards of this run share: data, split, encoder, preprocessing, seed."""
-    parts = {"train": task.source.train, "test": task.source.val}
     return {
         "dataset": task.source.name,
-        "parts": {
-            name: {"images": len(images), "sha256": data_checksum(images)}
-            for name, images in parts.items()
-        },
+        "parts": task.parts,
         "split": task.source.protocol(),
         "encoder": task.built | {"sha256": task.fingerprint},
         "layer": "the encoder's output",

@@ -14,23 +14,24 @@ from torch import Tensor, nn
 
 from cl import checkpoints
 from cl.data.batch import Batch
+from cl.data.loaders.texts import TextLoader
 from cl.data.module import PlainLoader
 from cl.eval._result import Features
 
 
 def extract_features(
     encoder: nn.Module,
-    loader: PlainLoader,
+    loader: PlainLoader | TextLoader,
     *,
     channels_last: bool = True,
     console: Console | None = None,
     **hardware: Any,
 ) -> Features:
-    """Extract the features of all images of a loader, in its order.
+    """Extract the features of all samples of a loader, in its order.
 
     Args:
-        encoder: `(n c h w)` images to `(n d)` features; it runs in evaluation mode and is left as
-            it was, which is checked.
+        encoder: `(n c h w)` images or `(n l)` tokens to `(n d)` features; it runs in evaluation
+            mode and is left as it was, which is checked.
         loader: gives one view a sample.
         channels_last: the layout in memory.
         console: shows the progress.
@@ -79,10 +80,11 @@ def feature_batches(
         laid_out = encoder.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
         module = fabric.setup_module(laid_out)
         for batch in batches:
-            images = rearrange(batch.views[0], "v n c h w -> (v n) c h w")
+            x = rearrange(batch.views[0], "v n ... -> (v n) ...")
             with torch.inference_mode():
-                images = fabric.to_device(images).contiguous(memory_format=layout)
-                part = module(images).float().cpu()
+                x = fabric.to_device(x)
+                x = x.contiguous(memory_format=layout) if x.is_floating_point() else x
+                part = module(x).float().cpu()
             check_features(part, batch.index)
             yield part.clone(), batch.labels
 

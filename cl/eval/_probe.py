@@ -99,7 +99,7 @@ class FeatureData(pl.LightningDataModule):
         parts = {"training": self.train, "validation": self.test}
         return {
             what: {
-                "labels": hashlib.sha256(y.cpu().numpy()).hexdigest(),
+                "labels": hashlib.sha256(y.cpu().numpy().tobytes()).hexdigest(),
                 "size": h.double().square().mean(dim=0).sqrt(),
             }
             for what, (h, y) in parts.items()

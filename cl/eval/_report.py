@@ -15,7 +15,7 @@ from cl.config.evaluations import plugins, words_having
 from cl.config.programs import rooms
 from cl.eval import _card
 from cl.eval._result import EvalResult, Features
-from cl.eval._task import Task, describe_preparation
+from cl.eval._task import Task
 
 
 def summary_rows(task: Task) -> dict[str, object]:
@@ -26,7 +26,7 @@ def summary_rows(task: Task) -> dict[str, object]:
         "evaluation": " ".join(config.eval) + ", augmented" * config.augment,
         "encoder": f"{config.encoder}{weights}",
         "data": f"{source.name}: {source.describe()}",
-        "image": f"{describe_preparation(task.recipe)} ({task.restored.preparation})",
+        **task.shown_preparation,
         **summary.processes(config.nodes, config.devices_per_node, task.options["accelerator"]),
     }
     if {*words_having("trains", plugins(config.eval))} & {*config.eval}:

@@ -14,12 +14,13 @@ from cl import checkpoints, runs
 from cl.checkpoints import ENCODER
 from cl.checkpoints.formats import Report
 from cl.config import Linear, from_json
+from cl.config.encoders import default_length, takes_texts
 from cl.config.evaluations import of_images
 from cl.config.programs import PROGRAMS
 from cl.data.augment.recipe import Recipe, preset
 from cl.data.sets import DECODING, DEFAULTS, Decoding, dataset_row
 from cl.eval._transform import Transform
-from cl.nets import encoders
+from cl.nets import encoders, texts
 
 PREPARATION = ("mean", "std", "central", "interpolation")  # of images, besides their size
 
@@ -29,7 +30,7 @@ class Restored(NamedTuple):
 
     Args:
         encoder: `(n c h w)` images to `(n d)` features.
-        recipe: how its images are prepared.
+        recipe: how its images are prepared; says nothing of texts.
         about: what it takes to build it again.
         file: with its weights; None where they are random, or were in memory.
         report: how the file's tensors became the encoder's.
@@ -92,6 +93,7 @@ def restore(
     dataset: str | None = None,
     image_size: int | None = None,
     preparation: Mapping[str, Any] | None = None,
+    longest: tuple[int, int] | None = None,
 ) -> Restored:
     """Restore an encoder.
 
@@ -101,12 +103,19 @@ def restore(
         dataset: whose recipe prepares the images where there is no file.
         image_size: side of the images in pixels; by default the file's, timm's, or the data set's.
         preparation: mean, std, central part and interpolation, in place of those of the weights.
+        longest: tokens of a query and of a document that an encoder of texts gets, in place of the
+            file's or the encoder's own.
 
     Raises:
         ValueError: the weights are another encoder's, or nothing says whose they are.
     """
     about = about_file(file) if file else {}
     name = encoder_name(file, given, about.get("encoder"))
+    if takes_texts(name):
+        encoder, report, _ = load_fitting(file, given, [0], lambda **_: texts.create(name))
+        used = longest or about.get("max_length") or default_length(name)
+        own = {"encoder": name, "max_length": list(used), "dataset": dataset}
+        return Restored(encoder, Recipe(size=0), own, file, report, "tokens")
     recipe = preset(dataset) if dataset else Recipe(size=DEFAULTS["size"])
     known: int | None = about.get("image_size")
     sizes: list[int] = [known or image_size or recipe.size]
@@ -291,11 +300,13 @@ def about_run(file: Path) -> dict[str, Any]:
         return {}
     try:
         run = from_json(config.read_text())
-        about = {} if isinstance(run, Linear) else preparation(config)
+        about = {} if isinstance(run, Linear) or run.kind == "text" else preparation(config)
     except (ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{config}, which says what {file} holds: {error!r}") from error
     if isinstance(run, Linear):
         return about_evaluation(run, file)
+    if run.kind == "text":
+        return {"encoder": run.encoder, "max_length": list(run.resolved_max_length)}
     own = {"encoder": run.encoder, "norm": run.norm, "image_size": run.resolved_image_size}
     return own | {name: getattr(run, name) for name in DECODING} | about
 

@@ -1,21 +1,23 @@
 """What is evaluated on what: an encoder, a data set, how its images are prepared, the folder."""
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from torch import Tensor
 
-from cl import checkpoints, distributed, hardware, runs, trainer
+from cl import checkpoints, distributed, hardware, runs
 from cl.config import Linear
 from cl.config.evaluations import about, meant
-from cl.data import sets
 from cl.data.augment.recipe import Recipe
+from cl.data.loaders.texts import TextLoader
 from cl.data.module import ContrastiveData, PlainLoader, central_fraction
-from cl.data.sets import DECODING, Images, Source
+from cl.data.sets import Images, Source
+from cl.data.sets._sums import data_checksum
 from cl.eval import _cache, _features
-from cl.eval._restore import Restored, decoded_as_trained, preparation_flags, restore
+from cl.eval._restore import Restored
 from cl.eval._result import Features
 
 PASS = 256  # images that the frozen encoder gets at a time
@@ -36,11 +38,13 @@ class Task:
     """
 
     config: Linear
-    source: Source
+    source: Source[Any]
     restored: Restored
     folder: Path
     checkpoint: Path | None
     options: dict[str, Any]
+
+    of_texts = False
 
     def __post_init__(self) -> None:
         self.encoder, self.recipe, self.about, self.file, self.report, _ = self.restored
@@ -69,6 +73,20 @@ class Task:
         of_a_run = self.file and (self.file.parent / runs.CONFIG).exists()
         home = self.file.parent if self.file and of_a_run else self.config.runs_folder
         return home / "features"
+
+    @property
+    def parts(self) -> dict[str, dict[str, Any]]:
+        """Of both parts how much they hold and a sum, for the protocol card."""
+        parts = {"train": self.source.train, "test": self.source.val}
+        return {
+            name: {"images": len(images), "sha256": data_checksum(images)}
+            for name, images in parts.items()
+        }
+
+    @property
+    def shown_preparation(self) -> dict[str, str]:
+        """How samples are prepared, as the table that the run begins with shows it."""
+        return {"image": f"{describe_preparation(self.recipe)} ({self.restored.preparation})"}
 
     @property
     def classes(self) -> int:
@@ -143,21 +161,42 @@ class Task:
         Raises:
             ValueError: they cannot be written.
         """
-        n, name = len(images), _cache.cache_key(self.encoder, images, self.transform, self.built)
-        file = self.cache / f"{name}.npy"
+        key = _cache.cache_key(self.encoder, images, self.transform, self.built)
+
+        def loader(rank: int, world: int) -> PlainLoader:
+            return PlainLoader(images, self.recipe, PASS, self.config.num_workers, rank, world)
+
+        return self.extract_by(loader, key, f"{len(images):,} images", len(images), console)
+
+    def extract_by(
+        self,
+        loader: Callable[[int, int], PlainLoader | TextLoader],
+        key: str,
+        what: str,
+        n: int,
+        console: Console,
+    ) -> Features:
+        """Extract what a loader gives, see `extract`.
+
+        Args:
+            loader: of rank and number of processes.
+            key: of all that the features depend on.
+            what: the samples are, for the console.
+            n: how many there are, of all processes.
+            console: see `extract`.
+        """
+        file = self.cache / f"{key}.npy"
         found = None if self.config.verify else _cache.load_features(file, n)
         known = all(distributed.gather_objects(found is not None))
         how = f"cached in {file}" if known else "one pass of the frozen encoder ..."
         first = not runs.other_rank()
         if first:
-            console.print(f"features of {n:,} images: {how}", markup=False)
+            console.print(f"features of {what}: {how}", markup=False)
         if found is not None and known:
             return found
-        place = distributed.rank(), distributed.world_size()
-        loader = PlainLoader(images, self.recipe, PASS, self.config.num_workers, *place)
         own = _features.extract_features(
             self.encoder,
-            loader,
+            loader(distributed.rank(), distributed.world_size()),
             channels_last=self.config.channels_last,
             console=console if first and console.is_terminal else None,
             **hardware.own_device(self.options),
@@ -179,60 +218,3 @@ def describe_preparation(recipe: Recipe) -> str:
         part = f"the central {share:g} of the shorter side, at least {recipe.size} px"
     part += ", bicubic" * (recipe.interpolation == "bicubic")
     return f"{recipe.size} of {part}, {recipe.mean} {recipe.std}"
-
-
-def load_task(
-    config: Linear, source: Source | None = None, restored: Restored | None = None
-) -> Task:
-    """Load the data set and the encoder with its weights, and make the evaluation's folder.
-
-    Args:
-        config: as checked.
-        source: the data set; None loads the configured one.
-        restored: the encoder; None loads the configured one.
-
-    Raises:
-        ValueError: there is no data, no encoder, or no new folder.
-    """
-    path = config.pretrained_feature_extractor
-    file = checkpoints.encoder_file(path) if path and restored is None else None
-    if source is None:
-        config, asked = decoded_as_trained(config, file), config
-        source = load_labeled(config)
-        if config != asked:
-            how = source.train.decoding.describe()
-            trainer.say(f"Images are read as those were that the encoder was trained on: {how}.")
-    if config.value_range:  # what auto has measured
-        config = replace(config, value_range=source.train.decoding.value_range)
-    if restored is None:
-        given = preparation_flags(config)
-        restored = restore(file, config.encoder, config.dataset, config.image_size, given)
-        restored.about.update({name: getattr(config, name) for name in DECODING})
-    folder, checkpoint = trainer.run_folder(config)
-    runs.keep_skipped(folder, source.skipped)
-    options = hardware.trainer_options(
-        config.gpus, config.devices_per_node, config.precision, config.nodes
-    )
-    if options["precision"] == "64-true":
-        restored.encoder.double()  # which Lightning would do, and the weights' sum would differ
-    return Task(config, source, restored, folder, checkpoint, options)
-
-
-def load_labeled(config: Linear) -> Source:
-    """Load the configured data set."""
-    return sets.load(
-        config.dataset,
-        config.data_folder,
-        config.train_dir,
-        config.val_dir,
-        config.download,
-        class_list=config.class_list,
-        value_range=config.value_range,
-        channels=config.channels,
-        exif_orientation=config.exif_orientation,
-        data_fraction=config.data_fraction,
-        skip_corrupt=config.skip_corrupt,
-        labeled=True,
-        workers=config.num_workers,
-        console=None if runs.other_rank() else trainer.console,
-    )

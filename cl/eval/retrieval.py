@@ -1,17 +1,21 @@
-"""Retrieval within the test part: Recall@k and mean average precision at R."""
+"""Retrieval: of images within the test part, of texts in a corpus."""
 
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from cl import distributed
 from cl.eval._result import EvalResult, Features, TestFeatures, interval
 from cl.eval._select import labeled
+from cl.ranking import average_precision, grades_of, mrr_at, ndcg_at, precision_at, recall_at
+from cl.search import search
 
 NORMAL = 1.96  # standard errors, within which 95 % of a normal distribution lie
 BLOCK = 1024  # queries at a time
+DEPTH = 100  # documents that are found for a text
 
 
 def retrieval(
@@ -76,6 +80,42 @@ def retrieval(
     return EvalResult(
         numbers, how={"similarity": "cosine", "queries": "each image of the test part"}
     )
+
+
+def of_texts(
+    queries: Float[Tensor, "q d"],
+    documents: Float[Tensor, "m d"],
+    judgments: Int[Tensor, "j 3"],
+) -> EvalResult:
+    """Each query is searched in the whole corpus by cosine, exactly; nothing is learned.
+
+    Args:
+        queries: the features of all queries, on every process.
+        documents: those of the corpus, of which each process searches its part.
+        judgments: query, document and grade of each; a document of a grade above 0 is relevant, and
+            a query without a relevant document does not count.
+
+    Returns:
+        `ndcg10` with the grade as the gain, `mrr10`, `recall10`, `recall100`, `precision10` and
+        `map100`, MAP of the first 100, means over the queries, as trec_eval defines them.
+    """
+    rank, world = distributed.rank(), distributed.world_size()
+    first, last = (len(documents) * at // world for at in (rank, rank + 1))
+    own = torch.arange(first, last, device=documents.device)
+    _, found = search(queries, documents[first:last], DEPTH, numbers=own)
+    ranked, known = grades_of(found, *judgments.unbind(dim=1))
+    counts = (known > 0).any(dim=1)
+    scores = {
+        "ndcg10": ndcg_at(ranked, known, 10),
+        "mrr10": mrr_at(ranked, known, 10),
+        "recall10": recall_at(ranked, known, 10),
+        "recall100": recall_at(ranked, known, DEPTH),
+        "precision10": precision_at(ranked, known, 10),
+        "map100": average_precision(ranked, known),
+    }
+    numbers = {name: float(each[counts].mean()) for name, each in scores.items()}
+    how = {"similarity": "cosine", "queries": int(counts.sum()), "documents": len(documents)}
+    return EvalResult(numbers, how=how)
 
 
 def precondition(

@@ -220,7 +220,7 @@ class Method(pl.LightningModule, ABC):
     def training_step(self, given: Batch | Any, _: int) -> dict[str, Any]:
         batch = as_batch(given)
         self.apply_schedules()
-        self.global_views = len(batch.views[0])
+        self.global_views = batch.global_views or len(batch.views[0])
         h = self.embed(batch.views)
         objective = self.objective(h, batch.labels)
         full = self.probe_features(h)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from cl.bounds import Count, Mining
+from cl.bounds import Count, Mining, Width
 from cl.distributed import gather
 from cl.losses._views import view_target_pairs
 from cl.methods._base import Method
@@ -28,7 +28,7 @@ class PairMethod(Method):
         mining: which other samples of the whole batch are an anchor's negatives: all of them
             (memory grows with the square of the batch), the nearest one (hard), or the nearest of
             those that are farther than the positive (semi_hard; the farthest if none is)
-        hidden_mlp: width of the projector's hidden layer
+        hidden_mlp: width of the projector's hidden layer; 0 is no projector, the default for texts
         encoding_size: dimensions of the embedding (128 in FaceNet)
         base: what `Method` takes.
     """
@@ -41,12 +41,14 @@ class PairMethod(Method):
         loss: Callable[..., Tensor],
         *,
         mining: Mining = "all",
-        hidden_mlp: Count = 2048,
+        hidden_mlp: Width = 2048,
         encoding_size: Count = 128,
         **base: Any,
     ) -> None:
         super().__init__(encoder, loss, **base)
-        self.projector = self.build_projector(hidden_mlp, encoding_size)
+        self.projector = (
+            self.build_projector(hidden_mlp, encoding_size) if hidden_mlp else nn.Identity()
+        )
         self.mining: Mining = mining
 
     @abstractmethod

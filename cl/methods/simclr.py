@@ -11,7 +11,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from cl.bounds import Count, Learn
+from cl.bounds import Count, Learn, Width
 from cl.distributed import gather
 from cl.losses import PairwiseLoss
 from cl.losses.nt_xent import nt_xent
@@ -25,9 +25,11 @@ class SimCLR(Method):
     Args:
         encoder: see `Method`.
         loss: of `(v n d)` embeddings, ids and rows; NT-Xent is the paper's.
-        hidden_mlp: width of the projector's hidden layer (2048 as in the paper's ResNet-50)
+        hidden_mlp: width of the projector's hidden layer (2048 as in the paper's ResNet-50); 0 is
+            no projector, the default for texts
         encoding_size: dimensions of the embedding (128, the paper's B.9)
-        supervised: samples of one class are positives, which makes simclr supcon
+        supervised: samples of one class are positives, which makes simclr supcon; texts of one
+            document always are, unless it is --no-supervised
         learn: scalars of the loss that are learned, from their given values on
         base: what `Method` takes.
     """
@@ -37,14 +39,16 @@ class SimCLR(Method):
         encoder: nn.Module,
         loss: PairwiseLoss = nt_xent,
         *,
-        hidden_mlp: Count = 2048,
+        hidden_mlp: Width = 2048,
         encoding_size: Count = 128,
         supervised: bool = False,
         learn: Learn = "nothing",
         **base: Any,
     ) -> None:
         super().__init__(encoder, loss, learnable=learnable_scalars(loss, learn), **base)
-        self.projector = self.build_projector(hidden_mlp, encoding_size)
+        self.projector = (
+            self.build_projector(hidden_mlp, encoding_size) if hidden_mlp else nn.Identity()
+        )
         self.supervised = supervised
 
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from cl.bounds import Count
+from cl.bounds import Count, Width
 from cl.losses import PairwiseLoss
 from cl.losses.nt_xent import nt_xent
 from cl.methods.simclr import SimCLR
@@ -20,7 +20,7 @@ class SupCon(SimCLR):
         encoder: see `SimCLR`, so the others.
         loss: see `SimCLR`.
         hidden_mlp: width of the projector's hidden layer (that of the features in the authors'
-            code)
+            code); 0 is no projector, the default for texts
         encoding_size: dimensions of the embedding (128 in the paper)
         supervised: samples of one class are positives
         simclr: what `SimCLR` takes.
@@ -31,7 +31,7 @@ class SupCon(SimCLR):
         encoder: nn.Module,
         loss: PairwiseLoss = nt_xent,
         *,
-        hidden_mlp: Count = 2048,
+        hidden_mlp: Width = 2048,
         encoding_size: Count = 128,
         supervised: bool = True,
         **simclr: Any,

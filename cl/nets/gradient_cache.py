@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
@@ -24,7 +24,7 @@ Norm = Literal["chunk", "frozen"]
 
 def embed_in_chunks(
     encode: Callable[[Tensor], Tensor],
-    x: Float[Tensor, "v n ..."],
+    x: Shaped[Tensor, "v n ..."],
     size: int,
     encoder: nn.Module,
     norm: Norm = "chunk",

@@ -39,7 +39,8 @@ def test_the_command_line_reads_the_same_row(name: str) -> None:
     for word in (name, *(f"{name}:{argument}" for argument in dataset_row(name)["sizes"])):
         assert datasets.row_of(word) == dataset_row(word)
     word = f"{name}:x" if dataset_row(name)["argument"] else name
-    assert parse_pretrain([word, "resnet18"]).resolved_image_size == preset(word).size
+    encoder = "resnet18" if dataset_row(name)["kind"] == "images" else "bag_w16"
+    assert parse_pretrain([word, encoder]).resolved_image_size == preset(word).size
 
 
 @pytest.mark.parametrize("name", NAMES)

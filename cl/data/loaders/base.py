@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,22 +13,21 @@ from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
 from cl.data.inspection import Inspection
 from cl.data.loaders.sampler import Index, Sampler
-from cl.data.sets import Images
+from cl.data.sets import Images, Samples
 
 Floats = npt.NDArray[np.float32]
+S = TypeVar("S", bound=Samples)
 
 
-class Loader(ABC):
-    """Augmented views of training images, epoch after epoch.
+class Loader(ABC, Generic[S]):
+    """Views of training samples, epoch after epoch.
 
     Its state is the sampler's: it counts the batches that the training loop has received, not those
     prepared ahead, so that a run interrupted inside an epoch goes on with the very next batch.
     """
 
-    def __init__(self, images: Images, recipes: Sequence[Recipe], sampler: Sampler) -> None:
-        self.images, self.recipes, self.sampler = images, list(recipes), sampler
-        for recipe in recipes:
-            check_channels(images, recipe)
+    def __init__(self, samples: S, sampler: Sampler) -> None:
+        self.samples, self.sampler = samples, sampler
         self.inspection: Inspection | None = None
 
     def __len__(self) -> int:
@@ -51,10 +51,20 @@ class Loader(ABC):
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.sampler.load_state_dict(state)
 
-    def batch(self, views: list[Floats], index: Index) -> Batch:
+    def batch(self, views: Sequence[npt.NDArray[Any]], index: Index) -> Batch:
         """Arrays as a `Batch`, without a copy."""
-        labels = torch.from_numpy(self.images.labels[index])
+        labels = torch.from_numpy(self.samples.labels[index])
         return Batch([torch.from_numpy(x) for x in views], labels, torch.from_numpy(index))
+
+
+class ImageLoader(Loader[Images]):
+    """Augmented views of images."""
+
+    def __init__(self, images: Images, recipes: Sequence[Recipe], sampler: Sampler) -> None:
+        super().__init__(images, sampler)
+        self.images, self.recipes = images, list(recipes)
+        for recipe in recipes:
+            check_channels(images, recipe)
 
 
 def check_channels(images: Images, recipe: Recipe) -> None:

@@ -15,7 +15,7 @@ from PIL import Image
 from cl.data.augment.cpu import JITTER, VIEW, draw
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
-from cl.data.loaders.base import Floats, Loader, by_size
+from cl.data.loaders.base import Floats, ImageLoader, by_size
 from cl.data.loaders.sampler import Index, Sampler
 from cl.data.sets import Images
 from cl.data.sets._decode import is_upright_jpeg, ppm
@@ -31,7 +31,7 @@ SHARP = 0.01  # a blur's deviation in pixels that leaves the image as it is
 MISSING = "--backend dali: needs nvidia-dali; pip install nvidia-dali-cuda130 (or -cuda120)"
 
 
-class DaliLoader(Loader):
+class DaliLoader(ImageLoader):
     """Views made by DALI, on the GPU where there is one.
 
     Close to the other backends but not equal to them: DALI turns the hue linearly (in YIQ), has one

@@ -16,7 +16,7 @@ from cl.data.augment.cpu import VIEW, draw_many
 from cl.data.augment.gpu import Numbers, Renderer, coefficients
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
-from cl.data.loaders.base import Loader, by_size, shape
+from cl.data.loaders.base import ImageLoader, by_size, shape
 from cl.data.loaders.sampler import Index, Sampler
 from cl.data.sets import Images
 
@@ -26,7 +26,7 @@ PIECE = 2**24
 Ready = tuple[Batch, torch.cuda.Event | None]
 
 
-class DeviceLoader(Loader):
+class DeviceLoader(ImageLoader):
     """Views of images whose pixels are in memory, made on a device.
 
     Args:

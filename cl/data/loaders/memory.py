@@ -9,14 +9,14 @@ import numpy as np
 from cl.data.augment import cpu
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
-from cl.data.loaders.base import Floats, Loader, by_size, shape
+from cl.data.loaders.base import Floats, ImageLoader, by_size, shape
 from cl.data.loaders.sampler import Index, Sampler
 from cl.data.sets import Images
 
 Work = tuple[Index, list[Floats], list[Future[None]]]
 
 
-class MemoryLoader(Loader):
+class MemoryLoader(ImageLoader):
     """Views of images whose pixels are in memory.
 
     Args:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from cl.data.augment import cpu
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
-from cl.data.loaders.base import Loader, Part, by_size, shape
+from cl.data.loaders.base import ImageLoader, Part, by_size, shape
 from cl.data.loaders.sampler import Sampler
 from cl.data.sets import Images
 
@@ -79,7 +79,7 @@ class EpochBatches:
             yield [(self.sampler.epoch, int(i)) for i in index]
 
 
-class FileLoader(Loader):
+class FileLoader(ImageLoader):
     """Views of images in files (or in memory, for comparison).
 
     Args:

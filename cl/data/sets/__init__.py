@@ -11,6 +11,7 @@ from cl.data.sets._loading import load
 from cl.data.sets._rows import DEFAULTS, NAMES, dataset_row
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import split
+from cl.data.sets._texts import Captioned, Pairs, Samples
 from cl.data.sets._values import DECODING, RGB, Decoding
 
 __all__ = [
@@ -18,9 +19,12 @@ __all__ = [
     "DEFAULTS",
     "NAMES",
     "RGB",
+    "Captioned",
     "Decoding",
     "Images",
+    "Pairs",
     "Paths",
+    "Samples",
     "Source",
     "Stored",
     "UnreadableError",

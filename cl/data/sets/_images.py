@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -98,6 +99,8 @@ class Images:
         files: the encoded images, if they are not.
         decoding: how these become pixels.
     """
+
+    kind: ClassVar = "images"  # as the row of a data set says it
 
     labels: Index
     pixels: Pixels | None = None

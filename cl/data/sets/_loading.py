@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from rich.console import Console
@@ -34,7 +34,7 @@ def load(
     labeled: bool = False,
     workers: int = 0,
     console: Console | None = None,
-) -> Source:
+) -> Source[Any]:
     """Load the data set of that name.
 
     Args:
@@ -64,6 +64,8 @@ def load(
     known = None if value_range == "auto" else value_range
     how = Decoding(known, channels, turn)
     source = read(name, Where(Path(data_folder), train_dir, val_dir, class_list, download, how))
+    if not isinstance(source.train, Images):
+        return part_of(source, data_fraction)
     source = decoded_as(source, how)
     if source.train.files is not None:
         warn_of_pil()
@@ -82,11 +84,18 @@ def load(
         source = replace(source, train=with_labels(source.train), val=with_labels(source.val))
         if not (len(source.train) and len(source.val)):
             raise ValueError(f"DATASET {name}: no labeled images in one of its parts")
-    if data_fraction != 1:
-        part = take_fraction(source.train, data_fraction)
-        said = f"{len(part):,} of {len(source.train):,} training images"
-        source = replace(source, train=part, note="; ".join(filter(None, (source.note, said))))
+    source = part_of(source, data_fraction)
     return readable(source, workers, console) if skip_corrupt else source
+
+
+def part_of(source: Source[Any], fraction: float) -> Source[Any]:
+    """The data set with a fraction of its training samples; the same object if that is 1."""
+    if fraction == 1:
+        return source
+    part = take_fraction(source.train, fraction)
+    nouns = "images" if isinstance(part, Images) else "pairs"
+    said = f"{len(part):,} of {len(source.train):,} training {nouns}"
+    return replace(source, train=part, note="; ".join(filter(None, (source.note, said))))
 
 
 def decoded_as(source: Source, how: Decoding) -> Source:

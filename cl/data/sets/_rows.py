@@ -12,6 +12,7 @@ from typing import Any
 # What a row may say, and what holds where it does not say it.
 DEFAULTS: dict[str, Any] = {
     "help": "",  # of --help, behind the name
+    "kind": "images",  # of samples: images, text (pairs of them), or image-text (captions)
     "order": 50,  # place in lists; of equal ones by name
     "argument": "",  # what stands behind the name and a colon: NAME in torchvision:NAME
     "size": 224,  # side of the images in pixels

@@ -3,11 +3,17 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Generic
+
+from typing_extensions import TypeVar
 
 from cl.data.sets._copies import copies
 from cl.data.sets._decode import ARRAY, SUFFIXES
 from cl.data.sets._images import Images
+from cl.data.sets._texts import Pairs, Samples
 from cl.data.sets._values import RGB, Decoding
+
+S = TypeVar("S", bound=Samples, default=Images)
 
 
 @dataclass(frozen=True)
@@ -37,7 +43,7 @@ class Where:
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class Source(Generic[S]):
     """A data set.
 
     Args:
@@ -55,8 +61,8 @@ class Source:
 
     name: str
     classes: list[str]
-    train: Images
-    val: Images
+    train: S
+    val: S
     note: str = ""
     skipped: tuple[str, ...] = ()
     held_out: float = 0.0
@@ -66,6 +72,8 @@ class Source:
     @cached_property
     def copied(self) -> str:
         """How many validation images are training images, byte for byte, in words."""
+        if not isinstance(self.train, Images) or not isinstance(self.val, Images):
+            return ""
         same = copies(self.train, self.val)
         if not same or self.val.files is None:
             return ""
@@ -82,6 +90,9 @@ class Source:
         """
         number = len(self.classes)
         kinds = f"{number:,} class{'es' * (number > 1)}" if number else "no labels"
+        if isinstance(self.train, Pairs):
+            corpora = [len(p.documents) for p in (self.train, self.val) if isinstance(p, Pairs)]
+            kinds = f"{' and '.join(f'{n:,}' for n in corpora)} documents"
         stratified = f"{self.held_out:.0%}, stratified".replace("%", " %")
         how = stratified if self.held_out else self.split
         val = f"{len(self.val):,} val" + (f" ({how})" if how else "")

@@ -3,6 +3,7 @@
 import numpy as np
 
 from cl.data.sets._images import Images
+from cl.data.sets._texts import Samples
 
 HOLD_OUT = 0.1  # of every class, where a data set has no validation part
 HELD_OUT = "a tenth of every class is held out"
@@ -36,8 +37,10 @@ def split(images: Images, fraction: float) -> tuple[Images, Images]:
     return images.subset(np.setdiff1d(np.arange(len(images)), held_out)), images.subset(held_out)
 
 
-def take_fraction(images: Images, amount: float) -> Images:
+def take_fraction(images: Samples, amount: float) -> Samples:
     """A fraction of the images, stratified by class; images without a label count as a class.
+
+    Other samples have no classes, and count as one.
 
     The k-th image of a class of n, in a fixed random order, ranks at k / n; the images of lowest
     rank are taken. So each class has its fraction rounded up, but for ties at the end, and a
@@ -53,10 +56,12 @@ def take_fraction(images: Images, amount: float) -> Images:
     total = len(images)
     number = max(1, round(amount * total)) if amount <= 1 else int(amount)
     if number > total:
-        raise ValueError(f"--data_fraction {number}: there are {total} training images")
+        nouns = "images" if isinstance(images, Images) else "pairs"
+        raise ValueError(f"--data_fraction {number}: there are {total} training {nouns}")
+    labels = images.labels if isinstance(images, Images) else np.zeros(total, np.int64)
     rng, rank = np.random.default_rng(0), np.empty(total)
-    for c in np.unique(images.labels):
-        members = np.flatnonzero(images.labels == c)
+    for c in np.unique(labels):
+        members = np.flatnonzero(labels == c)
         rank[rng.permutation(members)] = np.arange(len(members)) / len(members)
     order = np.lexsort((rng.permutation(total), rank))
     return images.subset(np.sort(order[:number]))

@@ -1,4 +1,4 @@
-"""Sums of images, by which other data are noticed."""
+"""Sums of samples, by which other data are noticed."""
 
 import hashlib
 from collections.abc import Callable
@@ -7,11 +7,24 @@ from typing import Any
 import numpy as np
 
 from cl.data.sets._images import Images, Stored
+from cl.data.sets._texts import Captioned, Pairs, Samples, serialized
 
 
-def data_checksum(images: Images) -> str:
-    """sha256 of labels and pixels, or of labels and files by name and size, wherever they lie."""
-    return hash_images(hashlib.sha256(), images, lambda files, at: files.identity(at))
+def data_checksum(samples: Samples) -> str:
+    """sha256 of labels and pixels, or of labels and files by name and size, wherever they lie.
+
+    Of texts it is of the texts.
+    """
+    digest = hashlib.sha256()
+    if isinstance(samples, Pairs):
+        for part in samples.content():
+            digest.update(part)
+        return digest.hexdigest()
+    if isinstance(samples, Captioned):
+        for each in samples.captions:
+            digest.update(len(each).to_bytes(8, "little") + serialized(each))
+        samples = samples.images
+    return hash_images(digest, samples, lambda files, at: files.identity(at))
 
 
 def hash_images(digest: Any, images: Images, word: Callable[[Stored, int], str]) -> str:

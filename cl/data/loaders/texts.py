@@ -1,0 +1,96 @@
+"""Loaders of texts: pairs for training, every text once for validation."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from cl.data.batch import Batch
+from cl.data.loaders.base import Loader
+from cl.data.loaders.sampler import Index, Sampler, shard
+from cl.data.sets import Pairs
+from cl.data.tokens import Tokens
+
+SIDES = 2  # a query and its document; what follows in a batch are hard negatives
+
+
+class PairLoader(Loader[Pairs]):
+    """Batches of queries and their documents, each with hard negatives.
+
+    The first tensor of views has the queries, `(1 n l)`, the second one the documents and then the
+    negatives, `(1+k n l)`; the labels are the documents' numbers.
+
+    Args:
+        pairs: of all processes.
+        queries: their tokens.
+        documents: the corpus's.
+        sampler: chooses the samples of each step.
+        negatives: k, hard negatives of a pair in a batch: the next k of its own in each epoch.
+    """
+
+    def __init__(
+        self,
+        pairs: Pairs,
+        queries: Tokens,
+        documents: Tokens,
+        sampler: Sampler,
+        negatives: int = 0,
+    ) -> None:
+        super().__init__(pairs, sampler)
+        self.queries, self.documents, self.negatives = queries, documents, negatives
+
+    def batches(self) -> Iterator[Batch]:
+        for index in self.sampler.remaining():
+            places = [self.samples.positive[index], *self.negatives_of(index)]
+            documents = self.documents.padded(np.concatenate(places))
+            views = [
+                self.queries.padded(index)[None],
+                documents.reshape(len(places), len(index), documents.shape[1]),
+            ]
+            yield self.batch(views, index)._replace(global_views=SIDES)
+
+    def negatives_of(self, index: Index) -> list[Index]:
+        """The k-th hard negative of each pair, for all k."""
+        first = self.sampler.epoch * self.negatives
+        own = [self.samples.negatives[i] for i in index.tolist()] if self.negatives else []
+        return [
+            np.array([each[(first + k) % len(each)] for each in own]) for k in range(self.negatives)
+        ]
+
+
+class TextLoader:
+    """Every text once, as one view: each set of texts in its order, one after the other.
+
+    The samples are numbered on from one set to the next, and have no label.
+
+    Args:
+        sets: the tokens of each set, such as the queries and the corpus.
+        batch_size: texts in a batch, which are of one set; its last batch may be smaller.
+        rank: number of this process.
+        world: number of processes, among which each set is divided.
+    """
+
+    def __init__(
+        self, sets: Sequence[Tokens], batch_size: int, rank: int = 0, world: int = 1
+    ) -> None:
+        self.sets = sets
+        # A process without a text has an empty batch: all of them take part in what follows.
+        empty = [np.empty(0, np.int64)]
+        self.index = [shard(len(each), batch_size, rank, world) or empty for each in sets]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.index))
+
+    @property
+    def samples(self) -> int:
+        """Texts of this process."""
+        return sum(len(index) for each in self.index for index in each)
+
+    def __iter__(self) -> Iterator[Batch]:
+        first = 0
+        for tokens, batches in zip(self.sets, self.index, strict=True):
+            for index in batches:
+                labels = torch.full((len(index),), -1)
+                views = [torch.from_numpy(tokens.padded(index))[None]]
+                yield Batch(views, labels, torch.from_numpy(first + index))
+            first += len(tokens)

@@ -1,0 +1,53 @@
+"""Pairs of texts in a file: `{"query": ..., "positive": ..., "negatives": [...]}` a line.
+
+The negatives are texts that do not answer the query, though they look it. A line may have a
+`split`: train, val or test.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cl.data.sets._images import Index
+from cl.data.sets._lines import part_in, parts_of, read_each, record_of, text_in, texts_in
+from cl.data.sets._source import Source, Where
+from cl.data.sets._texts import Pairs, pairs_of
+
+ROW = {
+    "help": "pairs of texts, a JSON object a line, or .gz of it",
+    "order": 92,
+    "argument": "FILE",
+    "kind": "text",
+}
+Line = tuple[str, str, list[str], str | None]
+
+
+def read(name: str, where: Where) -> Source[Pairs]:
+    """The pairs of the file, a tenth of the documents held out where no line says what validates.
+
+    Raises:
+        ValueError: there is no such file, or a line is wrong.
+    """
+    lines = read_each(name, where, of_line)
+    number = {text: at for at, text in enumerate(dict.fromkeys(line[1] for line in lines))}
+    labels = np.array([number[line[1]] for line in lines])
+    train, val, how = parts_of([line[3] for line in lines], labels)
+    return Source(name, [], made(lines, train), made(lines, val), split=how)
+
+
+def of_line(line: str) -> Line:
+    """Query, document, negatives and part."""
+    record = record_of(line)
+    return (
+        text_in(record, "query"),
+        text_in(record, "positive"),
+        texts_in(record, "negatives"),
+        part_in(record),
+    )
+
+
+def made(lines: Sequence[Line], places: Index) -> Pairs:
+    """The pairs of some lines, whose documents and negatives are their corpus."""
+    chosen = [lines[i] for i in places.tolist()]
+    negatives = [line[2] for line in chosen]
+    return pairs_of([line[:2] for line in chosen], negatives if any(negatives) else ())

@@ -1,0 +1,33 @@
+"""Texts alone, one a line: each is its own document, as in SimCSE (Gao et al. 2021).
+
+The two views of a text (https://arxiv.org/abs/2104.08821, section 3) are the same text, which
+dropout makes differ; an encoder without it learns only to spread the texts.
+"""
+
+import numpy as np
+
+from cl.data.sets._lines import parts_of, read_each, text_of
+from cl.data.sets._source import Source, Where
+from cl.data.sets._texts import Pairs, pairs_of
+
+ROW = {
+    "help": "a text a line, or .gz of it, each its own pair (SimCSE)",
+    "order": 93,
+    "argument": "FILE",
+    "kind": "text",
+}
+
+
+def read(name: str, where: Where) -> Source[Pairs]:
+    """The texts of the file; a tenth of them is held out, among which nothing is to be found.
+
+    Raises:
+        ValueError: there is no such file, or a line is empty.
+    """
+    lines = read_each(name, where, lambda line: text_of(line, "the text"))
+    every = [*dict.fromkeys(lines)]
+    train, val, how = parts_of([None] * len(every), np.arange(len(every)))
+    parts = [pairs_of([(every[i], every[i]) for i in part.tolist()]) for part in (train, val)]
+    unjudged = np.empty((0, 3), np.int64)  # that a text finds itself says nothing
+    held_out = Pairs(parts[1].queries, parts[1].documents, parts[1].positive, (), unjudged)
+    return Source(name, [], parts[0], held_out, split=how.replace("documents", "texts"))

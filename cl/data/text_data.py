@@ -1,0 +1,96 @@
+"""The data module of texts: pairs for training, every text once for validation."""
+
+from functools import cached_property
+
+from cl.data.loaders.lengths import LengthSampler
+from cl.data.loaders.sampler import Sampler
+from cl.data.loaders.texts import PairLoader, TextLoader
+from cl.data.sets import Pairs, Source
+from cl.data.source_data import SourceData
+from cl.data.tokens import Tokenizer, Tokens, tokenize
+
+
+class TextData(SourceData[Pairs]):
+    """Queries with their documents for training; queries and corpus for validation.
+
+    Args:
+        source: the data set.
+        tokenizer: the encoder's.
+        longest: tokens of a query and of a document that are used.
+        batch_size: pairs of one process in a batch.
+        seed: of the order of pairs.
+        fill_last: see `SourceData`.
+        negatives: hard negatives of each pair in a batch.
+
+    Raises:
+        ValueError: all pairs have one document, so that nothing can be told apart.
+    """
+
+    nouns, told_by = "pairs of texts", "texts, judgments or hard negatives"
+
+    def __init__(
+        self,
+        source: Source[Pairs],
+        tokenizer: Tokenizer,
+        *,
+        longest: tuple[int, int],
+        batch_size: int,
+        seed: int = 0,
+        fill_last: bool = False,
+        negatives: int = 0,
+    ) -> None:
+        super().__init__(source, batch_size, seed, fill_last)
+        self.tokenizer, self.longest, self.negatives = tokenizer, longest, negatives
+        positive = source.train.positive
+        if not len(positive):
+            raise ValueError(f"DATASET {source.name}: there are no training pairs")
+        if (positive == positive[0]).all():
+            raise ValueError(
+                f"DATASET {source.name}: all {len(positive):,} training pairs have the same "
+                "document, so that there is nothing to tell apart"
+            )
+
+    @property
+    def val_samples(self) -> int:
+        """How many texts validate, queries and documents."""
+        return len(self.source.val.queries) + len(self.source.val.documents)
+
+    def tokens(self, pairs: Pairs) -> tuple[Tokens, Tokens]:
+        """The tokens of the queries and those of the documents."""
+        query, document = self.longest
+        return (
+            tokenize(pairs.queries, self.tokenizer, query, "queries"),
+            tokenize(pairs.documents, self.tokenizer, document, "documents"),
+        )
+
+    @cached_property
+    def train_tokens(self) -> tuple[Tokens, Tokens]:
+        """Those of the training pairs."""
+        return self.tokens(self.source.train)
+
+    @cached_property
+    def val_tokens(self) -> tuple[Tokens, Tokens]:
+        """Those of the validation pairs."""
+        return self.tokens(self.source.val)
+
+    def sampler(self, batch_size: int, rank: int = 0, world: int = 1) -> Sampler:
+        """What chooses the training pairs of each step, by the length of both sides."""
+        queries, documents = self.train_tokens
+        lengths = queries.lengths + documents.lengths[self.source.train.positive]
+        return LengthSampler(lengths, batch_size, self.seed, rank, world, self.fill_last)
+
+    def train_dataloader(self) -> PairLoader:
+        sampler = self.sampler(self.batch_size, *self.rank_and_world())
+        return PairLoader(self.source.train, *self.train_tokens, sampler, self.negatives)
+
+    def val_dataloader(self) -> TextLoader:
+        return TextLoader(self.val_tokens, max(self.batch_size, 256), *self.rank_and_world())
+
+    def plain(self, pairs: Pairs, rank: int = 0, world: int = 1) -> TextLoader:
+        """Queries and documents of other pairs, prepared as in validation."""
+        return TextLoader(self.tokens(pairs), max(self.batch_size, 256), rank, world)
+
+    def describe(self) -> str:
+        """What makes tokens, and how many are used."""
+        query, document = self.longest
+        return f"{self.tokenizer}, at most {query} tokens of a query and {document} of a document"

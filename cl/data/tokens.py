@@ -1,0 +1,126 @@
+"""Texts as token numbers, by the tokenizer that an encoder wants."""
+
+import re
+import warnings
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cl.data.loaders.sampler import Index
+
+END = -1  # what stands after a text's last token, where other texts of a batch are longer
+WORD = re.compile(r"\w+")
+SIZES = (3, 4, 5)  # characters of an n-gram
+LARGEST = 2**31 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens:
+    """The token numbers of some texts, behind each other.
+
+    Args:
+        flat: of all texts.
+        offsets: `(n + 1)`, where each text begins in `flat`, and where the last one ends.
+        cut: how many texts were longer than they may be.
+    """
+
+    flat: npt.NDArray[np.int32]
+    offsets: Index
+    cut: int = 0
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Index:
+        """`(n)`, the tokens of each text."""
+        return np.diff(self.offsets)
+
+    def padded(self, index: Index) -> npt.NDArray[np.int64]:
+        """`(n l)`, the tokens of some texts, `END` after the end; l is the longest one's length."""
+        starts, lengths = self.offsets[index], self.offsets[index + 1] - self.offsets[index]
+        inside = np.arange(lengths.max(initial=0)) < lengths[:, None]
+        out = np.full(inside.shape, END, np.int64)
+        first = np.cumsum(lengths) - lengths
+        out[inside] = self.flat[np.arange(lengths.sum()) + np.repeat(starts - first, lengths)]
+        return out
+
+
+Tokenizer = Callable[[Sequence[str], int], Tokens]  # of texts, at most so many of each
+
+
+class NGrams:
+    """Each word as itself and as its character 3- to 5-grams, hashed to numbers of 31 bits.
+
+    A word is in lower case, and `<` and `>` are its ends.
+
+    >>> len(NGrams()(["a tree"], longest=100).flat)  # <a>, <a>, <tree>, and 4 + 3 + 2 of its parts
+    12
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[str, npt.NDArray[np.int32]] = {}
+
+    def __str__(self) -> str:
+        return "words and their hashed 3- to 5-grams"
+
+    def __call__(self, texts: Sequence[str], longest: int) -> Tokens:
+        """The tokens of texts, at most `longest` of each."""
+        each = [self.of_text(text) for text in texts]
+        return joined([tokens[:longest] for tokens in each], sum(len(t) > longest for t in each))
+
+    def of_text(self, text: str) -> npt.NDArray[np.int32]:
+        """The tokens of a text; one without a word has those of an empty word."""
+        words = WORD.findall(text.lower()) or [""]
+        for word in words:
+            if word not in self.known:
+                self.known[word] = self.of_word(f"<{word}>")
+        return np.concatenate([self.known[word] for word in words])
+
+    def of_word(self, word: str) -> npt.NDArray[np.int32]:
+        """The word and its n-grams."""
+        grams = (word[i : i + size] for size in SIZES for i in range(len(word) - size + 1))
+        return np.array([zlib.crc32(g.encode()) & LARGEST for g in (word, *grams)], np.int32)
+
+
+def create(name: str) -> Tokenizer:
+    """The tokenizer of an encoder.
+
+    Args:
+        name: the encoder's, see `cl.nets.texts`.
+
+    Raises:
+        ValueError: it takes no texts.
+    """
+    if name.startswith("bag_"):
+        return NGrams()
+    raise ValueError(f"ENCODER {name}: it has no tokenizer")
+
+
+def joined(each: Sequence[npt.NDArray[np.int32]], cut: int) -> Tokens:
+    """The tokens of each text as `Tokens`."""
+    offsets = np.zeros(len(each) + 1, np.int64)
+    np.cumsum([len(tokens) for tokens in each], out=offsets[1:])
+    return Tokens(np.concatenate([np.empty(0, np.int32), *each]), offsets, cut)
+
+
+def tokenize(texts: Sequence[str], tokenizer: Tokenizer, longest: int, what: str) -> Tokens:
+    """The tokens of texts; that some were longer is said once.
+
+    Args:
+        texts: all of a kind.
+        tokenizer: the encoder's.
+        longest: tokens of a text that are used.
+        what: the texts are, for the message.
+    """
+    tokens = tokenizer(texts, longest)
+    if tokens.cut:
+        warnings.warn(
+            f"{tokens.cut:,} of {len(texts):,} {what} are longer than the {longest} tokens of "
+            "--max_length; their ends are cut off",
+            stacklevel=2,
+        )
+    return tokens

@@ -1,0 +1,71 @@
+"""The data set and the encoder that an evaluation is of, loaded."""
+
+from dataclasses import replace
+from typing import Any
+
+from cl import checkpoints, hardware, runs, trainer
+from cl.config import Linear
+from cl.data import sets
+from cl.data.sets import DECODING, Images, Pairs, Source
+from cl.eval._restore import Restored, decoded_as_trained, preparation_flags, restore
+from cl.eval._task import Task
+from cl.eval._text_task import TextTask
+
+
+def load_task(
+    config: Linear, source: Source[Any] | None = None, restored: Restored | None = None
+) -> Task:
+    """Load the data set and the encoder with its weights, and make the evaluation's folder.
+
+    Args:
+        config: as checked.
+        source: the data set; None loads the configured one.
+        restored: the encoder; None loads the configured one.
+
+    Raises:
+        ValueError: there is no data, no encoder, or no new folder.
+    """
+    path = config.pretrained_feature_extractor
+    file = checkpoints.encoder_file(path) if path and restored is None else None
+    if source is None:
+        config, asked = decoded_as_trained(config, file), config
+        source = load_labeled(config)
+        if config != asked:
+            how = source.train.decoding.describe()
+            trainer.say(f"Images are read as those were that the encoder was trained on: {how}.")
+    if isinstance(source.train, Images) and config.value_range:  # what auto has measured
+        config = replace(config, value_range=source.train.decoding.value_range)
+    if restored is None:
+        given = preparation_flags(config)
+        size, longest = config.image_size, config.max_length
+        restored = restore(file, config.encoder, config.dataset, size, given, longest)
+        restored.about.update({name: getattr(config, name) for name in DECODING})
+    folder, checkpoint = trainer.run_folder(config)
+    runs.keep_skipped(folder, source.skipped)
+    options = hardware.trainer_options(
+        config.gpus, config.devices_per_node, config.precision, config.nodes
+    )
+    if options["precision"] == "64-true":
+        restored.encoder.double()  # which Lightning would do, and the weights' sum would differ
+    kind = TextTask if isinstance(source.train, Pairs) else Task
+    return kind(config, source, restored, folder, checkpoint, options)
+
+
+def load_labeled(config: Linear) -> Source[Any]:
+    """Load the configured data set."""
+    return sets.load(
+        config.dataset,
+        config.data_folder,
+        config.train_dir,
+        config.val_dir,
+        config.download,
+        class_list=config.class_list,
+        value_range=config.value_range,
+        channels=config.channels,
+        exif_orientation=config.exif_orientation,
+        data_fraction=config.data_fraction,
+        skip_corrupt=config.skip_corrupt,
+        labeled=True,
+        workers=config.num_workers,
+        console=None if runs.other_rank() else trainer.console,
+    )

@@ -1,0 +1,49 @@
+"""Encoders of texts by name: a bag of hashed n-grams."""
+
+import re
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+BAG = re.compile(r"bag_w(\d+)")
+ROWS = 2**15  # of a bag's table: 22,000 synsets of WordNet have 100,000 n-grams
+
+
+class Bag(nn.Module):
+    """The mean of the vectors of a text's hashed n-grams: what resnet6 is for images.
+
+    As in fastText (Bojanowski et al. 2017, https://arxiv.org/abs/1607.04606), the n-grams of a word
+    say what it means where the word itself was never seen.
+
+    Args:
+        width: dimensions of the features.
+        rows: of the table of vectors; a token is a row's number modulo this.
+    """
+
+    def __init__(self, width: int, rows: int = ROWS) -> None:
+        super().__init__()
+        self.num_features = width
+        self.table = nn.Embedding(rows, width)
+        nn.init.normal_(self.table.weight, std=width**-0.5)
+
+    def forward(self, x: Int[Tensor, "n l"]) -> Float[Tensor, "n d"]:
+        inside = x >= 0
+        lengths = inside.sum(dim=1)
+        return F.embedding_bag(
+            x[inside] % len(self.table.weight), self.table.weight, lengths.cumsum(0) - lengths
+        )
+
+
+def create(name: str) -> nn.Module:
+    """The encoder of that name: tokens `(n l)`, below 0 after the end, to features `(n d)`.
+
+    Args:
+        name: `bag_wN` has features of width N.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if bag := BAG.fullmatch(name):
+        return Bag(int(bag[1]))
+    raise ValueError(f"ENCODER {name}: no such encoder of texts; there is bag_wN")

@@ -1,0 +1,103 @@
+"""Pairs and texts from files: what is read, what is held out, and faults that name the line."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from cl.data.sets import Source, load
+
+PAIRS = [
+    {"query": f"question {i}", "positive": f"answer {i // 2}", "negatives": [f"wrong {i}", "no"]}
+    for i in range(40)
+]
+
+
+def write(folder: Path, lines: list[str], name: str = "pairs.jsonl") -> Path:
+    file = folder / name
+    text = "".join(f"{line}\n" for line in lines).encode()
+    file.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    return file
+
+
+def read(folder: Path, lines: list, name: str = "pairs.jsonl", reader: str = "pairs") -> Source:
+    words = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+    write(folder, words, name)
+    return load(f"{reader}:{name}", str(folder))
+
+
+@pytest.mark.parametrize("name", ["pairs.jsonl", "pairs.jsonl.gz"])
+def test_pairs_with_negatives(name: str, tmp_path: Path) -> None:
+    source = read(tmp_path, PAIRS, name)
+    train, val = source.train, source.val
+    assert (len(train), len(val)) == (36, 4)
+    assert not {*train.queries} & {*val.queries}
+    for part in (train, val):
+        for i, query in enumerate(part.queries):
+            line = PAIRS[int(query.split()[1])]
+            assert part.documents[part.positive[i]] == line["positive"]
+            assert [part.documents[j] for j in part.negatives[i]] == line["negatives"]
+        assert len({*part.documents}) == len(part.documents)
+    answers = [{part.documents[i] for i in part.positive} for part in (train, val)]
+    assert not answers[0] & answers[1]
+    assert "a tenth of the documents" in source.describe()
+
+
+def test_the_split_of_a_line_holds(tmp_path: Path) -> None:
+    lines = [line | {"split": "test" if i < 3 else "train"} for i, line in enumerate(PAIRS)]
+    source = read(tmp_path, lines)
+    assert (len(source.train), len(source.val)) == (37, 3)
+    lines[5]["split"] = "validation"
+    source = read(tmp_path, lines)
+    assert (len(source.train), list(source.val.queries)) == (36, ["question 5"])
+
+
+def test_texts_are_their_own_documents_and_nothing_is_judged(tmp_path: Path) -> None:
+    source = read(tmp_path, [f"text {i % 30}" for i in range(40)], "lines.txt", "texts")
+    assert (len(source.train), len(source.val)) == (27, 3)
+    assert list(source.train.queries) == list(source.train.documents)
+    assert len(source.val.judgments) == 0
+
+
+GOOD = json.dumps(PAIRS[0])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"query": "a", "positive": ', "line 2: it is not JSON"),
+        ("[1, 2]", "line 2: it must be a JSON object"),
+        ("", "line 2: it is not JSON"),
+        ('{"query": "a"}', "line 2: it has no positive"),
+        ('{"positive": "a"}', "line 2: it has no query"),
+        ('{"query": " ", "positive": "b"}', "line 2: query is empty"),
+        ('{"query": "a", "positive": ""}', "line 2: positive is empty"),
+        ('{"query": "a", "positive": null}', "line 2: positive must be a text, not null"),
+        ('{"query": "a", "positive": "b", "negatives": "c"}', "negatives must be a list"),
+        ('{"query": "a", "positive": "b", "negatives": [""]}', "line 2: one of negatives is empty"),
+        ('{"query": "a", "positive": "b", "split": "some"}', "split must be train, val or test"),
+    ],
+)
+def test_a_fault_names_file_and_line(line: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        read(tmp_path, [GOOD, line, GOOD])
+    said = str(error.value)
+    assert said.startswith(f"DATASET pairs:pairs.jsonl: {tmp_path}/pairs.jsonl")
+    assert "\n" not in said
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"pairs:no.jsonl: .*No such file"):
+        load("pairs:no.jsonl", str(tmp_path))
+    write(tmp_path, [])
+    with pytest.raises(ValueError, match="is empty"):
+        load("pairs:pairs.jsonl", str(tmp_path))
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(b"text\n" * 999)[:-9])
+    with pytest.raises(ValueError, match=r"texts:cut.gz: .* cannot be read"):
+        load("texts:cut.gz", str(tmp_path))
+    (tmp_path / "latin").write_bytes("gut\nschön\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="line 2: it is not text in UTF-8"):
+        load("texts:latin", str(tmp_path))
+    with pytest.raises(ValueError, match="line 2: the text is empty"):
+        read(tmp_path, ["a", "", "b"], "gap.txt", "texts")

@@ -1,0 +1,105 @@
+"""What a loader of texts hands to methods, and the nouns of WordNet."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from cl.data.loaders.texts import PairLoader, TextLoader
+from cl.data.sets import Pairs, Source, load
+from cl.data.sets._texts import pairs_of
+from cl.data.text_data import TextData
+from cl.data.tokens import NGrams
+
+WORDS = "ant bee cat dog eel fox gnu hen ibis jay kiwi lark mole newt owl pig".split()
+
+
+def made(negatives: bool = False) -> Pairs:
+    pairs = pairs_of([(f"{'very ' * (i % 3)}{word}", word[:2]) for i, word in enumerate(WORDS)])
+    if not negatives:
+        return pairs
+    others = [np.array([j for j in range(16) if j not in (i, 15 - i)]) for i in range(16)]
+    return replace(pairs, negatives=others)
+
+
+def data(pairs: Pairs, **options: int) -> TextData:
+    source = Source("made", [], pairs, pairs)
+    return TextData(source, NGrams(), longest=(50, 50), batch_size=4, **options)
+
+
+def texts_of(x: torch.Tensor) -> list[list[int]]:
+    return [[int(t) for t in row if t >= 0] for row in x]
+
+
+def tokens_of(text: str) -> list[int]:
+    return NGrams()([text], 50).flat.tolist()
+
+
+@pytest.mark.parametrize("k", [0, 3])
+def test_a_batch_has_queries_then_documents_with_their_negatives(k: int) -> None:
+    pairs = made(negatives=True)
+    seen = []
+    for batch in data(pairs, negatives=k).train_dataloader():
+        queries, documents = batch.views
+        assert queries.dtype == documents.dtype == torch.int64
+        assert queries.shape[:2] == (1, 4)
+        assert documents.shape[:2] == (1 + k, 4)
+        assert batch.global_views == 2
+        assert texts_of(queries[0]) == [tokens_of(pairs.queries[i]) for i in batch.index]
+        assert batch.labels.tolist() == pairs.positive[batch.index.numpy()].tolist()
+        for number, side in enumerate(documents):
+            places = pairs.positive if not number else [own[number - 1] for own in pairs.negatives]
+            expected = [tokens_of(pairs.documents[places[i]]) for i in batch.index]
+            assert texts_of(side) == expected
+        seen += batch.index.tolist()
+    assert sorted(seen) == list(range(16))
+
+
+def test_the_next_epoch_has_the_next_negatives() -> None:
+    pairs = made(negatives=True)
+    loader = data(pairs, negatives=2).train_dataloader()
+    assert isinstance(loader, PairLoader)
+    loader.sampler.set_epoch(8)
+    index = np.array([0, 5])
+    first, second = loader.negatives_of(index)
+    assert first.tolist() == [pairs.negatives[i][16 % 14] for i in index]
+    assert second.tolist() == [pairs.negatives[i][17 % 14] for i in index]
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_validation_has_every_text_once_queries_first(world: int) -> None:
+    pairs = pairs_of([("a", "x"), ("b", "y"), ("c", "x")])
+    assert list(pairs.documents) == ["x", "y"]
+    made_data, found = data(pairs), {}
+    for rank in range(world):
+        loader = TextLoader(made_data.val_tokens, 2, rank, world)
+        assert loader.samples == sum(len(b.index) for b in loader)
+        for batch in loader:
+            assert (batch.labels == -1).all()
+            assert len(batch.views) == 1
+            found |= dict(zip(batch.index.tolist(), texts_of(batch.views[0][0]), strict=True))
+    assert found == dict(enumerate(map(tokens_of, ["a", "b", "c", "x", "y"])))
+    assert made_data.val_samples == 5
+
+
+def test_one_document_for_all_is_refused() -> None:
+    pairs = pairs_of([("a", "x"), ("b", "x")])
+    with pytest.raises(ValueError, match="all 2 training pairs have the same document"):
+        data(pairs)
+
+
+def test_wordnet() -> None:
+    source = load("wordnet", "")
+    assert len(source.train) == 19844
+    assert len(source.val) == 2000
+    for part in (source.train, source.val):
+        assert len(set(part.documents)) == len(part.documents)
+    kitten = "young domestic cat"
+    part = source.train if kitten in source.train.queries else source.val
+    assert part.documents[part.positive[part.queries.index(kitten)]] == "kitten, kitty"
+    again = load("wordnet", "")
+    assert again.val.queries == source.val.queries
+    some = load("wordnet", "", data_fraction=0.1)
+    assert len(some.train) == 1984
+    assert "1,984 of 19,844 training pairs" in some.describe()

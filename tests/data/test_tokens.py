@@ -1,0 +1,55 @@
+"""Tokens of texts: n-grams against a plain loop, padding, and texts that are too long."""
+
+import zlib
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from cl.data.tokens import END, NGrams, create, joined, tokenize
+
+TEXTS = ["A young cat", "Äpfel, naïve-2", "!?", "", "日本語の文"]
+
+
+def plain(text: str) -> list[int]:
+    found, word = [], ""
+    for letter in f"{text.lower()} ":
+        if letter.isalnum() or letter == "_":
+            word += letter
+            continue
+        if word:
+            whole = f"<{word}>"
+            found.append(whole)
+            for size in (3, 4, 5):
+                found += [whole[i : i + size] for i in range(len(whole)) if i + size <= len(whole)]
+        word = ""
+    return [zlib.crc32(gram.encode()) % 2**31 for gram in found or ["<>"]]
+
+
+def test_n_grams_are_those_of_a_plain_loop() -> None:
+    tokens = NGrams()(TEXTS, longest=1000)
+    ends = tokens.offsets.tolist()
+    got = [tokens.flat[a:b].tolist() for a, b in pairwise(ends)]
+    assert got == [plain(text) for text in TEXTS]
+    assert tokens.cut == 0
+
+
+def test_padding_ends_each_text() -> None:
+    tokens = joined([np.array(x, np.int32) for x in ([5, 6], [], [7, 8, 9], [1])], 0)
+    x = tokens.padded(np.array([3, 2, 1, 0]))
+    assert x.tolist() == [[1, END, END], [7, 8, 9], [END] * 3, [5, 6, END]]
+    assert tokens.padded(np.array([], np.int64)).shape == (0, 0)
+    assert tokens.lengths.tolist() == [2, 0, 3, 1]
+
+
+def test_a_longer_text_is_cut_and_counted_once() -> None:
+    with pytest.warns(UserWarning, match=r"1 of 5 queries are longer than the 25 tokens") as seen:
+        tokens = tokenize(TEXTS, NGrams(), 25, "queries")
+    assert len(seen) == 1
+    assert tokens.lengths.max() == 25
+    assert tokens.flat[tokens.offsets[0] :][:9].tolist() == plain(TEXTS[0])[:9]
+
+
+def test_an_encoder_of_images_has_no_tokenizer() -> None:
+    with pytest.raises(ValueError, match="ENCODER resnet18"):
+        create("resnet18")

@@ -1,0 +1,121 @@
+"""Texts through both programs: validated by retrieval, then evaluated, with the same numbers."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cl.eval._card import read_cards
+from cl.metrics import read_newest
+from tests.data.test_qrels import beir
+
+ROOT = Path(__file__).parents[2]
+Run = Callable[..., Path]
+TOPICS = "cats dogs trees rivers bridges stars engines flutes".split()
+
+
+@pytest.fixture
+def words(tmp_path: Path) -> list[str]:
+    """The data: two documents and two questions of each topic, one of them for training."""
+    corpus = [
+        {"_id": f"{kind}{i}", "title": topic, "text": f"a {kind} about {topic}"}
+        for i, topic in enumerate(TOPICS)
+        for kind in ("book", "song")
+    ]
+    queries = [
+        {"_id": f"{word}{i}", "text": f"{word} are {topic} made of"}
+        for i, topic in enumerate(TOPICS)
+        for word in ("what", "how")
+    ]
+    header = "query-id\tcorpus-id\tscore"
+    train = [header, *(f"what{i}\tbook{i}\t1" for i in range(8))]
+    test = [
+        header,
+        *(f"how{i}\t{kind}{i}\t{g}" for i in range(8) for kind, g in (("book", 2), ("song", 1))),
+    ]
+    parts = {"corpus": corpus, "queries": queries, "train": train, "dev": None, "test": test}
+    beir(tmp_path / "data/made", **parts)
+    return ["beir:made", "bag_w16", "--data_folder", str(tmp_path / "data"), "--precision", "32"]
+
+
+TRAIN = ["--batch_size", "4", "--epochs", "1", "--lr", "0.01"]
+
+
+@pytest.mark.filterwarnings("default:.* longer than the 3 tokens:UserWarning")
+def test_an_evaluation_has_the_numbers_of_validation(
+    words: list[str], pretrain: Run, linear: Run, capsys: pytest.CaptureFixture
+) -> None:
+    run = pretrain(*words, *TRAIN)
+    assert f"--data_folder {words[3]} --eval retrieval" in capsys.readouterr().out
+    last = read_newest(run / "metrics.csv")
+    given = [*words, "--pretrained_feature_extractor", run, "--eval", "retrieval"]
+    done = linear(*given)
+    found = json.loads((done / "result.json").read_text())["retrieval"]
+    for name in ("mrr10", "ndcg10", "recall10"):
+        assert 0.3 < found[name] <= 1
+        assert found[name] == pytest.approx(float(last[f"val/{name}"]), abs=1e-6)
+    (card,) = read_cards(done / "cards.json")
+    assert card["how"] == {"similarity": "cosine", "queries": 8, "documents": 16}
+    assert card["parts"]["test"].keys() == {"queries", "documents", "sha256"}
+    assert card["encoder"]["max_length"] == [1024, 1024]
+    assert "one pass" in capsys.readouterr().out
+    linear(*given, run_id="again")
+    assert "cached in" in capsys.readouterr().out
+    linear(*given, "--verify", done, run_id="verified")
+    linear(*given, "--max_length", "3", "3", run_id="short")
+    assert "8 of 8 queries are longer than the 3 tokens" in capsys.readouterr().err
+    short = json.loads((done.with_name("short") / "result.json").read_text())["retrieval"]
+    assert short["mrr10"] < found["mrr10"]
+
+
+def test_two_processes_find_what_one_finds(
+    words: list[str], pretrain: Run, linear: Run, tmp_path: Path
+) -> None:
+    run = pretrain(*words, *TRAIN)
+    given = [*words, "--pretrained_feature_extractor", str(run), "--eval", "retrieval"]
+    one = json.loads((linear(*given) / "result.json").read_text())["retrieval"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    options = ["--output", str(tmp_path), "--run_id", "two", "--wandb", "off", "--no-report"]
+    program = [
+        *launch,
+        str(ROOT / "main_linear.py"),
+        *given,
+        *options,
+        "--verify",
+        tmp_path / "linear",
+    ]
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([*map(str, program)], capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads((tmp_path / "two/result.json").read_text())["retrieval"] == one
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--eval", "linear"], "--eval linear needs labeled images; of DATASET beir:made there is"),
+        (["--eval", "retrieval", "knn"], "--eval retrieval knn needs labeled images"),
+        (["--eval", "retrieval", "--mean", "0", "0", "0"], "--mean"),
+        (["--eval", "retrieval", "--pictures"], "--pictures"),
+    ],
+)
+def test_what_texts_do_not_have(
+    words: list[str], linear: Run, more: list[str], message: str, capsys: pytest.CaptureFixture
+) -> None:
+    linear(*words, "--pretrained_feature_extractor", "x", *more, expect=2)
+    assert message in capsys.readouterr().err
+
+
+def test_a_folder_without_training_judgments(
+    words: list[str], pretrain: Run, linear: Run, capsys: pytest.CaptureFixture
+) -> None:
+    """It is evaluated on, and not trained on."""
+    run = pretrain(*words, *TRAIN)
+    (Path(words[3]) / "made/qrels/train.tsv").unlink()
+    linear(*words, "--pretrained_feature_extractor", run, "--eval", "retrieval")
+    pretrain(*words, *TRAIN, run_id="other", expect=2)
+    assert "DATASET beir:made: there are no training pairs" in capsys.readouterr().err
