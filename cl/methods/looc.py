@@ -18,8 +18,8 @@ from cl.nets.heads import each_view, mlp
 class LooC(Method):
     """One embedding space that no change of a view is seen in, and for each kind one that keeps it.
 
-    The projectors are MoCo v2's, which the paper builds on: no BatchNorm; so
-    are its optimizer and rate.
+    The projectors are MoCo v2's, which the paper builds on: no BatchNorm; its
+    optimizer and rate are MoCo's too.
 
     Args:
         encoder: see `Method`.

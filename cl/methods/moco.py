@@ -20,7 +20,7 @@ class MoCo(TeacherMethod):
     """Every view finds the teacher's embedding of another among earlier batches' (MoCo v2).
 
     Samples are not shuffled over devices: BatchNorm is over all of them (`--sync_batchnorm`).
-    Trained by SGD at the rate of the paper, section 4.1, without a warm-up.
+    Trained by SGD with the rate 0.03 of the authors' code, without a warm-up.
 
     Args:
         encoder: see `Method`; `loss` is of queries, keys and the queue.

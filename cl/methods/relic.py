@@ -12,7 +12,7 @@ from cl.methods._teacher import TeacherMethod
 class ReLIC(TeacherMethod):
     """Each view finds its sample among the teacher's embeddings, and all views rank them alike.
 
-    Its authors published no code; it is trained as BYOL is for 300 epochs by BYOL's authors.
+    It is trained as BYOL is for 300 epochs by BYOL's authors.
 
     Args:
         encoder: see `Method`.

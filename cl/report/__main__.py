@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             runs, table = runs_named(asked.runs, asked.output)
             write_report(runs, asked.out, table)
-            drawn = write_charts(runs, asked.png, table) if asked.png else []
+            plots = write_charts(runs, asked.png, table) if asked.png else []
         except ValueError as error:
             sys.stderr.write(f"error: {error}\n")
             return WRONG
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stderr.write(f"error: {where} cannot be written: {error.strerror}\n")
             return WRONG
     sys.stdout.write(f"{asked.out}  {asked.out.stat().st_size / 1e6:.2f} MB\n")
-    sys.stdout.writelines(f"{file}\n" for file in drawn)
+    sys.stdout.writelines(f"{file}\n" for file in plots)
     return 0
 
 
