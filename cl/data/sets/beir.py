@@ -17,7 +17,7 @@ ROW = {
     "help": "queries, a corpus and judgments in BEIR's layout",
     "order": 82,
     "argument": "FOLDER",
-    "kind": "texts",
+    "kind": "text",
     "val_dir": True,
 }
 VALIDATES = ("dev", "test")  # the first of these that there is

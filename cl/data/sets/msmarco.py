@@ -16,7 +16,7 @@ from cl.data.sets._texts import Pairs
 ROW = {
     "help": "8.8 million passages and the questions that they answer",
     "order": 83,
-    "kind": "texts",
+    "kind": "text",
     "val_dir": True,
 }
 VALIDATES = "dev.small"
