@@ -17,7 +17,7 @@ from cl.data.sets._texts import Pairs, pairs_of
 
 ROW = {
     "help": "pairs of texts, a JSON object a line, or .gz of it",
-    "order": 92,
+    "order": 83,
     "argument": "FILE",
     "kind": "text",
 }

@@ -13,7 +13,7 @@ from cl.data.sets._texts import Pairs, pairs_of
 
 ROW = {
     "help": "a text a line, or .gz of it, each its own pair (SimCSE)",
-    "order": 93,
+    "order": 84,
     "argument": "FILE",
     "kind": "text",
 }
