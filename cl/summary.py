@@ -339,6 +339,10 @@ def last_lines(
     missing = "there are no labels" if run.method.probe is None else "no epoch was validated"
     reached = f"not measured: {missing}" if probe is None else f"{100 * probe:.1f} % top-1"
     lines = ["", f"online probe      {reached}"]
+    if "val/mrr10" in metrics:
+        of = {"MRR": "mrr10", "nDCG": "ndcg10", "Recall": "recall10"}
+        said = (f"{name}@10 {metrics[f'val/{key}']:.3f}" for name, key in of.items())
+        lines = ["", f"retrieval         {', '.join(said)}"]
     if {"untrained", "trained"} <= result.keys():
         parts = "fitted to {fitted_on:,.0f} images, tested on {measured_on:,.0f}"
         for key, name in (("linear_top1", "linear (logistic)"), ("knn_top1", "kNN")):
@@ -357,7 +361,9 @@ def last_lines(
     if config.exif_orientation is not None:
         words += [f"--{'' if config.exif_orientation else 'no-'}exif_orientation"]
     words += ["--skip_corrupt"] if config.skip_corrupt else []
-    words += ["--eval", "retrieval"] if config.kind == "text" else []
+    if config.kind == "text":
+        words += ["--eval", "retrieval"]
+        words += ["--max_length", *map(str, config.max_length)] if config.max_length else []
     next_command = runs.command("main_linear.py", *words)
     return [*lines, place, f"next              {next_command}"]
 

@@ -5,17 +5,19 @@ The negatives are texts that do not answer the query, though they look it. A lin
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from cl.data.sets._held_out import part_in, parts_of
 from cl.data.sets._images import Index
-from cl.data.sets._lines import part_in, parts_of, read_each, record_of, text_in, texts_in
+from cl.data.sets._jsonl import json_lines, text_of
 from cl.data.sets._source import Source, Where
 from cl.data.sets._texts import Pairs, pairs_of
 
 ROW = {
     "help": "pairs of texts, a JSON object a line, or .gz of it",
-    "order": 92,
+    "order": 83,
     "argument": "FILE",
     "kind": "text",
 }
@@ -28,21 +30,26 @@ def read(name: str, where: Where) -> Source[Pairs]:
     Raises:
         ValueError: there is no such file, or a line is wrong.
     """
-    lines = read_each(name, where, of_line)
+    flag, file = f"DATASET {name}", where.folder / name.partition(":")[2]
+    lines = [of_line(row, place) for place, row in json_lines(file, flag)]
+    if not lines:
+        raise ValueError(f"{flag}: {file} has no pairs")
     number = {text: at for at, text in enumerate(dict.fromkeys(line[1] for line in lines))}
     labels = np.array([number[line[1]] for line in lines])
     train, val, how = parts_of([line[3] for line in lines], labels)
     return Source(name, [], made(lines, train), made(lines, val), split=how)
 
 
-def of_line(line: str) -> Line:
+def of_line(row: dict[str, Any], place: str) -> Line:
     """Query, document, negatives and part."""
-    record = record_of(line)
+    negatives = row.get("negatives", [])
+    if not isinstance(negatives, list):
+        raise ValueError(f'{place}: "negatives" must be a list of texts')
     return (
-        text_in(record, "query"),
-        text_in(record, "positive"),
-        texts_in(record, "negatives"),
-        part_in(record),
+        text_of(row, "query", place),
+        text_of(row, "positive", place),
+        [text_of({"negatives": text}, "negatives", place) for text in negatives],
+        part_in(row, place),
     )
 
 

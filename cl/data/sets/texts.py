@@ -6,13 +6,14 @@ dropout makes differ; an encoder without it learns only to spread the texts.
 
 import numpy as np
 
-from cl.data.sets._lines import parts_of, read_each, text_of
+from cl.data.sets._held_out import parts_of
+from cl.data.sets._jsonl import lines
 from cl.data.sets._source import Source, Where
 from cl.data.sets._texts import Pairs, pairs_of
 
 ROW = {
     "help": "a text a line, or .gz of it, each its own pair (SimCSE)",
-    "order": 93,
+    "order": 84,
     "argument": "FILE",
     "kind": "text",
 }
@@ -22,10 +23,12 @@ def read(name: str, where: Where) -> Source[Pairs]:
     """The texts of the file; a tenth of them is held out, among which nothing is to be found.
 
     Raises:
-        ValueError: there is no such file, or a line is empty.
+        ValueError: there is no such file, or no text in it.
     """
-    lines = read_each(name, where, lambda line: text_of(line, "the text"))
-    every = [*dict.fromkeys(lines)]
+    flag, file = f"DATASET {name}", where.folder / name.partition(":")[2]
+    every = [*dict.fromkeys(text for _, text in lines(file, flag))]
+    if len(every) < 2:
+        raise ValueError(f"{flag}: {file} has {len(every)} texts")
     train, val, how = parts_of([None] * len(every), np.arange(len(every)))
     parts = [pairs_of([(every[i], every[i]) for i in part.tolist()]) for part in (train, val)]
     unjudged = np.empty((0, 3), np.int64)  # that a text finds itself says nothing
