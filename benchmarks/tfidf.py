@@ -11,7 +11,7 @@ import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from cl.data import sets
-from cl.data.sets import Pairs
+from cl.data.sets import TextPairs
 from cl.ranking import grades_of, mrr_at, ndcg_at, recall_at
 from cl.search import ordered
 
@@ -24,7 +24,7 @@ K = 10
 BLOCK = 512  # queries at a time
 
 
-def tfidf(pairs: Pairs, known: Sequence[str], settings: dict[str, Any]) -> dict[str, float]:
+def tfidf(pairs: TextPairs, known: Sequence[str], settings: dict[str, Any]) -> dict[str, float]:
     """Measures of a search by the cosine of tf-idf vectors.
 
     Args:

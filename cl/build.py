@@ -17,7 +17,7 @@ from cl.data import sets, tokens
 from cl.data.augment.recipe import SMALL_SCALE, SWAV_SMALL, Recipe, full_size
 from cl.data.inspection import Inspection
 from cl.data.module import ContrastiveData, GivenData
-from cl.data.sets import DECODING, Images, Pairs, Source
+from cl.data.sets import DECODING, Images, Source, TextPairs
 from cl.data.sets._levels import measure_statistics
 from cl.data.text_data import TextData
 from cl.eval._baseline import measure_frozen
@@ -105,7 +105,7 @@ def build_data(config: Pretrain, source: Source[Any] | GivenData, encoder: nn.Mo
     """
     if isinstance(source, GivenData):
         return source
-    if isinstance(source.train, Pairs):
+    if isinstance(source.train, TextPairs):
         return text_data(config, source, encoder)
     return ContrastiveData(
         source,
@@ -120,7 +120,7 @@ def build_data(config: Pretrain, source: Source[Any] | GivenData, encoder: nn.Mo
     )
 
 
-def text_data(config: Pretrain, source: Source[Pairs], encoder: nn.Module) -> TextData:
+def text_data(config: Pretrain, source: Source[TextPairs], encoder: nn.Module) -> TextData:
     """Pairs of texts, see `build_data`."""
     method = own_object(config.method) or get_method(config.method)
     if method.views.__func__ is not Method.views.__func__:
@@ -130,7 +130,7 @@ def text_data(config: Pretrain, source: Source[Pairs], encoder: nn.Module) -> Te
         )
     return TextData(
         source,
-        getattr(encoder, "tokenizer", None) or tokens.create(config.encoder),
+        getattr(encoder, "tokenizer", None) or tokens.tokenizer_of(config.encoder),
         longest=config.resolved_max_length,
         batch_size=config.batch_size_per_device,
         seed=config.seed,
@@ -139,7 +139,7 @@ def text_data(config: Pretrain, source: Source[Pairs], encoder: nn.Module) -> Te
     )
 
 
-def hard_negatives(config: Pretrain, pairs: Pairs) -> int:
+def hard_negatives(config: Pretrain, pairs: TextPairs) -> int:
     """How many hard negatives of a pair are in a step.
 
     Raises:
@@ -219,7 +219,7 @@ def build_encoder(config: Pretrain) -> nn.Module:
     if encoder := own_object(config.encoder):
         return encoder
     if takes_texts(config.encoder):
-        return texts.create(config.encoder)
+        return texts.encoder_of(config.encoder)
     return encoders.create(
         config.encoder,
         config.resolved_image_size,

@@ -5,12 +5,12 @@ from functools import cached_property
 from cl.data.loaders.lengths import LengthSampler
 from cl.data.loaders.sampler import Sampler
 from cl.data.loaders.texts import PairLoader, TextLoader
-from cl.data.sets import Pairs, Source
+from cl.data.sets import Source, TextPairs
 from cl.data.source_data import SourceData
 from cl.data.tokens import Tokenizer, Tokens, tokenize
 
 
-class TextData(SourceData[Pairs]):
+class TextData(SourceData[TextPairs]):
     """Queries with their documents for training; queries and corpus for validation.
 
     Args:
@@ -30,7 +30,7 @@ class TextData(SourceData[Pairs]):
 
     def __init__(
         self,
-        source: Source[Pairs],
+        source: Source[TextPairs],
         tokenizer: Tokenizer,
         *,
         longest: tuple[int, int],
@@ -55,7 +55,7 @@ class TextData(SourceData[Pairs]):
         """How many texts validate, queries and documents."""
         return len(self.source.val.queries) + len(self.source.val.documents)
 
-    def tokens(self, pairs: Pairs) -> tuple[Tokens, Tokens]:
+    def tokens(self, pairs: TextPairs) -> tuple[Tokens, Tokens]:
         """The tokens of the queries and those of the documents."""
         query, document = self.longest
         return (
@@ -86,7 +86,7 @@ class TextData(SourceData[Pairs]):
     def val_dataloader(self) -> TextLoader:
         return TextLoader(self.val_tokens, max(self.batch_size, 256), *self.rank_and_world())
 
-    def plain(self, pairs: Pairs, rank: int = 0, world: int = 1) -> TextLoader:
+    def plain(self, pairs: TextPairs, rank: int = 0, world: int = 1) -> TextLoader:
         """Queries and documents of other pairs, prepared as in validation."""
         return TextLoader(self.tokens(pairs), max(self.batch_size, 256), rank, world)
 

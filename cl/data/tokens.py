@@ -86,7 +86,7 @@ class NGrams:
         return np.array([zlib.crc32(g.encode()) & LARGEST for g in (word, *grams)], np.int32)
 
 
-def create(name: str) -> Tokenizer:
+def tokenizer_of(name: str) -> Tokenizer:
     """The tokenizer of an encoder.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Any
 from cl import checkpoints, hardware, runs, trainer
 from cl.config import Linear
 from cl.data import sets
-from cl.data.sets import DECODING, Images, Pairs, Source
+from cl.data.sets import DECODING, Images, Source, TextPairs
 from cl.eval._restore import Restored, decoded_as_trained, preparation_flags, restore
 from cl.eval._task import Task
 from cl.eval._text_task import TextTask
@@ -47,7 +47,7 @@ def load_task(
     )
     if options["precision"] == "64-true":
         restored.encoder.double()  # which Lightning would do, and the weights' sum would differ
-    kind = TextTask if isinstance(source.train, Pairs) else Task
+    kind = TextTask if isinstance(source.train, TextPairs) else Task
     return kind(config, source, restored, folder, checkpoint, options)
 
 

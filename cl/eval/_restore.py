@@ -112,7 +112,7 @@ def restore(
     about = about_file(file) if file else {}
     name = encoder_name(file, given, about.get("encoder"))
     if takes_texts(name):
-        encoder, report, _ = load_fitting(file, given, [0], lambda **_: texts.create(name))
+        encoder, report, _ = load_fitting(file, given, [0], lambda **_: texts.encoder_of(name))
         used = longest or about.get("max_length") or default_length(name)
         own = {"encoder": name, "max_length": list(used), "dataset": dataset}
         return Restored(encoder, Recipe(size=0), own, file, report, "tokens")

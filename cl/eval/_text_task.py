@@ -10,7 +10,7 @@ from rich.console import Console
 
 from cl.data import tokens
 from cl.data.loaders.texts import TextLoader
-from cl.data.sets import Pairs
+from cl.data.sets import TextPairs
 from cl.data.sets._sums import data_checksum
 from cl.data.sets._texts import serialized
 from cl.data.tokens import Tokenizer, tokenize
@@ -26,7 +26,9 @@ class TextTask(Task):
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The encoder's."""
-        return getattr(self.encoder, "tokenizer", None) or tokens.create(self.about["encoder"])
+        return getattr(self.encoder, "tokenizer", None) or tokens.tokenizer_of(
+            self.about["encoder"]
+        )
 
     @property
     def longest(self) -> tuple[int, int]:
@@ -52,7 +54,7 @@ class TextTask(Task):
 
     @property
     def parts(self) -> dict[str, dict[str, Any]]:
-        pairs: Pairs = self.source.val
+        pairs: TextPairs = self.source.val
         numbers = {"queries": len(pairs), "documents": len(pairs.documents)}
         return {"test": numbers | {"sha256": data_checksum(pairs)}}
 
@@ -62,7 +64,7 @@ class TextTask(Task):
 
     def features(self, console: Console) -> list[Features]:
         """Features `(q d)` of the queries and `(m d)` of the corpus; their labels say nothing."""
-        pairs: Pairs = self.source.val
+        pairs: TextPairs = self.source.val
         both = zip(
             (pairs.queries, pairs.documents), self.longest, ("queries", "documents"), strict=True
         )

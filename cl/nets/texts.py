@@ -35,7 +35,7 @@ class Bag(nn.Module):
         )
 
 
-def create(name: str) -> nn.Module:
+def encoder_of(name: str) -> nn.Module:
     """The encoder of that name: tokens `(n l)`, below 0 after the end, to features `(n d)`.
 
     Args:

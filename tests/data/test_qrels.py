@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cl.data.sets import Pairs, Source
+from cl.data.sets import Source, TextPairs
 from cl.data.sets._rows import module_of
 from cl.data.sets._source import Where
 
@@ -45,7 +45,7 @@ def beir(place: Path, end: str = "", **other: Sequence[Any] | None) -> Path:
     return place
 
 
-def read(name: str, folder: Path, val_dir: str | None = None) -> Source[Pairs]:
+def read(name: str, folder: Path, val_dir: str | None = None) -> Source[TextPairs]:
     return module_of(name).read(name, Where(folder, val_dir=val_dir))
 
 

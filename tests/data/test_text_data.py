@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cl.data.loaders.texts import PairLoader, TextLoader
-from cl.data.sets import Pairs, Source, load
+from cl.data.sets import Source, TextPairs, load
 from cl.data.sets._texts import pairs_of
 from cl.data.text_data import TextData
 from cl.data.tokens import NGrams
@@ -15,7 +15,7 @@ from cl.data.tokens import NGrams
 WORDS = "ant bee cat dog eel fox gnu hen ibis jay kiwi lark mole newt owl pig".split()
 
 
-def made(negatives: bool = False) -> Pairs:
+def made(negatives: bool = False) -> TextPairs:
     pairs = pairs_of([(f"{'very ' * (i % 3)}{word}", word[:2]) for i, word in enumerate(WORDS)])
     if not negatives:
         return pairs
@@ -23,7 +23,7 @@ def made(negatives: bool = False) -> Pairs:
     return replace(pairs, negatives=others)
 
 
-def data(pairs: Pairs, **options: int) -> TextData:
+def data(pairs: TextPairs, **options: int) -> TextData:
     source = Source("made", [], pairs, pairs)
     return TextData(source, NGrams(), longest=(50, 50), batch_size=4, **options)
 

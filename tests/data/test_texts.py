@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from cl.data.sets import Captioned, Images, Pairs
+from cl.data.sets import Captioned, Images, TextPairs
 from cl.data.sets._sums import data_checksum
 
 
 def made_pairs(grades=None):
-    return Pairs(
+    return TextPairs(
         ["what barks", "what purrs", "who purrs"],
         ["a dog", "a cat", "a fish"],
         np.array([0, 1, 1]),

@@ -35,7 +35,7 @@ def test_a_run_on_texts(pretrain: Run, capsys: pytest.CaptureFixture) -> None:
     assert len(losses) == 20
     assert losses[-1] < losses[0]
     assert not any(row["val/probe_top1"] or row["val/knn_top1"] for row in rows)
-    encoder = texts.create("bag_w8")
+    encoder = texts.encoder_of("bag_w8")
     encoder.load_state_dict(load_file(run / "encoder.safetensors"))
     config = json.loads((run / "config.json").read_text())
     assert config["method_options"]["hidden_mlp"] == 0

@@ -8,13 +8,13 @@ import torch
 from cl.data.batch import Batch
 from cl.data.loaders.base import Loader
 from cl.data.loaders.sampler import Index, Sampler, shard
-from cl.data.sets import Pairs
+from cl.data.sets import TextPairs
 from cl.data.tokens import Tokens
 
 SIDES = 2  # a query and its document; what follows in a batch are hard negatives
 
 
-class PairLoader(Loader[Pairs]):
+class PairLoader(Loader[TextPairs]):
     """Batches of queries and their documents, each with hard negatives.
 
     The first tensor of views has the queries, `(1 n l)`, the second one the documents and then the
@@ -30,7 +30,7 @@ class PairLoader(Loader[Pairs]):
 
     def __init__(
         self,
-        pairs: Pairs,
+        pairs: TextPairs,
         queries: Tokens,
         documents: Tokens,
         sampler: Sampler,

@@ -11,7 +11,7 @@ from cl.data.sets._loading import load
 from cl.data.sets._rows import DEFAULTS, NAMES, dataset_row
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import split
-from cl.data.sets._texts import Captioned, Pairs, Samples
+from cl.data.sets._texts import Captioned, Samples, TextPairs
 from cl.data.sets._values import DECODING, RGB, Decoding
 
 __all__ = [
@@ -22,11 +22,11 @@ __all__ = [
     "Captioned",
     "Decoding",
     "Images",
-    "Pairs",
     "Paths",
     "Samples",
     "Source",
     "Stored",
+    "TextPairs",
     "UnreadableError",
     "Where",
     "dataset_row",

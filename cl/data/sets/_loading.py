@@ -65,7 +65,7 @@ def load(
     how = Decoding(known, channels, turn)
     source = read(name, Where(Path(data_folder), train_dir, val_dir, class_list, download, how))
     if not isinstance(source.train, Images):
-        return part_of(source, data_fraction)
+        return fraction_of(source, data_fraction)
     source = decoded_as(source, how)
     if source.train.files is not None:
         warn_of_pil()
@@ -84,11 +84,11 @@ def load(
         source = replace(source, train=with_labels(source.train), val=with_labels(source.val))
         if not (len(source.train) and len(source.val)):
             raise ValueError(f"DATASET {name}: no labeled images in one of its parts")
-    source = part_of(source, data_fraction)
+    source = fraction_of(source, data_fraction)
     return readable(source, workers, console) if skip_corrupt else source
 
 
-def part_of(source: Source[Any], fraction: float) -> Source[Any]:
+def fraction_of(source: Source[Any], fraction: float) -> Source[Any]:
     """The data set with a fraction of its training samples; the same object if that is 1."""
     if fraction == 1:
         return source

@@ -8,7 +8,7 @@ import numpy as np
 
 from cl.data.sets._jsonl import existing, lines
 from cl.data.sets._source import Source
-from cl.data.sets._texts import Pairs
+from cl.data.sets._texts import TextPairs
 
 Texts = Mapping[str, str]  # by identifier
 Grades = dict[tuple[str, str], int]  # of a query and a document; above 0 it is relevant
@@ -56,7 +56,7 @@ def search_data(
     train: tuple[Path, Texts] | None,
     val: tuple[Path, Texts],
     columns: tuple[int, int, int],
-) -> Source[Pairs]:
+) -> Source[TextPairs]:
     """Both parts of a data set, on the whole corpus.
 
     Args:
@@ -81,7 +81,7 @@ def search_data(
     return Source(name, [], trained, measured, split=f"{val[0].name} validates", left_out=left)
 
 
-def needed(file: Path, flag: str, hint: str = "") -> Path:
+def required_file(file: Path, flag: str, hint: str = "") -> Path:
     """The file, or the same gzipped.
 
     Raises:
@@ -137,7 +137,7 @@ def known(file: Path, queries: Texts, grades: Grades, corpus: Corpus, flag: str)
     return Qrels(file, queries, kept, len(grades) - len(kept))
 
 
-def training_pairs(qrels: Qrels, corpus: Corpus) -> Pairs:
+def training_pairs(qrels: Qrels, corpus: Corpus) -> TextPairs:
     """A pair for each relevant document of a query; documents of equal texts are one positive."""
     relevant = [
         (query, corpus.place[document])
@@ -147,10 +147,10 @@ def training_pairs(qrels: Qrels, corpus: Corpus) -> Pairs:
     first: dict[str, int] = {}
     positive = [first.setdefault(corpus.documents[place], place) for _, place in relevant]
     texts = [qrels.queries[query] for query, _ in relevant]
-    return Pairs(texts, corpus.documents, np.array(positive, np.int64))
+    return TextPairs(texts, corpus.documents, np.array(positive, np.int64))
 
 
-def measured_queries(qrels: Qrels, corpus: Corpus) -> Pairs:
+def measured_queries(qrels: Qrels, corpus: Corpus) -> TextPairs:
     """Every query that has a relevant document once, with all of its judgments.
 
     Its document is the one of the highest grade, the first of several.
@@ -167,4 +167,4 @@ def measured_queries(qrels: Qrels, corpus: Corpus) -> Pairs:
     ]
     positive = np.array([place for _, place in best.values()], np.int64)
     texts = [qrels.queries[query] for query in best]
-    return Pairs(texts, corpus.documents, positive, grades=np.array(grades, np.int64))
+    return TextPairs(texts, corpus.documents, positive, grades=np.array(grades, np.int64))

@@ -10,7 +10,7 @@ from typing_extensions import TypeVar
 from cl.data.sets._copies import copies
 from cl.data.sets._decode import ARRAY, SUFFIXES
 from cl.data.sets._images import Images
-from cl.data.sets._texts import Pairs, Samples
+from cl.data.sets._texts import Samples, TextPairs
 from cl.data.sets._values import RGB, Decoding
 
 S = TypeVar("S", bound=Samples, default=Images)
@@ -90,8 +90,8 @@ class Source(Generic[S]):
         """
         number = len(self.classes)
         kinds = f"{number:,} class{'es' * (number > 1)}" if number else "no labels"
-        if isinstance(self.train, Pairs):
-            corpora = [len(p.documents) for p in (self.train, self.val) if isinstance(p, Pairs)]
+        if isinstance(self.train, TextPairs):
+            corpora = [len(p.documents) for p in (self.train, self.val) if isinstance(p, TextPairs)]
             kinds = f"{' and '.join(f'{n:,}' for n in corpora)} documents"
         stratified = f"{self.held_out:.0%}, stratified".replace("%", " %")
         how = stratified if self.held_out else self.split

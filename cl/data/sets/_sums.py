@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cl.data.sets._images import Images, Stored
-from cl.data.sets._texts import Captioned, Pairs, Samples, serialized
+from cl.data.sets._texts import Captioned, Samples, TextPairs, serialized
 
 
 def data_checksum(samples: Samples) -> str:
@@ -16,7 +16,7 @@ def data_checksum(samples: Samples) -> str:
     Of texts it is of the texts.
     """
     digest = hashlib.sha256()
-    if isinstance(samples, Pairs):
+    if isinstance(samples, TextPairs):
         for part in samples.content():
             digest.update(part)
         return digest.hexdigest()

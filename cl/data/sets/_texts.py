@@ -11,7 +11,7 @@ from cl.data.sets._images import Images, Index
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class TextPairs:
     """Pairs of texts: a query, and the document of a corpus that it belongs to.
 
     Args:
@@ -46,7 +46,7 @@ class Pairs:
             return self.grades
         return np.stack([np.arange(len(self)), self.positive, np.ones(len(self), np.int64)], axis=1)
 
-    def subset(self, index: Index) -> "Pairs":
+    def subset(self, index: Index) -> "TextPairs":
         """The pairs of these places, in that order, with the whole corpus."""
         place = np.full(len(self), -1)
         place[index] = np.arange(len(index))
@@ -114,7 +114,7 @@ class Captioned:
         return Captioned(self.images.subset(index), [self.captions[int(i)] for i in index])
 
 
-Samples = Images | Pairs | Captioned
+Samples = Images | TextPairs | Captioned
 
 
 def serialized(texts: Sequence[str]) -> bytes:
@@ -122,7 +122,9 @@ def serialized(texts: Sequence[str]) -> bytes:
     return b"".join(len(raw := text.encode()).to_bytes(8, "little") + raw for text in texts)
 
 
-def pairs_of(pairs: Sequence[tuple[str, str]], negatives: Sequence[Sequence[str]] = ()) -> Pairs:
+def pairs_of(
+    pairs: Sequence[tuple[str, str]], negatives: Sequence[Sequence[str]] = ()
+) -> TextPairs:
     """Pairs of a query and its document; equal documents become one.
 
     Args:
@@ -133,4 +135,4 @@ def pairs_of(pairs: Sequence[tuple[str, str]], negatives: Sequence[Sequence[str]
     place = {document: at for at, document in enumerate(dict.fromkeys(every))}
     positive = np.array([place[document] for _, document in pairs], np.int64)
     hard = [np.array([place[text] for text in each], np.int64) for each in negatives]
-    return Pairs([query for query, _ in pairs], [*place], positive, hard)
+    return TextPairs([query for query, _ in pairs], [*place], positive, hard)

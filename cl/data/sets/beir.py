@@ -9,9 +9,9 @@ on; dev.tsv validates or else test.tsv, or the one that --val_dir names. A docum
 from pathlib import Path
 
 from cl.data.sets._jsonl import existing, json_lines, text_of
-from cl.data.sets._qrels import needed, search_data
+from cl.data.sets._qrels import required_file, search_data
 from cl.data.sets._source import Source, Where
-from cl.data.sets._texts import Pairs
+from cl.data.sets._texts import TextPairs
 
 ROW = {
     "help": "queries, a corpus and judgments in BEIR's layout",
@@ -24,19 +24,19 @@ VALIDATES = ("dev", "test")  # the first of these that there is
 COLUMNS = (0, 1, 2)  # of query, document and grade
 
 
-def read(name: str, where: Where) -> Source[Pairs]:
+def read(name: str, where: Where) -> Source[TextPairs]:
     """The folder's corpus, queries and judgments.
 
     Raises:
         ValueError: a file is missing or not as expected, with its line; or nothing is judged.
     """
     flag, place = f"DATASET {name}", where.folder / name.partition(":")[2]
-    documents = texts_in(needed(place / "corpus.jsonl", flag), flag, titled=True)
-    queries = texts_in(needed(place / "queries.jsonl", flag), flag, titled=False)
+    documents = texts_in(required_file(place / "corpus.jsonl", flag), flag, titled=True)
+    queries = texts_in(required_file(place / "queries.jsonl", flag), flag, titled=False)
     tables = {part: place / "qrels" / f"{part}.tsv" for part in ("train", *VALIDATES)}
     there = [tables[part] for part in VALIDATES if existing(tables[part])] or [tables[VALIDATES[0]]]
     asked = place / "qrels" / f"{where.val_dir}.tsv" if where.val_dir else there[0]
-    val = needed(asked, flag, "; --val_dir names the judgments that validate")
+    val = required_file(asked, flag, "; --val_dir names the judgments that validate")
     train = existing(tables["train"])
     return search_data(
         name, documents, (train, queries) if train else None, (val, queries), COLUMNS

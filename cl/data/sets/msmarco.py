@@ -9,9 +9,9 @@ dl19. 8.8 million passages take about 6 GB of memory.
 from pathlib import Path
 
 from cl.data.sets._jsonl import existing, lines
-from cl.data.sets._qrels import needed, search_data
+from cl.data.sets._qrels import required_file, search_data
 from cl.data.sets._source import Source, Where
-from cl.data.sets._texts import Pairs
+from cl.data.sets._texts import TextPairs
 
 ROW = {
     "help": "8.8 million passages and the questions that they answer",
@@ -23,7 +23,7 @@ VALIDATES = "dev.small"
 COLUMNS = (0, 2, 3)  # of query, document and grade; the second one is always 0
 
 
-def read(name: str, where: Where) -> Source[Pairs]:
+def read(name: str, where: Where) -> Source[TextPairs]:
     """The passages, queries and judgments of both parts.
 
     Raises:
@@ -32,15 +32,15 @@ def read(name: str, where: Where) -> Source[Pairs]:
     flag, place = f"DATASET {name}", where.folder / "msmarco"
 
     def part(which: str) -> tuple[Path, dict[str, str]]:
-        queries = table(needed(place / f"queries.{which}.tsv", flag), flag)
-        return needed(place / f"qrels.{which}.tsv", flag), queries
+        queries = texts_of_table(required_file(place / f"queries.{which}.tsv", flag), flag)
+        return required_file(place / f"qrels.{which}.tsv", flag), queries
 
-    passages = table(needed(place / "collection.tsv", flag), flag)
+    passages = texts_of_table(required_file(place / "collection.tsv", flag), flag)
     train = part("train") if existing(place / "qrels.train.tsv") else None
     return search_data(name, passages, train, part(where.val_dir or VALIDATES), COLUMNS)
 
 
-def table(file: Path, flag: str) -> dict[str, str]:
+def texts_of_table(file: Path, flag: str) -> dict[str, str]:
     """Texts by their numbers.
 
     Raises:

@@ -13,7 +13,7 @@ from cl.data.sets._held_out import part_in, parts_of
 from cl.data.sets._images import Index
 from cl.data.sets._jsonl import json_lines, text_of
 from cl.data.sets._source import Source, Where
-from cl.data.sets._texts import Pairs, pairs_of
+from cl.data.sets._texts import TextPairs, pairs_of
 
 ROW = {
     "help": "pairs of texts, a JSON object a line, or .gz of it",
@@ -24,7 +24,7 @@ ROW = {
 Line = tuple[str, str, list[str], str | None]
 
 
-def read(name: str, where: Where) -> Source[Pairs]:
+def read(name: str, where: Where) -> Source[TextPairs]:
     """The pairs of the file, a tenth of the documents held out where no line says what validates.
 
     Raises:
@@ -53,7 +53,7 @@ def of_line(row: dict[str, Any], place: str) -> Line:
     )
 
 
-def made(lines: Sequence[Line], places: Index) -> Pairs:
+def made(lines: Sequence[Line], places: Index) -> TextPairs:
     """The pairs of some lines, whose documents and negatives are their corpus."""
     chosen = [lines[i] for i in places.tolist()]
     negatives = [line[2] for line in chosen]

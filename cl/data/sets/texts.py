@@ -9,7 +9,7 @@ import numpy as np
 from cl.data.sets._held_out import parts_of
 from cl.data.sets._jsonl import lines
 from cl.data.sets._source import Source, Where
-from cl.data.sets._texts import Pairs, pairs_of
+from cl.data.sets._texts import TextPairs, pairs_of
 
 ROW = {
     "help": "a text a line, or .gz of it, each its own pair (SimCSE)",
@@ -19,7 +19,7 @@ ROW = {
 }
 
 
-def read(name: str, where: Where) -> Source[Pairs]:
+def read(name: str, where: Where) -> Source[TextPairs]:
     """The texts of the file; a tenth of them is held out, among which nothing is to be found.
 
     Raises:
@@ -32,5 +32,5 @@ def read(name: str, where: Where) -> Source[Pairs]:
     train, val, how = parts_of([None] * len(every), np.arange(len(every)))
     parts = [pairs_of([(every[i], every[i]) for i in part.tolist()]) for part in (train, val)]
     unjudged = np.empty((0, 3), np.int64)  # that a text finds itself says nothing
-    held_out = Pairs(parts[1].queries, parts[1].documents, parts[1].positive, (), unjudged)
+    held_out = TextPairs(parts[1].queries, parts[1].documents, parts[1].positive, (), unjudged)
     return Source(name, [], parts[0], held_out, split=how.replace("documents", "texts"))

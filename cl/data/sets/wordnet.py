@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cl.data.sets._source import Source, Where
-from cl.data.sets._texts import Pairs, pairs_of
+from cl.data.sets._texts import TextPairs, pairs_of
 
 HELD_OUT = 2000
 ROW = {
@@ -21,7 +21,7 @@ ROW = {
 }
 
 
-def read(name: str, _: Where) -> Source[Pairs]:
+def read(name: str, _: Where) -> Source[TextPairs]:
     """All of them, in memory.
 
     Raises:
