@@ -23,6 +23,7 @@ STEM = "table"
 REACHED = 0.95  # of the best row's final online probe
 PROBE, KNN = "val/probe_top1", "val/knn_top1"
 STEPS = "steps_to_95"
+LEAST_P = 1e-6  # below which an integral says no more than that
 # What stands behind the measure: title, key among a cell's numbers, form.
 COLUMNS = (
     ("probe top-1", PROBE, "{:.1%}"),
@@ -301,7 +302,9 @@ def claim(d: Difference) -> str:
     """What can be said of a difference."""
     if d.low is None:
         return "no interval: a second seed is needed"
-    return f"p = {d.p:.2g}" if d.significant else "not told apart"
+    if not d.significant:
+        return "not told apart"
+    return f"p = {d.p:.2g}" if d.p >= LEAST_P else f"p < {LEAST_P:g}"
 
 
 def claims(differences: Sequence[Mapping[str, Any]]) -> Iterator[str]:

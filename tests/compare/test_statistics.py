@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from cl.compare.statistics import (
+    Difference,
     MaxT,
     against,
     all_pairs,
@@ -15,6 +16,7 @@ from cl.compare.statistics import (
     t_interval,
     uneven,
 )
+from cl.compare.table import claim
 
 WARPBREAKS = {  # R's data set: breaks by wool and tension
     "A": {
@@ -152,3 +154,11 @@ def test_a_row_that_spreads_is_said() -> None:
     ((name, ratio, _),) = uneven(fit_blocks(cells(table)))
     assert name == "r0"
     assert ratio > 4
+
+
+@pytest.mark.parametrize(
+    ("low", "p", "said"),
+    [(0.05, 0.0123, "p = 0.012"), (0.05, 0.0, "p < 1e-06"), (-0.05, 0.3, "not told apart")],
+)
+def test_a_claim_says_no_more_than_its_integral(low: float, p: float, said: str) -> None:
+    assert claim(Difference("a", "b", 0.1, low, 0.2, p)) == said
