@@ -12,6 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from cl import __version__
 from cl.compare.locks import is_locked
 from cl.compare.plan import Comparison, Row, as_words
@@ -74,6 +77,14 @@ class Cell:
         except (OSError, ValueError, KeyError):
             return {}
         return {card["evaluation"]: card for card in found}
+
+    def predictions(self) -> npt.NDArray[np.int64] | None:
+        """`(n 2)`, the true and the predicted class of each test image, where top-1 is measured."""
+        evaluation, _, number = self.row.measure.rpartition("/")
+        file = self.results / f"predictions-{evaluation.replace(':', '-')}.csv"
+        if number != "top1" or not file.exists():
+            return None
+        return np.loadtxt(file, np.int64, delimiter=",", ndmin=2)
 
     @property
     def pretrained(self) -> bool:

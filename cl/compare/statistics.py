@@ -268,3 +268,23 @@ def uneven(model: Fit) -> Iterator[tuple[str, float, float]]:
         ratio = float(np.sqrt(np.mean(own**2) / max(np.mean(rest**2), 1e-300)))
         if ratio > SPREAD:
             yield name, ratio, float(stats.levene(own, rest).pvalue)
+
+
+def mcnemar(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> float | None:
+    """The exact p-value of McNemar's test, that two classifiers are right equally often.
+
+    It is of the test images alone: whether these two encoders differ on other images, and not
+    whether their losses do with other seeds (McNemar 1947, Psychometrika 12).
+
+    Args:
+        a: `(n 2)`, the true and the predicted class of each image.
+        b: of the other classifier.
+
+    Returns:
+        The p-value; None where the images are not the same ones in the same order.
+    """
+    if len(a) != len(b) or not np.array_equal(a[:, 0], b[:, 0]):
+        return None
+    right, other = a[:, 0] == a[:, 1], b[:, 0] == b[:, 1]
+    alone, others = int((right & ~other).sum()), int((other & ~right).sum())
+    return float(stats.binomtest(alone, alone + others).pvalue) if alone + others else 1.0

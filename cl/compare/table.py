@@ -59,6 +59,10 @@ def collect(plan: Comparison, cells: Sequence[Cell], others: Sequence[str] = ())
     differences, notes = differences_of(
         plan, {row: seeds for row, seeds in values.items() if seeds}
     )
+    answers = dict[str, dict[int, Any]]()
+    for cell, about in zip(cells, found, strict=True):
+        if is_done(about) and (given := cell.predictions()) is not None:
+            answers.setdefault(cell.row.name, {})[cell.seed] = given
     notes += [f"{label(c)}: {c['state']}{reason_of(c)}" for c in found if not is_done(c)]
     notes += [f"{label(c)} starts from another {what}" for c in found for what in other(c, found)]
     notes += [f"{name} is not of this plan" for name in others]
@@ -71,7 +75,10 @@ def collect(plan: Comparison, cells: Sequence[Cell], others: Sequence[str] = ())
             for row in plan.rows
         ],
         "differences": [
-            asdict(d) | {"significant": d.significant, "claim": claim(d)} for d in differences
+            asdict(d)
+            | {"significant": d.significant, "claim": claim(d)}
+            | {"mcnemar": on_images(d, answers)}
+            for d in differences
         ],
         "cells": found,
         "notes": notes,
@@ -199,6 +206,19 @@ def differences_of(
     return found, notes
 
 
+def on_images(d: Difference, answers: Mapping[str, Mapping[int, Any]]) -> dict[str, float]:
+    """McNemar's p-value of a difference on the test images, by seed.
+
+    Args:
+        d: of two rows.
+        answers: `Cell.predictions` by row and seed.
+    """
+    one, other = answers.get(d.row, {}), answers.get(d.reference, {})
+    both = [seed for seed in one if seed in other]
+    found = {str(seed): statistics.mcnemar(one[seed], other[seed]) for seed in both}
+    return {seed: p for seed, p in found.items() if p is not None}
+
+
 def summarize(row: str, values: Mapping[int, float], cells: Sequence[Any]) -> dict[str, Any]:
     """A row: its values by seed, their interval, and the median of its other numbers."""
     own = [c for c in cells if c["row"] == row and is_done(c)]
@@ -302,7 +322,7 @@ def claim(d: Difference) -> str:
     """What can be said of a difference."""
     if d.low is None:
         return "no interval: a second seed is needed"
-    if not d.significant:
+    if not d.significant or d.p is None:
         return "not told apart"
     return f"p = {d.p:.2g}" if d.p >= LEAST_P else f"p < {LEAST_P:g}"
 
@@ -312,7 +332,9 @@ def claims(differences: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for d in differences:
         said = f"{d['row']} - {d['reference']} = {100 * d['difference']:+.1f}"
         ends = "" if d["low"] is None else f" ({100 * d['low']:+.1f} to {100 * d['high']:+.1f})"
-        yield f"{said}{ends}, {d['claim']}"
+        seeds = ", ".join(f"{p:.2g}" for p in (d.get("mcnemar") or {}).values())
+        images = f"; on test images alone, by seed: McNemar's p = {seeds}" if seeds else ""
+        yield f"{said}{ends}, {d['claim']}{images}"
     halves = [(d["high"] - d["low"]) / 2 for d in differences if d["low"] is not None]
     if halves:
         yield (

@@ -45,7 +45,9 @@ def summary_rows(task: Task) -> dict[str, object]:
 def write_results(
     task: Task, results: Mapping[str, EvalResult], cards: list[dict[str, Any]]
 ) -> None:
-    """Write numbers, cards and confusion matrices of all evaluations that are done by now.
+    """Write all that is known of the evaluations that are done by now.
+
+    Numbers, cards, confusion matrices, and the true and the predicted class of each image.
 
     Args:
         task: what is evaluated.
@@ -66,9 +68,10 @@ def write_results(
         new.write_text(text)
         new.replace(task.folder / name)
     for name, each in results.items():
-        if each.confusion is not None:
-            file = task.folder / f"confusion-{file_name(name)}.csv"
-            np.savetxt(file, each.confusion, fmt="%d", delimiter=",")
+        for what in ("confusion", "predictions"):
+            if (found := getattr(each, what)) is not None:
+                file = task.folder / f"{what}-{file_name(name)}.csv"
+                np.savetxt(file, found, fmt="%d", delimiter=",")
 
 
 def file_name(evaluation: str) -> str:

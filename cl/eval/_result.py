@@ -27,6 +27,7 @@ class EvalResult:
             without its help.
         confusion: `(c c)` counts, true classes down and predicted classes across.
         encoder: the encoder that was trained, if one was.
+        predictions: `(n 2)`, the true and the predicted class of each image that was measured on.
     """
 
     numbers: dict[str, Any]
@@ -34,6 +35,7 @@ class EvalResult:
     how: dict[str, Any] = field(default_factory=dict)
     confusion: Int[Tensor, "c c"] | None = None
     encoder: nn.Module | None = None
+    predictions: Int[Tensor, "n 2"] | None = None
 
 
 def score(scores: Float[Tensor, "n c"], labels: Int[Tensor, " n"], **more: Any) -> EvalResult:
@@ -46,8 +48,8 @@ def score(scores: Float[Tensor, "n c"], labels: Int[Tensor, " n"], **more: Any) 
 
     Returns:
         `top1`, `top5`, `top10` with their 95 % intervals (Wilson 1927); `mean_per_class`, over the
-        classes that have a sample; `per_class`, None for one that has none; and the confusion
-        matrix.
+        classes that have a sample; `per_class`, None for one that has none; the confusion matrix
+        and the predictions.
 
     Raises:
         ValueError: no sample has a label, there is one class only, or a score is not finite.
@@ -63,7 +65,8 @@ def score(scores: Float[Tensor, "n c"], labels: Int[Tensor, " n"], **more: Any) 
             "the scores of the classes are not finite (NaN or infinite): the classifier diverged, "
             "or its features did; a lower --lr or --precision 32 may help"
         )
-    counts = confusion(scores.argmax(dim=1), labels, classes)
+    predicted = scores.argmax(dim=1)
+    counts = confusion(predicted, labels, classes)
     shares = counts.diagonal().double() / counts.sum(dim=1)
     numbers: dict[str, Any] = {}
     for k in (1, 5, 10):
@@ -73,7 +76,8 @@ def score(scores: Float[Tensor, "n c"], labels: Int[Tensor, " n"], **more: Any) 
         if k == 1:
             numbers["mean_per_class"] = float(shares.nanmean())
     numbers["per_class"] = [None if s != s else s for s in shares.tolist()]
-    return EvalResult(numbers, confusion=counts, **more)
+    pairs = torch.stack([labels, predicted], dim=1)
+    return EvalResult(numbers, confusion=counts, predictions=pairs, **more)
 
 
 def check_classes(classes: int) -> None:

@@ -55,10 +55,13 @@ def sections(table: dict[str, Any]) -> tuple[str, list[Specified]]:
     if differences := table.get("differences"):
         named = [each | {"pair": f"{each['row']} - {each['reference']}"} for each in differences]
         lines = (
-            (d["pair"], signed(d.get("difference")), bounds(d), p_value(d.get("p")), d.get("claim"))
+            (
+                *(d["pair"], signed(d.get("difference")), bounds(d), p_value(d.get("p"))),
+                *(d.get("claim"), ", ".join(map(p_value, (d.get("mcnemar") or {}).values()))),
+            )
             for d in named
         )
-        titles = ("difference", "", "simultaneous 95 %", "p", "")
+        titles = ("difference", "", "simultaneous 95 %", "p", "", "McNemar's p by seed")
         parts.append(page.table(titles, lines, "Differences, in points"))
         charts.append(("Differences, simultaneous 95 %", forest(named, "difference", "pair")))
     plotted = [

@@ -55,6 +55,9 @@ else:
         sys.exit("error: it cannot be evaluated")
     loss = (folder.parent / "loss").read_text()
     top1 = {"nt_xent": 0.5, "dhel": 0.7}[loss] + seed / 100
+    right = int(100 * top1)
+    lines = [f"{i % 7},{i % 7 if i < right else 9}" for i in range(100)]
+    (folder / "predictions-knn.csv").write_text("\\n".join(lines))
     numbers = {"top1": top1, "top1_95": [top1 - 0.02, top1 + 0.02]}
     cards = [{"evaluation": "knn", "numbers": numbers}]
     (folder / "cards.json").write_text(json.dumps({"derived": {"cards": cards}}))
@@ -98,6 +101,8 @@ def test_a_table_of_what_was_run(plan: Comparison, cells: Cells) -> None:
     (difference,) = found["differences"]
     assert (difference["row"], difference["difference"]) == ("DHEL", pytest.approx(0.2))
     assert difference["significant"]
+    alone = 2 * 0.5**20  # 20 images that only one of them has right
+    assert difference["mcnemar"] == {"0": pytest.approx(alone), "1": pytest.approx(alone)}
     assert first["numbers"]["steps_to_95"] == 20
     assert first["numbers"]["ms_a_step"] == 128
     assert first["test_images_half"] == pytest.approx(0.02)
@@ -106,6 +111,7 @@ def test_a_table_of_what_was_run(plan: Comparison, cells: Cells) -> None:
     assert "| NT-Xent | 2 | 50.5 (44.1 to 56.9) | 2.0% | 80.0% |" in text
     assert "ms a step (shared)" in text
     assert "- DHEL - NT-Xent = +20.0 (" in text
+    assert "on test images alone, by seed: McNemar's p = 1.9e-06, 1.9e-06" in text
     assert (cells()[0].folder.parent / "table.csv").read_text().count("\n") == 5
 
 

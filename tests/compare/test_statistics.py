@@ -1,5 +1,6 @@
 """Statistics of a comparison against R's documentation, a textbook, tables and simulations."""
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -12,6 +13,7 @@ from cl.compare.statistics import (
     against,
     all_pairs,
     fit_blocks,
+    mcnemar,
     studentized_range,
     t_interval,
     uneven,
@@ -162,3 +164,19 @@ def test_a_row_that_spreads_is_said() -> None:
 )
 def test_a_claim_says_no_more_than_its_integral(low: float, p: float, said: str) -> None:
     assert claim(Difference("a", "b", 0.1, low, 0.2, p)) == said
+
+
+def test_mcnemar_is_the_sign_test_of_the_discordant_images() -> None:
+    """5 images that only the one has right, 15 that only the other has; the rest say nothing."""
+    labels = np.arange(60) % 4
+    one, other = np.stack([labels, labels], 1), np.stack([labels, labels], 1)
+    one[:15, 1] += 1
+    other[15:20, 1] += 1
+    one[20:30, 1] += 1
+    other[20:30, 1] += 2  # both are wrong, otherwise
+    expected = 2 * sum(math.comb(20, k) for k in range(6)) / 2**20
+    assert mcnemar(one, other) == pytest.approx(expected, rel=1e-12)
+    assert mcnemar(other, one) == pytest.approx(expected, rel=1e-12)
+    assert mcnemar(one, one) == 1.0
+    assert mcnemar(one, other[::-1]) is None
+    assert mcnemar(one, other[:-1]) is None
