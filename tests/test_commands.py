@@ -100,7 +100,7 @@ SHARED_FLAGS = """
     --data_folder --train_dir --val_dir --batch_size --global_batch_size --num_workers --backend
     --dali --last_batch_fill --no-last_batch_fill --image_size --download --no-download
     --class_list --data_fraction --skip_corrupt --no-skip_corrupt
-    --value_range --channels --exif_orientation --no-exif_orientation
+    --max_length --value_range --channels --exif_orientation --no-exif_orientation
     --optimizer --lars --scheduler --lr_decay_steps --lr_decay_rate --epochs --max_steps --lr
     --lr_scaling --no-lr_scaling --weight_decay --momentum --warmup_epochs --warmup_start_lr
     --clip_grad_norm
@@ -119,7 +119,7 @@ PRETRAIN_FLAGS = """
     --threshold_after_step --dry_run --left_out --ema_encoder --learned_lr
     --sync_batchnorm --no-sync_batchnorm --mini_batch_size --mini_batch_norm
     --on_collapse --baseline --no-baseline --recipe --jitter_order --show_views --schedule
-    --queue_size --mining --directions
+    --hard_negatives --queue_size --mining --directions
 """
 LOSS_FLAGS = """
     --temperature --lamb --scale_loss --unbiased --no-unbiased --sigma --symmetric

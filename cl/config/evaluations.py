@@ -91,6 +91,11 @@ def augmentable() -> tuple[str, ...]:
     return tuple(name for name in built_in() if about(name).augmented)
 
 
+def of_texts() -> tuple[str, ...]:
+    """The evaluations that texts have; the file of one has a function of that name."""
+    return tuple(name for name in built_in() if about(name).of_texts)
+
+
 def of_images(given: Iterable[str]) -> tuple[str, ...]:
     """Those that learn from images."""
     return tuple(name for name in given if name != ALL and about(name).of_images)

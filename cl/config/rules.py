@@ -17,6 +17,7 @@ from cl.config.evaluations import (
     augmentable,
     built_in,
     of_images,
+    of_texts,
     plugins,
     untrained,
     words_having,
@@ -191,7 +192,7 @@ def evaluation(config: Linear) -> Iterator[Fault]:
     given, images = spell(config.eval), of_images(config.eval)
     if config.max_steps == 0:
         yield "--max_steps must be at least 1, not 0.", ("max_steps",)
-    searched = [name for name in built_in() if about(name).of_texts]
+    searched = of_texts()
     if config.kind == "text" and not {*config.eval} <= {*searched}:
         need = f"needs labeled images; of DATASET {config.dataset} there is --eval"
         yield f"--eval {given} {need} {either(searched)}.", ("eval", "dataset")

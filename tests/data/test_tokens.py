@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from cl.data.tokens import END, NGrams, create, joined, tokenize
+from cl.data.tokens import END, NGrams, joined, tokenize, tokenizer_of
 
 TEXTS = ["A young cat", "Äpfel, naïve-2", "!?", "", "日本語の文"]
 
@@ -52,4 +52,4 @@ def test_a_longer_text_is_cut_and_counted_once() -> None:
 
 def test_an_encoder_of_images_has_no_tokenizer() -> None:
     with pytest.raises(ValueError, match="ENCODER resnet18"):
-        create("resnet18")
+        tokenizer_of("resnet18")

@@ -303,7 +303,7 @@ def test_pictures_and_another_format(
     assert "--export onnx needs nowhere: pip install nowhere" in capsys.readouterr().err
     written: list[Path] = []
 
-    def onnx(encoder: torch.nn.Module, size: int, path: Path) -> float:
+    def onnx(encoder: torch.nn.Module, size: int, path: Path, channels: int) -> float:
         written.append(path)
         return 0.0
 
@@ -321,7 +321,7 @@ def test_what_is_exported_is_what_was_trained(
 ) -> None:
     written: list[dict[str, torch.Tensor]] = []
 
-    def onnx(encoder: torch.nn.Module, size: int, path: Path) -> float:
+    def onnx(encoder: torch.nn.Module, size: int, path: Path, channels: int) -> float:
         written.append(encoder.state_dict())
         return 0.0
 

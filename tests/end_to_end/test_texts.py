@@ -63,6 +63,7 @@ def test_a_resumed_run_is_the_whole_one(pretrain: Run, monkeypatch: pytest.Monke
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
+@pytest.mark.filterwarnings("default:COLLAPSED")  # two steps of a bag's small vectors
 @pytest.mark.parametrize("method", ["byol", "moco", "vicreg", "triplet", "supcon"])
 def test_methods_of_images_take_texts(method: str, pretrain: Run) -> None:
     words = [w for w in WORDNET if w not in ("--loss", "dhel", "--temperature", "0.05")]

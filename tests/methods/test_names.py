@@ -24,6 +24,7 @@ OTHER_THINGS = {
     "cl/data/module.py": {"torchvision"},  # the backend
     "cl/eval/_card.py": {"torchvision"},  # the package
     "cl/checkpoints/formats.py": {"linear"},  # a layer in files of other projects
+    "cl/config/programs.py": {"supervised"},  # an option of methods
     "cl/compare/table.py": {"folder"},  # a key of the table
     "cl/doctor.py": {"torchvision"},  # the package
     "cl/logs.py": {"step"},  # a column

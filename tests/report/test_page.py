@@ -81,7 +81,7 @@ def test_nothing_is_fetched_and_only_our_scripts_run(tmp_path: Path, with_vega: 
     assert policy.startswith("default-src 'none'; script-src '")
     scripts = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     assert len(scripts) == 2 * with_vega
-    sums = {f"'sha256-{page.sum_of(script)}'" for script in scripts} or {"'none'"}
+    sums = {f"'sha256-{page.policy_sum(script)}'" for script in scripts} or {"'none'"}
     assert {*policy.split("script-src ")[1].split("; style")[0].split()} == sums
     assert not [about for _, about in Tags(text).tags if {"src", "href"} & about.keys()]
 
