@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from cl import losses, runs
 from cl.config import Pretrain
-from cl.config.evaluations import of_texts
+from cl.config.evaluations import for_texts
 from cl.config.schema import spell
 from cl.data.batch import Batch
 from cl.data.loaders.texts import SIDES
@@ -363,7 +363,7 @@ def last_lines(
         words += [f"--{'' if config.exif_orientation else 'no-'}exif_orientation"]
     words += ["--skip_corrupt"] if config.skip_corrupt else []
     if config.kind == "text":
-        words += ["--eval", *of_texts()]
+        words += ["--eval", *for_texts()]
         words += ["--max_length", *map(str, config.max_length)] if config.max_length else []
     next_command = runs.command("main_linear.py", *words)
     return [*lines, place, f"next              {next_command}"]

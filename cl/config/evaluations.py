@@ -91,7 +91,7 @@ def augmentable() -> tuple[str, ...]:
     return tuple(name for name in built_in() if about(name).augmented)
 
 
-def of_texts() -> tuple[str, ...]:
+def for_texts() -> tuple[str, ...]:
     """The evaluations that texts have; the file of one has a function of that name."""
     return tuple(name for name in built_in() if about(name).of_texts)
 

@@ -16,8 +16,8 @@ from cl.config.evaluations import (
     about,
     augmentable,
     built_in,
+    for_texts,
     of_images,
-    of_texts,
     plugins,
     untrained,
     words_having,
@@ -192,7 +192,7 @@ def evaluation(config: Linear) -> Iterator[Fault]:
     given, images = spell(config.eval), of_images(config.eval)
     if config.max_steps == 0:
         yield "--max_steps must be at least 1, not 0.", ("max_steps",)
-    searched = of_texts()
+    searched = for_texts()
     if config.kind == "text" and not {*config.eval} <= {*searched}:
         need = f"needs labeled images; of DATASET {config.dataset} there is --eval"
         yield f"--eval {given} {need} {either(searched)}.", ("eval", "dataset")
