@@ -81,7 +81,7 @@ def work(rank: int, sizes: list[int], file: Path) -> None:
         dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("shards", ["2 uneven", "3 uneven"])
+@pytest.mark.parametrize("shards", [pytest.param("2 uneven", marks=pytest.mark.slow), "3 uneven"])
 def test_value_and_gradient_are_those_of_one_process(shards: str, tmp_path: Path) -> None:
     one = steps(SHARDS["1"], 0)
     mp.spawn(work, (SHARDS[shards], tmp_path / "found.pt"), nprocs=len(SHARDS[shards]))

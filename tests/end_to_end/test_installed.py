@@ -65,6 +65,7 @@ def test_the_commands_are_the_programs(
     assert "Traceback" not in command(site, tmp_path, name, "digits").stderr
 
 
+@pytest.mark.slow  # all kernels are compiled anew
 def test_a_run_is_kept_in_the_current_folder(site: Path, tmp_path: Path) -> None:
     words = f"{DIGITS} --max_steps 2 --hidden_mlp 16 --run_id first --no-baseline".split()
     done = command(site, tmp_path, "cl-pretrain", *words)

@@ -72,6 +72,7 @@ def test_an_evaluation_has_the_numbers_of_validation(
     assert short["mrr10"] < found["mrr10"]
 
 
+@pytest.mark.slow
 def test_two_processes_find_what_one_finds(
     words: list[str], pretrain: Run, linear: Run, tmp_path: Path
 ) -> None:

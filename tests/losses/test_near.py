@@ -120,8 +120,11 @@ def norm(x: np.ndarray) -> float:
     return float(fd.mp.sqrt((x * x).sum()))
 
 
+SLOW = [pytest.param(difference, marks=pytest.mark.slow) for difference in (1e-2, 1e-6)]
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("difference", [1e-1, 1e-2, 1e-4, 1e-6, 1e-8])
+@pytest.mark.parametrize("difference", [1e-1, 1e-4, 1e-8, *SLOW])
 @pytest.mark.parametrize("name", CASES)
 def test_near_pairs(name: str, difference: float, dtype: torch.dtype) -> None:
     if dtype == torch.float32 and difference < 1e-6:
