@@ -18,7 +18,7 @@ class BarlowTwins(Method):
     """Two views' embeddings correlate dimension by dimension, and no dimension with another.
 
     More views: the mean over all pairs with a full-size one. Trained as in the paper, but for
-    the smaller rate of biases and norms; the authors' code decays weights by 1e-6.
+    the start of the warm-up, which is 0 there, and the smaller rate of biases and norms; the authors' code decays weights by 1e-6.
 
     Args:
         encoder: see `Method`.
@@ -32,7 +32,6 @@ class BarlowTwins(Method):
         "optimizer": "lars",
         "lr": 0.2,
         "weight_decay": 1.5e-6,
-        "warmup_start_lr": 0.0,
     }
 
     def __init__(
