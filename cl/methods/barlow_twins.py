@@ -17,8 +17,9 @@ from cl.nets.heads import mlp, view_by_view
 class BarlowTwins(Method):
     """Two views' embeddings correlate dimension by dimension, and no dimension with another.
 
-    More views: the mean over all pairs with a full-size one. Trained as in the paper, but for
-    the start of the warm-up, which is 0 there, and the smaller rate of biases and norms; the authors' code decays weights by 1e-6.
+    More views: the mean over all pairs with a full-size one. Trained as in the paper, but for the
+    start of the warm-up, which is 0 there, and the smaller rate of biases and norms; the authors'
+    code decays weights by 1e-6.
 
     Args:
         encoder: see `Method`.
