@@ -19,7 +19,8 @@ class BYOL(TeacherMethod):
 
     Its loss is the paper's eq. 2 but for a factor and a constant: -cos instead of 2 - 2 cos.
     Trained as by the authors' code for 1000 epochs, whose warm-up starts at 0
-    (google-deepmind/deepmind-research, byol; for 300 it takes the rate 0.3 and decays weights by 1e-6, for 100 0.45).
+    (google-deepmind/deepmind-research, byol; for 300 it takes the rate 0.3 and decays weights by
+    1e-6, for 100 0.45).
 
     Args:
         encoder: see `Method`.
