@@ -1,8 +1,8 @@
 r"""Measures of rankings as trec_eval defines them: recall, precision, MRR, nDCG and MAP.
 
 All take two arguments. `ranked` `(q r)` holds the grades of the documents that were found for each
-query, the first first, 0 for one that nobody has judged. `judgments` `(q j)` holds the grades of
-all documents that were judged for it, in any order, filled up with 0. A document is relevant if its
+query, the first first, 0 for one without a judgment. `judgments` `(q j)` holds the grades of
+all its relevance judgments, in any order, filled up with 0. A document is relevant if its
 grade is above 0. A query without a relevant document scores 0.
 
 >>> ranked, judgments = torch.tensor([[0, 2, 0, 1]]), torch.tensor([[1, 2, 1]])
@@ -82,7 +82,7 @@ def grades_of(
         found: the documents of each query, the first first; below 0 where there is none.
         queries: number of each judgment's query, at most one judgment a query and document.
         documents: number of its document.
-        grades: what was judged.
+        grades: of the relevance judgments.
 
     Returns:
         `ranked` `(q r)` and `judgments` `(q j)`.

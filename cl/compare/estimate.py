@@ -117,8 +117,9 @@ def begin(words: Sequence[str], metrics: Path, log: Path) -> int:
     came = list[int]()
     before = {n: signal.signal(n, lambda n, _: came.append(n)) for n in runner.SIGNALS}
     log.touch()
-    program, ended = Program(words, log, os.open(log, os.O_RDONLY)), False
+    handle, ended = os.open(log, os.O_RDONLY), False  # there is no lock that it would keep
     try:
+        program = Program(words, log, handle)
         while program.code is None:
             enough = metrics.exists() and len(metrics.read_bytes().splitlines()) > STEPS
             if not ended and (came or enough):
@@ -126,6 +127,7 @@ def begin(words: Sequence[str], metrics: Path, log: Path) -> int:
                 ended = True
             time.sleep(0.05)
     finally:
+        os.close(handle)
         for number, handler in before.items():
             signal.signal(number, handler)
     if came:

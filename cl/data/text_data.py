@@ -23,7 +23,7 @@ class TextData(SourceData[TextPairs]):
         negatives: hard negatives of each pair in a batch.
 
     Raises:
-        ValueError: all pairs have one document, so that nothing can be told apart.
+        ValueError: all pairs have one document, so that there are no negatives.
     """
 
     nouns, told_by = "pairs of texts", "texts, judgments or hard negatives"

@@ -19,6 +19,7 @@ from cl.compare.cells import LOCK, PRETRAIN_LOG, Cell, cells_of
 from cl.compare.locks import acquire, is_locked, locked
 from cl.compare.plan import Comparison, read_plan
 from cl.compare.runner import Runner
+from cl.compare.warm import Program
 from cl.config.programs import INSTALLED
 from cl.data import sets
 from tests.compare.test_plan import PLAN
@@ -208,6 +209,32 @@ def test_a_child_of_a_caller_that_was_killed_is_waited_for(cells: Cells) -> None
     assert time.monotonic() - since > 1
     child.wait()
     assert first.state == "done"
+
+
+def test_a_program_keeps_the_lock_and_has_its_threads(tmp_path: Path) -> None:
+    """The caller may be gone: the lock is held by whoever still computes."""
+    file, log = tmp_path / "lock", tmp_path / "log"
+    (tmp_path / "go.py").write_text(
+        "import pathlib, sys, time, torch\n"
+        "print(sys.argv[1], torch.get_num_threads(), flush=True)\n"
+        "while not pathlib.Path(__file__).with_name('end').exists(): time.sleep(0.05)\n"
+        "sys.exit(3)\n"
+    )
+    lock = acquire(file)
+    assert lock is not None
+    program = Program([str(tmp_path / "go.py"), "word"], log, lock, threads=3)
+    os.close(lock)
+    while not (log.exists() and log.read_text()):
+        time.sleep(0.05)
+    assert is_locked(file)
+    assert log.read_text() == "word 3\n"
+    assert program.code is None
+    (tmp_path / "end").touch()
+    while program.code is None:
+        time.sleep(0.05)
+    assert program.code == 3
+    assert program.memory > 10
+    assert not is_locked(file)
 
 
 def test_a_lock_keeps_two_callers_apart_and_ends_with_its_process(tmp_path: Path) -> None:

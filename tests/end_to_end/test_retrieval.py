@@ -63,6 +63,10 @@ def test_an_evaluation_has_the_numbers_of_validation(
     assert card["parts"]["test"].keys() == {"queries", "documents", "sha256"}
     assert card["encoder"]["max_length"] == [1024, 1024]
     assert "one pass" in capsys.readouterr().out
+    checkpoint = linear(*given[:-3], run / "last.ckpt", *given[-2:], run_id="checkpoint")
+    of_checkpoint = json.loads((checkpoint / "result.json").read_text())["retrieval"]
+    assert of_checkpoint == found
+    capsys.readouterr()
     linear(*given, run_id="again")
     assert "cached in" in capsys.readouterr().out
     linear(*given, "--verify", done, run_id="verified")

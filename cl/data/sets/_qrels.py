@@ -103,7 +103,7 @@ def read_judgments(file: Path, flag: str, columns: tuple[int, int, int]) -> Grad
 
     Raises:
         ValueError: a line has other columns, no whole number as its grade, or another grade for a
-            pair that was judged before.
+            pair that has a grade already.
     """
     grades: Grades = {}
     for i, (place, line) in enumerate(lines(file, flag)):

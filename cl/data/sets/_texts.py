@@ -20,7 +20,7 @@ class TextPairs:
         positive: `(n)`, the place of each pair's document in the corpus.
         negatives: for each pair the places of its hard negatives; empty where no pair has any.
         grades: `(j 3)`, judgments of a query, a document and its grade, 0 if it is not relevant,
-            by which a search is measured; None: each query's own document is judged, with grade 1.
+            by which a search is measured; None: each query's own document has grade 1.
     """
 
     kind: ClassVar = "text"
@@ -41,7 +41,7 @@ class TextPairs:
 
     @property
     def judgments(self) -> Index:
-        """`(j 3)`, all that is judged: query, document and grade."""
+        """`(j 3)`, the relevance judgments: query, document and grade."""
         if self.grades is not None:
             return self.grades
         return np.stack([np.arange(len(self)), self.positive, np.ones(len(self), np.int64)], axis=1)
@@ -118,7 +118,7 @@ Samples = Images | TextPairs | Captioned
 
 
 def serialized(texts: Sequence[str]) -> bytes:
-    """Texts as bytes, from which they can be told apart."""
+    """Texts as bytes, each behind its length, so that no two lists have the same."""
     return b"".join(len(raw := text.encode()).to_bytes(8, "little") + raw for text in texts)
 
 

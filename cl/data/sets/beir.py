@@ -28,7 +28,8 @@ def read(name: str, where: Where) -> Source[TextPairs]:
     """The folder's corpus, queries and judgments.
 
     Raises:
-        ValueError: a file is missing or not as expected, with its line; or nothing is judged.
+        ValueError: a file is missing or not as expected, with its line; or there are no relevance
+            judgments.
     """
     flag, place = f"DATASET {name}", where.folder / name.partition(":")[2]
     documents = texts_in(required_file(place / "corpus.jsonl", flag), flag, titled=True)

@@ -27,7 +27,8 @@ def read(name: str, where: Where) -> Source[TextPairs]:
     """The passages, queries and judgments of both parts.
 
     Raises:
-        ValueError: a file is missing or not as expected, with its line; or nothing is judged.
+        ValueError: a file is missing or not as expected, with its line; or there are no relevance
+            judgments.
     """
     flag, place = f"DATASET {name}", where.folder / "msmarco"
 

@@ -31,6 +31,6 @@ def read(name: str, where: Where) -> Source[TextPairs]:
         raise ValueError(f"{flag}: {file} has {len(every)} texts")
     train, val, how = parts_of([None] * len(every), np.arange(len(every)))
     parts = [pairs_of([(every[i], every[i]) for i in part.tolist()]) for part in (train, val)]
-    unjudged = np.empty((0, 3), np.int64)  # that a text finds itself says nothing
-    held_out = TextPairs(parts[1].queries, parts[1].documents, parts[1].positive, (), unjudged)
+    no_judgments = np.empty((0, 3), np.int64)  # that a text finds itself says nothing
+    held_out = TextPairs(parts[1].queries, parts[1].documents, parts[1].positive, (), no_judgments)
     return Source(name, [], parts[0], held_out, split=how.replace("documents", "texts"))
