@@ -131,8 +131,8 @@ def thing_help(kind: str, thing: Thing) -> str:
     if kind == "method":
         loss = "any of --loss" if thing.any_loss else thing.loss or "its own"
         said.append(f"loss: {loss}")
-        brought = (f"--{name} {spell(value)}" for name, value in thing.defaults.items())
-        said.append(fill(" ".join(["trained with", *brought])) if thing.defaults else "")
+    brought = (f"--{name} {spell(value)}" for name, value in thing.defaults.items())
+    said.append(fill(" ".join(["trained with", *brought])) if thing.defaults else "")
     lines = rows_of(thing.options.values())
     said.append(part("options:", lines) if lines else "It has no options.")
     said.append(fill(f"source: {' '.join(thing.source.split())}"))

@@ -20,7 +20,7 @@ from cl.config.rules import (
     out_of_place,
 )
 from cl.config.schema import Option, did_you_mean, either, listed, options_of
-from cl.config.signature import method
+from cl.config.signature import loss, method
 from cl.config.store import ConfigError, draft, values_from_json
 from cl.config.words import FILES, HELP, Line, config_file, options_named, sort
 
@@ -151,10 +151,14 @@ def read_settings(
 
 
 def method_defaults(of: type[Pretrain | Linear], there: Mapping[str, Any]) -> dict[str, Any]:
-    """The optimizer and rates that a method brings; who names an optimizer names rates as well."""
+    """The optimizer and rates that a method brings, or else its loss.
+
+    Who names an optimizer names rates as well.
+    """
     if of is Linear or "optimizer" in there:
         return {}
-    return method(there.get("method", options_of(of)["method"].default)).defaults
+    brought = method(there.get("method", options_of(of)["method"].default)).defaults
+    return brought or loss(there.get("loss", options_of(of)["loss"].default)).defaults
 
 
 def unknown_evaluations(names: Sequence[str]) -> list[str]:

@@ -186,6 +186,7 @@ def read_thing(file: Path, kind: Kind, name: str, thing_name: str) -> Thing | No
             source=ast.get_docstring(syntax_of(file)) or "",
             beside=tuple(n.name for n in nodes if n is not node),
             needs=constant(file, "NEEDS") or {},
+            defaults=thing.defaults or constant(file, "DEFAULTS") or {},
         )
     return None
 

@@ -13,6 +13,8 @@ from cl.losses._pairs import ALL, Rows
 from cl.precision import precise
 
 EPS = 1e-4  # the paper's, under the root
+# Of methods that bring no optimizer: SGD at a rate for normalized embeddings diverges.
+DEFAULTS = {"optimizer": "adamw", "lr": 1e-3}
 
 
 def vicreg(

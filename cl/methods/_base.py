@@ -43,6 +43,12 @@ def option_of(loss: Callable[..., Tensor], name: str) -> Any:
     return given.get(name, inspect.signature(loss).parameters[name].default)
 
 
+def brought_by(loss: Callable[..., Tensor] | None) -> dict[str, Any]:
+    """The optimizer and rates that a loss brings for methods without ones of their own."""
+    function = loss.func if isinstance(loss, partial) else loss
+    return getattr(inspect.getmodule(function), "DEFAULTS", {})
+
+
 class Method(pl.LightningModule, ABC):
     """A method is its heads (members) and its `objective`; whatever requires grad is trained.
 
@@ -52,8 +58,8 @@ class Method(pl.LightningModule, ABC):
         classes: number of classes of the online probe; None: no probe, and no accuracy is logged.
         example: a batch as the encoder takes it, for an encoder that does not say the width d of
             its features, see `encoders.width`; two images of 32 x 32 pixels by default.
-        optimization: see there; by default as the method's `defaults` say, else SGD at 0.3, with
-            warm-up and cosine.
+        optimization: see there; by default as the method's `defaults` say, else those of its loss,
+            else SGD at 0.3, with warm-up and cosine.
         channels_last: the memory layout of images that convolutions prefer.
         mini_batch_size: samples that are embedded at a time, see `cl.nets.gradient_cache`; None:
             all at once.
@@ -90,7 +96,7 @@ class Method(pl.LightningModule, ABC):
         self.probe = None if classes is None else Probe(self.width, classes, standardize=True)
         self.loss_function = loss
         self.loss_arguments = set(inspect.signature(loss).parameters) if loss else set()
-        self.optimization = optimization or Optimization(**self.defaults)
+        self.optimization = optimization or Optimization(**(self.defaults or brought_by(loss)))
         self.layout = layout
         self.mini_batch_size = mini_batch_size
         self.mini_batch_norm: gradient_cache.Norm = mini_batch_norm

@@ -1,7 +1,7 @@
 """AnglE (Li and Li 2023, https://arxiv.org/abs/2309.12871) of images: rank pairs by an angle."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -12,11 +12,15 @@ from cl.methods.cosent import CoSENT
 class Angle(CoSENT):
     """CoSENT with the angle of complex embeddings in place of the cosine.
 
+    Trained by AdamW, as its authors do; theirs is a rate for fine-tuning BERT, this one is ours.
+
     Args:
         encoder: see `Method`.
         loss: of `(2 n d)` pairs and their scores: 1 for two views of a sample, else 0.
         base: what `CoSENT` takes.
     """
+
+    defaults: ClassVar = {"optimizer": "adamw", "lr": 1e-3}
 
     def __init__(
         self, encoder: nn.Module, loss: Callable[..., Tensor] = angle, **base: Any

@@ -224,12 +224,14 @@ def test_a_program_keeps_the_lock_and_has_its_threads(tmp_path: Path) -> None:
     assert lock is not None
     program = Program([str(tmp_path / "go.py"), "word"], log, lock, threads=3)
     os.close(lock)
-    while not (log.exists() and log.read_text()):
-        time.sleep(0.05)
-    assert is_locked(file)
-    assert log.read_text() == "word 3\n"
-    assert program.code is None
-    (tmp_path / "end").touch()
+    try:
+        while not (log.exists() and log.read_text()):
+            time.sleep(0.05)
+        assert is_locked(file)
+        assert log.read_text() == "word 3\n"
+        assert program.code is None
+    finally:
+        (tmp_path / "end").touch()
     while program.code is None:
         time.sleep(0.05)
     assert program.code == 3

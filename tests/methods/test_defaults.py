@@ -1,10 +1,14 @@
 """What a method is trained with unless it is said otherwise: it learns, and does not diverge."""
 
+import inspect
 import json
 import math
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
 import main_contrastive
 from cl import logs
@@ -12,7 +16,9 @@ from cl.config import signature
 from cl.config.parse import parse_pretrain
 from cl.config.programs import Pretrain
 from cl.config.schema import options_of
+from cl.losses.vicreg import vicreg
 from cl.methods import NAMES, get_method
+from cl.methods.simclr import SimCLR
 from cl.optim import Optimization
 
 DIGITS = ["digits", "resnet6_w16"]
@@ -35,6 +41,20 @@ def test_the_defaults_of_a_method_are_settings(name: str) -> None:
     Optimization(**defaults)
     config = parse_pretrain([*DIGITS, "--method", name])
     assert {key: getattr(config, key) for key in defaults} == defaults
+
+
+def test_a_loss_brings_its_optimizer_where_the_method_brings_none() -> None:
+    """On the command line as in Python; a method's own come first."""
+    brought = signature.loss("vicreg").defaults
+    assert brought == inspect.getmodule(vicreg).DEFAULTS
+    config = parse_pretrain([*DIGITS, "--loss", "vicreg"])
+    assert {key: getattr(config, key) for key in brought} == brought
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
+    for loss in (vicreg, partial(vicreg, variance=1.0)):
+        method = SimCLR(encoder, loss, example=torch.zeros(2, 3, 2, 2))
+        assert (method.optimization.optimizer, method.optimization.lr) == ("adamw", 1e-3)
+    assert parse_pretrain([*DIGITS, "--method", "vicreg"]).optimizer == "lars"
+    assert parse_pretrain(DIGITS).optimizer == "sgd"
 
 
 def test_the_line_wins_and_who_names_an_optimizer_chooses_its_rates() -> None:
