@@ -1,5 +1,6 @@
 """The only file that knows that there is more than one process."""
 
+import os
 from typing import Any, TypeVar
 
 import torch
@@ -105,6 +106,25 @@ def all_reduce_max(x: Shaped[Tensor, ""]) -> Shaped[Tensor, ""]:
     most = x.detach().clone()
     dist.all_reduce(most, op=dist.ReduceOp.MAX)
     return most
+
+
+def settle(key: str, value: str) -> str | None:
+    """A word that all processes of torchrun share, before they are a group.
+
+    Args:
+        key: what the word is about.
+        value: this process's proposal; the first one to come is everybody's.
+
+    Returns:
+        The word, the same after a restart; None where torchrun keeps no store.
+    """
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
+        return None
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    store = dist.TCPStore(  # pyright: ignore[reportPrivateImportUsage]
+        host, port, is_master=False
+    )
+    return store.compare_set(f"cl/{key}", "", value).decode()
 
 
 def barrier() -> None:

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from cl import export, report, runs, summary, trainer
-from cl.callbacks.saver import Stop
 from cl.config import CARDS, Linear
 from cl.config.evaluations import about, meant
 from cl.data.sets import Source
@@ -23,6 +22,7 @@ from cl.eval._restore import Restored, load_encoder
 from cl.eval._result import BothParts, EvalResult
 from cl.eval._task import Task
 from cl.eval._transform import Transform
+from cl.interrupts import Stop
 
 __all__ = ["Transform", "embed", "evaluate", "evaluate_configured", "load_encoder"]
 DIFFERENT, LEFT_OUT = 1, 2  # exit codes

@@ -112,6 +112,11 @@ def lr_factor(o: Optimization, step: int, steps: int, steps_per_epoch: int) -> f
     return height(shape_of(o.scheduler), done=done, epoch=step // steps_per_epoch, **vars(o))
 
 
+def step_limit(trainer: pl.Trainer) -> int:
+    """Steps of the whole run at most, by `cl.trainer.Trainer` or by Lightning's; -1: no limit."""
+    return getattr(trainer, "limit", trainer.max_steps)
+
+
 def planned_steps(trainer: pl.Trainer) -> tuple[int, int]:
     """Optimizer steps of the whole run and of an epoch.
 
@@ -122,16 +127,17 @@ def planned_steps(trainer: pl.Trainer) -> tuple[int, int]:
     if data is None:
         steps = int(trainer.estimated_stepping_batches)
         return steps, min(int(trainer.num_training_batches), steps)
+    limit = step_limit(trainer)
     try:
         per_epoch = len(data.train_dataloader())
     except TypeError:  # a loader of the user's that does not know
-        if trainer.max_steps <= 0:
+        if limit <= 0:
             raise ValueError(
                 "the training DataLoader has no length: the number of steps must be given"
             ) from None
-        return trainer.max_steps, trainer.max_steps
+        return limit, limit
     steps = per_epoch * (trainer.max_epochs or 1)
-    return (min(steps, trainer.max_steps) if trainer.max_steps > 0 else steps), per_epoch
+    return (min(steps, limit) if limit > 0 else steps), per_epoch
 
 
 def build_optimizer(

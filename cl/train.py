@@ -1,6 +1,6 @@
 """Pretraining: data, encoder, method, trainer, fit, report."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import nn
 from cl import build, checkpoints, hardware, report, runs, summary, trainer
 from cl.callbacks.geometry import Geometry
 from cl.callbacks.retrieval import Retrieval
-from cl.callbacks.saver import Saver
+from cl.callbacks.saver import Saver, Saving
 from cl.config import Pretrain, check_environment, configure
 from cl.data.loaders.sampler import checksum
 from cl.data.module import ContrastiveData
@@ -86,6 +86,7 @@ def train(config: Pretrain) -> Run:
         ValueError: the data, the encoder or the folder are not what they should be.
     """
     with trainer.setup(config):
+        config = going_on(config)
         source = build.load_source(config)
         config = build.complete(config, source)
         encoder = build.build_encoder(config)
@@ -107,6 +108,17 @@ def train(config: Pretrain) -> Run:
             summary.plot_schedules(config, *moving, steps, trainer.console)
             return run
         return fit_run(config, data, method, options)
+
+
+def going_on(config: Pretrain) -> Pretrain:
+    """The same run continued, where it is to go on by itself and has a checkpoint."""
+    if config.resume_training_from or not (config.auto_resume or runs.started_again()):
+        return config
+    folder = config.runs_folder / runs.new_id(config.run_id)
+    if not any((folder / name).exists() for name in (checkpoints.LAST, checkpoints.PREVIOUS)):
+        return config
+    trainer.say(f"going on with {folder}")
+    return replace(config, resume_training_from=str(folder))
 
 
 def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[str, Any]) -> Run:
@@ -135,7 +147,14 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
             checkpoints.save_encoder(method.evaluated, folder / checkpoints.ENCODER, about)
         trainer.say(f"{folder / checkpoints.ENCODER} has the encoder as it is initialized")
         return Run(folder, method.evaluated.eval(), method)
-    callbacks: list[Callback] = [Geometry(config.on_collapse), Saver(folder, about)]
+    saving = Saving(
+        every=config.checkpoint_every,
+        unit=config.checkpoint_unit,
+        best=config.keep_best,
+        epochs=config.keep_epochs,
+        minutes=config.max_time,
+    )
+    callbacks: list[Callback] = [Geometry(config.on_collapse), Saver(folder, about, saving)]
     if isinstance(data, TextData):
         val = data.source.val
         callbacks.append(Retrieval(len(val), torch.from_numpy(val.judgments)))

@@ -21,10 +21,11 @@ from rich.console import Console
 
 from cl import checkpoints, hardware, logs, runs
 from cl.callbacks.bar import Bar, Lines
-from cl.callbacks.saver import Stop
 from cl.callbacks.watch import Watch
 from cl.config import Linear, Pretrain, from_json, is_own, to_json
 from cl.config.store import batch_of
+from cl.interrupts import ASKED, Stop, interrupts
+from cl.metrics import read_metrics
 from cl.optim import Optimization
 
 Config = Pretrain | Linear
@@ -32,7 +33,8 @@ console = Console(highlight=False, soft_wrap=True)
 # Settings that a continued run may change: they move no number of the training.
 FREE = {"name", "project", "output", "wandb", "log_every_n_steps", "num_workers", "on_collapse"}
 FREE |= {"baseline", "gpus", "devices", "data_folder", "batch_size", "debug", "run_id", "config"}
-FREE |= {"report", "resume_training_from"}
+FREE |= {"report", "resume_training_from", "auto_resume", "max_time"}
+FREE |= {"checkpoint_every", "checkpoint_unit", "keep_best", "keep_epochs"}
 FREE |= {"num_nodes", "global_batch_size"}  # their product is compared
 LOGGERS = ("pytorch_lightning", "lightning_fabric", "lightning.fabric")
 NOISE = (
@@ -66,7 +68,7 @@ def setup(config: Config) -> Iterator[None]:
     environment = dict(os.environ)
     handlers = {}
     if threading.current_thread() is threading.main_thread():  # no other may set them
-        handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        handlers = {s: signal.getsignal(s) for s in ASKED}
     with warnings.catch_warnings():
         try:
             pl.seed_everything(config.seed, verbose=False)
@@ -79,6 +81,8 @@ def setup(config: Config) -> Iterator[None]:
                 warnings.showwarning = print_warning
             yield
         finally:
+            for folder in [*runs.HELD]:
+                runs.leave(folder)
             gc.collect()  # a Trainer, whose loaders keep their worker processes, refers to itself
             for name, level in levels.items():
                 logging.getLogger(name).setLevel(level)
@@ -110,6 +114,8 @@ def run_folder(
     """
     if config.resume_training_from is None:
         folder = config.runs_folder / runs.new_id(config.run_id)
+        if read_metrics(folder / runs.METRICS) and not runs.saved(folder):
+            check_same_settings(config, folder)  # it ended before it saved anything
         more = {**(derived or {}), "global_batch_size": config.global_batch()}
         runs.start(folder, to_json(config, more))
         return folder, None
@@ -132,7 +138,7 @@ def check_same_settings(config: Config, folder: Path) -> None:
         keys.append("batch_size")
     if keys:
         raise ValueError(
-            f"--resume_training_from {folder}: other settings than the run's: "
+            f"{folder} holds a run of other settings: "
             + "; ".join(f"--{k} {now.get(k)}, was {before.get(k)}" for k in sorted(keys))
             + f". Its own are given by --config {folder / runs.CONFIG}"
         )
@@ -165,6 +171,18 @@ def optimization(config: Config, **more: Any) -> Optimization:
     )
 
 
+class Trainer(pl.Trainer):
+    """Lightning's, which `Watch` ends after so many steps.
+
+    Told of them itself it counts epochs otherwise, and continues a run at the end of an epoch by
+    ending that epoch once more.
+    """
+
+    def __init__(self, max_steps: int | None, **options: Any) -> None:
+        super().__init__(**options)
+        self.limit = max_steps or -1  # see `cl.optim.step_limit`
+
+
 def make_trainer(
     config: Config,
     folder: Path,
@@ -177,9 +195,9 @@ def make_trainer(
     """A Trainer that logs into the run's folder, and shows a bar where there is a terminal."""
     watch = Watch(config.log_every_n_steps)
     bar = Bar(watch) if console.is_terminal else Lines(watch)
-    return pl.Trainer(
+    made = Trainer(
+        config.max_steps,
         max_epochs=config.epochs,
-        max_steps=config.max_steps or -1,
         logger=make_loggers(config, folder, checkpoint) if logger is None else logger,
         callbacks=[*callbacks, watch, bar],  # the two write what the others have logged
         plugins=[checkpoints.SafeIO(), *plugins],
@@ -191,6 +209,10 @@ def make_trainer(
         enable_progress_bar=console.is_terminal,
         **options,
     )
+    # Lightning's handlers talk to other processes from inside of a signal, and note a SIGTERM where
+    # nothing looks at it before the first step.
+    made._signal_connector.register_signal_handlers = lambda: None
+    return made
 
 
 def start_processes(options: Mapping[str, Any]) -> torch.device:
@@ -234,11 +256,16 @@ def fit(
     """
     code, why = 0, ""
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        with interrupts.handled():
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     except Stop as stop:
         code, why = stop.code, str(stop)
     except SystemExit:  # Lightning's answer to a second Ctrl-C
         code, why = 130, "ended at once, without the step in progress"
+    except Exception:
+        if trainer.is_global_zero:  # the error itself is told by whoever called
+            print(runs.how_to_go_on(program, folder), file=sys.stderr)  # noqa: T201
+        raise
     if code or not more:
         close(trainer.loggers, code)
     if code and trainer.is_global_zero:

@@ -9,9 +9,9 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from cl import distributed, measures
-from cl.callbacks.saver import Stop
 from cl.callbacks.watch import needs_log
 from cl.data.loaders.given import as_batch
+from cl.interrupts import Stop
 from cl.knn import classify
 from cl.metrics import MONITORS
 from cl.nets.heads import each_view
@@ -41,20 +41,26 @@ class Geometry(Callback):
         self.known: list[tuple[Tensor, Tensor]] = []
         self.asked: list[tuple[Tensor, Tensor]] = []
         self.last: Tensor | None = None
-        self.warned = False
+        self.warned = self.validates = False
 
     def state_dict(self) -> dict[str, Any]:
         """The banks of all processes, so that a resumed epoch finds the same neighbors."""
         own = [(h.cpu(), labels.cpu()) for h, labels in self.known]
-        return {"known": distributed.gather_objects(own)}
+        last = self.last if self.validates else None  # for the validation that is done again
+        last = None if last is None else last.cpu()
+        gather = distributed.gather_objects
+        return {"known": gather(own), "last": gather(last)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         banks = state_dict["known"]
-        self.known = [tuple(pair) for pair in banks[distributed.rank() % len(banks)]]
+        own = distributed.rank() % len(banks)
+        self.known = [tuple(pair) for pair in banks[own]]
+        self.last = state_dict.get("last", [None] * len(banks))[own]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         device = pl_module.device
         self.known = [(h.to(device), labels.to(device)) for h, labels in self.known]
+        self.last = None if self.last is None else self.last.to(device)
 
     def on_train_batch_end(
         self,
@@ -64,14 +70,17 @@ class Geometry(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        self.last = outputs["h"]
+        self.last, self.validates = outputs["h"], False
         self.known.append((outputs["h"][0].clone(), as_batch(batch).labels))
         share = -(-self.bank // distributed.world_size())
         while sum(len(y) for _, y in self.known[1:]) >= share:
             self.known.pop(0)
 
-    def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.asked = []
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.asked, self.validates = [], True
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.validates = False
 
     def on_validation_batch_end(
         self,

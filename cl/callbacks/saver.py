@@ -1,60 +1,89 @@
-"""The run's checkpoint every epoch and on a signal, always at the end of a step."""
+"""The run's checkpoint: each epoch or as often as asked for, on a signal, always between steps."""
 
+import math
 import signal
-import threading
 import time
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from cl import checkpoints, distributed
+from cl.interrupts import CODE, Stop, interrupts
+from cl.optim import step_limit
 
 EXCHANGED = 8  # steps between two questions on several GPUs whether one of them got a signal
+LONG = 60.0  # s of work that a validation must not put at risk
+OUT_OF_TIME = 75  # exit code of --max_time, sysexits.h's "try again"
+Unit = Literal["steps", "epochs", "minutes"]
 
 
-class Stop(Exception):  # noqa: N818 - nothing went wrong
-    """A run ends early on purpose: `code` is the process's exit code, the message says why."""
+@dataclass(frozen=True, kw_only=True)
+class Saving:
+    """When the checkpoint is written, and which ones are kept.
 
-    def __init__(self, why: str, code: int) -> None:
-        super().__init__(why)
-        self.code = code
+    Args:
+        every: so many `unit`s lie between two; the run's end has its own.
+        unit: of `every`.
+        best: how many of the best epochs are kept as `best-epoch=E.ckpt`.
+        by: names of validation numbers, of which the first that a run has says what is best.
+        epochs: whose checkpoints are kept as `epoch=E.ckpt`.
+        minutes: after which the run is saved and ended; None: no limit.
+    """
+
+    every: float = 1
+    unit: Unit = "epochs"
+    best: int = 0
+    by: Sequence[str] = ("val/knn_top1", "val/probe_top1", "val/mrr10")
+    epochs: Sequence[int] = ()
+    minutes: float | None = None
 
 
 class Saver(Checkpoint):
-    """`last.ckpt` and `encoder.safetensors` every epoch and on a signal, at a step's end.
+    """Writes `last.ckpt` and `encoder.safetensors`, and ends a run that is asked to end.
 
-    SIGINT and SIGTERM are only noted when they come; the step in progress is finished and saved,
-    then the run ends with the exit code that is usual for the signal. A second Ctrl-C ends at once.
+    A signal is only noted when it comes (`cl.interrupts`); the step in progress is finished and
+    saved, then the run ends with the exit code that is usual for the signal. One that comes while
+    the run validates saves the step before it, and the resumed run validates again. After an
+    exception between two steps the step before it is saved too, where there is one process.
 
     Args:
         folder: the run's.
         about: what `cl.checkpoints.save_encoder` writes beside the encoder's weights; none is saved
             without it.
-        apart: seconds that must lie between two epochs' checkpoints; the last epoch has its own.
+        saving: see there.
     """
 
     def __init__(
-        self, folder: Path, about: dict[str, Any] | None = None, apart: float = 0.0
+        self, folder: Path, about: dict[str, Any] | None = None, saving: Saving | None = None
     ) -> None:
-        self.folder, self.about, self.apart = folder, about, apart
-        self.newest = float("-inf")
-        self.signal = 0
+        self.folder, self.about, self.saving = folder, about, saving or Saving()
+        self.newest = self.began = time.monotonic()
+        self.tried, self.whole = -1, False  # the newest checkpoint's step, and whether it is there
+        self.validates = False
+        self.common = 0  # validation batches that every process has
         self.random: dict[str, torch.Tensor] = {}
-        self.before: dict[int, Any] = {}
+        self.best: dict[str, float] = {}  # names of files, and how good they are
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is kept as the best."""
+        return {"best": dict(self.best)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best = dict(state_dict["best"])
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        # Not earlier: Lightning sets handlers of its own between the fit's start and this.
         if self.random:
             torch.set_rng_state(self.random["cpu"])
             if "gpu" in self.random:
                 torch.cuda.set_rng_state(self.random["gpu"])
-        if threading.current_thread() is threading.main_thread():  # no other may set them
-            self.before = {s: signal.signal(s, self.note) for s in (signal.SIGINT, signal.SIGTERM)}
+        self.newest = time.monotonic()
+        interrupts.wait()
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -64,6 +93,10 @@ class Saver(Checkpoint):
         if torch.cuda.is_available():
             own["gpu"] = torch.cuda.get_rng_state()
         checkpoint["random"] = distributed.gather_objects(own)
+        if self.validates:  # Lightning goes on with the validation in whose first batch it was
+            begun = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+            progress.update(total=dict(begun), current=dict(begun), is_last_batch=False)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -74,16 +107,12 @@ class Saver(Checkpoint):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        self.teardown(trainer, pl_module, "fit")
-
-    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-        self.before = {}
-
-    def note(self, number: int, _: FrameType | None) -> None:
-        self.signal = number
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        interrupts.end_wait()
+        if isinstance(exception, Exception) and distributed.world_size() == 1:
+            done = trainer.fit_loop.epoch_loop.batch_progress.total
+            between = done.ready == done.completed  # a step that failed has moved statistics
+            if between and 0 < trainer.global_step != self.tried:
+                self.save(trainer, pl_module)
 
     def on_train_batch_end(
         self,
@@ -93,43 +122,138 @@ class Saver(Checkpoint):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        if not trainer.is_last_batch:  # the last batch's checkpoint is the epoch's
-            self.end_if_asked(trainer, pl_module)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        ended = trainer.current_epoch + 1 == trainer.max_epochs
-        ended = ended or trainer.global_step == trainer.max_steps
-        due = torch.tensor(ended or time.monotonic() - self.newest >= self.apart)
-        due = bool(distributed.all_reduce_max(due.int().to(pl_module.device)))  # all or none
+        if trainer.is_last_batch:  # the last batch's checkpoint is the epoch's
+            return
+        due = self.saving.unit == "steps" and trainer.global_step % self.saving.every == 0
+        asks = trainer.global_step % EXCHANGED == 0 or not self.waits_for_device(pl_module)
+        if self.saving.unit == "minutes" and asks:
+            due = self.is_due(pl_module)
         if due:
             self.save(trainer, pl_module)
-            self.newest = time.monotonic()
-        self.end_if_asked(trainer, pl_module, saved=due)
+        if asks:
+            self.end_if_asked(trainer, pl_module)
 
-    def end_if_asked(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, saved: bool = False
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        self.validates = True
+        batches = trainer.num_val_batches[0]  # infinite of a loader that does not know
+        fewest = torch.tensor(-(batches if batches < math.inf else 0), device=pl_module.device)
+        self.common = -int(distributed.all_reduce_max(fewest))
+        long = torch.tensor(time.monotonic() - self.newest >= LONG, device=pl_module.device)
+        if distributed.all_reduce_max(long.int()):
+            self.save(trainer, pl_module)
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
-        """Every process hears of a signal to one of them, and all save the same step."""
-        number = self.signal
+        asks = batch_idx % EXCHANGED == 0 or not self.waits_for_device(pl_module)
+        if self.validates and asks and dataloader_idx == 0 and batch_idx < self.common:
+            self.end_if_asked(trainer, pl_module)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.validates = False
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.validates = False
+        epoch, every = trainer.current_epoch + 1, self.saving.every
+        ended = epoch == trainer.max_epochs or trainer.global_step == step_limit(trainer)
+        due = ended or (self.saving.unit == "epochs" and epoch % every == 0)
+        due = due or (self.saving.unit == "minutes" and self.is_due(pl_module))
+        due = due or (self.saving.unit == "steps" and trainer.global_step % every == 0)
+        names, surplus = self.choose(trainer, epoch)
+        if due or names:
+            self.save(trainer, pl_module)
+        if trainer.is_global_zero and self.tried == trainer.global_step and self.whole:
+            self.keep(names, surplus)
+        self.end_if_asked(trainer, pl_module)
+        if ended:  # what is measured now can be measured again: a signal ends it
+            interrupts.end_wait()
+
+    def is_due(self, pl_module: pl.LightningModule) -> bool:
+        """Whether so many minutes have passed; all processes say the same."""
+        passed = time.monotonic() - self.newest >= 60 * self.saving.every
+        due = torch.tensor(passed, device=pl_module.device)
+        return bool(distributed.all_reduce_max(due.int()))
+
+    def waits_for_device(self, pl_module: pl.LightningModule) -> bool:
+        """Whether to ask the other processes is to wait for all work on the GPU."""
+        return distributed.world_size() > 1 and pl_module.device.type != "cpu"
+
+    def end_if_asked(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Every process hears of a signal to one of them, and all save the same step.
+
+        Raises:
+            Stop: a signal came, or the time is over.
+        """
+        minutes = self.saving.minutes
+        late = minutes is not None and time.monotonic() - self.began >= 60 * minutes
+        number = interrupts.came or (CODE if late else 0)
         if distributed.world_size() > 1:
-            waits = pl_module.device.type != "cpu"  # to ask is to wait for all work on the GPU
-            if waits and not trainer.is_last_batch and trainer.global_step % EXCHANGED:
-                return
             number = int(distributed.all_reduce_max(torch.tensor(number, device=pl_module.device)))
         if not number:
             return
-        if not saved:
+        if self.tried != trainer.global_step or self.validates:
             self.save(trainer, pl_module)
-        name = signal.Signals(number).name
-        raise Stop(f"{name}: step {trainer.global_step} is saved", 128 + number)
+        interrupts.end_wait()
+        step = f"step {trainer.global_step} is {'' if self.whole else 'NOT '}"
+        if number == CODE:
+            raise Stop(f"--max_time: after {minutes:g} minutes {step}saved", OUT_OF_TIME)
+        raise Stop(f"{signal.Signals(number).name}: {step}saved", CODE + number)
 
     def save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write checkpoint and encoder, unless a weight is not finite or the disk is full.
+
+        The training and the checkpoint before go on.
+        """
+        self.newest, self.tried, self.whole = time.monotonic(), trainer.global_step, False
+        state = pl_module.state_dict()
+        broken = [name for name, value in state.items() if not value.isfinite().all()]
+        if broken:  # the same on all processes
+            warnings.warn(
+                f"step {trainer.global_step} is NOT saved: {len(broken)} tensors are not finite "
+                f"(NaN or infinite), as {broken[0]}; the checkpoint before is kept",
+                stacklevel=2,
+            )
+            return
         try:
             trainer.save_checkpoint(self.folder / checkpoints.LAST)
+            self.whole = not getattr(trainer.strategy.checkpoint_io, "failed", False)
             if trainer.is_global_zero and self.about is not None:
                 encoder = pl_module.evaluated
                 assert isinstance(encoder, torch.nn.Module)
                 file = self.folder / checkpoints.ENCODER
                 checkpoints.save_encoder(encoder, file, self.about)
-        except OSError as error:  # a full disk: the training and the checkpoint before go on
+        except OSError as error:  # a full disk
             warnings.warn(f"step {trainer.global_step} is NOT saved: {error}", stacklevel=2)
+
+    def choose(self, trainer: pl.Trainer, epoch: int) -> tuple[list[str], list[str]]:
+        """The names under which this epoch's checkpoint is kept, and those that it takes out."""
+        names = [f"epoch={epoch}.ckpt"] * (epoch in self.saving.epochs)
+        found = (trainer.callback_metrics.get(name) for name in self.saving.by)
+        score = next((float(value) for value in found if value is not None), float("nan"))
+        if not self.saving.best or score != score:
+            return names, []
+        best = {**self.best, f"best-epoch={epoch}.ckpt": score}
+        order = sorted(best, key=lambda name: -best[name])  # of two alike the earlier one is better
+        self.best = {name: best[name] for name in order[: self.saving.best]}
+        surplus = order[self.saving.best :]
+        return [*names, *(self.best.keys() & {f"best-epoch={epoch}.ckpt"})], surplus
+
+    def keep(self, names: Sequence[str], surplus: Sequence[str]) -> None:
+        """Keep the newest checkpoint under other names too, by links: no disk's space is taken."""
+        try:
+            for name in names:
+                checkpoints.keep_as(self.folder / checkpoints.LAST, self.folder / name)
+        except OSError as error:
+            warnings.warn(f"{', '.join(names)} is NOT kept: {error}", stacklevel=2)
+            return
+        for name in surplus:
+            for file in (self.folder / name, checkpoints.sum_of(self.folder / name)):
+                file.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ from pytorch_lightning.callbacks import Callback
 
 from cl import distributed
 from cl.data.loaders.given import as_batch
+from cl.optim import step_limit
 
 Sums = dict[str, torch.Tensor | float]
 
@@ -37,7 +38,6 @@ class Watch(Callback):
         self.sums: Sums = {}
         self.epoch_sums: Sums = {}
         self.rate, self.since, self.images = 0.0, time.perf_counter(), 0
-        self.steps_done = 0
         self.now: dict[str, torch.Tensor | float] = {}  # what is logged as it is, no mean
         self.shown: dict[str, float] = {}
 
@@ -56,9 +56,8 @@ class Watch(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.since = time.perf_counter()
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.steps_done = 0
+        if trainer.global_step == step_limit(trainer):  # a run that had ended is continued
+            trainer.should_stop = True
 
     def on_train_batch_end(
         self,
@@ -68,13 +67,13 @@ class Watch(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        self.steps_done, self.now = batch_idx + 1, outputs.get("now", {})
+        self.now = outputs.get("now", {})
         self.images += len(as_batch(batch).labels) * distributed.world_size()
         for key, value in [*outputs["log"].items(), ("n", 1)]:
             for sums in (self.sums, self.epoch_sums):
                 sums[key] = sums.get(key, 0) + value
         last = trainer.is_last_batch
-        if trainer.global_step == trainer.max_steps:
+        if trainer.global_step == step_limit(trainer):
             trainer.should_stop = True  # else Lightning ends inside an epoch without validation
         if trainer.global_step % self.every == 0 and not last:
             self.write(trainer, self.means(self.sums))
@@ -89,11 +88,14 @@ class Watch(Callback):
             pl_module.log("train/loss", mean, logger=False)  # what the schedule `reduce` follows
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if not self.epoch_sums:  # a run that had ended is continued: its row is written
+            return
         planned = trainer.num_training_batches  # infinite for data without a length
-        short = planned != math.inf and self.steps_done != planned
-        if short and trainer.global_step != trainer.max_steps:
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        short = planned != math.inf and done != planned
+        if short and trainer.global_step != step_limit(trainer):
             raise RuntimeError(
-                f"epoch {trainer.current_epoch} ended after {self.steps_done} of {planned} steps"
+                f"epoch {trainer.current_epoch} ended after {done} of {planned} steps"
             )
         row = {
             key: float(value)

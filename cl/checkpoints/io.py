@@ -2,16 +2,15 @@
 
 A run's folder holds `last.ckpt` (everything a resumed run needs), the one before it as
 `previous.ckpt`, their sha256 sums, and `encoder.safetensors` under the keys its model has in timm.
-This is the only file that touches one of them.
+This and `files` are the only ones that touch one of them.
 """
 
 import argparse
 import hashlib
 import json
-import os
 import re
-import shutil
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,103 +20,96 @@ from typing import Any
 import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from cl.checkpoints import formats, hugging_face
+from cl.checkpoints.files import NotSavedError, fits_sum, sum_of, write_whole
 
 VERSION = 1  # of the layout of a checkpoint, its mark: another project's file has none
 LAST, PREVIOUS, ENCODER = "last.ckpt", "previous.ckpt", "encoder.safetensors"
 
 
 class SafeIO(TorchCheckpointIO):
-    """Writes beside, flushes to the disk, then renames; keeps the one before; checks sums."""
+    """Writes beside, flushes to the disk, then renames; keeps the one before; checks sums.
+
+    Attributes:
+        failed: whether the newest checkpoint could not be written, on the process that writes.
+    """
+
+    failed = False
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
         assert storage_options is None
         path = Path(path)
+        marked = {**checkpoint, formats.MARK: VERSION}
+        before = path.with_name(PREVIOUS) if path.name == LAST and is_whole(path) else None
+        self.failed = True
         try:
-            self.write(checkpoint, path)
-        except OSError as error:
-            # A full disk: the training and the checkpoint before go on. Raised, it would leave the
-            # other processes at the barrier behind this.
+            write_whole(path, lambda file: torch.save(marked, file), keep=before)
+        except NotSavedError as error:
+            # The training and the checkpoint before go on. Raised, it would leave the other
+            # processes at the barrier behind this.
             step = checkpoint.get("global_step")
-            warnings.warn(f"step {step} is NOT saved: {path}: {error}", stacklevel=2)
-
-    def write(self, checkpoint: dict[str, Any], path: Path) -> None:
-        """The checkpoint, complete or not at all.
-
-        Raises:
-            OSError: the disk is full, or gone.
-        """
-        new = path.with_suffix(".new")
-        with new.open("wb") as file:
-            torch.save({**checkpoint, formats.MARK: VERSION}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        digest = sha256(new)
-        if path.exists():
-            keep_previous(path)
-        # The sum goes first: a crash between the two leaves the old file, whose sum then differs
-        # and is refused in favor of its copy under `previous`.
-        sum_of(path).write_text(f"{digest}  {path.name}\n")
-        new.replace(path)
+            warnings.warn(f"step {step} is NOT saved: {error}", stacklevel=2)
+        else:
+            self.failed = False
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
     ) -> dict[str, Any]:
         assert weights_only is not False, "checkpoints are data"
-        return torch.load(intact(Path(path)), map_location=map_location, weights_only=True)
+        found = intact(Path(path))
+        with only_data(found):
+            loaded = torch.load(found, map_location=map_location, weights_only=True)
+        if not isinstance(loaded, dict) or formats.MARK not in loaded:
+            raise ValueError(f"{found} is no checkpoint of a run of this program")
+        return loaded
 
 
-def keep_previous(path: Path) -> None:
-    """The checkpoint at `path` also becomes `previous.ckpt`, unless it is damaged itself."""
-    if not valid(path):
-        return
-    previous = path.with_name(PREVIOUS)
-    sum_of(previous).write_text(f"{sha256(path)}  {previous.name}\n")
-    spare = previous.with_suffix(".new")
-    spare.unlink(missing_ok=True)
+def is_whole(path: Path) -> bool:
+    """Whether a checkpoint is there and equals its sum, or without one can be read to its end."""
+    fits = fits_sum(path)
+    return is_readable(path) if fits is None else fits
+
+
+def is_readable(path: Path) -> bool:
+    """Whether all of a checkpoint's content is as its archive says, and data."""
     try:
-        os.link(path, spare)
-    except OSError:  # a file system without hard links
-        shutil.copy2(path, spare)
-    spare.replace(previous)
-
-
-def sha256(path: Path) -> str:
-    """The sum of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sum_of(path: Path) -> Path:
-    """Where the sum of a checkpoint stands, in the format of `sha256sum --check`."""
-    return path.with_name(f"{path.name}.sha256")
-
-
-def valid(path: Path) -> bool:
-    """Whether a checkpoint is there and equals its sum (one without a sum counts as whole)."""
-    if not path.exists():
+        with zipfile.ZipFile(path) as archive:
+            if archive.testzip() is not None:
+                return False
+        with only_data(path):
+            torch.load(path, map_location="meta", weights_only=True, mmap=True)
+    except Exception:  # zipfile comes by several as well
         return False
-    return not sum_of(path).exists() or sum_of(path).read_text().split()[:1] == [sha256(path)]
+    return True
 
 
 def intact(path: Path) -> Path:
     """The checkpoint itself, or with a warning the one before it when it is damaged.
 
+    Where neither equals its sum they are judged by their content: sums can be what is damaged.
+
     Raises:
         ValueError: neither is whole.
     """
-    if valid(path):
-        return path
     previous = path.with_name(PREVIOUS)
-    if valid(previous):
+    if is_whole(path):
+        return path
+    if previous != path and is_whole(previous):
         warnings.warn(f"{path} is damaged or half written; going on from {previous}", stacklevel=2)
         return previous
-    raise ValueError(f"{path} is damaged (its sha256 differs) and there is no whole {previous}")
+    for file in (path, previous):
+        if is_readable(file):
+            warnings.warn(f"{sum_of(file)} is damaged; {file} itself can be read", stacklevel=2)
+            return file
+    raise ValueError(
+        f"{path} is damaged (it can't be read, or its sha256 differs) and there is no whole "
+        f"{previous}"
+    )
 
 
 def resumable(given: str | Path) -> Path:
@@ -134,11 +126,14 @@ def resumable(given: str | Path) -> Path:
 
 
 def save_encoder(encoder: nn.Module, path: Path, about: Mapping[str, Any]) -> None:
-    """Write an encoder's weights, whole or not at all, with what it takes to build it again."""
+    """Write an encoder's weights and their sum, with what it takes to build it again.
+
+    Raises:
+        NotSavedError: the disk is full, or gone.
+    """
     state = {key: value.detach().cpu().contiguous() for key, value in encoder.state_dict().items()}
-    new = path.with_suffix(".new")
-    save_file(state, new, metadata={"cl": json.dumps(dict(about))})
-    new.replace(path)
+    metadata = {"cl": json.dumps(dict(about))}
+    write_whole(path, lambda file: file.write(save(state, metadata)))
 
 
 def about_encoder(path: Path) -> dict[str, Any]:
@@ -180,7 +175,10 @@ def read_encoder(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: the file is damaged, no file of weights, or would run code.
     """
-    read, file = (tensors_in, path) if path.suffix == ".safetensors" else (data_in, intact(path))
+    read = tensors_in if path.suffix == ".safetensors" else data_in
+    file = intact(path) if path.name in (LAST, PREVIOUS) else path
+    if file == path and fits_sum(path) is False:
+        raise ValueError(f"{path} is damaged: its sha256 differs from {sum_of(path)}")
     with only_data(path):
         found = read(file)
     if not isinstance(found, Mapping):

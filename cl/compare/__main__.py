@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from cl import build, report, trainer
-from cl.callbacks.saver import Stop
 from cl.compare import estimate, table
 from cl.compare.cells import LOCK, Cell, cells_of, data_words
 from cl.compare.locks import locked
@@ -16,6 +15,7 @@ from cl.compare.runner import Runner
 from cl.config import ConfigError, Pretrain, check_environment, parse_pretrain
 from cl.config.program import WRONG
 from cl.data.sets import Source
+from cl.interrupts import Stop
 from cl.runs.files import REPORT
 from cl.runs.listing import find_runs
 

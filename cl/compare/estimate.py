@@ -10,13 +10,13 @@ from pathlib import Path
 from statistics import median
 
 from cl import logs, runs, summary
-from cl.callbacks.saver import Stop
 from cl.compare import runner
 from cl.compare.cells import Cell, read_lines, reason_in
 from cl.compare.warm import Program
 from cl.config import Pretrain
 from cl.data.loaders.sampler import Sampler
 from cl.data.sets import Source
+from cl.interrupts import Stop
 
 STEPS = 6  # that are run
 SHORT = "--log_every_n_steps 1 --no-baseline --no-report --wandb off".split()

@@ -483,6 +483,36 @@ class RunOptions:
 class WatchingOptions:
     """What is watched, and what can be looked at before training."""
 
+    auto_resume: bool = flag(
+        "go on with the run of that --run_id where there is one that has not ended, as a job that "
+        "is queued again does",
+        False,
+        once=True,
+        shown="yes where torchrun or SLURM start the program again",
+    )
+    max_time: float | None = flag(
+        "minutes after which the step is saved and the program ends, with exit code 75",
+        None,
+        above=0,
+        metavar="MINUTES",
+        shown="no limit",
+    )
+    checkpoint_every: float = flag(
+        "epochs, steps or minutes between two checkpoints", 1.0, above=0, metavar="NUMBER"
+    )
+    checkpoint_unit: Literal["epochs", "steps", "minutes"] = flag(
+        "unit of --checkpoint_every", "epochs"
+    )
+    keep_best: int = flag(
+        "checkpoints of the best epochs that are kept too, by kNN on the validation part, or the "
+        "probe or the retrieval where there is no kNN",
+        0,
+        low=0,
+        shown="0, none",
+    )
+    keep_epochs: tuple[int, ...] = flag(
+        "epochs whose checkpoints are kept too", (), low=1, shown="none"
+    )
     on_collapse: Literal["warn", "stop"] = flag("what to do when the embeddings collapse", "warn")
     baseline: bool = flag("evaluate the untrained encoder before training", True)
     dry_run: str | None = flag(

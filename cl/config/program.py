@@ -8,6 +8,7 @@ from cl.config.launcher import is_first
 from cl.config.parse import parse
 from cl.config.programs import C
 from cl.config.store import ConfigError
+from cl.interrupts import Stop, interrupts
 
 WRONG = 2  # the exit code of a command that cannot be carried out as it stands
 
@@ -26,7 +27,11 @@ def run(of: type[C], argv: Sequence[str] | None, work: Callable[[C], int]) -> in
         check_environment(config)
         if is_first() and "torch" not in sys.modules:
             sys.stderr.write("loading PyTorch ...\n")  # takes seconds
-        return work(config)
+        with interrupts.handled():
+            return work(config)
+    except Stop as stop:
+        sys.stderr.write(f"{stop}\n")
+        return stop.code
     except ValueError as error:
         if "--debug" in words:
             raise

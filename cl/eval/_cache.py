@@ -40,9 +40,7 @@ def cache_key(
 def load_features(file: Path, samples: int) -> Features | None:
     """Features kept earlier, mapped and not read into memory; None if they are not whole."""
     labels = labels_file(file)
-    if not all(
-        checkpoints.valid(path) and checkpoints.sum_of(path).exists() for path in (file, labels)
-    ):
+    if not (checkpoints.valid(file) and checkpoints.valid(labels)):
         return None
     try:
         h, known = np.load(file, mmap_mode="r"), np.load(labels)
@@ -97,6 +95,6 @@ def save_features(file: Path, features: Features, samples: int, writer: str) -> 
                     os.fsync(written.fileno())
         distributed.barrier()
         if distributed.rank() == 0:
-            checkpoints.sum_of(path).write_text(f"{checkpoints.sha256(new)}  {path.name}\n")
+            checkpoints.write_sum(path, checkpoints.sha256(new))
             new.replace(path)
     distributed.barrier()

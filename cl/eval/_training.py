@@ -8,15 +8,17 @@ import pytorch_lightning as pl
 import torch
 
 from cl import trainer
-from cl.callbacks.saver import Saver, Stop
+from cl.callbacks.saver import Saver, Saving
 from cl.config import Linear
 from cl.eval._task import Task
+from cl.interrupts import Stop
 from cl.nets.norm import SyncEverywhere
 from cl.optim import Optimization
 
 PROGRAM_FILE = "main_linear.py"
 PRECISION = "32-true"  # of a classifier of features, a layer this small
-REST = 30.0  # seconds of a probe that a crash may cost; its epochs often take a tenth of one
+# A probe's epochs often take a tenth of a second.
+REST = Saving(every=0.5, unit="minutes")
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Training:
         plan: from a learning rate (None: an evaluation's usual one) and a weight decay to optimizer
             and schedule.
         describe: all settings of such a training, for the protocol card.
-        fit: trains a module; `cl.callbacks.saver.Stop` is raised where it ends early.
+        fit: trains a module; `cl.interrupts.Stop` is raised where it ends early.
     """
 
     lr: float | None
@@ -65,7 +67,7 @@ def training_of(task: Task, name: str, device: torch.device, loggers: Sequence[A
     """
     config = task.config
     options = task.options | ({"precision": PRECISION} if task.of_features else {})
-    saver, plugins = Saver(task.folder, apart=REST), []
+    saver, plugins = Saver(task.folder, saving=REST), []
     if not task.of_features:
         saver = Saver(task.folder, None if config.augment else task.about | {"method": name})
     if not task.of_features and config.processes > 1:

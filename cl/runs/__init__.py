@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cl.runs.files import CONFIG, METRICS, RESULT, SKIPPED, START
-from cl.runs.lock import hold, is_running
+from cl.runs.lock import HELD, hold, is_running, leave
 
 if TYPE_CHECKING:
     from cl.runs.folder import (
@@ -19,11 +19,14 @@ if TYPE_CHECKING:
         keep_skipped,
         new_id,
         other_rank,
+        saved,
         start,
+        started_again,
     )
 
 __all__ = [
     "CONFIG",
+    "HELD",
     "METRICS",
     "RESULT",
     "SKIPPED",
@@ -35,9 +38,12 @@ __all__ = [
     "how_to_go_on",
     "is_running",
     "keep_skipped",
+    "leave",
     "new_id",
     "other_rank",
+    "saved",
     "start",
+    "started_again",
 ]
 
 

@@ -13,11 +13,12 @@ from typing import Any
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from torch import nn
 
-from cl import checkpoints
+from cl import checkpoints, distributed
 from cl.config.launcher import started
 from cl.config.programs import start_of
 from cl.metrics import read_metrics
-from cl.runs.files import CONFIG, METRICS, RESULT, SKIPPED
+from cl.runs.files import CARDS, CONFIG, METRICS, RESULT, SKIPPED
+from cl.runs.lock import leave, occupy
 
 
 @dataclass(frozen=True)
@@ -53,20 +54,24 @@ class Run:
 def new_id(given: str | None) -> str:
     """The run's id: as given, under SLURM the job's, or eight letters and digits like wandb's.
 
-    Processes that Lightning starts inherit the first one's through the environment.
+    Processes that Lightning starts inherit the first one's through the environment; those of
+    torchrun agree on one through its store, which outlives a restart.
 
     Raises:
-        ValueError: torchrun started several processes, which can only agree on a given id.
+        ValueError: several processes were started that have no means to agree on an id.
     """
     if given:
         return given
     launcher = started()
+    letters = string.ascii_lowercase + string.digits
+    made = "".join(secrets.choice(letters) for _ in range(8))
     if "CL_RUN_ID" not in os.environ and launcher and launcher.nodes * launcher.per_node > 1:
         if job := os.environ.get("SLURM_JOB_ID"):  # all its processes know it
             return f"slurm-{job}"
-        raise ValueError(f"--run_id: needed under {launcher.by}, so that all write one run")
-    letters = string.ascii_lowercase + string.digits
-    made = "".join(secrets.choice(letters) for _ in range(8))
+        agreed = distributed.settle("run_id", made)
+        if agreed is None:
+            raise ValueError(f"--run_id: needed under {launcher.by}, so that all write one run")
+        made = agreed
     return os.environ.setdefault("CL_RUN_ID", made)
 
 
@@ -76,24 +81,37 @@ def other_rank() -> bool:
 
 
 def start(folder: Path, config: str) -> None:
-    """Make a new run's folder with its config.json, on the first process only.
+    """Make a new run's folder with its config.json and keep it, on the first process only.
 
-    One that ended before it saved anything, and wrote no number, is taken over.
+    One that ended before it saved anything is taken over.
 
     Raises:
-        ValueError: the folder holds another run.
+        ValueError: the folder holds another run, or another process writes it.
     """
     if other_rank():
         return
-    began = [folder / name for name in (checkpoints.LAST, RESULT) if (folder / name).exists()]
-    if (folder / CONFIG).exists() and (began or read_metrics(folder / METRICS)):
+    folder.mkdir(parents=True, exist_ok=True)
+    occupy(folder, later=True)
+    if saved(folder):
+        leave(folder)
         raise ValueError(
             f"--run_id {folder.name}: {folder} exists; --resume_training_from {folder} continues it"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    new = folder / f"{CONFIG}.new"
-    new.write_text(config)
-    new.replace(folder / CONFIG)
+    # In place: the lock is on this file, and of a run that has saved nothing nothing is lost.
+    with (folder / CONFIG).open("w") as file:
+        file.write(config)
+
+
+def saved(folder: Path) -> bool:
+    """Whether a run's folder holds what cannot be had again by starting it again."""
+    kept = (checkpoints.LAST, checkpoints.PREVIOUS, checkpoints.ENCODER, CARDS)
+    return any((folder / name).exists() for name in kept)
+
+
+def started_again() -> bool:
+    """Whether torchrun or SLURM have started this program again after its end."""
+    counts = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
+    return any(os.environ.get(name, "0") != "0" for name in counts)
 
 
 def keep_skipped(folder: Path, names: Sequence[str]) -> None:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from cl import measures
 from cl.callbacks.geometry import Geometry
-from cl.callbacks.saver import Stop
 from cl.callbacks.watch import Watch
 from cl.data.batch import Batch
+from cl.interrupts import Stop
 from cl.knn import classify
 from cl.metrics import MONITORS
 from cl.nets.heads import mlp
@@ -59,7 +59,7 @@ def validate(
         callbacks=[Watch(1)],
         global_step=7,
     )
-    callback.on_validation_epoch_start(t, method)
+    callback.on_validation_start(t, method)
     for i in torch.arange(len(h)).split(4):
         callback.on_validation_batch_end(t, method, {"h": h[i]}, Batch([], labels[i], i), 0)
     callback.on_validation_epoch_end(t, method)

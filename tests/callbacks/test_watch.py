@@ -36,7 +36,13 @@ def trainer(**known: object) -> Mock:
         "loggers": [Rows()],
         "optimizers": [SimpleNamespace(param_groups=[{"lr": 0.3}])],
     }
-    return Mock(spec=pl.Trainer, **default | known)
+    current = SimpleNamespace(completed=0)
+    loop = SimpleNamespace(
+        epoch_loop=SimpleNamespace(batch_progress=SimpleNamespace(current=current))
+    )
+    made = Mock(spec=pl.Trainer, **default | known)
+    made.fit_loop = loop
+    return made
 
 
 def step(watch: Watch, t: Mock) -> None:
@@ -44,10 +50,10 @@ def step(watch: Watch, t: Mock) -> None:
     t.global_step += 1
     t.is_last_batch = at == 6
     watch.on_train_batch_end(t, Module(), {"log": {"train/loss": loss}}, BATCH, at)
+    t.fit_loop.epoch_loop.batch_progress.current.completed = at + 1
 
 
 def epoch(watch: Watch, t: Mock, steps: int = 7) -> None:
-    watch.on_train_epoch_start(t, Module())
     for _ in range(steps):
         step(watch, t)
     watch.on_train_epoch_end(t, Module())

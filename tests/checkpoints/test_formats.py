@@ -400,6 +400,9 @@ def test_damaged_files_are_named(tmp_path: Path, suffix: str, damage: str) -> No
         torch.save(of_small(), path)
     data = path.read_bytes()
     path.write_bytes({"empty": b"", "half": data[: len(data) // 2], "text": b"hello" * 9}[damage])
+    if suffix == "safetensors":
+        refused(path, r"file.safetensors is damaged: its sha256 differs from .*\.sha256$")
+        checkpoints.sum_of(path).unlink()
     refused(path, rf"file.{suffix} cannot be read as data: damaged, or no file of weights$")
     if suffix == "safetensors":
         with pytest.raises(ValueError, match="damaged"):

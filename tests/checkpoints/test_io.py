@@ -1,5 +1,8 @@
 """Checkpoints survive damage, load as data only, and fill an encoder completely or not at all."""
 
+import os
+import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -56,6 +59,83 @@ def test_both_damaged_is_an_error(tmp_path: Path) -> None:
     path.write_bytes(b"half")
     with pytest.raises(ValueError, match="sha256"):
         load(path)
+
+
+@pytest.mark.parametrize("sums", ["empty", "gone", "binary", "wrong"])
+def test_what_has_no_sum_is_judged_by_its_content(tmp_path: Path, sums: str) -> None:
+    path = tmp_path / checkpoints.LAST
+    for value in (1.0, 2.0):
+        save(path, value)
+    for file in tmp_path.glob("*.sha256"):
+        if sums == "gone":
+            file.unlink()
+        else:
+            file.write_bytes(
+                {"empty": b"", "binary": b"\xff" * 80, "wrong": b"0" * 64 + b" x"}[sums]
+            )
+    if sums == "wrong":
+        with pytest.warns(UserWarning, match=r"last.ckpt.sha256 is damaged; .* can be read"):
+            assert load(path) == 2.0
+    else:
+        assert load(path) == 2.0
+    data = bytearray(path.read_bytes())
+    data[data.index(torch.tensor(2.0).numpy().tobytes())] ^= 1  # of the tensor
+    path.write_bytes(data)
+    with pytest.warns(UserWarning, match="damaged"):
+        assert load(path) == 1.0
+    save(path, 3.0)  # the damaged one takes no place
+    with warnings.catch_warnings(action="ignore"):
+        assert load(tmp_path / checkpoints.PREVIOUS) == 1.0
+
+
+@pytest.mark.parametrize("at", range(1, 12))
+def test_a_crash_anywhere_leaves_the_old_one_or_the_new_one(
+    tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a checkpoint and of an encoder, whichever call on the files is the last one."""
+    path, file = tmp_path / checkpoints.LAST, tmp_path / checkpoints.ENCODER
+    save(path, 1.0)
+    checkpoints.save_encoder(net(0), file, {})
+    left = [at]
+
+    def crashing(call: object) -> object:
+        def wrapper(*args: object, **kwargs: object) -> object:
+            left[0] -= 1
+            if not left[0]:
+                raise SystemExit
+            return call(*args, **kwargs)
+
+        return wrapper
+
+    for thing, name in ((Path, "open"), (Path, "replace"), (os, "fsync"), (os, "link")):
+        monkeypatch.setattr(thing, name, crashing(getattr(thing, name)))
+    with suppress(SystemExit):
+        save(path, 2.0)
+    checkpoint_crashed, left[0] = left[0] <= 0, at
+    with suppress(SystemExit):
+        checkpoints.save_encoder(net(1), file, {})
+    monkeypatch.undo()
+    assert checkpoint_crashed or left[0] > 0
+    assert load(path) in (1.0, 2.0)
+    found = net(2)
+    checkpoints.load_weights(found, file)
+    assert checkpoints.fingerprint(found) in map(checkpoints.fingerprint, (net(0), net(1)))
+
+
+def test_files_have_their_owners_usual_mode(tmp_path: Path) -> None:
+    save(tmp_path / checkpoints.LAST, 1.0)
+    checkpoints.save_encoder(net(0), tmp_path / checkpoints.ENCODER, {})
+    (tmp_path / "plain").touch()
+    modes = {p.stat().st_mode for p in tmp_path.iterdir()}
+    assert len(modes) == 1
+
+
+@pytest.mark.parametrize("content", [{"state_dict": {}}, [1], torch.zeros(1)])
+def test_what_is_no_runs_checkpoint_is_named(tmp_path: Path, content: object) -> None:
+    path = tmp_path / checkpoints.LAST
+    torch.save(content, path)
+    with pytest.raises(ValueError, match="is no checkpoint of a run of this program"):
+        checkpoints.SafeIO().load_checkpoint(path)
 
 
 def test_the_sums_are_those_of_sha256sum(tmp_path: Path) -> None:

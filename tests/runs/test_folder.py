@@ -9,6 +9,7 @@ import pytest
 
 import cl.runs.folder as runs
 from cl.config import launcher, programs
+from cl.runs import hold
 
 MANY = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
 
@@ -68,8 +69,9 @@ def test_a_run_starts_in_a_folder_of_its_own(tmp_path: Path) -> None:
     words = rf"--run_id abc: .*; --resume_training_from {re.escape(str(folder))} continues it"
     for name, content in {
         "last.ckpt": "",
-        "result.json": "{}",
-        "metrics.csv": "step,lr\n1,0.1\n",
+        "previous.ckpt": "",
+        "encoder.safetensors": "",
+        "cards.json": "{}",
     }.items():
         (folder / name).write_text(content)
         with pytest.raises(ValueError, match=words):
@@ -82,7 +84,8 @@ def test_a_run_starts_in_a_folder_of_its_own(tmp_path: Path) -> None:
 def test_a_run_that_left_nothing_does_not_keep_its_name(tmp_path: Path) -> None:
     """One that was refused after its folder was made, at its first step say."""
     runs.start(tmp_path, '{"lr": 1}')
-    (tmp_path / "metrics.csv").write_text("step,lr\n")
+    (tmp_path / "metrics.csv").write_text("step,lr\n1,0.1\n")
+    (tmp_path / "result.json").write_text('{"untrained": {}}')
     runs.start(tmp_path, '{"lr": 2}')
     assert (tmp_path / "config.json").read_text() == '{"lr": 2}'
 
@@ -138,3 +141,13 @@ def test_where_it_is_installed_the_command_has_its_own_name(
     (tmp_path / "last.ckpt").touch()
     said = runs.how_to_go_on(None, tmp_path)
     assert said == f"go on with: cl.pretrain(..., resume_training_from={str(tmp_path)!r})"
+
+
+def test_a_run_that_is_written_is_not_taken_by_another_one(tmp_path: Path) -> None:
+    """From its first moment on, before there is a checkpoint."""
+    runs.start(tmp_path, '{"lr": 1}')
+    with hold(tmp_path), pytest.raises(ValueError, match="is being written by process"):
+        runs.start(tmp_path, '{"lr": 2}')
+    assert (tmp_path / "config.json").read_text() == '{"lr": 1}'
+    runs.start(tmp_path, '{"lr": 2}')
+    runs.leave(tmp_path)

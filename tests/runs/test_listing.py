@@ -71,7 +71,10 @@ def test_a_run_is_running_as_long_as_its_process_holds_it(tmp_path: Path) -> Non
     with hold(folder):
         assert is_running(folder)
         assert read_run(folder).state == "running"
-        with pytest.raises(ValueError, match="is being written by another process"), hold(folder):
+        with (
+            pytest.raises(ValueError, match=f"is being written by process {os.getpid()} of"),
+            hold(folder),
+        ):
             pass
     assert not is_running(folder)
 

@@ -1,0 +1,128 @@
+"""Files that are whole or not there: written beside, flushed, summed, renamed."""
+
+import hashlib
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO
+
+from safetensors import SafetensorError
+
+SUM = re.compile(r"([0-9a-f]{64})\s")
+# A full disk: torch's writer and safetensors do not raise OSError.
+WRITING = (OSError, RuntimeError, SafetensorError)
+
+
+class NotSavedError(OSError):
+    """A file could not be written; what was there before still is."""
+
+
+def write_whole(path: Path, write: Callable[[IO[bytes]], object], keep: Path | None = None) -> None:
+    """Write a file with its sum, so that a crash at any moment leaves the old one or the new one.
+
+    The new sum stands beside the old one while the file is exchanged: either file has its sum.
+
+    Args:
+        path: of the file.
+        write: what writes into the open file.
+        keep: where the file that is there now is kept, with its sum.
+
+    Raises:
+        NotSavedError: the disk is full, or gone, or nothing may be written.
+    """
+    new = path.with_suffix(".new")
+    try:
+        with new.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        digest = sha256(new)
+        if keep is not None:
+            keep_as(path, keep)
+        waiting = write_new_sum(path, digest)
+        new.replace(path)
+        waiting.replace(sum_of(path))
+        flush_folder(path.parent)
+    except WRITING as error:
+        new.unlink(missing_ok=True)  # what it takes of a full disk
+        raise NotSavedError(f"{path}: {error}") from error
+
+
+def keep_as(path: Path, kept: Path) -> None:
+    """Keep a file under another name as well, with its sum, if it is there."""
+    if not path.exists():
+        return
+    spare = kept.with_suffix(".new")
+    spare.unlink(missing_ok=True)
+    try:
+        os.link(path, spare)
+    except OSError:  # a file system without hard links
+        shutil.copy2(path, spare)
+    write_sum(kept, sha256(path))
+    spare.replace(kept)
+
+
+def write_sum(path: Path, digest: str) -> None:
+    """Write a file's sum beside it, whole or not at all, as `sha256sum --check` reads it."""
+    write_new_sum(path, digest).replace(sum_of(path))
+
+
+def write_new_sum(path: Path, digest: str) -> Path:
+    """Write the sum of what takes a file's place; where it stands until then."""
+    new = new_sum_of(path)
+    with new.open("w") as file:
+        file.write(f"{digest}  {path.name}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return new
+
+
+def flush_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, which a rename alone need not bring there."""
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    except OSError:  # a network's file system may not know it of folders
+        pass
+    finally:
+        os.close(opened)
+
+
+def sha256(path: Path) -> str:
+    """The sum of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sum_of(path: Path) -> Path:
+    """Where the sum of a file stands."""
+    return path.with_name(f"{path.name}.sha256")
+
+
+def new_sum_of(path: Path) -> Path:
+    """Where the sum of a file stands that takes its place."""
+    return path.with_name(f"{path.name}.sha256.new")
+
+
+def fits_sum(path: Path) -> bool | None:
+    """Whether a file equals its sum; None without a sum that can be read, as an empty one."""
+    if not path.is_file():
+        return False
+    sums = [read_sum(file) for file in (sum_of(path), new_sum_of(path))]
+    return sha256(path) in sums if any(sums) else None
+
+
+def read_sum(file: Path) -> str:
+    """The sum in a file; empty if there is none."""
+    try:
+        found = SUM.match(file.read_text())
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return found[1] if found else ""
+
+
+def valid(path: Path) -> bool:
+    """Whether a file is there and equals its sum."""
+    return path.is_file() and fits_sum(path) is True

@@ -1,0 +1,97 @@
+"""Signals that ask a run to end: a step in progress is saved first, all else ends at once."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+# Ctrl-C, a scheduler's word, the end of a terminal, a limit of time that comes near.
+ASKED = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+    if hasattr(signal, name)
+)
+CODE = 128  # and the signal's number: what shells and schedulers expect
+
+
+class Stop(BaseException):
+    """A run ends early on purpose: `code` is the process's exit code, the message says why.
+
+    No error, so that nothing that keeps errors from ending a run keeps this.
+    """
+
+    def __init__(self, why: str, code: int) -> None:
+        super().__init__(why)
+        self.code = code
+
+
+class Interrupts:
+    """Takes the signals of `ASKED`: while something waits for them they are noted, else they end.
+
+    Attributes:
+        came: the number of the first signal that came while something waited; 0 of none.
+        waits: whether a loop asks for `came` at the end of each step.
+    """
+
+    def __init__(self) -> None:
+        self.came, self.waits = 0, False
+
+    def note(self, number: int, _: FrameType | None) -> None:
+        """Take a signal; a second Ctrl-C ends at once.
+
+        Raises:
+            Stop: nothing waits for signals.
+            KeyboardInterrupt: it is the second Ctrl-C.
+        """
+        if not self.waits:
+            raise Stop(f"{signal.Signals(number).name}: ended outside of a step", CODE + number)
+        if self.came and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self.came = self.came or number
+
+    def wait(self) -> None:
+        """From now on signals are noted."""
+        self.came, self.waits = 0, True
+
+    def end_wait(self) -> None:
+        """From now on signals end the program."""
+        self.waits = False
+
+    @contextmanager
+    def handled(self) -> Iterator[None]:
+        """Take the signals as long as the context lasts.
+
+        Those that are ignored, as `nohup` has it of SIGHUP, stay so. No thread but the main one may
+        take signals; in another one nothing changes.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in ASKED}
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, self.note)
+        try:
+            yield
+        finally:
+            self.end_wait()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+interrupts = Interrupts()  # a process has one set of handlers
+
+
+def outlive(_: int = 0) -> None:
+    """Let a loader's worker process outlive the first signal, so that the run can save its step.
+
+    A scheduler signals all processes of a job. Who trains ends the workers; the second signal does
+    it too.
+    """
+
+    def second(number: int, _: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in ASKED:
+        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else second)
