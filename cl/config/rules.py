@@ -167,7 +167,7 @@ def contradictions(config: Pretrain | Linear) -> Iterator[Fault]:
         yield f"--value_range must be {must}, not {spell(values)}.", ("value_range",)
     part = config.data_fraction
     if part > 1 and part != int(part):
-        must = "a fraction of at most 1, or a whole number of images"
+        must = "a fraction of at most 1, or a whole number of samples"
         yield f"--data_fraction must be {must}, not {spell(part)}.", ("data_fraction",)
     if config.run_id and not re.fullmatch(r"\w[\w.-]*", config.run_id):
         must = "made of letters, digits, _, - and ."
