@@ -574,6 +574,30 @@ class EvaluationOptions:
         common=True,
         needs=OF_IMAGES,
     )
+    mine: str | None = flag(
+        "instead of an evaluation, write the training pairs with hard negatives that the encoder "
+        "finds into this file, to be trained on as pairs:FILE",
+        None,
+        once=True,
+        metavar="FILE",
+        needs=OF_PAIRS,
+    )
+    mine_ranks: tuple[int, int] = flag(
+        "first and last place of a query's ranking at which negatives are taken",
+        (10, 100),
+        low=1,
+        metavar=("FIRST", "LAST"),
+        needs=("mine", None),
+    )
+    mine_margin: float = flag(
+        "part of the positive's cosine that a negative stays below",
+        0.95,
+        above=0,
+        needs=("mine", None),
+    )
+    negatives: int = flag(
+        "negatives of a pair, drawn from those at these ranks", 4, low=1, needs=("mine", None)
+    )
     verify: str | None = flag(
         "compute the numbers of an evaluation's cards.json again, and compare",
         None,

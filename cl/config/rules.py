@@ -16,6 +16,7 @@ from cl.config.evaluations import (
     about,
     augmentable,
     built_in,
+    default,
     for_texts,
     of_images,
     plugins,
@@ -192,10 +193,8 @@ def evaluation(config: Linear) -> Iterator[Fault]:
     given, images = spell(config.eval), of_images(config.eval)
     if config.max_steps == 0:
         yield "--max_steps must be at least 1, not 0.", ("max_steps",)
-    searched = for_texts()
-    if config.kind == "text" and not {*config.eval} <= {*searched}:
-        need = f"needs labeled images; of DATASET {config.dataset} there is --eval"
-        yield f"--eval {given} {need} {either(searched)}.", ("eval", "dataset")
+    if config.kind == "text":
+        yield from of_mining(config) if config.mine else of_texts(config)
     if len(config.eval) > 1 and (images or ALL in config.eval):
         alone = [*of_images((*built_in(), *plugins(config.eval))), ALL]
         yield f"--eval {either(alone)} must stand alone, not in {given}.", ("eval",)
@@ -219,6 +218,28 @@ def evaluation(config: Linear) -> Iterator[Fault]:
             "from random weights.",
             ("pretrained_feature_extractor", "eval"),
         )
+
+
+def of_texts(config: Linear) -> Iterator[Fault]:
+    """What texts can be evaluated by."""
+    searched = for_texts()
+    if not {*config.eval} <= {*searched}:
+        need = f"needs labeled images; of DATASET {config.dataset} there is --eval"
+        yield f"--eval {spell(config.eval)} {need} {either(searched)}.", ("eval", "dataset")
+
+
+def of_mining(config: Linear) -> Iterator[Fault]:
+    """What forbids each other where hard negatives are mined."""
+    if config.eval != (default(),):
+        yield f"--eval {spell(config.eval)} cannot be used with --mine.", ("eval", "mine")
+    if config.verify:
+        yield "--verify cannot be used with --mine.", ("verify", "mine")
+    first, last = config.mine_ranks
+    if first > last:
+        yield f"--mine_ranks must be rising, not {first} {last}.", ("mine_ranks",)
+    elif config.negatives > last - first + 1:
+        most = last - first + 1
+        yield f"--negatives must be at most the {most} ranks of --mine_ranks.", ("negatives",)
 
 
 def of_grids(config: Linear) -> Iterator[Fault]:
