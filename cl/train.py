@@ -136,7 +136,7 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
         trainer.say(f"{folder / checkpoints.ENCODER} has the encoder as it is initialized")
         return Run(folder, method.evaluated.eval(), method)
     callbacks: list[Callback] = [Geometry(config.on_collapse), Saver(folder, about)]
-    if isinstance(data, TextData):
+    if isinstance(data, TextData) and (data.source.val.judgments[:, 2:] > 0).any():
         val = data.source.val
         callbacks.append(Retrieval(len(val), torch.from_numpy(val.judgments)))
     if isinstance(data, ContrastiveData):

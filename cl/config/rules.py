@@ -193,8 +193,7 @@ def evaluation(config: Linear) -> Iterator[Fault]:
     given, images = spell(config.eval), of_images(config.eval)
     if config.max_steps == 0:
         yield "--max_steps must be at least 1, not 0.", ("max_steps",)
-    if config.kind == "text":
-        yield from of_mining(config) if config.mine else of_texts(config)
+    yield from of_kind(config)
     if len(config.eval) > 1 and (images or ALL in config.eval):
         alone = [*of_images((*built_in(), *plugins(config.eval))), ALL]
         yield f"--eval {either(alone)} must stand alone, not in {given}.", ("eval",)
@@ -220,12 +219,16 @@ def evaluation(config: Linear) -> Iterator[Fault]:
         )
 
 
-def of_texts(config: Linear) -> Iterator[Fault]:
-    """What texts can be evaluated by."""
-    searched = for_texts()
-    if not {*config.eval} <= {*searched}:
+def of_kind(config: Linear) -> Iterator[Fault]:
+    """What texts and images can be evaluated by."""
+    given, searched = spell(config.eval), for_texts()
+    if config.kind == "text" and config.mine:
+        yield from of_mining(config)
+    elif config.kind == "text" and not {*config.eval} <= {*searched}:
         need = f"needs labeled images; of DATASET {config.dataset} there is --eval"
-        yield f"--eval {spell(config.eval)} {need} {either(searched)}.", ("eval", "dataset")
+        yield f"--eval {given} {need} {either(searched)}.", ("eval", "dataset")
+    if config.kind != "text" and any(name != ALL and about(name).scored for name in config.eval):
+        yield f"--eval {given} needs a DATASET of text with scores.", ("eval", "dataset")
 
 
 def of_mining(config: Linear) -> Iterator[Fault]:
