@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -13,15 +14,17 @@ from cl import hardware, runs, trainer
 from cl.config import Pretrain
 from cl.config.encoders import takes_texts
 from cl.config.signature import loss as loss_thing
+from cl.config.signature import method as method_thing
 from cl.data import sets, tokens
 from cl.data.augment.recipe import SMALL_SCALE, SWAV_SMALL, Recipe, full_size
 from cl.data.inspection import Inspection
+from cl.data.loaders.texts import SIDES
 from cl.data.module import ContrastiveData, GivenData
 from cl.data.sets import DECODING, Images, Source, TextPairs
 from cl.data.sets._levels import measure_statistics
 from cl.data.text_data import TextData
 from cl.eval._baseline import measure_frozen
-from cl.losses import get_loss
+from cl.losses import get_loss, negatives
 from cl.methods import get_method
 from cl.methods._base import Method
 from cl.nets import encoders, texts
@@ -106,7 +109,9 @@ def build_data(config: Pretrain, source: Source[Any] | GivenData, encoder: nn.Mo
     if isinstance(source, GivenData):
         return source
     if isinstance(source.train, TextPairs):
+        check_positives(config, source.train)
         return text_data(config, source, encoder)
+    check_positives(config, source.train)
     return ContrastiveData(
         source,
         recipes_of(config, source.train),
@@ -136,6 +141,27 @@ def text_data(config: Pretrain, source: Source[TextPairs], encoder: nn.Module) -
         seed=config.seed,
         fill_last=config.last_batch_fill,
         negatives=hard_negatives(config, source.train),
+        contrasted=bool(config.loss_name and negatives(config.loss_name, SIDES, 2)),
+    )
+
+
+def check_positives(config: Pretrain, samples: Images | TextPairs) -> None:
+    """Check that two samples are of one class where that is what is asked for.
+
+    Raises:
+        ValueError: no two are.
+    """
+    option = method_thing(config.method).options.get("supervised")
+    if option is None or not config.method_options.get("supervised", option.default):
+        return
+    known = samples.labels[samples.labels >= 0]
+    if len(np.unique(known)) < len(known):
+        return
+    share = "are of one class" if isinstance(samples, Images) else "have one document"
+    flag = "--supervised" if "supervised" in config.method_options else f"--method {config.method}"
+    raise ValueError(
+        f"{flag}: no two of the {len(samples):,} training samples of {config.dataset} {share}, so "
+        "that there are no positives but a sample's own views; --method simclr is that"
     )
 
 

@@ -16,11 +16,13 @@ from cl.eval import _card, _report
 from cl.eval._call import check_preconditions, run_evaluation
 from cl.eval._embed import embed
 from cl.eval._load import load_task
+from cl.eval._mine import write_mined
 from cl.eval._python import request
 from cl.eval._random import kept_random_states
 from cl.eval._restore import Restored, load_encoder
 from cl.eval._result import BothParts, EvalResult
 from cl.eval._task import Task
+from cl.eval._text_task import TextTask
 from cl.eval._transform import Transform
 from cl.interrupts import Stop
 
@@ -111,6 +113,10 @@ def evaluate_configured(
             title = f"evaluation {task.folder.name}"
             summary.show(title, _report.summary_rows(task), trainer.console)
         device = trainer.start_processes(task.options)
+        if config.mine is not None and isinstance(task, TextTask):
+            with runs.hold(task.folder):
+                write_mined(task)
+            return Outcome()
         loggers = trainer.make_loggers(config, task.folder, task.checkpoint)
         outcome = check_each(task)
         doable = [name for name in meant(config.eval) if name not in outcome.errors]

@@ -155,7 +155,7 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
         minutes=config.max_time,
     )
     callbacks: list[Callback] = [Geometry(config.on_collapse), Saver(folder, about, saving)]
-    if isinstance(data, TextData):
+    if isinstance(data, TextData) and (data.source.val.judgments[:, 2:] > 0).any():
         val = data.source.val
         callbacks.append(Retrieval(len(val), torch.from_numpy(val.judgments)))
     if isinstance(data, ContrastiveData):

@@ -325,7 +325,7 @@ REFUSED = [
     ("--data_fraction 0", ["--data_fraction must be above 0, not 0."]),
     (
         "--data_fraction 2.5",
-        ["--data_fraction must be a fraction of at most 1, or a whole number of images, not 2.5."],
+        ["--data_fraction must be a fraction of at most 1, or a whole number of samples, not 2.5."],
     ),
     (
         "--epochs 0 --lr nan --methdo simsiam --n_small_crops 3 extra",

@@ -12,7 +12,7 @@ from cl.callbacks.watch import Watch
 
 
 class Bar(RichProgressBar):
-    """Lightning's rich bar with loss, probe, images per second and the time left of the run."""
+    """Lightning's rich bar with loss, probe, samples per second and the time left of the run."""
 
     def __init__(self, watch: Watch) -> None:
         super().__init__(leave=False)
@@ -55,7 +55,7 @@ def summary(trainer: pl.Trainer, watch: Watch, started: float, first: int) -> di
             parts[name.replace("/", " ").replace("_top1", "")] = f"{100 * shown[name]:.1f}%"
     if "val/mrr10" in shown:
         parts["val mrr10"] = f"{shown['val/mrr10']:.3f}"
-    parts["img/s"] = f"{watch.rate:.0f}"
+    parts[f"{watch.unit}/s"] = f"{watch.rate:.0f}"
     done = trainer.global_step - first
     left = trainer.estimated_stepping_batches - trainer.global_step
     if done and left != math.inf:  # data without a length have no end that is known

@@ -37,7 +37,8 @@ class Watch(Callback):
         self.every = every
         self.sums: Sums = {}
         self.epoch_sums: Sums = {}
-        self.rate, self.since, self.images = 0.0, time.perf_counter(), 0
+        self.rate, self.since, self.samples = 0.0, time.perf_counter(), 0
+        self.unit = "img"  # what the rate counts
         self.now: dict[str, torch.Tensor | float] = {}  # what is logged as it is, no mean
         self.shown: dict[str, float] = {}
 
@@ -58,6 +59,7 @@ class Watch(Callback):
         self.since = time.perf_counter()
         if trainer.global_step == step_limit(trainer):  # a run that had ended is continued
             trainer.should_stop = True
+        self.unit = getattr(getattr(trainer, "datamodule", None), "unit", self.unit)
 
     def on_train_batch_end(
         self,
@@ -68,7 +70,7 @@ class Watch(Callback):
         batch_idx: int,
     ) -> None:
         self.now = outputs.get("now", {})
-        self.images += len(as_batch(batch).labels) * distributed.world_size()
+        self.samples += len(as_batch(batch).labels) * distributed.world_size()
         for key, value in [*outputs["log"].items(), ("n", 1)]:
             for sums in (self.sums, self.epoch_sums):
                 sums[key] = sums.get(key, 0) + value
@@ -106,11 +108,11 @@ class Watch(Callback):
         self.sums.clear()
 
     def clock(self) -> None:
-        """Bring the images per second up to date."""
+        """Bring the samples per second up to date."""
         now = time.perf_counter()
-        if self.images:
-            self.rate = self.images / (now - self.since)
-        self.since, self.images = now, 0
+        if self.samples:
+            self.rate = self.samples / (now - self.since)
+        self.since, self.samples = now, 0
 
     def means(self, sums: Sums) -> dict[str, float]:
         """Mean over the steps and all processes; the sums start again."""
@@ -123,7 +125,7 @@ class Watch(Callback):
         return dict(zip(names, (total / (n * distributed.world_size())).tolist(), strict=True))
 
     def write(self, trainer: pl.Trainer, row: dict[str, float]) -> None:
-        if self.images:
+        if self.samples:
             self.clock()
         row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
         row["images_per_s"] = round(self.rate, 1)

@@ -35,6 +35,10 @@ def absent_paths(config: Pretrain | Linear) -> Iterator[str]:
         given = getattr(config, name, None)
         if given and not Path(given).exists():
             yield f"--{name} must be a run's folder or a file; there is no {given}."
+    if (mined := getattr(config, "mine", None)) and Path(mined).exists():
+        yield f"--mine {mined}: there is such a file, and it is not overwritten."
+    if mined and not Path(mined).parent.is_dir():
+        yield f"--mine {mined}: there is no folder {Path(mined).parent}."
     if config.class_list and not Path(config.class_list).is_file():
         yield f"--class_list must be a file; there is no {config.class_list}."
     row, root = row_of(config.dataset), Path(config.data_folder)

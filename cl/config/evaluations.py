@@ -12,6 +12,7 @@ from cl.config.signature import (
     FEATURES,
     FOLDERS,
     IMAGES,
+    SCORED,
     UNTRAINED,
     Thing,
     find,
@@ -19,6 +20,7 @@ from cl.config.signature import (
 )
 
 ALL = "all"
+KINDS = (FEATURES, IMAGES, UNTRAINED, SCORED)
 
 
 def built_in() -> tuple[str, ...]:
@@ -48,8 +50,8 @@ def about(name: str) -> Thing:
         why = f"{file} has no function {own}." if file else absent(name)
         why = why or f"choose from {', '.join((*built_in(), ALL, FORM))}."
         raise ValueError(f"unknown evaluation {name}; {why}")
-    if tuple(found.arguments) not in (FEATURES, IMAGES, UNTRAINED):
-        kinds = either([f"({', '.join(kind)})" for kind in (FEATURES, IMAGES, UNTRAINED)])
+    if tuple(found.arguments) not in KINDS:
+        kinds = either([f"({', '.join(kind)})" for kind in KINDS])
         raise ValueError(f"--eval {name} must take {kinds}, not ({', '.join(found.arguments)}).")
     return found
 
@@ -59,7 +61,7 @@ def meant(given: Iterable[str]) -> tuple[str, ...]:
 
     The ones that train come first: all processes take part in them, in the others only one.
     """
-    features = [name for name in built_in() if not about(name).of_images]
+    features = [name for name in built_in() if of_features(name)]
     found = dict.fromkeys(n for word in given for n in (features if word == ALL else [word]))
     return tuple(sorted(found, key=lambda name: not about(name).trains))
 
@@ -76,7 +78,7 @@ def words_having(what: str, more: Iterable[str] = ()) -> tuple[str, ...]:
         return what in about(name).options or bool(getattr(about(name), what, False))
 
     known = [name for name in (*built_in(), *more) if holds(name)]
-    features = [name for name in known if not about(name).of_images]
+    features = [name for name in known if of_features(name)]
     several = [ALL] if {*features} & {*built_in()} else []
     return (*features, *several, *(name for name in known if name not in features))
 
@@ -94,6 +96,11 @@ def augmentable() -> tuple[str, ...]:
 def for_texts() -> tuple[str, ...]:
     """The evaluations that texts have; the file of one has a function of that name."""
     return tuple(name for name in built_in() if about(name).of_texts)
+
+
+def of_features(name: str) -> bool:
+    """Whether an evaluation is of the features of images, as those that `all` means."""
+    return not (about(name).of_images or about(name).scored)
 
 
 def of_images(given: Iterable[str]) -> tuple[str, ...]:

@@ -93,7 +93,7 @@ class DataOptions:
         shown="yes for data of your own, no for benchmarks",
     )
     data_fraction: float = flag(
-        "fraction of the training images, of every class alike, or their number; always the same "
+        "fraction of the training samples, of every class alike, or their number; always the same "
         "ones, and a smaller part is a subset of a larger one",
         1.0,
         above=0,
@@ -115,11 +115,12 @@ class DataOptions:
         shown="--batch_size times devices",
     )
     num_workers: int = flag(
-        "threads or processes per device that load data",
+        "threads or processes per device that load images",
         4,
         low=0,
         common=True,
         known_as=("workers",),
+        needs=WITH_IMAGES,
     )
     backend: Literal["auto", "memory", "torch", "torchvision", "dali"] = flag(
         "what loads and augments: memory (data sets that fit; on the GPU where there is one), "
@@ -295,6 +296,7 @@ class MethodOptions:
         None,
         above=0,
         shown="0.3, with adam and adamw 0.003",
+        needs=OF_IMAGES,
     )
     learned_lr: float | None = flag(
         "learning rate of the loss's learnable scalars, not scaled",
@@ -435,7 +437,9 @@ class HardwareOptions:
         common=True,
     )
     channels_last: bool = flag(
-        "lay images out with their channels last, which convolutions prefer", True
+        "lay images out with their channels last, which convolutions prefer",
+        True,
+        needs=WITH_IMAGES,
     )
 
 
@@ -599,6 +603,30 @@ class EvaluationOptions:
         shown="no file",
         common=True,
         needs=OF_IMAGES,
+    )
+    mine: str | None = flag(
+        "instead of an evaluation, write the training pairs with hard negatives that the encoder "
+        "finds into this file, to be trained on as pairs:FILE",
+        None,
+        once=True,
+        metavar="FILE",
+        needs=OF_PAIRS,
+    )
+    mine_ranks: tuple[int, int] = flag(
+        "first and last place of a query's ranking at which negatives are taken",
+        (10, 100),
+        low=1,
+        metavar=("FIRST", "LAST"),
+        needs=("mine", None),
+    )
+    mine_margin: float = flag(
+        "part of the positive's cosine that a negative stays below",
+        0.95,
+        above=0,
+        needs=("mine", None),
+    )
+    negatives: int = flag(
+        "negatives of a pair, drawn from those at these ranks", 4, low=1, needs=("mine", None)
     )
     verify: str | None = flag(
         "compute the numbers of an evaluation's cards.json again, and compare",

@@ -16,6 +16,7 @@ from cl.config.evaluations import (
     about,
     augmentable,
     built_in,
+    default,
     for_texts,
     of_images,
     plugins,
@@ -167,7 +168,7 @@ def contradictions(config: Pretrain | Linear) -> Iterator[Fault]:
         yield f"--value_range must be {must}, not {spell(values)}.", ("value_range",)
     part = config.data_fraction
     if part > 1 and part != int(part):
-        must = "a fraction of at most 1, or a whole number of images"
+        must = "a fraction of at most 1, or a whole number of samples"
         yield f"--data_fraction must be {must}, not {spell(part)}.", ("data_fraction",)
     if config.run_id and not re.fullmatch(r"\w[\w.-]*", config.run_id):
         must = "made of letters, digits, _, - and ."
@@ -192,10 +193,7 @@ def evaluation(config: Linear) -> Iterator[Fault]:
     given, images = spell(config.eval), of_images(config.eval)
     if config.max_steps == 0:
         yield "--max_steps must be at least 1, not 0.", ("max_steps",)
-    searched = for_texts()
-    if config.kind == "text" and not {*config.eval} <= {*searched}:
-        need = f"needs labeled images; of DATASET {config.dataset} there is --eval"
-        yield f"--eval {given} {need} {either(searched)}.", ("eval", "dataset")
+    yield from of_kind(config)
     if len(config.eval) > 1 and (images or ALL in config.eval):
         alone = [*of_images((*built_in(), *plugins(config.eval))), ALL]
         yield f"--eval {either(alone)} must stand alone, not in {given}.", ("eval",)
@@ -219,6 +217,32 @@ def evaluation(config: Linear) -> Iterator[Fault]:
             "from random weights.",
             ("pretrained_feature_extractor", "eval"),
         )
+
+
+def of_kind(config: Linear) -> Iterator[Fault]:
+    """What texts and images can be evaluated by."""
+    given, searched = spell(config.eval), for_texts()
+    if config.kind == "text" and config.mine:
+        yield from of_mining(config)
+    elif config.kind == "text" and not {*config.eval} <= {*searched}:
+        need = f"needs labeled images; of DATASET {config.dataset} there is --eval"
+        yield f"--eval {given} {need} {either(searched)}.", ("eval", "dataset")
+    if config.kind != "text" and any(name != ALL and about(name).scored for name in config.eval):
+        yield f"--eval {given} needs a DATASET of text with scores.", ("eval", "dataset")
+
+
+def of_mining(config: Linear) -> Iterator[Fault]:
+    """What forbids each other where hard negatives are mined."""
+    if config.eval != (default(),):
+        yield f"--eval {spell(config.eval)} cannot be used with --mine.", ("eval", "mine")
+    if config.verify:
+        yield "--verify cannot be used with --mine.", ("verify", "mine")
+    first, last = config.mine_ranks
+    if first > last:
+        yield f"--mine_ranks must be rising, not {first} {last}.", ("mine_ranks",)
+    elif config.negatives > last - first + 1:
+        most = last - first + 1
+        yield f"--negatives must be at most the {most} ranks of --mine_ranks.", ("negatives",)
 
 
 def of_grids(config: Linear) -> Iterator[Fault]:

@@ -33,6 +33,7 @@ ANY_LOSS = ("PairwiseLoss", inspect.formatannotation(PairwiseLoss))
 FEATURES = ("train", "test", "classes")
 IMAGES = ("encoder", "data", "classes")
 UNTRAINED = ("untrained", "data", "classes")
+SCORED = ("sentences", "others", "scores")
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Thing:
     @property
     def of_images(self) -> bool:
         """Whether it is an evaluation that learns from images, so that no features are given."""
-        return tuple(self.arguments) != FEATURES
+        return tuple(self.arguments) in (IMAGES, UNTRAINED)
 
     @property
     def pretrained(self) -> bool:
@@ -107,7 +108,12 @@ class Thing:
     @property
     def of_texts(self) -> bool:
         """Whether it is an evaluation that texts have too, by a function of that name."""
-        return "of_texts" in self.beside
+        return "of_texts" in self.beside or self.scored
+
+    @property
+    def scored(self) -> bool:
+        """Whether it is an evaluation of pairs of texts with scores, and of nothing else."""
+        return tuple(self.arguments) == SCORED
 
     @property
     def augmented(self) -> bool:

@@ -23,6 +23,7 @@ class SourceData(pl.LightningDataModule, Generic[S]):
             leaving it out.
     """
 
+    unit = "img"  # of the rate that is shown
     nouns = "images"  # what the samples are, for messages, and how others are told
     told_by = "names, sizes or labels"
 

@@ -21,11 +21,13 @@ class TextData(SourceData[TextPairs]):
         seed: of the order of pairs.
         fill_last: see `SourceData`.
         negatives: hard negatives of each pair in a batch.
+        contrasted: documents of a batch are compared, so that it must have two.
 
     Raises:
         ValueError: all pairs have one document, so that there are no negatives.
     """
 
+    unit = "pairs"
     nouns, told_by = "pairs of texts", "texts, judgments or hard negatives"
 
     def __init__(
@@ -38,9 +40,11 @@ class TextData(SourceData[TextPairs]):
         seed: int = 0,
         fill_last: bool = False,
         negatives: int = 0,
+        contrasted: bool = False,
     ) -> None:
         super().__init__(source, batch_size, seed, fill_last)
         self.tokenizer, self.longest, self.negatives = tokenizer, longest, negatives
+        self.contrasted = contrasted
         positive = source.train.positive
         if not len(positive):
             raise ValueError(f"DATASET {source.name}: there are no training pairs")
@@ -77,7 +81,8 @@ class TextData(SourceData[TextPairs]):
         """What chooses the training pairs of each step, by the length of both sides."""
         queries, documents = self.train_tokens
         lengths = queries.lengths + documents.lengths[self.source.train.positive]
-        return LengthSampler(lengths, batch_size, self.seed, rank, world, self.fill_last)
+        apart = self.source.train.positive if self.contrasted and not self.negatives else None
+        return LengthSampler(lengths, batch_size, self.seed, rank, world, self.fill_last, apart)
 
     def train_dataloader(self) -> PairLoader:
         sampler = self.sampler(self.batch_size, *self.rank_and_world())

@@ -7,9 +7,11 @@ from math import isfinite
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from cl.config import Linear
 from cl.config.evaluations import about
+from cl.data.sets import TextPairs
 from cl.eval import get_evaluation
 from cl.eval._result import BothParts, EvalResult, check_classes
 from cl.eval._task import Task
@@ -40,17 +42,14 @@ def run_evaluation(
         Its result, and for its card everything that its function was given: the arguments, all
         settings of the training, and how the images were prepared.
     """
-    function = get_evaluation(name, which_function(task))
+    function = get_evaluation(name, "" if about(name).scored else which_function(task))
     training = training_of(task, name, device, loggers)
     given = arguments(function, task.config, training)
     # A Trainer moves batches; what is computed at once is computed on the device.
     parts = features if about(name).trains else [(h.to(device), y.to(device)) for h, y in features]
     with torch.random.fork_rng(devices=[]):  # each starts as if it were alone
         if isinstance(task, TextTask):
-            inputs = (
-                *(h for h, _ in parts),
-                torch.from_numpy(task.source.val.judgments).to(device),
-            )
+            inputs = inputs_of_texts(name, task.source.val, [h for h, _ in parts])
         else:
             inputs = (*(parts or (task.encoder, task.crops())), task.classes)
         result = function(*inputs, **given)
@@ -59,6 +58,15 @@ def run_evaluation(
         lr = {"lr": None} if "lr" in result.chosen else {}  # which was not given
         given["training"] = training.settings | lr
     return result, given | {"images": task.preparation}
+
+
+def inputs_of_texts(name: str, pairs: TextPairs, features: Sequence[Tensor]) -> tuple[Any, ...]:
+    """What an evaluation of texts takes: features of queries and documents, and what is known."""
+    queries, documents = features
+    if not about(name).scored:
+        return queries, documents, torch.from_numpy(pairs.judgments).to(queries.device)
+    at = torch.from_numpy(pairs.positive).to(queries.device)
+    return queries, documents[at], torch.tensor(pairs.scores, device=queries.device)
 
 
 def which_function(task: Task) -> str:
@@ -89,8 +97,13 @@ def check_preconditions(name: str, task: Task) -> None:
     Raises:
         ValueError: with the reason.
     """
-    if task.of_texts:
-        return  # texts are searched by judgments, which the reader has checked
+    if isinstance(task, TextTask):
+        pairs: TextPairs = task.source.val
+        if about(name).scored and pairs.scores is None:
+            raise ValueError(f"DATASET {task.source.name} has no scores; scored:FILE has")
+        if not about(name).scored and not (pairs.judgments[:, 2] > 0).any():
+            raise ValueError(f"no query of DATASET {task.source.name} has a judged document")
+        return
     parts = {"training": task.source.train, "test": task.source.val}
     labels = [torch.tensor(images.labels) for images in parts.values()]
     for kind, known in zip(parts, labels, strict=True):

@@ -22,14 +22,15 @@ def summary_rows(task: Task) -> dict[str, object]:
     """What the settings amount to, as the table that the run begins with shows it."""
     config, source = task.config, task.source
     weights = f" of {task.file}: {task.report}" if task.file else ", untrained"
+    said = " ".join(config.eval) + ", augmented" * config.augment
     rows: dict[str, object] = {
-        "evaluation": " ".join(config.eval) + ", augmented" * config.augment,
+        "evaluation": f"mining into {config.mine}" if config.mine else said,
         "encoder": f"{config.encoder}{weights}",
         "data": f"{source.name}: {source.describe()}",
         **task.shown_preparation,
         **summary.processes(config.nodes, config.devices_per_node, task.options["accelerator"]),
     }
-    if {*words_having("trains", plugins(config.eval))} & {*config.eval}:
+    if not config.mine and {*words_having("trains", plugins(config.eval))} & {*config.eval}:
         rates = getattr(config, "lr_grid", ())
         chosen = (
             config.lr is None and not config.augment and "lr_grid" in rooms(config)["eval_options"]

@@ -82,7 +82,8 @@ class TeacherMethod(Method):
     def embed(self, views: list[Tensor]) -> Float[Tensor, "v n d"]:
         encoder, projector = self.teacher.module
         with torch.no_grad():
-            h = self.through(encoder, views[0])
+            more = (x[: self.global_views - len(views[0])] for x in views[1:2])  # a pair's document
+            h = torch.cat([self.through(encoder, x) for x in (views[0], *more) if len(x)])
             self.targets = h, view_by_view(projector, h)
         return super().embed(views)
 

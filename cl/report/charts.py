@@ -21,7 +21,7 @@ TITLES = {
     "val/probe_top1": "Probe accuracy, validation",
     "val/knn_top1": "kNN accuracy, validation",
     "lr": "Learning rate",
-    "images_per_s": "Images per second",
+    "images_per_s": "Samples per second",
     "monitor/effective_rank": "Effective rank of the embeddings",
     "monitor/embedding_std": "Standard deviation of the embeddings (1 fills the sphere)",
     "val/loss": "Validation loss",

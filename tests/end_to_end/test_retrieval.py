@@ -124,3 +124,46 @@ def test_a_folder_without_training_judgments(
     linear(*words, "--pretrained_feature_extractor", run, "--eval", "retrieval")
     pretrain(*words, *TRAIN, run_id="other", expect=2)
     assert "DATASET beir:made: there are no training pairs" in capsys.readouterr().err
+
+
+def test_mined_negatives_train(
+    words: list[str],
+    pretrain: Run,
+    linear: Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    run = pretrain(*words, *TRAIN)
+    out = tmp_path / "data" / "mined.jsonl"
+    given = [*words, "--pretrained_feature_extractor", run, "--mine", out]
+    given += ["--mine_ranks", "1", "16", "--negatives", "2", "--mine_margin"]
+    linear(*given, "1.0", run_id="mined")
+    said = capsys.readouterr().out
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    train = [line for line in lines if line["split"] == "train"]
+    assert f"{len(train)} pairs, 2 of these of each pair, drawn with seed 0" in said
+    assert f"{8 - len(train)} of 8 training pairs have fewer than 2 at ranks 1 to 16" in said
+    assert all(len({*line["negatives"]} - {line["positive"]}) == 2 for line in train)
+    assert len([line for line in lines if line["split"] == "val"]) == 8
+    before = out.read_bytes()
+    linear(*given, "1.0", run_id="again", expect=2)
+    assert out.read_bytes() == before
+    assert "there is such a file, and it is not overwritten" in capsys.readouterr().err
+    mined = ["pairs:mined.jsonl", *words[1:], "--loss", "mnrl", "--hard_negatives", 2]
+    pretrain(*mined, *TRAIN, "--batch_size", 2, run_id="on_mined")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--mine_ranks", "9", "2"], "--mine_ranks must be rising, not 9 2."),
+        (["--negatives", "9", "--mine_ranks", "2", "9"], "--negatives must be at most the 8 ranks"),
+        (["--eval", "retrieval"], "--eval retrieval cannot be used with --mine."),
+    ],
+)
+def test_what_mining_cannot_be_used_with(
+    words: list[str], linear: Run, more: list[str], message: str, capsys: pytest.CaptureFixture
+) -> None:
+    given = [*words, "--pretrained_feature_extractor", "x", "--mine", "out.jsonl"]
+    linear(*given, *more, expect=2)
+    assert message in capsys.readouterr().err

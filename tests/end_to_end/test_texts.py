@@ -64,9 +64,12 @@ def test_a_resumed_run_is_the_whole_one(pretrain: Run, monkeypatch: pytest.Monke
 
 
 @pytest.mark.filterwarnings("default:COLLAPSED")  # two steps of a bag's small vectors
-@pytest.mark.parametrize("method", ["byol", "moco", "vicreg", "triplet", "supcon"])
+@pytest.mark.parametrize(
+    "method", ["byol", "moco", "relic", "sigmoid", "vicreg", "triplet", "supcon"]
+)
 def test_methods_of_images_take_texts(method: str, pretrain: Run) -> None:
     words = [w for w in WORDNET if w not in ("--loss", "dhel", "--temperature", "0.05")]
+    words += ["--data_fraction", 4000]  # of which some share a document, as supcon needs
     run = pretrain(*words, "--method", method, "--max_steps", 2)
     rows = read_metrics(run / "metrics.csv")
     assert all(float(row["train/loss"]) < 1e6 for row in rows if row["train/loss"])
@@ -99,3 +102,69 @@ def test_a_method_that_compares_changes_of_images(pretrain: Run, capfd: pytest.C
     words = [w for w in WORDNET if w not in ("--loss", "dhel", "--temperature", "0.05")]
     pretrain(*words, "--method", "looc", expect=2)
     assert "--method looc compares changes of images" in capfd.readouterr().err
+
+
+GOOD = [{"query": f"what is {i}", "positive": f"it is {i}"} for i in range(20)]
+NEARLY = [{"query": f"what {i}", "positive": "it" if i < 150 else f"it {i}"} for i in range(200)]
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        ('{"query": " ", "positive": "b"}', 'line 21: "query" is empty'),
+        ('{"query": "a"}', 'line 21 has no "positive", but query'),
+        ('{"query": "a", "positive": null}', 'line 21: "positive" is not a text, but null'),
+        ("{broken", "line 21 is not JSON: Expecting property name enclosed in double quotes at"),
+        ("[1]", "line 21 is not a JSON object"),
+        ('{"query": "a", "positive": "b", "negatives": ["b"]}', 'its "negatives" is its "pos'),
+        ('{"query": "a", "positive": "\\ud800"}', '"positive" has half of a character'),
+    ],
+)
+def test_a_wrong_line_is_named(
+    last: str, said: str, pretrain: Run, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "p.jsonl").write_text("\n".join([*map(json.dumps, GOOD), last]))
+    pretrain("pairs:p.jsonl", "bag_w8", "--data_folder", tmp_path, expect=2)
+    (line,) = [x for x in capfd.readouterr().err.splitlines() if x.startswith("error")]
+    assert line.startswith(f"error: DATASET pairs:p.jsonl: {tmp_path}/p.jsonl, line 21")
+    assert said in line
+
+
+@pytest.mark.parametrize(
+    ("lines", "words", "said"),
+    [
+        (NEARLY, ["--loss", "dhel"], "--batch_size 4: all 4 pairs of step 1 of epoch 1 have one"),
+        (GOOD, ["--batch_size", "1"], "--batch_size 1: all 1 pairs of step 1 of epoch 1 have one"),
+        (NEARLY[:100], [], "all 100 training pairs have the same document"),
+        (GOOD, ["--batch_size", "50"], "--batch_size 50 on 1 device(s) is more than the 20 train"),
+        (GOOD, ["--method", "supcon"], "--method supcon: no two of the 20 training samples of"),
+        (GOOD, ["--supervised"], "--supervised: no two of the 20 training samples of pairs:p"),
+    ],
+)
+def test_data_in_which_nothing_is_told_apart(
+    lines: list[dict[str, str]],
+    words: list[str],
+    said: str,
+    pretrain: Run,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture,
+) -> None:
+    held_out = [{"query": "who", "positive": "you", "split": "val"}]
+    text = "\n".join(json.dumps(line) for line in [*lines, *held_out])
+    (tmp_path / "p.jsonl").write_text(text)
+    given = ["pairs:p.jsonl", "bag_w8", "--data_folder", tmp_path, "--batch_size", 4]
+    pretrain(*given, *words, expect=2)
+    assert said in capfd.readouterr().err
+
+
+def test_what_compares_no_documents_takes_a_batch_of_one(pretrain: Run, tmp_path: Path) -> None:
+    (tmp_path / "p.jsonl").write_text("\n".join(map(json.dumps, NEARLY)))
+    words = ["pairs:p.jsonl", "bag_w8", "--data_folder", tmp_path, "--method", "byol"]
+    pretrain(*words, "--batch_size", 4, "--max_steps", 2)
+
+
+def test_the_rate_is_of_pairs(pretrain: Run, capsys: pytest.CaptureFixture) -> None:
+    pretrain(*WORDNET, "--max_steps", 1)
+    said = capsys.readouterr().out
+    assert "pairs/s" in said
+    assert "img/s" not in said

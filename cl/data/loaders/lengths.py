@@ -23,7 +23,10 @@ class LengthSampler(Sampler):
         rank: see `Sampler`.
         world: see `Sampler`.
         fill: see `Sampler`.
+        documents: `(n)`, the number of each sample's document, if a batch must have two.
     """
+
+    nouns = "pairs"
 
     def __init__(
         self,
@@ -33,18 +36,33 @@ class LengthSampler(Sampler):
         rank: int = 0,
         world: int = 1,
         fill: bool = False,
+        documents: Index | None = None,
     ) -> None:
         super().__init__(len(lengths), batch_size, seed, rank, world, fill)
-        self.lengths = lengths
+        self.lengths, self.documents = lengths, documents
 
     def order(self) -> Index:
-        """The epoch's samples in their order, as many as all processes' batches hold."""
+        """The epoch's samples in their order, as many as all processes' batches hold.
+
+        Raises:
+            ValueError: the samples of a batch have one document, so that nothing is told apart.
+        """
         whole, order = self.batch_size * self.world, super().order()
         for start in range(0, len(order), WINDOW * whole):
             window = order[start : start + WINDOW * whole]
             window[:] = window[np.argsort(self.lengths[window], kind="stable")]
         batches = np.random.default_rng((self.seed, self.epoch, 1)).permutation(len(self))
-        return order.reshape(len(self), whole)[batches].ravel()
+        order = order.reshape(len(self), whole)[batches]
+        if self.documents is not None:
+            documents = self.documents[order]
+            same = np.flatnonzero((documents == documents[:, :1]).all(axis=1))
+            if len(same):
+                raise ValueError(
+                    f"--batch_size {self.batch_size}: all {whole:,} pairs of step {same[0] + 1} of "
+                    f"epoch {self.epoch + 1} have one document, so that there is nothing to tell "
+                    "apart; use a larger one, or other data"
+                )
+        return order.ravel()
 
     def remaining(self) -> Iterator[Index]:
         """The rest of this process's batches of the epoch; a batch counts when it is received."""

@@ -26,6 +26,8 @@ class Sampler:
         ValueError: there are fewer samples than one batch needs.
     """
 
+    nouns = "images"  # what the samples are, for messages
+
     def __init__(
         self,
         samples: int,
@@ -42,7 +44,7 @@ class Sampler:
         if not len(self):
             raise ValueError(
                 f"--batch_size {batch_size} on {world} device(s) is more than the {samples} "
-                "training images; use a smaller one or --last_batch_fill"
+                f"training {self.nouns}; use a smaller one or --last_batch_fill"
             )
 
     def set_epoch(self, epoch: int) -> None:

@@ -33,6 +33,8 @@ def lines(file: Path, flag: str) -> Iterator[tuple[str, str]]:
     Raises:
         ValueError: it cannot be read or is not in UTF-8; with the file and the line.
     """
+    if not file.exists():
+        raise ValueError(f"{flag}: there is no {file}")
     number = 0
     opener = gzip.open if file.suffix == GZIP else open
     try:
@@ -54,7 +56,9 @@ def json_lines(file: Path, flag: str) -> Iterator[tuple[str, dict[str, Any]]]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise ValueError(f"{place} is not JSON: {error}") from None
+            raise ValueError(
+                f"{place} is not JSON: {error.msg} at its character {error.pos + 1}"
+            ) from None
         if not isinstance(row, dict):
             raise ValueError(f"{place} is not a JSON object, but {line[:40]}")
         yield place, row
@@ -73,4 +77,6 @@ def text_of(row: dict[str, Any], key: str, place: str) -> str:
         raise ValueError(f'{place}: "{key}" is not a text, but {json.dumps(text)[:40]}')
     if not text.strip():
         raise ValueError(f'{place}: "{key}" is empty')
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        raise ValueError(f'{place}: "{key}" has half of a character (a lone surrogate)')
     return text

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from cl.data.sets._images import Images, Index
 
@@ -21,6 +22,7 @@ class TextPairs:
         negatives: for each pair the places of its hard negatives; empty where no pair has any.
         grades: `(j 3)`, judgments of a query, a document and its grade, 0 if it is not relevant,
             by which a search is measured; None: each query's own document has grade 1.
+        scores: `(n)`, how alike people find the texts of each pair, where the data say so.
     """
 
     kind: ClassVar = "text"
@@ -30,6 +32,7 @@ class TextPairs:
     positive: Index
     negatives: Sequence[Index] = ()
     grades: Index | None = None
+    scores: npt.NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -60,6 +63,7 @@ class TextPairs:
             positive=self.positive[index],
             negatives=[self.negatives[i] for i in index.tolist()] if len(self.negatives) else (),
             grades=grades,
+            scores=None if self.scores is None else self.scores[index],
         )
 
     def content(self) -> Iterator[Any]:
@@ -69,6 +73,8 @@ class TextPairs:
         for each in self.negatives:
             yield np.append(each, -1).astype(np.int64).data
         yield np.ascontiguousarray(self.judgments).data
+        if self.scores is not None:
+            yield np.ascontiguousarray(self.scores).data
 
 
 @dataclass(frozen=True, eq=False)

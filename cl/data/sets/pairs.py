@@ -45,12 +45,11 @@ def of_line(row: dict[str, Any], place: str) -> Line:
     negatives = row.get("negatives", [])
     if not isinstance(negatives, list):
         raise ValueError(f'{place}: "negatives" must be a list of texts')
-    return (
-        text_of(row, "query", place),
-        text_of(row, "positive", place),
-        [text_of({"negatives": text}, "negatives", place) for text in negatives],
-        part_in(row, place),
-    )
+    hard = [text_of({"negatives": text}, "negatives", place) for text in negatives]
+    query, positive = (text_of(row, key, place) for key in ("query", "positive"))
+    if positive in hard:
+        raise ValueError(f'{place}: one of its "negatives" is its "positive"')
+    return query, positive, hard, part_in(row, place)
 
 
 def made(lines: Sequence[Line], places: Index) -> TextPairs:

@@ -1,0 +1,81 @@
+"""Sentences with scores through the programs: --eval sts, its card, and what it is refused on."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cl.eval._card import read_cards
+
+WORDS = "ant bee cat dog eel fox gnu hen".split()
+Run = Callable[..., Path]
+
+
+@pytest.fixture
+def run(pretrain: Run, tmp_path: Path) -> Path:
+    lines = [
+        {"sentence1": f"a {w}", "sentence2": f"{w} {v}", "score": abs(i - j)}
+        for i, w in enumerate(WORDS)
+        for j, v in enumerate(WORDS)
+    ]
+    (tmp_path / "s.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "p.jsonl").write_text(
+        "\n".join(json.dumps({"query": f"a {w}", "positive": w}) for w in WORDS)
+    )
+    (tmp_path / "t.txt").write_text("\n".join(WORDS))
+    return pretrain(
+        "pairs:p.jsonl", "bag_w8", "--data_folder", tmp_path, "--batch_size", 2, "--max_steps", 0
+    )
+
+
+def test_the_program_and_its_card(run: Path, linear: Run, tmp_path: Path) -> None:
+    given = ["bag_w8", "--data_folder", tmp_path, "--pretrained_feature_extractor", run]
+    done = linear("scored:s.jsonl", *given, "--eval", "sts", "--precision", 32)
+    (card,) = read_cards(done / "cards.json")
+    assert card["how"] == {"similarity": "cosine", "pairs": 64}
+    assert card["given"]["bootstrap"] == 1000
+    assert -1 < card["numbers"]["spearman"] < 1
+    words = ["scored:s.jsonl", *given, "--eval", "sts", "--precision", 32, "--verify", done]
+    linear(*words, run_id="again")
+
+
+@pytest.mark.parametrize(
+    ("data", "evaluation", "said"),
+    [
+        ("pairs:p.jsonl", "sts", "has no scores; scored:FILE has"),
+        ("scored:s.jsonl", "retrieval", "no query of DATASET scored:s.jsonl has a judged document"),
+        ("texts:t.txt", "retrieval", "no query of DATASET texts:t.txt has a judged document"),
+        ("scored:p.jsonl", "sts", 'p.jsonl, line 1 has no "sentence1", but query, positive'),
+    ],
+)
+def test_what_data_cannot_be_evaluated_by(
+    data: str,
+    evaluation: str,
+    said: str,
+    run: Path,
+    linear: Run,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture,
+) -> None:
+    given = ["bag_w8", "--data_folder", tmp_path, "--pretrained_feature_extractor", run]
+    linear(data, *given, "--eval", evaluation, expect=2)
+    assert said in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("score", "said"),
+    [('"4"', "is no number, but 4"), ("NaN", "is nan"), ("null", "is no number, but None")],
+)
+def test_a_wrong_score_is_named(
+    score: str, said: str, pretrain: Run, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    good = '{"sentence1": "a", "sentence2": "b", "score": 1}\n'
+    (tmp_path / "s.jsonl").write_text(good + good.replace("1}", f"{score}}}"))
+    pretrain("scored:s.jsonl", "bag_w8", "--data_folder", tmp_path, expect=2)
+    assert f'line 2: "score" {said}' in capfd.readouterr().err
+
+
+def test_images_have_no_scores(linear: Run, capfd: pytest.CaptureFixture) -> None:
+    linear("digits", "resnet6_w8", "--pretrained_feature_extractor", "x", "--eval", "sts", expect=2)
+    assert "--eval sts needs a DATASET of text with scores." in capfd.readouterr().err
