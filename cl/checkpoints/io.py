@@ -25,9 +25,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cl.checkpoints import formats, hugging_face
+from cl.nets import lora
+from cl.nets.transformer import Transformer
 
 VERSION = 1  # of the layout of a checkpoint, its mark: another project's file has none
 LAST, PREVIOUS, ENCODER = "last.ckpt", "previous.ckpt", "encoder.safetensors"
+TEXT = "text"  # the folder of a transformer, as sentence-transformers reads it
 
 
 class SafeIO(TorchCheckpointIO):
@@ -134,11 +137,19 @@ def resumable(given: str | Path) -> Path:
 
 
 def save_encoder(encoder: nn.Module, path: Path, about: Mapping[str, Any]) -> None:
-    """Write an encoder's weights, whole or not at all, with what it takes to build it again."""
-    state = {key: value.detach().cpu().contiguous() for key, value in encoder.state_dict().items()}
+    """Write an encoder's weights, whole or not at all, with what it takes to build it again.
+
+    The updates of LoRA are merged, unless `about` has their `lora_rank`. A transformer of texts is
+    also written as a folder that sentence-transformers reads.
+    """
+    merged = lora.plain(encoder)
+    written = merged if about.get("lora_rank") is None else encoder
+    state = {key: value.detach().cpu().contiguous() for key, value in written.state_dict().items()}
     new = path.with_suffix(".new")
     save_file(state, new, metadata={"cl": json.dumps(dict(about))})
     new.replace(path)
+    if isinstance(merged, Transformer):
+        merged.save(path.with_name(TEXT), max(about["max_length"]))
 
 
 def about_encoder(path: Path) -> dict[str, Any]:
