@@ -73,7 +73,7 @@ def test_a_run_is_one_of_sentence_transformers_and_restored_wherever_it_is(
         done = linear(*words, *given, run_id=f"of_{file.name}")
         scores.append(json.loads((done / "result.json").read_text())["retrieval"]["mrr10"])
     assert scores[0] == pytest.approx(scores[1], abs=1e-6)
-    pretrain(words[0], f"hf:{run / 'text'}", *words[2:], "--max_steps", "1", run_id="again")
+    pretrain(words[0], f"hf:{run / 'text'}", *words[2:], *TRAIN.split(), run_id="again")
 
 
 def test_an_encoder_as_it_is_in_its_folder(words: list[str], linear: Run) -> None:
@@ -125,7 +125,7 @@ def test_gradient_caching_changes_nothing(lora: list[str], words: list[str], pre
 def test_lengths_that_do_not_fit(
     more: list[str], says: str, words: list[str], pretrain: Run, capfd: pytest.CaptureFixture
 ) -> None:
-    pretrain(*words[:4], *more, expect=2)
+    pretrain(*words[:4], *TRAIN.split(), *more, expect=2)
     assert says in capfd.readouterr().err
 
 
