@@ -28,6 +28,8 @@ from cl.losses import get_loss, negatives
 from cl.methods import get_method
 from cl.methods._base import Method
 from cl.nets import encoders, texts
+from cl.nets.lora import LoRA
+from cl.nets.transformer import Transformer
 
 Data = ContrastiveData | TextData | GivenData
 CHECKED = "checked_data.txt"  # in the folder of runs: sums of data without damaged images
@@ -133,9 +135,11 @@ def text_data(config: Pretrain, source: Source[TextPairs], encoder: nn.Module) -
             f"--method {config.method} compares changes of images; DATASET {config.dataset} has "
             "text"
         )
+    if isinstance(encoder, Transformer):
+        encoder.check_length(config.encoder, config.resolved_max_length)
     return TextData(
         source,
-        getattr(encoder, "tokenizer", None) or tokens.tokenizer_of(config.encoder),
+        tokens.tokenizer_of(config.encoder, encoder),
         longest=config.resolved_max_length,
         batch_size=config.batch_size_per_device,
         seed=config.seed,
@@ -241,11 +245,13 @@ def recipes_of(config: Pretrain, images: Images) -> list[Recipe]:
 
 
 def build_encoder(config: Pretrain) -> nn.Module:
-    """The encoder: the caller's own, or one with random weights."""
+    """The encoder: the caller's own, or one as its name says."""
     if encoder := own_object(config.encoder):
         return encoder
     if takes_texts(config.encoder):
-        return texts.encoder_of(config.encoder)
+        return texts.encoder_of(
+            config.encoder, pooling=config.pooling, pretrained=config.pretrained
+        )
     return encoders.create(
         config.encoder,
         config.resolved_image_size,
@@ -273,7 +279,7 @@ def build_method(
     )
     loss = own_object(config.loss) or (get_loss(config.loss_name) if config.loss_name else None)
     return (own_object(config.method) or get_method(config.method))(
-        encoder,
+        encoder if config.lora_rank is None else LoRA(encoder, config.lora_rank),
         *([partial(loss, **config.loss_options)] if loss else []),  # else its own
         classes=classes,
         example=example,
@@ -301,6 +307,8 @@ def encoder_metadata(config: Pretrain, recipes: Sequence[Recipe]) -> dict[str, A
         return {
             "encoder": config.encoder,
             "max_length": list(config.resolved_max_length),
+            **({"pooling": config.pooling} if config.pooling else {}),
+            **({} if config.merge_lora else {"lora_rank": config.lora_rank}),
             "dataset": config.dataset,
             "method": config.method,
         }

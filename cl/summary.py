@@ -25,6 +25,8 @@ from cl.data.loaders.texts import SIDES
 from cl.data.module import ContrastiveData, GivenData
 from cl.data.text_data import TextData
 from cl.nets import encoders
+from cl.nets.lora import LoRA
+from cl.nets.transformer import Transformer
 from cl.optim import Optimization, lr_factor
 from cl.schedules import FOLLOWS_LOSS, Schedule
 
@@ -62,8 +64,7 @@ def start_table(
     return {
         "method": f"{config.method}, {config.loss_name} {loss}",
         **about_data(data),
-        "encoder": f"{config.encoder}, {stem}"
-        f"{sum(p.numel() for p in encoder.parameters()):,} parameters",
+        "encoder": f"{config.encoder}, {stem}{about_weights(encoder)}",
         "all parameters": sum(p.numel() for p in method.parameters()),
         "devices": f"{config.processes} x {options['accelerator']}, {options['precision']}",
         **processes(config.nodes, config.devices_per_node, options["accelerator"]),
@@ -72,6 +73,16 @@ def start_table(
         "steps": f"{planned(config, steps):,} ({steps} an epoch)",
         **about_views(config, data, method, encoder, chunk),
     }
+
+
+def about_weights(encoder: nn.Module) -> str:
+    """How many parameters an encoder has, how many of them learn, and where they come from."""
+    base = encoder.encoder if isinstance(encoder, LoRA) else encoder
+    said = f"{sum(p.numel() for p in base.parameters()):,} parameters"
+    if isinstance(encoder, LoRA):
+        learn = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
+        said += f", LoRA: {learn:,} learn"
+    return f"{base.origin}, {said}" if isinstance(base, Transformer) else said
 
 
 def about_data(data: Data) -> dict[str, object]:

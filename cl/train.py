@@ -20,6 +20,7 @@ from cl.data.text_data import TextData
 from cl.eval._baseline import Baseline
 from cl.eval._random import kept_random_states
 from cl.methods._base import Method
+from cl.nets import lora
 from cl.nets.norm import SyncEverywhere
 from cl.runs import Run
 
@@ -146,7 +147,7 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
         if not runs.other_rank():
             checkpoints.save_encoder(method.evaluated, folder / checkpoints.ENCODER, about)
         trainer.say(f"{folder / checkpoints.ENCODER} has the encoder as it is initialized")
-        return Run(folder, method.evaluated.eval(), method)
+        return Run(folder, lora.plain(method.evaluated).eval(), method)
     saving = Saving(
         every=config.checkpoint_every,
         unit=config.checkpoint_unit,
@@ -170,7 +171,7 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
     program = None if build.brings_own(config) else PROGRAM
     with runs.hold(folder):
         code = trainer.fit(made, method, data, checkpoint, program, folder)
-    run = Run(folder, method.evaluated.eval(), method, code)
+    run = Run(folder, lora.plain(method.evaluated).eval(), method, code)
     if not code and made.is_global_zero:
         for line in summary.last_lines(config, run, made.callback_metrics, program):
             trainer.say(line)

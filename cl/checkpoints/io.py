@@ -24,10 +24,13 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from cl.checkpoints import formats, hugging_face
-from cl.checkpoints.files import NotSavedError, fits_sum, sum_of, write_whole
+from cl.checkpoints.files import WRITING, NotSavedError, fits_sum, sum_of, write_whole
+from cl.nets import lora
+from cl.nets.transformer import Transformer
 
 VERSION = 1  # of the layout of a checkpoint, its mark: another project's file has none
 LAST, PREVIOUS, ENCODER = "last.ckpt", "previous.ckpt", "encoder.safetensors"
+TEXT = "text"  # the folder of a transformer, as sentence-transformers reads it
 
 
 class SafeIO(TorchCheckpointIO):
@@ -128,12 +131,22 @@ def resumable(given: str | Path) -> Path:
 def save_encoder(encoder: nn.Module, path: Path, about: Mapping[str, Any]) -> None:
     """Write an encoder's weights and their sum, with what it takes to build it again.
 
+    The updates of LoRA are merged, unless `about` has their `lora_rank`. A transformer of texts is
+    also written as a folder that sentence-transformers reads.
+
     Raises:
         NotSavedError: the disk is full, or gone.
     """
-    state = {key: value.detach().cpu().contiguous() for key, value in encoder.state_dict().items()}
+    merged = lora.plain(encoder)
+    written = merged if about.get("lora_rank") is None else encoder
+    state = {key: value.detach().cpu().contiguous() for key, value in written.state_dict().items()}
     metadata = {"cl": json.dumps(dict(about))}
     write_whole(path, lambda file: file.write(save(state, metadata)))
+    if isinstance(merged, Transformer):
+        try:
+            merged.save(path.with_name(TEXT), max(about["max_length"]))
+        except WRITING as error:
+            raise NotSavedError(f"{path.with_name(TEXT)}: {error}") from error
 
 
 def about_encoder(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from cl import schedules
 from cl.config import datasets
+from cl.config.encoders import Transformers
 from cl.config.evaluations import (
     ALL,
     augmentable,
@@ -32,6 +33,7 @@ OF_IMAGES = ("dataset", datasets.OfKind(("images",)))
 WITH_IMAGES = ("dataset", datasets.OfKind(("images", "image-text")))
 OF_PAIRS = ("dataset", datasets.OfKind(("text",)))
 WITH_TEXTS = ("dataset", datasets.OfKind(("text", "image-text")))
+TRANSFORMER = ("encoder", Transformers())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +51,10 @@ class DataOptions:
     )
     encoder: str = flag(
         "any timm model (resnet18, resnet50, vit_tiny_patch16_224, ...), resnet6 and resnet6_wN "
-        f"(width N) for small images, bag_wN for texts, or {FORM} of your own: a class or "
-        "function that makes one",
-        open=(FORM,),
+        f"(width N) for small images, for texts bag_wN, hf:FOLDER_OR_NAME (a transformer), "
+        "package:NAME (one inside of an installed package) and minilm (6 layers of width 384), or "
+        f"{FORM} of your own: a class or function that makes one",
+        open=(FORM, "hf:FOLDER", "package:NAME"),
         noun="encoder",
         positional=True,
         common=True,
@@ -147,7 +150,14 @@ class DataOptions:
         low=1,
         needs=WITH_TEXTS,
         metavar=("QUERY", "DOCUMENT"),
-        shown="the encoder's",
+        shown="64 256, of bag_wN 1024 1024",
+    )
+    pooling: Literal["mean", "cls", "last"] | None = flag(
+        "what of a transformer's tokens is the feature of a text: their mean, the first or the "
+        "last one",
+        None,
+        needs=TRANSFORMER,
+        shown="as the encoder's folder says for sentence-transformers, else mean",
     )
     download: bool = flag(
         "download the data set if it is not in --data_folder",
@@ -290,6 +300,25 @@ class MethodOptions:
         "batch norm, so that a sample's features depend on that sample alone",
         "batch",
         needs=WITH_IMAGES,
+    )
+    pretrained: bool | None = flag(
+        "start from the weights in the encoder's folder; --no-pretrained re-initializes them",
+        None,
+        needs=TRANSFORMER,
+        shown="hf: and package: do, minilm does not",
+    )
+    lora_rank: int | None = flag(
+        "each weight of the encoder learns only a change of this rank (LoRA, "
+        "https://arxiv.org/abs/2106.09685)",
+        None,
+        low=1,
+        needs=WITH_TEXTS,
+        shown="all of a weight learns",
+    )
+    merge_lora: bool = flag(
+        "merge the changes of --lora_rank into the encoder that is saved; else both stand in it",
+        True,
+        needs=("lora_rank", None),
     )
     classifier_lr: float | None = flag(
         "learning rate of the online probe, not scaled",

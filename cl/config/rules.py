@@ -79,7 +79,7 @@ def condition(other: str, allowed: Iterable[Any] | None) -> str:
         return f"cannot be used with --{other}"
     if isinstance(allowed, OfKind):
         return f"needs a DATASET of {either(allowed)}"
-    label = other.upper() if other == "dataset" else f"--{other}"
+    label = other.upper() if other in ("dataset", "encoder") else f"--{other}"
     return f"needs {label} {either(allowed)}"
 
 
@@ -206,7 +206,7 @@ def evaluation(config: Linear) -> Iterator[Fault]:
     if images and config.pictures:
         yield f"--pictures cannot be used with --eval {given}.", ("eval", "pictures")
     without, file = {*config.eval} <= {*untrained()}, config.pretrained_feature_extractor
-    if file is None and not without:
+    if file is None and not without and not encoders.has_weights(config.encoder):
         yield (
             "--pretrained_feature_extractor is missing: a run's folder or a file of weights.",
             ("eval",),

@@ -1,10 +1,12 @@
 """Texts as token numbers, by the tokenizer that an encoder wants."""
 
+import hashlib
 import re
 import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,7 @@ END = -1  # what stands after a text's last token, where other texts of a batch 
 WORD = re.compile(r"\w+")
 SIZES = (3, 4, 5)  # characters of an n-gram
 LARGEST = 2**31 - 1
+CHUNK = 1024  # texts that are cut into subwords at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,15 +89,57 @@ class NGrams:
         return np.array([zlib.crc32(g.encode()) & LARGEST for g in (word, *grams)], np.int32)
 
 
-def tokenizer_of(name: str) -> Tokenizer:
+class Subwords:
+    """The tokenizer of a transformer, with the special tokens that it wants around a text.
+
+    Args:
+        tokenizer: a fast one of the package transformers.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        words = tokenizer.backend_tokenizer.to_str()  # before any call, which changes it
+        self.digest = hashlib.sha256(words.encode()).hexdigest()[:8]
+
+    def __str__(self) -> str:
+        return f"{len(self.tokenizer):,} subwords ({self.digest})"
+
+    def __call__(self, texts: Sequence[str], longest: int) -> Tokens:
+        """The tokens of texts, at most `longest` of each, special ones included.
+
+        Raises:
+            ValueError: there is no room for a token beside the special ones.
+        """
+        special = self.tokenizer.num_special_tokens_to_add()
+        if longest <= special:
+            raise ValueError(
+                f"--max_length must be at least {special + 1}, not {longest}: the tokenizer adds "
+                f"{special} special tokens to a text"
+            )
+        each, cut = [], 0
+        for start in range(0, len(texts), CHUNK):
+            given = list(texts[start : start + CHUNK])
+            found = self.tokenizer(given, truncation=True, max_length=longest).encodings
+            each += [np.array(text.ids, np.int32) for text in found]
+            cut += sum(bool(text.overflowing) for text in found)
+        return joined(each, cut)
+
+
+def tokenizer_of(name: str, encoder: object = None) -> Tokenizer:
     """The tokenizer of an encoder.
 
     Args:
         name: the encoder's, see `cl.nets.texts`.
+        encoder: one of the user's own has a `tokenizer`, a transformer has `subwords`.
 
     Raises:
         ValueError: it takes no texts.
     """
+    own, subwords = (getattr(encoder, each, None) for each in ("tokenizer", "subwords"))
+    if own is not None:
+        return own
+    if subwords is not None:
+        return Subwords(subwords)
     if name.startswith("bag_"):
         return NGrams()
     raise ValueError(f"ENCODER {name}: it has no tokenizer")

@@ -38,7 +38,9 @@ def load_task(
     if restored is None:
         given = preparation_flags(config)
         size, longest = config.image_size, config.max_length
-        restored = restore(file, config.encoder, config.dataset, size, given, longest)
+        restored = restore(
+            file, config.encoder, config.dataset, size, given, longest, config.pooling
+        )
         restored.about.update({name: getattr(config, name) for name in DECODING})
     folder, checkpoint = trainer.run_folder(config)
     runs.keep_skipped(folder, source.skipped)

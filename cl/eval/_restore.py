@@ -11,16 +11,17 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from cl import checkpoints, runs
-from cl.checkpoints import ENCODER
+from cl.checkpoints import ENCODER, TEXT
 from cl.checkpoints.formats import Report
 from cl.config import Linear, from_json
-from cl.config.encoders import default_length, takes_texts
+from cl.config.encoders import default_length, is_foreign, is_transformer, takes_texts
 from cl.config.evaluations import of_images
 from cl.config.programs import PROGRAMS
 from cl.data.augment.recipe import Recipe, preset
 from cl.data.sets import DECODING, DEFAULTS, Decoding, dataset_row
 from cl.eval._transform import Transform
-from cl.nets import encoders, texts
+from cl.nets import encoders, lora, texts
+from cl.nets.transformer import Pooling, Transformer, from_folder
 
 PREPARATION = ("mean", "std", "central", "interpolation")  # of images, besides their size
 
@@ -47,7 +48,7 @@ class Restored(NamedTuple):
     @property
     def named(self) -> bool:
         """Whether the encoder can be built again by its name; one of the user's own cannot."""
-        return ":" not in self.about["encoder"]
+        return not is_foreign(self.about["encoder"])
 
 
 def load_encoder(
@@ -94,6 +95,7 @@ def restore(
     image_size: int | None = None,
     preparation: Mapping[str, Any] | None = None,
     longest: tuple[int, int] | None = None,
+    pooling: Pooling | None = None,
 ) -> Restored:
     """Restore an encoder.
 
@@ -105,6 +107,7 @@ def restore(
         preparation: mean, std, central part and interpolation, in place of those of the weights.
         longest: tokens of a query and of a document that an encoder of texts gets, in place of the
             file's or the encoder's own.
+        pooling: of a transformer, in place of its folder's.
 
     Raises:
         ValueError: the weights are another encoder's, or nothing says whose they are.
@@ -112,8 +115,12 @@ def restore(
     about = about_file(file) if file else {}
     name = encoder_name(file, given, about.get("encoder"))
     if takes_texts(name):
-        encoder, report, _ = load_fitting(file, given, [0], lambda **_: texts.encoder_of(name))
-        used = longest or about.get("max_length") or default_length(name)
+        create = partial(text_encoder, name, file, about, pooling)
+        encoder, report, _ = load_fitting(file, given, [0], create)
+        encoder = lora.plain(encoder)
+        used = longest or tuple(about.get("max_length") or default_length(name))
+        if isinstance(encoder, Transformer):
+            encoder.check_length(name, used)
         own = {"encoder": name, "max_length": list(used), "dataset": dataset}
         return Restored(encoder, Recipe(size=0), own, file, report, "tokens")
     recipe = preset(dataset) if dataset else Recipe(size=DEFAULTS["size"])
@@ -138,6 +145,28 @@ def restore(
     built = {key: getattr(report, key, None) for key in ("padding", "epsilon")}
     own |= {key: value for key, value in built.items() if value is not None}
     return Restored(encoder, recipe, own, file, report, said_by)
+
+
+def text_encoder(
+    name: str, file: Path | None, about: Mapping[str, Any], pooling: Pooling | None, **_: Any
+) -> nn.Module:
+    """An encoder of texts for the weights of a file; without one, with those of its own folder.
+
+    Args:
+        name: the encoder's.
+        file: of the weights. The folder beside it says how a transformer is built, wherever the
+            one is by now that the training started from.
+        about: what the file, or its run, says of it.
+        pooling: in place of the folder's.
+    """
+    beside = file.with_name(TEXT) if file else None
+    if is_transformer(name) and beside is not None and beside.is_dir():
+        encoder = from_folder(beside, name, pooling, pretrained=False)
+    else:
+        how = pooling or about.get("pooling")
+        encoder = texts.encoder_of(name, pooling=how, pretrained=file is None)
+    rank = about.get("lora_rank")
+    return encoder if rank is None else lora.LoRA(encoder, rank)
 
 
 def load_fitting(
@@ -257,7 +286,7 @@ def encoder_name(file: Path | None, given: str | nn.Module | None, said: str | N
         return qualified_name(given)
     if given is None and said is None:
         raise ValueError(f"{file} does not say whose weights it holds; give the encoder's name.")
-    if given is None and said is not None and ":" in said:
+    if given is None and said is not None and is_foreign(said):
         raise ValueError(
             f"{file} holds the weights of {said}, which is not an encoder of this package; give "
             "the encoder: a module that takes the weights, or this name if it needs no arguments."
@@ -306,7 +335,8 @@ def about_run(file: Path) -> dict[str, Any]:
     if isinstance(run, Linear):
         return about_evaluation(run, file)
     if run.kind == "text":
-        return {"encoder": run.encoder, "max_length": list(run.resolved_max_length)}
+        own = {"encoder": run.encoder, "max_length": list(run.resolved_max_length)}
+        return own | {name: getattr(run, name) for name in ("pooling", "lora_rank")}
     own = {"encoder": run.encoder, "norm": run.norm, "image_size": run.resolved_image_size}
     return own | {name: getattr(run, name) for name in DECODING} | about
 

@@ -26,9 +26,7 @@ class TextTask(Task):
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """The encoder's."""
-        return getattr(self.encoder, "tokenizer", None) or tokens.tokenizer_of(
-            self.about["encoder"]
-        )
+        return tokens.tokenizer_of(self.about["encoder"], self.encoder)
 
     @property
     def longest(self) -> tuple[int, int]:
@@ -46,7 +44,9 @@ class TextTask(Task):
 
     @property
     def built(self) -> dict[str, Any]:
-        return {"name": self.about["encoder"], "max_length": list(self.longest)}
+        pooling = getattr(self.encoder, "pooling", None)
+        own = {} if pooling is None else {"pooling": pooling}
+        return {"name": self.about["encoder"], "max_length": list(self.longest), **own}
 
     @property
     def preparation(self) -> dict[str, Any]:

