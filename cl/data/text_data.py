@@ -27,7 +27,7 @@ class TextData(SourceData[TextPairs]):
         ValueError: all pairs have one document, so that there are no negatives.
     """
 
-    unit = "pairs"
+    unit = "text pairs"
     nouns, told_by = "pairs of texts", "texts, judgments or hard negatives"
 
     def __init__(

@@ -118,9 +118,11 @@ def restore(
         create = partial(text_encoder, name, file, about, pooling)
         encoder, report, _ = load_fitting(file, given, [0], create)
         encoder = lora.plain(encoder)
-        used = longest or tuple(about.get("max_length") or default_length(name))
+        used = longest or tuple(about.get("max_length") or ())
         if isinstance(encoder, Transformer):
-            encoder.check_length(name, used)
+            encoder.check_length(name, used or (0,))
+        most = getattr(encoder, "longest", None)
+        used = used or tuple(min(each, most or each) for each in default_length(name))
         own = {"encoder": name, "max_length": list(used), "dataset": dataset}
         return Restored(encoder, Recipe(size=0), own, file, report, "tokens")
     recipe = preset(dataset) if dataset else Recipe(size=DEFAULTS["size"])

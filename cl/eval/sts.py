@@ -48,7 +48,7 @@ def sts(
             again.append(spearman(cosines[chosen], given[chosen]))
     span = [float(bound) for bound in np.percentile(again, (2.5, 97.5))]
     numbers = {"spearman": spearman(cosines, given), "spearman_95": span}
-    return EvalResult(numbers, how={"similarity": "cosine", "pairs": len(given)})
+    return EvalResult(numbers, how={"similarity": "cosine", "scored_pairs": len(given)})
 
 
 def spearman(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:

@@ -33,7 +33,7 @@ def test_the_program_and_its_card(run: Path, linear: Run, tmp_path: Path) -> Non
     given = ["bag_w8", "--data_folder", tmp_path, "--pretrained_feature_extractor", run]
     done = linear("scored:s.jsonl", *given, "--eval", "sts", "--precision", 32)
     (card,) = read_cards(done / "cards.json")
-    assert card["how"] == {"similarity": "cosine", "pairs": 64}
+    assert card["how"] == {"similarity": "cosine", "scored_pairs": 64}
     assert card["given"]["bootstrap"] == 1000
     assert -1 < card["numbers"]["spearman"] < 1
     words = ["scored:s.jsonl", *given, "--eval", "sts", "--precision", 32, "--verify", done]

@@ -25,7 +25,7 @@ def test_it_is_scipys(ties: bool) -> None:
     assert found.numbers["spearman"] == pytest.approx(expected, abs=1e-12)
     low, high = found.numbers["spearman_95"]
     assert low < expected < high
-    assert found.how == {"similarity": "cosine", "pairs": 50}
+    assert found.how == {"similarity": "cosine", "scored_pairs": 50}
 
 
 def test_scores_in_the_order_of_the_cosines_are_1() -> None:

@@ -26,7 +26,7 @@ class LengthSampler(Sampler):
         documents: `(n)`, the number of each sample's document, if a batch must have two.
     """
 
-    nouns = "pairs"
+    nouns = "pairs of texts"
 
     def __init__(
         self,
