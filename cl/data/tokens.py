@@ -86,18 +86,19 @@ class NGrams:
         return np.array([zlib.crc32(g.encode()) & LARGEST for g in (word, *grams)], np.int32)
 
 
-def tokenizer_of(name: str) -> Tokenizer:
+def tokenizer_of(name: str, flag: str = "ENCODER") -> Tokenizer:
     """The tokenizer of an encoder.
 
     Args:
         name: the encoder's, see `cl.nets.texts`.
+        flag: that named it, for messages.
 
     Raises:
         ValueError: it takes no texts.
     """
     if name.startswith("bag_"):
         return NGrams()
-    raise ValueError(f"ENCODER {name}: it has no tokenizer")
+    raise ValueError(f"{flag} {name}: it has no tokenizer")
 
 
 def joined(each: Sequence[npt.NDArray[np.int32]], cut: int) -> Tokens:
