@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from cl import checkpoints, hardware, runs, trainer
 from cl.config import Pretrain
-from cl.config.encoders import takes_texts
+from cl.config.encoders import is_foreign, takes_texts
 from cl.config.signature import loss as loss_thing
 from cl.data import sets, tokens
 from cl.data.augment.recipe import SMALL_SCALE, SWAV_SMALL, Recipe, full_size
@@ -133,9 +133,13 @@ def image_text_data(
         how: images are loaded.
 
     Raises:
-        ValueError: the encoder of the captions takes no texts.
+        ValueError: the encoder of the captions takes no texts, or one is locked at random weights.
     """
-    images = source.train.images
+    images, settings = source.train.images, config.method_settings
+    lock = settings.get("lock")
+    named = {"image": config.encoder, "text": config.text_encoder}.get(lock)
+    if named and not is_foreign(named) and not settings.get(f"{lock}_weights"):
+        raise ValueError(f"--lock {lock} needs --{lock}_weights: a run or file of weights to keep")
     return ImageTextData(
         source,
         recipes_of(config, images),

@@ -372,7 +372,8 @@ def last_lines(
     place = f"run               {run.folder}"
     if program is None:
         return [*lines, place, f"next              cl.evaluate(run.encoder, data), {API}"]
-    words = [config.dataset, config.encoder, "--pretrained_feature_extractor", run.folder]
+    labeled = "DATASET" if config.kind == "image-text" else config.dataset  # none of captions
+    words = [labeled, config.encoder, "--pretrained_feature_extractor", run.folder]
     for flag in ("data_folder", "train_dir", "val_dir", "class_list", "image_size", "channels"):
         if getattr(config, flag) != getattr(Pretrain, flag, None):
             words += [f"--{flag}", getattr(config, flag)]

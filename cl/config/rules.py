@@ -179,6 +179,9 @@ def contradictions(config: Pretrain | Linear) -> Iterator[Fault]:
 def of_encoder(config: Pretrain | Linear) -> Iterator[Fault]:
     """What the data set has must be what the encoder takes."""
     kind, encoder = kind_of(config.dataset), config.encoder
+    if kind == "image-text" and isinstance(config, Linear):
+        message = f"DATASET {config.dataset} has {kind}, which no --eval measures; a training's "
+        yield f"{message}validation does.", ("dataset",)
     if encoders.is_foreign(encoder) or encoders.takes_texts(encoder) is (kind == "text"):
         return
     takes = "text" if encoders.takes_texts(encoder) else "images"
