@@ -137,7 +137,7 @@ def image_text_data(
     """
     images, settings = source.train.images, config.method_settings
     lock = settings.get("lock")
-    named = {"image": config.encoder, "text": config.text_encoder}.get(lock)
+    named = {"image": config.encoder, "text": config.text_encoder}.get(lock or "")
     if named and not is_foreign(named) and not settings.get(f"{lock}_weights"):
         raise ValueError(f"--lock {lock} needs --{lock}_weights: a run or file of weights to keep")
     return ImageTextData(
