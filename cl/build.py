@@ -10,17 +10,18 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from cl import hardware, runs, trainer
+from cl import checkpoints, hardware, runs, trainer
 from cl.config import Pretrain
-from cl.config.encoders import takes_texts
+from cl.config.encoders import is_foreign, takes_texts
 from cl.config.signature import loss as loss_thing
 from cl.config.signature import method as method_thing
 from cl.data import sets, tokens
 from cl.data.augment.recipe import SMALL_SCALE, SWAV_SMALL, Recipe, full_size
+from cl.data.image_text_data import ImageTextData
 from cl.data.inspection import Inspection
 from cl.data.loaders.texts import SIDES
 from cl.data.module import ContrastiveData, GivenData
-from cl.data.sets import DECODING, Images, Source, TextPairs
+from cl.data.sets import DECODING, Captioned, Images, Source, TextPairs
 from cl.data.sets._levels import measure_statistics
 from cl.data.text_data import TextData
 from cl.eval._baseline import measure_frozen
@@ -31,7 +32,7 @@ from cl.nets import encoders, texts
 from cl.nets.lora import LoRA
 from cl.nets.transformer import Transformer
 
-Data = ContrastiveData | TextData | GivenData
+Data = ContrastiveData | TextData | ImageTextData | GivenData
 CHECKED = "checked_data.txt"  # in the folder of runs: sums of data without damaged images
 MEASURED = 10_000  # images of each part that the measurement before and after looks at
 LARGEST = 224  # px: views of a data set of one's own are at most this large unless it is said
@@ -113,17 +114,46 @@ def build_data(config: Pretrain, source: Source[Any] | GivenData, encoder: nn.Mo
     if isinstance(source.train, TextPairs):
         check_positives(config, source.train)
         return text_data(config, source, encoder)
+    how: dict[str, Any] = {
+        "batch_size": config.batch_size_per_device,
+        "seed": config.seed,
+        "workers": config.num_workers,
+        "backend": config.backend,
+        "fill_last": config.last_batch_fill,
+        "size": config.resolved_image_size,
+    }
+    if isinstance(source.train, Captioned):
+        return image_text_data(config, source, how)
     check_positives(config, source.train)
-    return ContrastiveData(
+    checked = inspection(config, source.train, source.val)
+    return ContrastiveData(source, recipes_of(config, source.train), inspection=checked, **how)
+
+
+def image_text_data(
+    config: Pretrain, source: Source[Captioned], how: Mapping[str, Any]
+) -> ImageTextData:
+    """Images with captions, see `build_data`.
+
+    Args:
+        config: of the run.
+        source: the data set.
+        how: images are loaded.
+
+    Raises:
+        ValueError: the encoder of the captions takes no texts, or one is locked at random weights.
+    """
+    images, settings = source.train.images, config.method_settings
+    lock = settings.get("lock")
+    named = {"image": config.encoder, "text": config.text_encoder}.get(lock or "")
+    if named and not is_foreign(named) and not settings.get(f"{lock}_weights"):
+        raise ValueError(f"--lock {lock} needs --{lock}_weights: a run or file of weights to keep")
+    return ImageTextData(
         source,
-        recipes_of(config, source.train),
-        batch_size=config.batch_size_per_device,
-        seed=config.seed,
-        workers=config.num_workers,
-        backend=config.backend,
-        fill_last=config.last_batch_fill,
-        size=config.resolved_image_size,
-        inspection=inspection(config, source),
+        recipes_of(config, images),
+        tokens.tokenizer_of(config.text_encoder, flag="--text_encoder"),
+        longest=config.resolved_max_length[0],
+        inspection=inspection(config, images, source.val.images),
+        **how,
     )
 
 
@@ -184,16 +214,15 @@ def hard_negatives(config: Pretrain, pairs: TextPairs) -> int:
     return least if asked is None else asked
 
 
-def inspection(config: Pretrain, source: Source) -> Inspection | None:
+def inspection(config: Pretrain, *parts: Images) -> Inspection | None:
     """The check of the images, unless `--skip_corrupt` has read them all."""
-    parts = source.train, source.val
     checked = config.runs_folder / CHECKED
     return None if config.skip_corrupt else Inspection(parts, config.num_workers, checked)
 
 
 def count_classes(data: Data) -> int | None:
     """How many classes the online probe tells apart; None where there are no two, or no labels."""
-    if isinstance(data, TextData):
+    if isinstance(data, TextData | ImageTextData):
         return None
     if isinstance(data, ContrastiveData):
         source = data.source
@@ -232,6 +261,8 @@ def recipes_of(config: Pretrain, images: Images) -> list[Recipe]:
     if images.channels != 3:
         measured = measure_statistics(images)
         full = [recipe.of_channels(**measured) for recipe in full]
+    if prepared := prepared_for(config):
+        full = [recipe.changed(prepared) for recipe in full]
     if not config.multicrop:
         return full
     small = {
@@ -242,6 +273,19 @@ def recipes_of(config: Pretrain, images: Images) -> list[Recipe]:
         * (images.channels == 3),  # full-size views alone have it in the papers
     }
     return [*full, full[0].changed(small)]
+
+
+def prepared_for(config: Pretrain) -> dict[str, Any]:
+    """Mean and deviation of the images that the weights which training starts from were made for.
+
+    Raises:
+        ValueError: there are no such weights.
+    """
+    weights = config.method_settings.get("image_weights")
+    if not weights:
+        return {}
+    about = checkpoints.about_encoder(checkpoints.encoder_file(weights, "--image_weights"))
+    return {name: tuple(about[name]) for name in ("mean", "std") if name in about}
 
 
 def build_encoder(config: Pretrain) -> nn.Module:
@@ -319,8 +363,20 @@ def encoder_metadata(config: Pretrain, recipes: Sequence[Recipe]) -> dict[str, A
         "image_size": config.resolved_image_size,
         **prepared,
         **{name: value for name in DECODING if (value := getattr(config, name)) is not None},
+        **towers_metadata(config),
         "dataset": config.dataset,
         "method": config.method,
+    }
+
+
+def towers_metadata(config: Pretrain) -> dict[str, Any]:
+    """What it takes besides to use the encoder of texts again; nothing where there is none."""
+    if config.kind == "images":
+        return {}
+    return {
+        "text_encoder": config.text_encoder,
+        "max_length": list(config.resolved_max_length),
+        "width": config.method_settings.get("encoding_size"),
     }
 
 

@@ -1,4 +1,4 @@
-r"""Measures of rankings as trec_eval defines them: recall, precision, MRR, nDCG and MAP.
+r"""Measures of rankings as trec_eval defines them: recall, success, precision, MRR, nDCG and MAP.
 
 All take two arguments. `ranked` `(q r)` holds the grades of the documents that were found for each
 query, the first first, 0 for one without a judgment. `judgments` `(q j)` holds the grades of
@@ -21,6 +21,15 @@ Scores = Float[Tensor, " q"]
 def recall_at(ranked: Grades, judgments: Grades, k: int) -> Scores:
     """Share of the relevant documents that are among the first k."""
     return (ranked[:, :k] > 0).sum(dim=1).double() / relevant(judgments)
+
+
+def success_at(ranked: Grades, judgments: Grades, k: int) -> Scores:
+    """1 if a relevant document is among the first k, else 0: Recall@k of images and captions.
+
+    >>> success_at(torch.tensor([[0, 1, 1]]), torch.tensor([[1, 1, 1]]), 2).tolist()
+    [1.0]
+    """
+    return (ranked[:, :k] > 0).any(dim=1).double() * (judgments > 0).any(dim=1)
 
 
 def precision_at(ranked: Grades, judgments: Grades, k: int) -> Scores:

@@ -21,16 +21,19 @@ from cl.config import Pretrain
 from cl.config.evaluations import for_texts
 from cl.config.schema import spell
 from cl.data.batch import Batch
+from cl.data.image_text_data import ImageTextData
 from cl.data.loaders.texts import SIDES
 from cl.data.module import ContrastiveData, GivenData
+from cl.data.sets import Images
 from cl.data.text_data import TextData
 from cl.nets import encoders
 from cl.nets.lora import LoRA
+from cl.nets.towers import Towers
 from cl.nets.transformer import Transformer
 from cl.optim import Optimization, lr_factor
 from cl.schedules import FOLLOWS_LOSS, Schedule
 
-Data = ContrastiveData | TextData | GivenData
+Data = ContrastiveData | TextData | ImageTextData | GivenData
 API = "see docs/api.md"
 Curves = Mapping[str, Sequence[float]]
 BLOCKS, ASCII = "▁▂▃▄▅▆▇█", "_.:-=+*#"  # the least value first
@@ -58,13 +61,15 @@ def start_table(
     batch, size = config.global_batch(), config.batch_size_per_device
     steps, chunk = steps_per_epoch(config, data), config.mini_batch_size or size
     loss = " ".join(f"{k} {v}" for k, v in config.loss_settings.items())
-    of_texts = isinstance(data, TextData)  # which have no stem and no probe
-    stem = "" if of_texts else f"stem {encoders.stem_of(encoder)}, "
+    of_texts = isinstance(data, TextData | ImageTextData)  # which have no probe, texts no stem
+    image = encoder.image if isinstance(encoder, Towers) else encoder
+    stem = "" if isinstance(data, TextData) else f"stem {encoders.stem_of(image)}, "
     probe = "" if of_texts else f", probe {config.resolved_classifier_lr:g}"
     return {
         "method": f"{config.method}, {config.loss_name} {loss}",
         **about_data(data),
-        "encoder": f"{config.encoder}, {stem}{about_weights(encoder)}",
+        "encoder": f"{config.encoder}, {stem}{about_weights(image)}",
+        **about_texts(config, encoder),
         "all parameters": sum(p.numel() for p in method.parameters()),
         "devices": f"{config.processes} x {options['accelerator']}, {options['precision']}",
         **processes(config.nodes, config.devices_per_node, options["accelerator"]),
@@ -85,6 +90,15 @@ def about_weights(encoder: nn.Module) -> str:
     return f"{base.origin}, {said}" if isinstance(base, Transformer) else said
 
 
+def about_texts(config: Pretrain, encoder: nn.Module) -> dict[str, object]:
+    """The rows about the encoder of texts beside one of images, and about what is locked."""
+    if not isinstance(encoder, Towers):
+        return {}
+    number = sum(p.numel() for p in encoder.text.parameters())
+    lock = {"locked": f"the encoder of {encoder.lock}s"} if encoder.lock else {}
+    return {"text encoder": f"{config.text_encoder}, {number:,} parameters", **lock}
+
+
 def about_data(data: Data) -> dict[str, object]:
     """The rows about the data set; a loader of the user's own says nothing of its views."""
     if isinstance(data, GivenData):
@@ -94,10 +108,15 @@ def about_data(data: Data) -> dict[str, object]:
         return {"data": f"{data.source.name}: {said}", "tokens": data.describe()}
     return {
         "data": f"{data.source.name}: {data.source.describe()}",
-        **({"pixels": said} if (said := data.source.train.decoding.describe()) else {}),
+        **({"pixels": said} if (said := images_of(data).decoding.describe()) else {}),
         "views": ", ".join(f"{r.views} of {r.size} px" for r in data.recipes),
         "loader": data.describe(),
     }
+
+
+def images_of(data: ContrastiveData | ImageTextData) -> Images:
+    """The training images."""
+    return (data.images if isinstance(data, ImageTextData) else data).source.train
 
 
 def about_views(
@@ -113,6 +132,9 @@ def about_views(
     if isinstance(data, TextData):
         views = SIDES + data.negatives
         said = describe_negatives(config.loss_name, config.global_batch(), views)
+        return {"negatives per anchor": said}
+    if isinstance(data, ImageTextData):
+        said = describe_negatives(config.loss_name, config.global_batch(), SIDES)
         return {"negatives per anchor": said}
     sizes = [r.size for r in data.recipes for _ in range(r.views)]
     states = 2 if config.optimizer in ("adam", "adamw") else 1
@@ -286,6 +308,7 @@ def plot_views(data: Data, path: Path) -> None:
     Raises:
         ValueError: there is no such folder, or no such kind, or a DataLoader makes the views.
     """
+    data = data.images if isinstance(data, ImageTextData) else data
     if not isinstance(data, ContrastiveData):
         raise ValueError("--show_views cannot be used with a DataLoader that makes the views")
     if data.recipes[0].channels != 3:
@@ -350,11 +373,7 @@ def last_lines(
     probe, result = metrics.get("val/probe_top1"), run.result
     missing = "there are no labels" if run.method.probe is None else "no epoch was validated"
     reached = f"not measured: {missing}" if probe is None else f"{100 * probe:.1f} % top-1"
-    lines = ["", f"online probe      {reached}"]
-    if "val/mrr10" in metrics:
-        of = {"MRR": "mrr10", "nDCG": "ndcg10", "Recall": "recall10"}
-        said = (f"{name}@10 {metrics[f'val/{key}']:.3f}" for name, key in of.items())
-        lines = ["", f"retrieval         {', '.join(said)}"]
+    lines = retrieved(metrics) or ["", f"online probe      {reached}"]
     if {"untrained", "trained"} <= result.keys():
         parts = "fitted to {fitted_on:,.0f} images, tested on {measured_on:,.0f}"
         for key, name in (("linear_top1", "linear (logistic)"), ("knn_top1", "kNN")):
@@ -364,7 +383,8 @@ def last_lines(
     place = f"run               {run.folder}"
     if program is None:
         return [*lines, place, f"next              cl.evaluate(run.encoder, data), {API}"]
-    words = [config.dataset, config.encoder, "--pretrained_feature_extractor", run.folder]
+    labeled = "DATASET" if config.kind == "image-text" else config.dataset  # none of captions
+    words = [labeled, config.encoder, "--pretrained_feature_extractor", run.folder]
     for flag in ("data_folder", "train_dir", "val_dir", "class_list", "image_size", "channels"):
         if getattr(config, flag) != getattr(Pretrain, flag, None):
             words += [f"--{flag}", getattr(config, flag)]
@@ -378,6 +398,19 @@ def last_lines(
         words += ["--max_length", *map(str, config.max_length)] if config.max_length else []
     next_command = runs.command("main_linear.py", *words)
     return [*lines, place, f"next              {next_command}"]
+
+
+def retrieved(metrics: Mapping[str, Any]) -> list[str]:
+    """What validation found, of texts or of images with captions; nothing of others."""
+    if "val/mrr10" in metrics:
+        of = {"MRR": "mrr10", "nDCG": "ndcg10", "Recall": "recall10"}
+        said = (f"{name}@10 {metrics[f'val/{key}']:.3f}" for name, key in of.items())
+        return ["", f"retrieval         {', '.join(said)}"]
+    if "val/recall10_t2i" in metrics:
+        ways = {"text to image": "t2i", "image to text": "i2t"}
+        said = (f"{name} {metrics[f'val/recall10_{key}']:.3f}" for name, key in ways.items())
+        return ["", f"Recall@10         {', '.join(said)}"]
+    return []
 
 
 def describe_negatives(loss: str, batch: int, views: int) -> str:

@@ -10,9 +10,10 @@ from torch import nn
 
 from cl import build, checkpoints, hardware, report, runs, summary, trainer
 from cl.callbacks.geometry import Geometry
-from cl.callbacks.retrieval import Retrieval
+from cl.callbacks.retrieval import CrossRetrieval, Retrieval
 from cl.callbacks.saver import Saver, Saving
 from cl.config import Pretrain, check_environment, configure
+from cl.data.image_text_data import ImageTextData
 from cl.data.loaders.sampler import checksum
 from cl.data.module import ContrastiveData
 from cl.data.source_data import SourceData
@@ -131,7 +132,7 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
         method: what is trained.
         options: of the Trainer, about the hardware.
     """
-    recipes = data.recipes if isinstance(data, ContrastiveData) else []
+    recipes = data.recipes if isinstance(data, ContrastiveData | ImageTextData) else []
     derived = {
         "recipes": [asdict(recipe) for recipe in recipes],
         **checksums_at_start(config, data, method),
@@ -145,7 +146,8 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
     about = build.encoder_metadata(config, recipes)
     if config.max_steps == 0:
         if not runs.other_rank():
-            checkpoints.save_encoder(method.evaluated, folder / checkpoints.ENCODER, about)
+            for name, module in method.saved.items():
+                checkpoints.save_encoder(module, folder / name, about)
         trainer.say(f"{folder / checkpoints.ENCODER} has the encoder as it is initialized")
         return Run(folder, lora.plain(method.evaluated).eval(), method)
     saving = Saving(
@@ -156,9 +158,7 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
         minutes=config.max_time,
     )
     callbacks: list[Callback] = [Geometry(config.on_collapse), Saver(folder, about, saving)]
-    if isinstance(data, TextData) and (data.source.val.judgments[:, 2:] > 0).any():
-        val = data.source.val
-        callbacks.append(Retrieval(len(val), torch.from_numpy(val.judgments)))
+    callbacks += retrieval(data)
     if isinstance(data, ContrastiveData):
         runs.keep_skipped(folder, data.source.skipped)
         if config.baseline and build.count_classes(data) and data.val_samples:
@@ -178,6 +178,17 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
     report.after_run(config, folder, data)
     method.trainer = data.trainer = None  # whose loaders keep their worker processes
     return run
+
+
+def retrieval(data: build.Data) -> list[Callback]:
+    """The validation of texts, and of images with captions."""
+    if isinstance(data, TextData) and (data.source.val.judgments[:, 2:] > 0).any():
+        pairs = data.source.val
+        return [Retrieval(len(pairs), torch.from_numpy(pairs.judgments))]
+    if isinstance(data, ImageTextData):
+        both = data.source.val
+        return [CrossRetrieval(len(both.texts), torch.from_numpy(both.judgments))]
+    return []
 
 
 def checksums_at_start(config: Pretrain, data: build.Data, method: Method) -> dict[str, str]:

@@ -13,7 +13,7 @@ import pytest
 from cl.config import Linear, Pretrain, parse_linear, parse_pretrain
 from cl.data.augment.recipe import preset
 from cl.data.sets import load
-from cl.methods import NAMES as METHODS
+from tests.methods.made import OF_IMAGES as METHODS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

@@ -17,9 +17,9 @@ from cl.build import build_method
 from cl.config import parse_pretrain
 from cl.data.batch import Batch
 from cl.losses import NAMES, get_loss
-from cl.methods import NAMES as METHODS
 from cl.methods._base import Method
 from cl.nets.encoders import create
+from tests.methods.made import OF_IMAGES as METHODS
 
 PAIRWISE = [
     n for n in NAMES if list(inspect.signature(get_loss(n)).parameters)[1:3] == ["ids", "rows"]

@@ -1,4 +1,4 @@
-"""Each epoch of texts: the documents of the validation queries are searched in their corpus."""
+"""Each epoch: what belongs to the validation queries is searched, among texts and images."""
 
 from typing import Any
 
@@ -10,11 +10,13 @@ from torch import Tensor
 from cl import distributed
 from cl.callbacks.watch import needs_log
 from cl.data.loaders.given import as_batch
-from cl.ranking import grades_of, mrr_at, ndcg_at, recall_at
+from cl.ranking import grades_of, mrr_at, ndcg_at, recall_at, success_at
 from cl.search import search
 
 K = 10
 MEASURES = {"mrr": mrr_at, "ndcg": ndcg_at, "recall": recall_at}
+Numbered = tuple[Tensor, Tensor]  # features and their samples' numbers
+RECALLS = (1, 5, K)  # of images and captions
 
 
 class Retrieval(Callback):
@@ -54,13 +56,56 @@ class Retrieval(Callback):
             return
         h, index = (torch.cat(part) for part in zip(*self.found, strict=True))
         self.found = []
+        for name, mean in self.measured(h, index).items():
+            pl_module.log(f"val/{name}", mean.float(), logger=needs_log(trainer))
+
+    def measured(self, h: Tensor, index: Tensor) -> dict[str, Tensor]:
+        """What is logged, by name.
+
+        Args:
+            h: features of this process's samples.
+            index: their numbers.
+        """
         asks = index < self.queries
-        queries, _ = distributed.gather(h[asks], dim=0)
-        order, _ = distributed.gather(index[asks], dim=0)
-        numbers = index[~asks] - self.queries
-        _, at = search(queries[order.argsort()], h[~asks], K, numbers=numbers)
-        ranked, judgments = grades_of(at, *self.judgments.to(at.device).unbind(dim=1))
+        own = (h[asks], index[asks]), (h[~asks], index[~asks] - self.queries)
+        ranked, judgments = self.searched(*own, self.judgments)
         counts = (judgments > 0).any(dim=1)
-        for name, measure in MEASURES.items():
-            mean = measure(ranked, judgments, K)[counts].mean().float()
-            pl_module.log(f"val/{name}{K}", mean, logger=needs_log(trainer))
+        return {
+            f"{name}{K}": measure(ranked, judgments, K)[counts].mean()
+            for name, measure in MEASURES.items()
+        }
+
+    def searched(
+        self, queries: Numbered, documents: Numbered, judgments: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What the measures take: queries of all processes, searched among all documents."""
+        h, _ = distributed.gather(queries[0], dim=0)
+        order, _ = distributed.gather(queries[1], dim=0)
+        _, at = search(h[order.argsort()], documents[0], K, numbers=documents[1])
+        return grades_of(at, *judgments.to(at.device).unbind(dim=1))
+
+
+class CrossRetrieval(Retrieval):
+    """Each epoch: `val/recall1_t2i` and its kin, from captions to images, and `_i2t` back.
+
+    Recall@k is as it is reported of images and captions: the share of the queries that have one of
+    theirs among the first k, so that one of five captions is enough.
+
+    Args:
+        queries: how many of the numbered samples are captions, the first ones; the others are
+            images.
+        judgments: `(j 3)`, of a caption, its image and the grade 1.
+    """
+
+    def measured(self, h: Tensor, index: Tensor) -> dict[str, Tensor]:
+        asks, found = index < self.queries, {}
+        captions = h[asks], index[asks]
+        images = h[~asks], index[~asks] - self.queries
+        back = self.judgments[:, [1, 0, 2]]
+        for way, ranked, judgments in (
+            ("t2i", *self.searched(captions, images, self.judgments)),
+            ("i2t", *self.searched(images, captions, back)),
+        ):
+            for k in RECALLS:
+                found[f"recall{k}_{way}"] = success_at(ranked, judgments, k).mean()
+        return found

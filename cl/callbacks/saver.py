@@ -226,10 +226,9 @@ class Saver(Checkpoint):
             trainer.save_checkpoint(self.folder / checkpoints.LAST)
             self.whole = not getattr(trainer.strategy.checkpoint_io, "failed", False)
             if trainer.is_global_zero and self.about is not None:
-                encoder = pl_module.evaluated
-                assert isinstance(encoder, torch.nn.Module)
-                file = self.folder / checkpoints.ENCODER
-                checkpoints.save_encoder(encoder, file, self.about)
+                saved: Any = pl_module.saved
+                for name, module in saved.items():
+                    checkpoints.save_encoder(module, self.folder / name, self.about)
         except OSError as error:  # a full disk
             warnings.warn(f"step {trainer.global_step} is NOT saved: {error}", stacklevel=2)
 

@@ -31,6 +31,7 @@ from cl.nets.transformer import Transformer
 VERSION = 1  # of the layout of a checkpoint, its mark: another project's file has none
 LAST, PREVIOUS, ENCODER = "last.ckpt", "previous.ckpt", "encoder.safetensors"
 TEXT = "text"  # the folder of a transformer, as sentence-transformers reads it
+TOWERS = "towers.safetensors"  # both encoders of a run on images and texts
 
 
 class SafeIO(TorchCheckpointIO):
@@ -163,8 +164,12 @@ def about_encoder(path: Path) -> dict[str, Any]:
         return json.loads((file.metadata() or {}).get("cl", "{}"))
 
 
-def encoder_file(given: str | Path) -> Path:
-    """The file of `--pretrained_feature_extractor`: itself, or the best in a run's folder.
+def encoder_file(given: str | Path, flag: str = "--pretrained_feature_extractor") -> Path:
+    """The file of weights that a flag names: itself, or the best in a run's folder.
+
+    Args:
+        given: a file or a folder.
+        flag: for messages.
 
     Raises:
         ValueError: nothing to load.
@@ -173,12 +178,10 @@ def encoder_file(given: str | Path) -> Path:
     if path.is_dir():
         found = [path / name for name in (ENCODER, LAST) if (path / name).exists()]
         if not found:
-            raise ValueError(
-                f"--pretrained_feature_extractor {given}: neither {ENCODER} nor {LAST} in it"
-            )
+            raise ValueError(f"{flag} {given}: neither {ENCODER} nor {LAST} in it")
         return found[0]
     if not path.exists():
-        raise ValueError(f"--pretrained_feature_extractor {given}: no such file or folder")
+        raise ValueError(f"{flag} {given}: no such file or folder")
     return path
 
 

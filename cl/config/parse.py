@@ -20,7 +20,7 @@ from cl.config.rules import (
     out_of_place,
 )
 from cl.config.schema import Option, did_you_mean, either, listed, options_of
-from cl.config.signature import loss, method
+from cl.config.signature import loss, losses, method
 from cl.config.store import ConfigError, draft, values_from_json
 from cl.config.words import FILES, HELP, Line, config_file, options_named, sort
 
@@ -151,14 +151,18 @@ def read_settings(
 
 
 def method_defaults(of: type[Pretrain | Linear], there: Mapping[str, Any]) -> dict[str, Any]:
-    """The optimizer and rates that a method brings, or else its loss.
+    """The loss that a method has by default; the optimizer and rates that it or its loss brings.
 
     Who names an optimizer names rates as well.
     """
-    if of is Linear or "optimizer" in there:
+    if of is Linear:
         return {}
-    brought = method(there.get("method", options_of(of)["method"].default)).defaults
-    return brought or loss(there.get("loss", options_of(of)["loss"].default)).defaults
+    chosen = method(there.get("method", options_of(of)["method"].default))
+    own = chosen.any_loss and chosen.loss in losses()
+    first: dict[str, Any] = {"loss": chosen.loss if own else options_of(of)["loss"].default}
+    if "optimizer" in there:
+        return first
+    return first | (chosen.defaults or loss((first | dict(there))["loss"]).defaults)
 
 
 def unknown_evaluations(names: Sequence[str]) -> list[str]:

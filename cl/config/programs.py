@@ -109,9 +109,14 @@ class Common(DataOptions, OptimizationOptions, HardwareOptions, RunOptions):
         return kind_of(self.dataset)
 
     @property
+    def text_encoder(self) -> str:
+        """The name of the encoder of texts."""
+        return self.encoder
+
+    @property
     def resolved_max_length(self) -> tuple[int, int]:
-        """Tokens of a query and of a document that are used."""
-        return self.max_length or default_length(self.encoder)
+        """Tokens of a query and of a document that are used; a caption is a query."""
+        return self.max_length or default_length(self.text_encoder)
 
     @property
     def resolved_image_size(self) -> int:
@@ -158,6 +163,11 @@ class Pretrain(
             k: v for k, v in OF_TEXTS.items() if self.kind != "images" and allows(options, k, v)
         }
         return filled(options, given | {**self.method_options})
+
+    @property
+    def text_encoder(self) -> str:
+        """The name of the encoder of texts, which a method may have besides that of images."""
+        return self.method_settings.get("text_encoder", self.encoder)
 
     @property
     def loss_settings(self) -> dict[str, Any]:

@@ -180,6 +180,9 @@ def contradictions(config: Pretrain | Linear) -> Iterator[Fault]:
 def of_encoder(config: Pretrain | Linear) -> Iterator[Fault]:
     """What the data set has must be what the encoder takes."""
     kind, encoder = kind_of(config.dataset), config.encoder
+    if kind == "image-text" and isinstance(config, Linear):
+        message = f"DATASET {config.dataset} has {kind}, which no --eval measures; a training's "
+        yield f"{message}validation does.", ("dataset",)
     if encoders.is_foreign(encoder) or encoders.takes_texts(encoder) is (kind == "text"):
         return
     takes = "text" if encoders.takes_texts(encoder) else "images"
@@ -281,6 +284,14 @@ def pretraining(config: Pretrain) -> Iterator[Fault]:
 def of_things(config: Pretrain) -> Iterator[Fault]:
     """What a module of the user's own must have, and what a loss can do."""
     method, loss = config.method, config.loss
+    samples = signature.method(method).samples
+    fitting = [name for name, of in signature.methods().items() if of.samples == config.kind]
+    if samples and samples != config.kind:
+        message = f"--method {method} needs a DATASET of {samples}; {config.dataset} has "
+        yield f"{message}{config.kind}.", ("method", "dataset")
+    if fitting and method not in fitting and ":" not in method:
+        message = f"DATASET {config.dataset} has {config.kind}, which needs --method "
+        yield f"{message}{either(fitting)}.", ("method", "dataset")
     if ":" in method and signature.method(method) is signature.NOTHING:
         yield f"--method {method}: the module has no such class.", ("method",)
     if ":" in loss and not signature.loss(loss).pairwise:

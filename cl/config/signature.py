@@ -51,6 +51,8 @@ class Thing:
         source: the docstring of its module.
         beside: the other functions and classes of its module.
         needs: options that say nothing without another one, the constant `NEEDS` of its module.
+        samples: the kind of samples that a method alone can train on, the constant `SAMPLES` of its
+            module; empty: of any but these.
     """
 
     name: str = ""
@@ -63,6 +65,7 @@ class Thing:
     source: str = ""
     beside: tuple[str, ...] = ()
     needs: dict[str, str] = field(default_factory=dict)
+    samples: str = ""
 
     @property
     def summary(self) -> str:
@@ -192,6 +195,7 @@ def read_thing(file: Path, kind: Kind, name: str, thing_name: str) -> Thing | No
             source=ast.get_docstring(syntax_of(file)) or "",
             beside=tuple(n.name for n in nodes if n is not node),
             needs=constant(file, "NEEDS") or {},
+            samples=constant(file, "SAMPLES") or "",
             defaults=thing.defaults or constant(file, "DEFAULTS") or {},
         )
     return None

@@ -125,12 +125,13 @@ class Subwords:
         return joined(each, cut)
 
 
-def tokenizer_of(name: str, encoder: object = None) -> Tokenizer:
+def tokenizer_of(name: str, encoder: object = None, flag: str = "ENCODER") -> Tokenizer:
     """The tokenizer of an encoder.
 
     Args:
         name: the encoder's, see `cl.nets.texts`.
         encoder: one of the user's own has a `tokenizer`, a transformer has `subwords`.
+        flag: that named it, for messages.
 
     Raises:
         ValueError: it takes no texts.
@@ -142,7 +143,7 @@ def tokenizer_of(name: str, encoder: object = None) -> Tokenizer:
         return Subwords(subwords)
     if name.startswith("bag_"):
         return NGrams()
-    raise ValueError(f"ENCODER {name}: it has no tokenizer")
+    raise ValueError(f"{flag} {name}: it has no tokenizer")
 
 
 def joined(each: Sequence[npt.NDArray[np.int32]], cut: int) -> Tokens:

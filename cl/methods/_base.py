@@ -12,7 +12,7 @@ from einops import rearrange
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from cl import distributed
+from cl import checkpoints, distributed
 from cl.bounds import FromPython, Share
 from cl.callbacks.watch import has_watch, needs_log
 from cl.data.augment.recipe import Recipe
@@ -156,6 +156,11 @@ class Method(pl.LightningModule, ABC):
     def evaluated(self) -> nn.Module:
         """The encoder that is saved and evaluated in the end."""
         return self.eval_encoder if self.average is None else self.average.module[0]
+
+    @property
+    def saved(self) -> dict[str, nn.Module]:
+        """The modules whose weights a run keeps for use, by the names of their files."""
+        return {checkpoints.ENCODER: self.evaluated}
 
     def probe_features(self, h: Float[Tensor, "v n d"]) -> Float[Tensor, "g n d"]:
         """The features that the probe learns from: those of the full-size views."""

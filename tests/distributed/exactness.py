@@ -22,10 +22,10 @@ from cl.config.signature import methods
 from cl.data.batch import Batch
 from cl.losses import NAMES, get_loss
 from cl.losses.sigmoid import sigmoid
-from cl.methods import NAMES as METHODS
 from cl.methods._base import Method
 from cl.nets.encoders import create
 from cl.nets.norm import SyncEverywhere
+from tests.methods.made import OF_IMAGES as METHODS
 from tests.methods.made import made
 
 SAMPLES = 24

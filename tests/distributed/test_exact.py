@@ -6,9 +6,9 @@
 import pytest
 import torch
 
-from cl.methods import NAMES as METHODS
 from tests.distributed import exactness
 from tests.distributed.exactness import BOUNDS, BUFFERS, HALVES, METHOD, REDUCTIONS, SHARDS, Found
+from tests.methods.made import OF_IMAGES as METHODS
 
 SLOW = "2", "2 uneven", "3"
 SOME = ["3 uneven", *(pytest.param(k, marks=pytest.mark.slow) for k in SLOW)]

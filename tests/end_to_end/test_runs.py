@@ -16,11 +16,11 @@ from safetensors.torch import load_file
 
 from cl.build import build_method
 from cl.config import parse_pretrain
-from cl.methods import NAMES as METHODS
 from cl.methods.simsiam import SimSiam
 from cl.metrics import MONITORS, read_metrics
 from cl.nets.encoders import create
 from cl.nets.heads import view_by_view
+from tests.methods.made import OF_IMAGES as METHODS
 
 Run = Callable[..., Path]
 REPOSITORY = Path(__file__).parents[2]

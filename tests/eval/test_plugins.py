@@ -110,7 +110,10 @@ def test_a_plugin_is_parsed_and_helped(probes: str, capsys: pytest.CaptureFixtur
     [
         ("--eval {0}:mean_probe --shrink 2", "--shrink must be from 0 to 1, not 2."),
         ("--eval {0}:absent", "probes.py has no function absent"),
-        ("--eval {0}:other", "must take (train, test, classes), (encoder, data, classes), (untrained, data, classes) or"),
+        (
+            "--eval {0}:other",
+            "must take (train, test, classes), (encoder, data, classes), (untrained, data, ",
+        ),
         ("--eval nowhere.to:be_found", "no module nowhere.to"),
         ("--eval knn --shrink 0.1", "unknown flag --shrink"),
     ],

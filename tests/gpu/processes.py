@@ -17,7 +17,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from cl import distributed, trainer
 from cl.data.batch import Batch
-from cl.methods import NAMES as METHODS
 from cl.nets.encoders import create
 from cl.nets.norm import SyncEverywhere
 from tests.distributed.exactness import (
@@ -30,6 +29,7 @@ from tests.distributed.exactness import (
     losses,
     small,
 )
+from tests.methods.made import OF_IMAGES as METHODS
 
 DTYPE = torch.float64  # so that only a wrong formula differs
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from cl.config.signature import methods
-from cl.methods import NAMES as METHODS
 from cl.metrics import read_metrics
 from tests.gpu.conftest import GPU
+from tests.methods.made import OF_IMAGES as METHODS
 
 pytestmark = [
     GPU,

@@ -8,6 +8,8 @@ from cl.config.signature import methods
 from cl.methods import get_method
 from cl.methods._base import Method
 
+# Those of two views of images; what trains on other samples alone has tests of its own.
+OF_IMAGES = [name for name, method in methods().items() if not method.samples]
 WIDTH = 16  # of heads that are 64 wide or more by default
 
 

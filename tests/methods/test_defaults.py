@@ -17,9 +17,10 @@ from cl.config.parse import parse_pretrain
 from cl.config.programs import Pretrain
 from cl.config.schema import options_of
 from cl.losses.vicreg import vicreg
-from cl.methods import NAMES, get_method
+from cl.methods import get_method
 from cl.methods.simclr import SimCLR
 from cl.optim import Optimization
+from tests.methods.made import OF_IMAGES
 
 DIGITS = ["digits", "resnet6_w16"]
 LOSSES = [name for name in signature.pairwise() if not signature.loss(name).two_views]
@@ -32,7 +33,7 @@ def train(folder: Path, *words: str) -> Path:
     return folder / "run"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OF_IMAGES)
 def test_the_defaults_of_a_method_are_settings(name: str) -> None:
     """Those that Python takes too, within their bounds; the file says what the class has."""
     defaults, settings = signature.method(name).defaults, options_of(Pretrain)
@@ -76,7 +77,7 @@ def test_a_large_batch_does_not_diverge(name: str, tmp_path: Path) -> None:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "words",
-    [*(["--method", name] for name in NAMES), *(["--loss", name] for name in LOSSES)],
+    [*(["--method", name] for name in OF_IMAGES), *(["--loss", name] for name in LOSSES)],
     ids=" ".join,
 )
 def test_it_learns_at_its_defaults(words: list[str], tmp_path: Path) -> None:

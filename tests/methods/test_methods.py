@@ -9,14 +9,13 @@ from torch import Tensor, nn
 
 from cl.data.batch import Batch
 from cl.losses.nt_xent import nt_xent
-from cl.methods import NAMES
 from cl.methods._base import Method
 from cl.methods.simclr import SimCLR, class_ids
 from cl.nets.encoders import create
-from tests.methods.made import made
+from tests.methods.made import OF_IMAGES, made
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=OF_IMAGES)
 def method(request: pytest.FixtureRequest) -> Method:
     torch.manual_seed(0)
     return made(request.param, create("resnet6_w8", 16))

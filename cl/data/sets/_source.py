@@ -10,7 +10,7 @@ from typing_extensions import TypeVar
 from cl.data.sets._copies import copies
 from cl.data.sets._decode import ARRAY, SUFFIXES
 from cl.data.sets._images import Images
-from cl.data.sets._texts import Samples, TextPairs
+from cl.data.sets._texts import Captioned, Samples, TextPairs
 from cl.data.sets._values import RGB, Decoding
 
 S = TypeVar("S", bound=Samples, default=Images)
@@ -93,6 +93,8 @@ class Source(Generic[S]):
         if isinstance(self.train, TextPairs):
             corpora = [len(p.documents) for p in (self.train, self.val) if isinstance(p, TextPairs)]
             kinds = f"{' and '.join(f'{n:,}' for n in corpora)} documents"
+        if isinstance(self.train, Captioned) and isinstance(self.val, Captioned):
+            kinds = f"{len(self.train.texts):,} and {len(self.val.texts):,} captions"
         stratified = f"{self.held_out:.0%}, stratified".replace("%", " %")
         how = stratified if self.held_out else self.split
         val = f"{len(self.val):,} val" + (f" ({how})" if how else "")

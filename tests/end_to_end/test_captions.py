@@ -1,0 +1,80 @@
+"""Whole runs on images with captions: what they leave behind, and how they resume."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import main_contrastive
+from cl.callbacks.saver import Saver
+from cl.metrics import read_metrics
+from cl.nets import encoders, texts
+from cl.nets.towers import Towers
+from tests.data.test_captions import row, written
+
+Run = Callable[..., Path]
+pytestmark = pytest.mark.filterwarnings("default:COLLAPSED")  # a few steps of three images
+
+
+@pytest.fixture
+def line(tmp_path: Path) -> list[str]:
+    name = written(tmp_path, [row(i, split="val" if i > 9 else "train") for i in range(12)])
+    words = "resnet6_w8 --method clip --text_encoder bag_w6 --encoding_size 5 --image_size 8"
+    words += " --batch_size 3 --epochs 2 --precision 32 --num_workers 0 --log_every_n_steps 1"
+    return [name, *words.split(), "--data_folder", str(tmp_path)]
+
+
+def test_a_run_keeps_the_image_tower_and_both(pretrain: Run, line: list[str]) -> None:
+    run = pretrain(*line)
+    rows = read_metrics(run / "metrics.csv")
+    assert {f"val/recall{k}_{way}" for k in (1, 5, 10) for way in ("t2i", "i2t")} <= rows[-1].keys()
+    assert not any(row["val/probe_top1"] or row["val/knn_top1"] for row in rows)
+    assert "learned/temperature" in rows[-1]
+    towers = Towers(encoders.create("resnet6_w8", 8), texts.encoder_of("bag_w6"), 5)
+    towers.load_state_dict(load_file(run / "towers.safetensors"))
+    alone = encoders.create("resnet6_w8", 8)
+    alone.load_state_dict(load_file(run / "encoder.safetensors"))
+    for key, value in alone.state_dict().items():
+        assert torch.equal(value, towers.image.state_dict()[key])
+
+
+def test_a_locked_encoder_is_that_of_the_run_it_is_from(pretrain: Run, line: list[str]) -> None:
+    first = pretrain(*line, run_id="first")
+    second = pretrain(*line, "--lock", "image", "--image_weights", str(first), run_id="second")
+    one, two = (load_file(run / "encoder.safetensors") for run in (first, second))
+    assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_a_lock_needs_weights(
+    pretrain: Run, line: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    pretrain(*line, "--lock", "image", expect=2)
+    assert "--lock image needs --image_weights" in capsys.readouterr().err
+
+
+def test_a_resumed_run_is_the_whole_one(
+    pretrain: Run, line: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted inside the second epoch."""
+    whole = pretrain(*line, run_id="whole")
+    ask = Saver.on_train_batch_end
+
+    def interrupt(self: Saver, trainer: object, *rest: object) -> None:
+        if trainer.global_step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        ask(self, trainer, *rest)
+
+    monkeypatch.setattr(Saver, "on_train_batch_end", interrupt)
+    part = pretrain(*line, run_id="part", expect=143)
+    monkeypatch.undo()
+    words = ["--config", part / "config.json", "--resume_training_from", part]
+    assert main_contrastive.main([str(word) for word in words]) == 0
+    one, two = (torch.load(r / "last.ckpt", weights_only=True)["state_dict"] for r in (whole, part))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(one[key], two[key]) for key in one)
+    assert json.loads((whole / "config.json").read_text())["loss"] == "clip"
