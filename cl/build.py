@@ -192,7 +192,8 @@ def check_positives(config: Pretrain, samples: Images | TextPairs) -> None:
     if len(np.unique(known)) < len(known):
         return
     share = "are of one class" if isinstance(samples, Images) else "have one document"
-    flag = "--supervised" if "supervised" in config.method_options else f"--method {config.method}"
+    given = config.method_options.get("supervised")
+    flag = f"--method {config.method}" if given is None else "--supervised"
     raise ValueError(
         f"{flag}: no two of the {len(samples):,} training samples of {config.dataset} {share}, so "
         "that there are no positives but a sample's own views; --method simclr is that"

@@ -108,13 +108,13 @@ def about_data(data: Data) -> dict[str, object]:
         return {"data": f"{data.source.name}: {said}", "tokens": data.describe()}
     return {
         "data": f"{data.source.name}: {data.source.describe()}",
-        **({"pixels": said} if (said := images_of(data).decoding.describe()) else {}),
+        **({"pixels": said} if (said := images_shown(data).decoding.describe()) else {}),
         "views": ", ".join(f"{r.views} of {r.size} px" for r in data.recipes),
         "loader": data.describe(),
     }
 
 
-def images_of(data: ContrastiveData | ImageTextData) -> Images:
+def images_shown(data: ContrastiveData | ImageTextData) -> Images:
     """The training images."""
     return (data.images if isinstance(data, ImageTextData) else data).source.train
 

@@ -149,7 +149,7 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
             for name, module in method.saved.items():
                 checkpoints.save_encoder(module, folder / name, about)
         trainer.say(f"{folder / checkpoints.ENCODER} has the encoder as it is initialized")
-        return Run(folder, lora.plain(method.evaluated).eval(), method)
+        return Run(folder, lora.without_updates(method.evaluated).eval(), method)
     saving = Saving(
         every=config.checkpoint_every,
         unit=config.checkpoint_unit,
@@ -158,7 +158,7 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
         minutes=config.max_time,
     )
     callbacks: list[Callback] = [Geometry(config.on_collapse), Saver(folder, about, saving)]
-    callbacks += retrieval(data)
+    callbacks += searches(data)
     if isinstance(data, ContrastiveData):
         runs.keep_skipped(folder, data.source.skipped)
         if config.baseline and build.count_classes(data) and data.val_samples:
@@ -171,7 +171,7 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
     program = None if build.brings_own(config) else PROGRAM
     with runs.hold(folder):
         code = trainer.fit(made, method, data, checkpoint, program, folder)
-    run = Run(folder, lora.plain(method.evaluated).eval(), method, code)
+    run = Run(folder, lora.without_updates(method.evaluated).eval(), method, code)
     if not code and made.is_global_zero:
         for line in summary.last_lines(config, run, made.callback_metrics, program):
             trainer.say(line)
@@ -180,7 +180,7 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
     return run
 
 
-def retrieval(data: build.Data) -> list[Callback]:
+def searches(data: build.Data) -> list[Callback]:
     """The validation of texts, and of images with captions."""
     if isinstance(data, TextData) and (data.source.val.judgments[:, 2:] > 0).any():
         pairs = data.source.val

@@ -302,7 +302,7 @@ def test_what_the_file_has_and_the_line_has_no_use_for_is_left_out_with_a_warnin
     assert config.method_options == {}
     assert capsys.readouterr().err == (
         "warning: ignored --lr_decay_steps, which needs --scheduler step or warmup_step.\n"
-        "warning: ignored --supervised, which needs --method simclr or supcon.\n"
+        "warning: ignored --supervised, which needs --method clip, simclr or supcon.\n"
     )
 
 
@@ -389,7 +389,7 @@ def test_the_settings_of_the_chosen_loss(made_losses):
             "--temperature needs --method nce or --loss dcl or nt_xent.",
         ),
         ("--kernel log", "--kernel needs --loss kcl."),
-        ("--method simsiam --chunk 3", "--chunk needs --method simclr or supcon."),
+        ("--method simsiam --chunk 3", "--chunk needs --method clip, simclr or supcon."),
         ("--weighted", "--weighted needs --loss dcl."),
         ("--loss kcl --kernel imp", "--kernel must be imq or log, not imp; did you mean imq?"),
         (

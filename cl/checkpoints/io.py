@@ -138,7 +138,7 @@ def save_encoder(encoder: nn.Module, path: Path, about: Mapping[str, Any]) -> No
     Raises:
         NotSavedError: the disk is full, or gone.
     """
-    merged = lora.plain(encoder)
+    merged = lora.without_updates(encoder)
     written = merged if about.get("lora_rank") is None else encoder
     state = {key: value.detach().cpu().contiguous() for key, value in written.state_dict().items()}
     metadata = {"cl": json.dumps(dict(about))}

@@ -638,7 +638,7 @@ class EvaluationOptions:
         "finds into this file, to be trained on as pairs:FILE",
         None,
         once=True,
-        metavar="FILE",
+        metavar="PATH",
         needs=OF_PAIRS,
     )
     mine_ranks: tuple[int, int] = flag(
@@ -678,6 +678,10 @@ GROUPS = (
 )
 
 
-def option_names() -> list[str]:
-    """The names of all of them."""
-    return [option.name for group in GROUPS for option in fields(group)]
+PRETRAINING = (ViewsOptions, MethodOptions, LargeOptions, WatchingOptions)  # of it alone
+
+
+def option_names(evaluates: bool) -> list[str]:
+    """The names of all of them that an evaluation has, or a pretraining."""
+    others = PRETRAINING if evaluates else (EvaluationOptions,)
+    return [option.name for group in GROUPS if group not in others for option in fields(group)]

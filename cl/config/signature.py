@@ -190,7 +190,7 @@ def read_thing(file: Path, kind: Kind, name: str, thing_name: str) -> Thing | No
         return replace(
             thing,
             name=name,
-            options={k: o for k, o in thing.options.items() if k not in setting_names()},
+            options={k: o for k, o in thing.options.items() if k not in setting_names(kind)},
             doc=ast.get_docstring(node) or "",
             source=ast.get_docstring(syntax_of(file)) or "",
             beside=tuple(n.name for n in nodes if n is not node),
@@ -202,11 +202,11 @@ def read_thing(file: Path, kind: Kind, name: str, thing_name: str) -> Thing | No
 
 
 @cache
-def setting_names() -> frozenset[str]:
+def setting_names(kind: Kind) -> frozenset[str]:
     """The names of the settings of every run, which a thing is given under these names."""
     from cl.config import options  # which asks here for names
 
-    return frozenset(options.option_names())
+    return frozenset(options.option_names(kind == "eval"))
 
 
 def of_function(node: ast.FunctionDef, doc: str, kind: str) -> Thing:
@@ -269,13 +269,13 @@ def of_object(word: Own) -> Thing:
     bases = thing.__mro__ if isinstance(thing, type) else (thing,)
     inits = [vars(b)["__init__"] for b in bases if "__init__" in vars(b)] if bases[1:] else [thing]
     arguments, found, loss = dict[str, str](), dict[str, Option | None](), None
+    kind: Kind = "method" if bases[1:] else "loss"
     for init in inits:
         parameters = inspect.signature(init).parameters.values()
         for p in parameters:
             text = "" if p.annotation is p.empty else p.annotation
             text = text if isinstance(text, str) else inspect.formatannotation(text)
             if p.kind is p.KEYWORD_ONLY:
-                kind = "method" if bases[1:] else "loss"
                 node = ast.parse(text, mode="eval").body if text else None
                 default = None if p.default is p.empty else ast.Constant(p.default)
                 found.setdefault(p.name, option(p.name, node, default, "", kind))
@@ -284,7 +284,7 @@ def of_object(word: Own) -> Thing:
                 loss = getattr(p.default, "__name__", None) if p.name == "loss" else loss
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
-    options = {k: o for k, o in found.items() if o and k not in setting_names()}
+    options = {k: o for k, o in found.items() if o and k not in setting_names(kind)}
     defaults = dict(getattr(thing, "defaults", {}))
     return Thing(
         word, arguments, loss, options, tuple(found), defaults, inspect.getdoc(thing) or ""

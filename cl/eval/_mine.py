@@ -54,10 +54,10 @@ def write_mined(task: TextTask) -> None:
         lines = [line_of(pairs, i, mined[i]) for i in kept]
         val: TextPairs = task.source.val
         lines += [line_of(val, i) for i in range(len(val))]
-        write(Path(str(config.mine)), lines)
+        write_lines(Path(str(config.mine)), lines)
         trainer.say(f"{fewer} {config.negatives} {rule}, and are left out")
-        drawn = f"{config.negatives} of these of each pair, drawn with seed {config.seed}"
-        trainer.say(f"{'mined':12}{config.mine}: {len(kept):,} pairs, {drawn}")
+        how = f"{config.negatives} of these of each pair, drawn with seed {config.seed}"
+        trainer.say(f"{'mined':12}{config.mine}: {len(kept):,} pairs, {how}")
 
 
 def mine(
@@ -97,14 +97,14 @@ def mine(
         queries.double(), documents[torch.from_numpy(pairs.positive)].double()
     ).numpy()
     bound = own - (1 - margin) * np.abs(own)
-    taken = slice(ranks[0] - 1, ranks[1])
-    rows = zip(scores[:, taken].tolist(), found[:, taken].tolist(), strict=True)
+    places = slice(ranks[0] - 1, ranks[1])
+    rows = zip(scores[:, places].tolist(), found[:, places].tolist(), strict=True)
     mined = []
-    for i, (cosines, places) in enumerate(rows):
+    for i, (cosines, ranked) in enumerate(rows):
         answers = relevant[pairs.queries[i]]
         kept = [
             place
-            for cosine, place in zip(cosines, places, strict=True)
+            for cosine, place in zip(cosines, ranked, strict=True)
             if cosine < bound[i] and pairs.documents[place] not in answers
         ]
         draw = np.random.default_rng((seed, i)).permutation(len(kept))[:number]
@@ -131,7 +131,7 @@ def line_of(pairs: TextPairs, at: int, negatives: Sequence[int] | None = None) -
     return line | {"negatives": [pairs.documents[n] for n in negatives], "split": "train"}
 
 
-def write(file: Path, lines: Sequence[dict[str, Any]]) -> None:
+def write_lines(file: Path, lines: Sequence[dict[str, Any]]) -> None:
     """Write JSON lines, gzipped if the name ends so; a file that is there stays as it is.
 
     Raises:

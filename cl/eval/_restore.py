@@ -117,7 +117,7 @@ def restore(
     if takes_texts(name):
         create = partial(text_encoder, name, file, about, pooling)
         encoder, report, _ = load_fitting(file, given, [0], create)
-        encoder = lora.plain(encoder)
+        encoder = lora.without_updates(encoder)
         used = longest or tuple(about.get("max_length") or ())
         if isinstance(encoder, Transformer):
             encoder.check_length(name, used or (0,))

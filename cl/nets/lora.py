@@ -65,6 +65,6 @@ class LoRA(nn.Module):
         return encoder
 
 
-def plain(encoder: nn.Module) -> nn.Module:
+def without_updates(encoder: nn.Module) -> nn.Module:
     """The encoder itself, or what it is with the updates of LoRA merged."""
     return encoder.merged() if isinstance(encoder, LoRA) else encoder

@@ -129,10 +129,10 @@ def read_transformer(
     if find_spec("transformers") is None:
         raise ValueError(f"ENCODER {name} needs the package transformers: pip install transformers")
     loads = name != "minilm" if pretrained is None else pretrained
-    return from_folder(folder_of(name), name, pooling, pretrained=loads)
+    return from_folder(folder_named(name), name, pooling, pretrained=loads)
 
 
-def folder_of(name: str) -> Path:
+def folder_named(name: str) -> Path:
     """The folder of an encoder's files.
 
     Raises:
@@ -178,7 +178,7 @@ def from_folder(
     Raises:
         ValueError: it holds no encoder of texts whose parts are known here.
     """
-    within, said = parts_of(folder, name)
+    within, said = pooling_in(folder, name)
     library = import_module("transformers")
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
@@ -217,7 +217,7 @@ def check_architecture(config: Any, tokenizer: Any, name: str) -> None:
         raise ValueError(f"ENCODER {name}: its tokenizer has no tokenizer.json; save it as such")
 
 
-def parts_of(folder: Path, name: str) -> tuple[Path, Pooling]:
+def pooling_in(folder: Path, name: str) -> tuple[Path, Pooling]:
     """Where in a folder the transformer is, and how its hidden states are pooled.
 
     Raises:

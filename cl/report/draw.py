@@ -22,6 +22,7 @@ PALETTE = 8  # colors of the page's style, --c1 to --c8
 DOTS = 60  # points, up to which a curve shows them
 FEW = 250  # points of each of many curves that a still drawing shows, two pixels apart
 WIDTH, HEIGHT = 460, 210
+INSIDE = dict(clip=True)  # noqa: C408 - Vega-Lite's word, and a method's name
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 AXIS = {
     "labelColor": "var(--soft)",
@@ -85,7 +86,7 @@ def spec(chart: Chart, rows: list[dict[str, Any]] | None = None) -> dict[str, An
         "autosize": {"type": "fit-x", "contains": "padding"},
         "data": {"name": "data"} if rows is None else {"values": rows},
         "params": [zoom, pick] if legend else [zoom],
-        "mark": {"type": "line", "strokeWidth": 1.8, "point": dots, "tooltip": True, "clip": True},
+        "mark": {"type": "line", "strokeWidth": 1.8, "point": dots, "tooltip": True, **INSIDE},
         "encoding": {
             "x": {**x, "scale": {"zero": False, "nice": False, "padding": 8}},
             "y": {**y, "scale": {"zero": chart.zero}},
