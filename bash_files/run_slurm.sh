@@ -6,21 +6,29 @@
 #SBATCH --cpus-per-task=8
 #SBATCH --time=24:00:00
 #SBATCH --signal=TERM@120
+#SBATCH --requeue
+#SBATCH --open-mode=append
 # SimCLR with ResNet-18 on ImageNet-100 under SLURM, 2 nodes of 4 GPUs.
 #
 #   sbatch --chdir REPOSITORY bash_files/run_slurm.sh DATA_FOLDER [FLAG ...]
 #
 # Another shape: sbatch --nodes 1 --ntasks-per-node 2 --gpus-per-node 2 ...; the numbers of the run
 # stay the same, since --global_batch_size does. Two minutes before the time is over the run saves
-# itself and prints the command that continues it; its folder is trained_models/slurm-JOB.
+# itself, and the job is put into the queue again, where it goes on by itself; its folder is
+# trained_models/slurm-JOB.
 # .venv must exist (make setup) on a file system that the nodes share. Not measured yet here.
 set -euo pipefail
 
 data=${1:?"usage: sbatch --chdir REPOSITORY bash_files/run_slurm.sh DATA_FOLDER [FLAG ...]"}
 shift
 
-exec srun --kill-on-bad-exit=1 .venv/bin/python main_contrastive.py imagenet100 resnet18 \
+code=0
+srun --kill-on-bad-exit=1 .venv/bin/python main_contrastive.py imagenet100 resnet18 \
     --data_folder "$data" --train_dir imagenet-100/train --val_dir imagenet-100/test \
     --epochs 100 --optimizer sgd --scheduler warmup_cosine --lr 0.3 --weight_decay 1e-4 \
     --global_batch_size 256 --num_workers 8 --hidden_mlp 2048 --temperature 0.2 \
-    --project contrastive_learning --name simclr "$@"
+    --project contrastive_learning --name simclr "$@" || code=$?
+if ((code == 143)); then # SIGTERM: the step was saved
+    scontrol requeue "$SLURM_JOB_ID"
+fi
+exit "$code"

@@ -23,11 +23,11 @@ def run(of: type[C], argv: Sequence[str] | None, work: Callable[[C], int]) -> in
     """
     words = sys.argv[1:] if argv is None else argv
     try:
-        config = parse(of, words)
-        check_environment(config)
-        if is_first() and "torch" not in sys.modules:
-            sys.stderr.write("loading PyTorch ...\n")  # takes seconds
         with interrupts.handled():
+            config = parse(of, words)
+            check_environment(config)
+            if is_first() and "torch" not in sys.modules:
+                sys.stderr.write("loading PyTorch ...\n")  # takes seconds
             return work(config)
     except Stop as stop:
         sys.stderr.write(f"{stop}\n")
