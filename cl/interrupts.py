@@ -81,17 +81,3 @@ class Interrupts:
 
 
 interrupts = Interrupts()  # a process has one set of handlers
-
-
-def outlive(_: int = 0) -> None:
-    """Let a loader's worker process outlive the first signal, so that the run can save its step.
-
-    A scheduler signals all processes of a job. Who trains ends the workers; the second signal does
-    it too.
-    """
-
-    def second(number: int, _: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-
-    for number in ASKED:
-        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else second)

@@ -97,6 +97,7 @@ LINEAR_MEANS = {
 
 # A flag is a promise to whoever wrote it into a script: this list changes on purpose only.
 SHARED_FLAGS = """
+    --pooling
     --data_folder --train_dir --val_dir --batch_size --global_batch_size --num_workers --backend
     --dali --last_batch_fill --no-last_batch_fill --image_size --download --no-download
     --class_list --data_fraction --skip_corrupt --no-skip_corrupt
@@ -109,6 +110,9 @@ SHARED_FLAGS = """
     --log_every_n_steps --report --no-report --debug --no-debug
 """
 PRETRAIN_FLAGS = """
+    --auto_resume --checkpoint_every --checkpoint_unit --image_weights --keep_best --keep_epochs
+    --lock --lora_rank --max_time --merge_lora --no-auto_resume --no-merge_lora --no-pretrained
+    --pretrained --text_encoder --text_weights
     --brightness --contrast --saturation --hue --crop_scale --crop_size --flip_prob --grayscale_prob
     --blur_prob --solarize_prob --n_crops --multicrop --no-multicrop --n_small_crops
     --small_crop_size --small_crop_scale
@@ -131,6 +135,7 @@ LOSS_FLAGS = """
     --no-half --scale --sigreg_weight --knots
 """
 LINEAR_FLAGS = """
+    --bootstrap --mine --mine_margin --mine_ranks --negatives
     --pretrained_feature_extractor --eval --augment --no-augment --lr_grid --weight_decay_grid
     --c --k --knn_temperature --lora_rank --pictures --no-pictures --export --verify
     --mean --std --interpolation --central --standardize --no-standardize
@@ -191,7 +196,8 @@ REFUSED = [
     ("--learning_rate 0.2", ["unknown flag --learning_rate; did you mean --lr?"]),
     ("--in_chans 1", ["unknown flag --in_chans; did you mean --channels?"]),
     ("--epoch", ["unknown flag --epoch; did you mean --epochs?"]),  # and no word of its value
-    ("--pretrained", ["unknown flag --pretrained; see --help all."]),  # nothing is near
+    ("--pretrained", ["--pretrained needs ENCODER minilm, hf:FOLDER or package:NAME."]),
+    ("--unlike_any", ["unknown flag --unlike_any; see --help all."]),  # nothing is near
     ("--save_every_n_epochs 5", ["unknown flag --save_every_n_epochs; see --help all."]),
     (
         "--encoder=resnet18",
@@ -308,11 +314,11 @@ REFUSED = [
     ),
     (
         "--method simsiam --supervised",
-        ["--supervised needs --method simclr or supcon."],
+        ["--supervised needs --method clip, simclr or supcon."],
     ),
     (
         "--method simsiam --loss dcl",
-        ["--loss needs --method simclr or supcon."],
+        ["--loss needs --method clip, simclr or supcon."],
     ),
     (
         "--download",

@@ -226,7 +226,8 @@ class Saver(Checkpoint):
             trainer.save_checkpoint(self.folder / checkpoints.LAST)
             self.whole = not getattr(trainer.strategy.checkpoint_io, "failed", False)
             if trainer.is_global_zero and self.about is not None:
-                saved: Any = pl_module.saved
+                only: Any = {checkpoints.ENCODER: pl_module.evaluated}
+                saved: Any = getattr(pl_module, "saved", only)
                 for name, module in saved.items():
                     checkpoints.save_encoder(module, self.folder / name, self.about)
         except OSError as error:  # a full disk

@@ -58,7 +58,7 @@ class ImageTextData(SourceData[Captioned]):
 
     def tokens(self, samples: Captioned) -> Tokens:
         """The tokens of all captions."""
-        return tokenize(samples.texts, self.tokenizer, self.longest, "captions")
+        return tokenize(samples.texts, self.tokenizer, self.longest, "captions of images")
 
     @cached_property
     def train_tokens(self) -> Tokens:

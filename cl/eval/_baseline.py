@@ -36,7 +36,7 @@ def measure_frozen(
     train, test = (labeled(extract_features(encoder, loader, **hw)) for loader in loaders)
     return {
         "linear_top1": logistic(train, test, classes).numbers["top1"],
-        "knn_top1": float((classify(*train, test[0]) == test[1]).float().mean()),
+        "knn_top1": float((classify(*train, test[0]) == test[1]).double().mean()),
         "fitted_on": len(train[0]),
         "measured_on": len(test[0]),
     }

@@ -5,6 +5,7 @@ where the file system keeps locks for all, as NFS 4 does; one that keeps none re
 """
 
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -50,6 +51,8 @@ def occupy(folder: Path, later: bool = False) -> None:
             break
         else:
             break
+    if not HELD:
+        os.register_at_fork(after_in_child=forget)
     HELD[folder] = file
     STARTED.update({folder} if later else ())
 
@@ -58,7 +61,16 @@ def leave(folder: Path) -> None:
     """Let others have a run that this process has kept."""
     STARTED.discard(folder.resolve())
     if file := HELD.pop(folder.resolve(), None):
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_UN)
         file.close()
+
+
+def forget() -> None:
+    """Close what a loader's worker process has inherited, which would outlive its parent."""
+    for file in HELD.values():
+        file.close()
+    HELD.clear()
 
 
 @contextmanager

@@ -39,8 +39,9 @@ def test_the_command_line_reads_the_same_row(name: str) -> None:
     for word in (name, *(f"{name}:{argument}" for argument in dataset_row(name)["sizes"])):
         assert datasets.row_of(word) == dataset_row(word)
     word = f"{name}:x" if dataset_row(name)["argument"] else name
-    encoder = "resnet18" if dataset_row(name)["kind"] == "images" else "bag_w16"
-    assert parse_pretrain([word, encoder]).resolved_image_size == preset(word).size
+    words = {"text": ["bag_w16"], "image-text": ["resnet18", "--method", "clip"]}
+    line = [word, *words.get(dataset_row(name)["kind"], ["resnet18"])]
+    assert parse_pretrain(line).resolved_image_size == preset(word).size
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -1,5 +1,6 @@
 """A run writes its page and is held while it is written; a page that fails changes nothing."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -64,4 +65,4 @@ def test_a_run_is_not_written_by_two(
     with runs.hold(folder):
         words = ["--config", str(folder / "config.json"), "--resume_training_from", str(folder)]
         assert main([*words, "--wandb", "off"]) == 2
-    assert "is being written by another process" in capsys.readouterr().err
+    assert f"is being written by process {os.getpid()}" in capsys.readouterr().err

@@ -16,7 +16,6 @@ from cl.data.batch import Batch
 from cl.data.loaders.base import ImageLoader, Part, by_size, shape
 from cl.data.loaders.sampler import Sampler
 from cl.data.sets import Images
-from cl.interrupts import outlive
 
 Prepared = tuple[list[Tensor], list[int]]
 RenderViews = Callable[..., None]  # with the parameters of `cpu.views`
@@ -107,7 +106,6 @@ class FileLoader(ImageLoader):
             num_workers=workers,
             collate_fn=identity,
             persistent_workers=workers > 0,
-            worker_init_fn=outlive,
         )
 
     def batches(self) -> Iterator[Batch]:
