@@ -5,7 +5,9 @@ import signal
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +16,8 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from cl import checkpoints, distributed
+from cl.checkpoints.background import Background, Write
+from cl.checkpoints.files import NotSavedError
 from cl.interrupts import CODE, Stop, interrupts
 from cl.optim import step_limit
 
@@ -52,6 +56,9 @@ class Saver(Checkpoint):
     the run validates saves the step before it, and the resumed run validates again. After an
     exception between two steps the step before it is saved too, where there is one process.
 
+    What is written is copied first, and the training goes on meanwhile; a write that failed is said
+    by the next one, or at the end.
+
     Args:
         folder: the run's.
         about: what `cl.checkpoints.save_encoder` writes beside the encoder's weights; none is saved
@@ -69,6 +76,7 @@ class Saver(Checkpoint):
         self.common = 0  # validation batches that every process has
         self.random: dict[str, torch.Tensor] = {}
         self.best: dict[str, float] = {}  # names of files, and how good they are
+        self.background = Background()
 
     def state_dict(self) -> dict[str, Any]:
         """What is kept as the best."""
@@ -108,11 +116,13 @@ class Saver(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
         interrupts.end_wait()
+        self.finish()
         if isinstance(exception, Exception) and distributed.world_size() == 1:
             done = trainer.fit_loop.epoch_loop.batch_progress.total
             between = done.ready == done.completed  # a step that failed has moved statistics
             if between and 0 < trainer.global_step != self.tried:
                 self.save(trainer, pl_module)
+                self.finish()
 
     def on_train_batch_end(
         self,
@@ -169,12 +179,14 @@ class Saver(Checkpoint):
         due = due or (self.saving.unit == "steps" and trainer.global_step % every == 0)
         names, surplus = self.choose(trainer, epoch)
         if due or names:
-            self.save(trainer, pl_module)
-        if trainer.is_global_zero and self.tried == trainer.global_step and self.whole:
-            self.keep(names, surplus)
+            self.save(trainer, pl_module, names, surplus)
         self.end_if_asked(trainer, pl_module)
         if ended:  # what is measured now can be measured again: a signal ends it
+            self.finish()
             interrupts.end_wait()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        self.finish()
 
     def is_due(self, pl_module: pl.LightningModule) -> bool:
         """Whether so many minutes have passed; all processes say the same."""
@@ -201,17 +213,31 @@ class Saver(Checkpoint):
             return
         if self.tried != trainer.global_step or self.validates:
             self.save(trainer, pl_module)
+        self.finish()
         interrupts.end_wait()
         step = f"step {trainer.global_step} is {'' if self.whole else 'NOT '}"
         if number == CODE:
             raise Stop(f"--max_time: after {minutes:g} minutes {step}saved", OUT_OF_TIME)
         raise Stop(f"{signal.Signals(number).name}: {step}saved", CODE + number)
 
-    def save(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def save(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        names: Sequence[str] = (),
+        surplus: Sequence[str] = (),
+    ) -> None:
         """Write checkpoint and encoder, unless a weight is not finite or the disk is full.
 
         The training and the checkpoint before go on.
+
+        Args:
+            trainer: Lightning's.
+            pl_module: what is trained.
+            names: under which the checkpoint is kept as well.
+            surplus: names of those that are kept no longer.
         """
+        self.finish()
         self.newest, self.tried, self.whole = time.monotonic(), trainer.global_step, False
         state = pl_module.state_dict()
         broken = [name for name, value in state.items() if not value.isfinite().all()]
@@ -222,16 +248,35 @@ class Saver(Checkpoint):
                 stacklevel=2,
             )
             return
-        try:
+        io, none = trainer.strategy.checkpoint_io, list[Write]()
+        with io.defer() if isinstance(io, checkpoints.SafeIO) else nullcontext(none) as writes:
             trainer.save_checkpoint(self.folder / checkpoints.LAST)
-            self.whole = not getattr(trainer.strategy.checkpoint_io, "failed", False)
-            if trainer.is_global_zero and self.about is not None:
+        self.whole = not trainer.is_global_zero
+        if trainer.is_global_zero:
+            if self.about is not None:
                 only: Any = {checkpoints.ENCODER: pl_module.evaluated}
-                saved: Any = getattr(pl_module, "saved", only)
-                for name, module in saved.items():
-                    checkpoints.save_encoder(module, self.folder / name, self.about)
+                for name, module in getattr(pl_module, "saved", only).items():
+                    file = self.folder / name
+                    writes.append(checkpoints.write_of_encoder(module, file, self.about))
+            kept = partial(self.keep, names, surplus)
+            self.background.start(partial(self.write, trainer.global_step, writes, kept))
+
+    def write(self, step: int, writes: Sequence[Write], keep: Write) -> None:
+        """Write all files of a step; what is kept of them is kept only then."""
+        try:
+            for write in writes:
+                write()
         except OSError as error:  # a full disk
-            warnings.warn(f"step {trainer.global_step} is NOT saved: {error}", stacklevel=2)
+            raise NotSavedError(f"step {step} is NOT saved: {error}") from error
+        self.whole = True
+        keep()
+
+    def finish(self) -> None:
+        """Wait until the newest checkpoint is written, and warn where it could not be."""
+        try:
+            self.background.wait()
+        except OSError as error:
+            warnings.warn(str(error), stacklevel=2)
 
     def choose(self, trainer: pl.Trainer, epoch: int) -> tuple[list[str], list[str]]:
         """The names under which this epoch's checkpoint is kept, and those that it takes out."""
@@ -252,8 +297,7 @@ class Saver(Checkpoint):
             for name in names:
                 checkpoints.keep_as(self.folder / checkpoints.LAST, self.folder / name)
         except OSError as error:
-            warnings.warn(f"{', '.join(names)} is NOT kept: {error}", stacklevel=2)
-            return
+            raise NotSavedError(f"{', '.join(names)} is NOT kept: {error}") from error
         for name in surplus:
             for file in (self.folder / name, checkpoints.sum_of(self.folder / name)):
                 file.unlink(missing_ok=True)

@@ -25,6 +25,7 @@ from cl.checkpoints.io import (
     read_encoder,
     resumable,
     save_encoder,
+    write_of_encoder,
 )
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "sha256",
     "sum_of",
     "valid",
+    "write_of_encoder",
     "write_sum",
     "write_whole",
 ]

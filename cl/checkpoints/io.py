@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from cl.checkpoints import formats, hugging_face
+from cl.checkpoints.background import Write, copied
 from cl.checkpoints.files import WRITING, NotSavedError, fits_sum, sum_of, write_whole
 from cl.nets import lora
 from cl.nets.transformer import Transformer
@@ -43,16 +45,30 @@ class SafeIO(TorchCheckpointIO):
 
     failed = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.deferred: list[Write] | None = None
+
+    @contextmanager
+    def defer(self) -> Iterator[list[Write]]:
+        """Copy what would be written meanwhile; each write is what the caller makes of it."""
+        self.deferred = []
+        try:
+            yield self.deferred
+        finally:
+            self.deferred = None
+
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
         assert storage_options is None
-        path = Path(path)
         marked = {**checkpoint, formats.MARK: VERSION}
-        before = path.with_name(PREVIOUS) if path.name == LAST and is_whole(path) else None
+        if self.deferred is not None:
+            self.deferred.append(partial(write_checkpoint, copied(marked), Path(path)))
+            return
         self.failed = True
         try:
-            write_whole(path, lambda file: torch.save(marked, file), keep=before)
+            write_checkpoint(marked, Path(path))
         except NotSavedError as error:
             # The training and the checkpoint before go on. Raised, it would leave the other
             # processes at the barrier behind this.
@@ -71,6 +87,16 @@ class SafeIO(TorchCheckpointIO):
         if not isinstance(loaded, dict) or formats.MARK not in loaded:
             raise ValueError(f"{found} is no checkpoint of a run of this program")
         return loaded
+
+
+def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
+    """Write a checkpoint; of a run's newest one, the one before is kept.
+
+    Raises:
+        NotSavedError: the disk is full, or gone.
+    """
+    before = path.with_name(PREVIOUS) if path.name == LAST and is_whole(path) else None
+    write_whole(path, lambda file: torch.save(content, file), keep=before)
 
 
 def is_whole(path: Path) -> bool:
@@ -138,16 +164,26 @@ def save_encoder(encoder: nn.Module, path: Path, about: Mapping[str, Any]) -> No
     Raises:
         NotSavedError: the disk is full, or gone.
     """
+    write_of_encoder(encoder, path, about)()
+
+
+def write_of_encoder(encoder: nn.Module, path: Path, about: Mapping[str, Any]) -> Write:
+    """What `save_encoder` does, of the weights as they are now: call it when it is time."""
     merged = lora.without_updates(encoder)
     written = merged if about.get("lora_rank") is None else encoder
-    state = {key: value.detach().cpu().contiguous() for key, value in written.state_dict().items()}
-    metadata = {"cl": json.dumps(dict(about))}
-    write_whole(path, lambda file: file.write(save(state, metadata)))
-    if isinstance(merged, Transformer):
-        try:
-            merged.save(path.with_name(TEXT), max(about["max_length"]))
-        except WRITING as error:
-            raise NotSavedError(f"{path.with_name(TEXT)}: {error}") from error
+    state, metadata = copied(written.state_dict()), {"cl": json.dumps(dict(about))}
+    weights = copied(merged.state_dict()) if isinstance(merged, Transformer) else {}
+
+    def write() -> None:
+        tensors = {key: value.contiguous() for key, value in state.items()}
+        write_whole(path, lambda file: file.write(save(tensors, metadata)))
+        if isinstance(merged, Transformer):
+            try:
+                merged.save(path.with_name(TEXT), max(about["max_length"]), weights)
+            except WRITING as error:
+                raise NotSavedError(f"{path.with_name(TEXT)}: {error}") from error
+
+    return write
 
 
 def about_encoder(path: Path) -> dict[str, Any]:

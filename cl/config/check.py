@@ -42,7 +42,8 @@ def absent_paths(config: Pretrain | Linear) -> Iterator[str]:
     if config.class_list and not Path(config.class_list).is_file():
         yield f"--class_list must be a file; there is no {config.class_list}."
     row, root = row_of(config.dataset), Path(config.data_folder)
-    if config.download or not row["data_folder"]:
+    alone = Path(config.dataset.partition(":")[2]).is_absolute()  # as beir:/data/scifact
+    if config.download or alone or not row["data_folder"]:
         return
     if not root.is_dir():
         fetch = "; --download makes and fills it." if row["download"] else "."

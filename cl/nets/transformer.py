@@ -5,7 +5,7 @@ The packages are imported when an encoder is made: they cost seconds, which noth
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -84,17 +84,20 @@ class Transformer(nn.Module):
                 f"--max_length {asked}: ENCODER {name} has {most} positions; use --max_length {use}"
             )
 
-    def save(self, folder: Path, longest: int) -> None:
+    def save(self, folder: Path, longest: int, state: Mapping[str, Tensor] | None = None) -> None:
         """Write the encoder as sentence-transformers reads it, whole or not at all.
 
         Args:
             folder: of the encoder, which is replaced.
             longest: tokens of a text that are used.
+            state: the state dict that is written; by default as it is now.
         """
+        state = self.state_dict() if state is None else state
+        model = {key.removeprefix("model."): value for key, value in state.items()}
         new = folder.with_name(f"{folder.name}.new")
         shutil.rmtree(new, ignore_errors=True)
         (new / "1_Pooling").mkdir(parents=True)
-        self.model.save_pretrained(new)
+        self.model.save_pretrained(new, state_dict=model)
         self.subwords.save_pretrained(new)
         kind = "sentence_transformers.models"
         modules = [

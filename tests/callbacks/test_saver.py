@@ -49,7 +49,7 @@ def test_it_saves_as_often_as_asked_for_and_at_the_end(
     tmp_path: Path, saving: Saving, saved: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[int] = []
-    monkeypatch.setattr(Saver, "save", lambda _, trainer, __: steps.append(trainer.global_step))
+    monkeypatch.setattr(Saver, "save", lambda _, trainer, *__: steps.append(trainer.global_step))
     trainer = pl.Trainer(max_epochs=3, callbacks=[Saver(tmp_path, saving=saving)], **OPTIONS)
     trainer.fit(Fits(), *(DataLoader([torch.zeros(1)] * 4, batch_size=2) for _ in range(2)))
     assert steps == saved
@@ -97,8 +97,9 @@ def test_a_full_disk_costs_one_checkpoint_and_no_more(
         raise RuntimeError("PytorchStreamWriter failed writing file data: file write failed")
 
     monkeypatch.setattr(*((torch, "save") if what == "checkpoint" else (io, "save")), full)
+    saver.save(trainer, module)
     with pytest.warns(UserWarning, match="step 2 is NOT saved: .*write failed"):
-        saver.save(trainer, module)
+        saver.finish()
     assert not list(tmp_path.glob("*.new"))
     assert SafeIO().load_checkpoint(tmp_path / "last.ckpt")["global_step"] == 2
     if what == "checkpoint":
