@@ -68,7 +68,7 @@ def embed(
         batches = batches_of_items(data, transform, batch_size)
     parts = [*feature_batches(encoder, batches, **placed(device_of(encoder, device)))]
     if not parts:
-        raise ValueError("there are no samples to embed")
+        raise ValueError("there are no images to embed, and no texts")
     return torch.cat([h for h, _ in parts]), torch.cat([labels for _, labels in parts])
 
 

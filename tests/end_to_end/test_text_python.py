@@ -102,7 +102,7 @@ def test_embed_is_what_the_encoder_gives(short: dict[str, Any]) -> None:
     torch.testing.assert_close(features, expected)
     for data, said in (
         (PAIRS, "embed one side of pairs"),
-        ([], "there are no samples to embed"),
+        ([], "there are no images to embed, and no texts"),
         (["a", 3], "item 1 is no text"),
     ):
         with pytest.raises(ValueError, match=said):

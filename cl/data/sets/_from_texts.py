@@ -67,10 +67,11 @@ def from_texts(train: Any, val: Any = None, *, name: str | None = None) -> Sourc
     name = name or name_of(train)
     check_apart(train, val, name)
     if val is None:
-        return in_two_parts(rows_of(train, name), name)
+        return in_two_parts(keyed_items(train, name), name)
     titles = f"{name} train", f"{name} validation"
     first, second = (
-        part_of(rows_of(data, title)) for data, title in zip((train, val), titles, strict=True)
+        pairs_of_items(keyed_items(data, title))
+        for data, title in zip((train, val), titles, strict=True)
     )
     return Source(name, [], first, second)
 
@@ -96,7 +97,7 @@ def in_two_parts(rows: list[Row], name: str) -> Source[TextPairs]:
     return source_of_lines(name, [of_line(row, place) for place, row in rows])
 
 
-def part_of(rows: list[Row]) -> TextPairs:
+def pairs_of_items(rows: list[Row]) -> TextPairs:
     """The pairs of a part, which may be empty."""
     kind = item_kind(rows[0][1]) if rows else ""
     if kind == SCORED:
@@ -106,7 +107,7 @@ def part_of(rows: list[Row]) -> TextPairs:
     return pairs_of_lines([of_line(row, place) for place, row in rows])
 
 
-def rows_of(data: Any, title: str) -> list[Row]:
+def keyed_items(data: Any, title: str) -> list[Row]:
     """All items of a data set as objects with keys, each with its place.
 
     Raises:
@@ -116,7 +117,7 @@ def rows_of(data: Any, title: str) -> list[Row]:
     rows: list[Row] = []
     for at in range(len(data)):
         place = f"{title}, item {at}"
-        rows.append((place, row_of(data[at], place)))
+        rows.append((place, keys_of(data[at], place)))
         if item_kind(rows[at][1]) != item_kind(rows[0][1]):
             raise ValueError(
                 f"{place}: it is of another kind than the first one; all items are pairs, pairs "
@@ -130,7 +131,7 @@ def item_kind(row: Mapping[str, Any]) -> str:
     return next((key for key in (SCORED, ALONE) if key in row and "query" not in row), "")
 
 
-def row_of(item: Any, place: str) -> Mapping[str, Any]:
+def keys_of(item: Any, place: str) -> Mapping[str, Any]:
     """An item as an object with keys.
 
     Raises:
