@@ -59,7 +59,11 @@ def request(
         ValueError: with all that is wrong with it.
     """
     source = None if isinstance(data, str) else source_of(data, flags)
-    of_texts = kind_of(data) == "text" if source is None else isinstance(source.train, TextPairs)
+    of_texts = (
+        kind_of(str(data), flags.get("data_folder", Linear.data_folder)) == "text"
+        if source is None
+        else isinstance(source.train, TextPairs)
+    )
     own_data = source is not None and source.name.partition(":")[0] not in sets.NAMES
     dataset = data if source is None else source if own_data else source.name
     values = {**flags, "dataset": dataset, "eval": list(evaluations)}
