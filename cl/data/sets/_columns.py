@@ -30,7 +30,7 @@ NAMES = {
 NEGATIVE = "negative"  # how columns of negatives begin
 
 
-def columns_of(features: Mapping[str, Any], title: str) -> dict[str, list[str]]:
+def known_columns(features: Mapping[str, Any], title: str) -> dict[str, list[str]]:
     """The columns that become each key of a row.
 
     Args:
@@ -63,7 +63,7 @@ def rows_in(data: Any, columns: Mapping[str, list[str]], title: str) -> Iterator
 
     Args:
         data: a `datasets.Dataset`.
-        columns: see `columns_of`.
+        columns: see `known_columns`.
         title: of the table, for messages.
     """
     for at, row in enumerate(data.select_columns([n for names in columns.values() for n in names])):
@@ -90,11 +90,11 @@ def source_of_columns(name: str, parts: Mapping[str, Any], place: str) -> Source
     flag = f"DATASET {name}"
     called = {part_of_name(split): split for split in reversed([*parts])}
     second = next((called[part] for part in VALIDATION if part in called), None)
-    columns = columns_of(next(iter(parts.values())).features, f"{flag}: {place}")
+    columns = known_columns(next(iter(parts.values())).features, f"{flag}: {place}")
 
     def rows(split: str) -> list[Row]:
         title = f"{flag}: {place} {split}"
-        return [*rows_in(parts[split], columns_of(parts[split].features, title), title)]
+        return [*rows_in(parts[split], known_columns(parts[split].features, title), title)]
 
     if "score" in columns:
         measured = second or next(iter(parts))

@@ -90,7 +90,7 @@ def read(name: str, where: Where) -> Source[Any]:
     except (OSError, ValueError) as error:
         raise ValueError(f"DATASET {name}: {place} holds no saved data set ({error})") from None
     parts = found if isinstance(found, library.DatasetDict) else {"train": found}
-    if of_texts(library, [*parts.values()]):
+    if has_texts(library, [*parts.values()]):
         return source_of_columns(name, parts, str(place))
     called = {part_of_name(split): split for split in reversed(parts)}
     if "train" not in called:
@@ -113,7 +113,7 @@ def read(name: str, where: Where) -> Source[Any]:
     return Source(name, classes, train, val, split=f"{second} validates", left_out=left)
 
 
-def of_texts(library: Any, tables: Sequence[Any]) -> bool:
+def has_texts(library: Any, tables: Sequence[Any]) -> bool:
     """Whether there are columns of texts and none of images."""
     features = [feature for table in tables for feature in table.features.values()]
     images = any(isinstance(feature, library.Image) for feature in features)
