@@ -318,10 +318,12 @@ def build_method(
         data: if its views may be no images of the run's size.
     """
     size = config.crop_size or config.resolved_image_size
-    given = isinstance(data, GivenData)
-    example = (
-        first_views(data)[0, :2] if given else torch.zeros(2, config.channels or 3, size, size)
-    )
+    if isinstance(data, GivenData):
+        example = first_views(data)[0, :2]
+    elif isinstance(data, TextData):
+        example = torch.from_numpy(data.train_tokens[0].padded(np.arange(2)))
+    else:
+        example = torch.zeros(2, config.channels or 3, size, size)
     loss = own_object(config.loss) or (get_loss(config.loss_name) if config.loss_name else None)
     return (own_object(config.method) or get_method(config.method))(
         encoder if config.lora_rank is None else LoRA(encoder, config.lora_rank),

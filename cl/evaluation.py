@@ -61,10 +61,11 @@ def evaluate(
     The process is left as it was: random states, warnings, log levels and signal handlers.
 
     Args:
-        encoder: a module from `(n c h w)` images to `(n d)` features, which is left as it is; or a
-            run's folder or a file of weights, see `load_encoder`.
+        encoder: a module from `(n c h w)` images, or `(n l)` tokens of texts, to `(n d)` features,
+            which is left as it is; or a run's folder or a file of weights, see `load_encoder`.
         data: a `Source`; a data set's name, as on the command line; or what `from_dataset` takes: a
-            torch `Dataset`, or a pair of them, for training and for testing.
+            torch `Dataset`, or a pair of them, for training and for testing; or what `from_texts`
+            takes, pairs of texts.
         eval: names of evaluations, `"all"`, or `"MODULE:NAME"` of one of your own.
         transform: how images are prepared, see `load_encoder`; by default as the data set's row
             says, for a data set of your own 224 px with ImageNet's mean and deviation.

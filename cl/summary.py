@@ -382,7 +382,8 @@ def last_lines(
             lines.append(f"{name:18}{after:.1f} % top-1 (random init {before:.1f} %), {of}")
     place = f"run               {run.folder}"
     if program is None:
-        return [*lines, place, f"next              cl.evaluate(run.encoder, data), {API}"]
+        how = f"data, eval={for_texts()[0]!r}" if config.kind == "text" else "data"
+        return [*lines, place, f"next              cl.evaluate(run.encoder, {how}), {API}"]
     labeled = "DATASET" if config.kind == "image-text" else config.dataset  # none of captions
     words = [labeled, config.encoder, "--pretrained_feature_extractor", run.folder]
     for flag in ("data_folder", "train_dir", "val_dir", "class_list", "image_size", "channels"):

@@ -16,6 +16,7 @@ from cl.config import Pretrain, check_environment, configure
 from cl.data.image_text_data import ImageTextData
 from cl.data.loaders.sampler import checksum
 from cl.data.module import ContrastiveData
+from cl.data.sets import from_texts, holds_texts
 from cl.data.source_data import SourceData
 from cl.data.text_data import TextData
 from cl.eval._baseline import Baseline
@@ -41,10 +42,12 @@ def pretrain(
 
     Args:
         encoder: a name as on the command line, or any module from a batch of views `(n c h w)` to
-            features `(n d)`, which is trained in place.
+            features `(n d)`, which is trained in place; of texts from token numbers `(n l)`, -1
+            after the end, and with a `tokenizer`, see `cl.data.tokens.tokenizer_of`.
         data: a data set's name; a torch `Dataset` of images, with labels or without, or a pair
-            (training, validation) of them; or a `DataLoader` that makes the views, or a pair of
-            them, see `cl.data.module.GivenData`.
+            (training, validation) of them; a list or data set of pairs of texts, or a pair of
+            these, see `cl.data.sets.from_texts`; or a `DataLoader` that makes the views, or a pair
+            of them, see `cl.data.module.GivenData`.
         method: a name, or a subclass of `cl.methods.Method`.
         loss: a name, or a function of embeddings `(v n d)`, ids and rows; None is the method's own.
         flags: the flags of the command line by name, also the method's and the loss's, as in
@@ -65,6 +68,7 @@ def pretrain(
     """
     if not isinstance(data, str) and (misplaced := [f for f in READING if f in flags]):
         raise ValueError(f"{', '.join(misplaced)} cannot be used with data that are no name")
+    data = from_texts(data) if holds_texts(data) else data
     named = {"encoder": encoder, "dataset": data, "method": method}
     config = configure(Pretrain, named | ({} if loss is None else {"loss": loss}) | flags)
     check_environment(config)

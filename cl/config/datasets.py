@@ -1,6 +1,7 @@
 """What is known of the data sets: their rows, read from the source, for importing takes seconds."""
 
 import ast
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +11,7 @@ from typing import Any
 from cl.config.own import FORM, constant, file_of, syntax_of
 
 SETS = Path(__file__).parents[1] / "data" / "sets"
+STRINGS = ("string", "large_string")  # types of columns of texts
 RECIPES = SETS.with_name("augment") / "recipe.py"
 
 
@@ -103,23 +105,43 @@ class Having:
 
 @dataclass(frozen=True)
 class OfKind:
-    """The data sets whose samples are of some kinds: images, text, image-text."""
+    """Kinds of samples: images, text, image-text."""
 
     kinds: tuple[str, ...]
 
-    def __contains__(self, dataset: str) -> bool:
-        return kind_of(dataset) in self.kinds
+    def __contains__(self, kind: str) -> bool:
+        return kind in self.kinds
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.kinds)
 
 
-def kind_of(dataset: str) -> str:
-    """What the samples of a data set are: images, text or image-text."""
+def kind_of(dataset: str, folder: str = "") -> str:
+    """What the samples of a data set are: images, text or image-text.
+
+    Args:
+        dataset: its name, or one of the user's own.
+        folder: of data sets, in which a table says it by its columns.
+    """
     given = getattr(dataset, "object", None)
     if given is not None:
         return getattr(getattr(given, "train", None), "kind", "images")
-    return row_of(dataset)["kind"]
+    row = row_of(dataset)
+    types = column_types(Path(folder) / dataset.partition(":")[2]) if row["columns"] else set()
+    return "text" if not types.isdisjoint(STRINGS) and "Image" not in types else row["kind"]
+
+
+def column_types(place: Path) -> set[str]:
+    """The types of the columns of a data set that Hugging Face's `datasets` saved in a folder."""
+    types = set[str]()
+    for file in (*place.glob("dataset_info.json"), *place.glob("*/dataset_info.json")):
+        try:
+            features = json.loads(file.read_text(encoding="utf-8")).get("features") or {}
+            for each in features.values():
+                types |= {str(each.get("_type")), str(each.get("dtype"))}
+        except (OSError, ValueError, AttributeError):  # of which its reader tells
+            continue
+    return types
 
 
 def is_file(dataset: str) -> bool:

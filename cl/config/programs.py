@@ -106,7 +106,7 @@ class Common(DataOptions, OptimizationOptions, HardwareOptions, RunOptions):
     @property
     def kind(self) -> str:
         """What the samples are: images, text or image-text."""
-        return kind_of(self.dataset)
+        return kind_of(self.dataset, self.data_folder)
 
     @property
     def text_encoder(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from cl import schedules
 from cl.config import encoders, signature
-from cl.config.datasets import OfKind, kind_of
+from cl.config.datasets import OfKind
 from cl.config.evaluations import (
     ALL,
     about,
@@ -52,7 +52,11 @@ def out_of_place(config: Pretrain | Linear, options: Mapping[str, Option]) -> di
     found = {}
     for name, option in options.items():
         other, allowed = option.about.get("needs", ("", ()))
-        if other and not holds(getattr(config, other), allowed):
+        if isinstance(allowed, OfKind):  # which the name alone does not say
+            fits = config.kind in allowed
+        else:
+            fits = not other or holds(getattr(config, other), allowed)
+        if not fits:
             found[name] = condition(other, allowed)
     if isinstance(config, Linear):
         return found | idle(config, options)
@@ -179,7 +183,7 @@ def contradictions(config: Pretrain | Linear) -> Iterator[Fault]:
 
 def of_encoder(config: Pretrain | Linear) -> Iterator[Fault]:
     """What the data set has must be what the encoder takes."""
-    kind, encoder = kind_of(config.dataset), config.encoder
+    kind, encoder = config.kind, config.encoder
     if kind == "image-text" and isinstance(config, Linear):
         message = f"DATASET {config.dataset} has {kind}, which no --eval measures; a training's "
         yield f"{message}validation does.", ("dataset",)

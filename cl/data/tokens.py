@@ -125,25 +125,67 @@ class Subwords:
         return joined(each, cut)
 
 
+class OwnTokenizer:
+    """A tokenizer of the user's own, whose tokens are checked.
+
+    Args:
+        function: of texts and the most tokens of each; it returns `Tokens`, or whole numbers from 0
+            on for each text, of which what is too many is cut off.
+    """
+
+    def __init__(self, function: Callable[[Sequence[str], int], Any]) -> None:
+        self.function = function
+
+    def __str__(self) -> str:
+        named = self.function if hasattr(self.function, "__qualname__") else type(self.function)
+        return f"{named.__module__}:{named.__qualname__}"
+
+    def __call__(self, texts: Sequence[str], longest: int) -> Tokens:
+        """The tokens of texts, at most `longest` of each.
+
+        Raises:
+            ValueError: they are not of as many texts, of one are none, or are no such numbers.
+        """
+        found = self.function(texts, longest)
+        if isinstance(found, Tokens):
+            return found
+        each = [np.asarray(tokens) for tokens in found]
+        if len(each) != len(texts):
+            raise ValueError(f"tokenizer {self} has tokens of {len(each)} texts for {len(texts)}")
+        for text, tokens in zip(texts, each, strict=True):
+            whole = tokens.ndim == 1 and tokens.size and np.issubdtype(tokens.dtype, np.integer)
+            if not whole or tokens.min() < 0 or tokens.max() > LARGEST:
+                raise ValueError(
+                    f"tokenizer {self} must give whole numbers from 0 to {LARGEST}, at least one "
+                    f"for a text, not {tokens.tolist()!r:.40} for {text!r:.40}"
+                )
+        cut = [tokens[:longest].astype(np.int32) for tokens in each]
+        return joined(cut, sum(len(tokens) > longest for tokens in each))
+
+
 def tokenizer_of(name: str, encoder: object = None, flag: str = "ENCODER") -> Tokenizer:
     """The tokenizer of an encoder.
 
     Args:
         name: the encoder's, see `cl.nets.texts`.
-        encoder: one of the user's own has a `tokenizer`, a transformer has `subwords`.
+        encoder: one of the user's own has a `tokenizer`, a function or a fast one of the package
+            transformers; a transformer has `subwords`, a bag has `ngrams`.
         flag: that named it, for messages.
 
     Raises:
         ValueError: it takes no texts.
     """
     own, subwords = (getattr(encoder, each, None) for each in ("tokenizer", "subwords"))
-    if own is not None:
-        return own
-    if subwords is not None:
-        return Subwords(subwords)
-    if name.startswith("bag_"):
+    if own is not None and not hasattr(own, "backend_tokenizer"):
+        return OwnTokenizer(own)
+    if own is not None or subwords is not None:
+        return Subwords(subwords if own is None else own)
+    if name.startswith("bag_") or hasattr(encoder, "ngrams"):
         return NGrams()
-    raise ValueError(f"{flag} {name}: it has no tokenizer")
+    raise ValueError(
+        f"{flag} {name}: it has no tokenizer; give it one as its attribute `tokenizer`, a function "
+        "of texts and the most tokens of each that returns the token numbers of each text"
+    )
 
 
 def joined(each: Sequence[npt.NDArray[np.int32]], cut: int) -> Tokens:

@@ -8,11 +8,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from cl.data.batch import Batch
+from cl.data.loaders.texts import TextLoader
 from cl.data.module import PlainLoader
-from cl.data.sets import Images, Source
+from cl.data.sets import Images, Source, TextPairs, holds_texts
+from cl.data.tokens import tokenize, tokenizer_of
 from cl.eval._features import feature_batches
+from cl.eval._restore import lengths, qualified_name
 from cl.eval._result import Features
-from cl.eval._transform import Transform
+from cl.eval._transform import TextTransform, Transform
 
 THREADS = 4  # that decode and prepare
 
@@ -21,33 +24,40 @@ def embed(
     encoder: nn.Module,
     data: Any,
     *,
-    transform: Transform | None = None,
+    transform: Transform | TextTransform | None = None,
     batch_size: int = 256,
     device: str | torch.device | None = None,
 ) -> Features:
-    """Extract the features of images, bit for bit as `evaluate` does.
+    """Extract the features of images or texts, bit for bit as `evaluate` does.
 
     Args:
-        encoder: `(n c h w)` images to `(n d)` features; it runs in evaluation mode and is left as
-            it was.
+        encoder: `(n c h w)` images, or `(n l)` tokens of texts, to `(n d)` features; it runs in
+            evaluation mode and is left as it was.
         data: one part of a `Source`; or a torch `Dataset`, an array `(n h w 3)` or a tensor
             `(n 3 h w)` of images, with or without labels: an item is an image or (image, label); or
-            a `DataLoader` of prepared batches.
-        transform: prepares each image, see `load_encoder`. Without one the items are taken as they
-            are: tensors of one size that their own data set has prepared.
-        batch_size: images that the encoder gets at a time.
+            a `DataLoader` of prepared batches. Or texts, such as a list of `str`, likewise.
+        transform: prepares each sample, see `load_encoder`. Without one images are taken as they
+            are: tensors of one size that their own data set has prepared; and of texts the encoder
+            says how tokens are made, of which a transformer gets 256, others 1024.
+        batch_size: samples that the encoder gets at a time.
         device: where the encoder runs; by default where its weights are.
 
     Returns:
         Features `(n d)` in float32 and labels `(n)`, -1 where there are none, on the CPU.
 
     Raises:
-        ValueError: there are no images, or nothing says how they are prepared.
+        ValueError: there are no samples, or nothing says how they are prepared.
     """
-    if isinstance(data, Images):
+    if isinstance(data, TextPairs):
+        raise ValueError("a part has texts on two sides: embed its .queries or its .documents")
+    if holds_texts([*data] if isinstance(data, tuple) else data):
+        batches: Iterable[Batch] = batches_of_texts(encoder, data, transform, batch_size)
+    elif isinstance(transform, TextTransform):
+        raise ValueError("the encoder takes texts, and the data are none")
+    elif isinstance(data, Images):
         if transform is None:
             raise ValueError("transform is missing: load_encoder returns that of an encoder")
-        batches: Iterable[Batch] = PlainLoader(data, transform.recipe, batch_size, THREADS)
+        batches = PlainLoader(data, transform.recipe, batch_size, THREADS)
     elif isinstance(data, Source):
         raise ValueError(f"{data.name} has two parts: embed its .train or its .val")
     elif isinstance(data, DataLoader):
@@ -58,8 +68,36 @@ def embed(
         batches = batches_of_items(data, transform, batch_size)
     parts = [*feature_batches(encoder, batches, **placed(device_of(encoder, device)))]
     if not parts:
-        raise ValueError("there are no images to embed")
+        raise ValueError("there are no images to embed, and no texts")
     return torch.cat([h for h, _ in parts]), torch.cat([labels for _, labels in parts])
+
+
+def batches_of_texts(
+    encoder: nn.Module, data: Any, transform: Transform | TextTransform | None, batch_size: int
+) -> Iterator[Batch]:
+    """The texts of a list or data set in its order, as tokens.
+
+    Raises:
+        ValueError: an item is neither a text nor (text, label), or nothing says how tokens are
+            made.
+    """
+    if isinstance(transform, Transform):
+        raise ValueError("transform is one of images, and the data are texts")
+    pairs = [item if isinstance(item, tuple | list) else (item, -1) for item in data]
+    for at, (text, label, *_) in enumerate(pairs):
+        if not isinstance(text, str) or isinstance(label, str):
+            raise ValueError(f"item {at} is no text and no (text, label); embed one side of pairs")
+    how = transform or text_transform(encoder)
+    tokens = tokenize([text for text, *_ in pairs], how.tokenizer, how.longest, "texts")
+    labels = torch.tensor([int(label) for _, label, *_ in pairs])
+    for batch in TextLoader([tokens], batch_size):
+        yield batch._replace(labels=labels[batch.index])
+
+
+def text_transform(encoder: nn.Module) -> TextTransform:
+    """What an encoder of texts itself says of how they are prepared."""
+    name = qualified_name(encoder)
+    return TextTransform(tokenizer_of(name, encoder), max(lengths(encoder, name, None)))
 
 
 def batches_of_items(data: Any, transform: Transform | None, batch_size: int) -> Iterator[Batch]:

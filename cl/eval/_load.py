@@ -39,7 +39,14 @@ def load_task(
         given = preparation_flags(config)
         size, longest = config.image_size, config.max_length
         restored = restore(
-            file, config.encoder, config.dataset, size, given, longest, config.pooling
+            file,
+            config.encoder,
+            config.dataset,
+            size,
+            given,
+            longest,
+            config.pooling,
+            config.kind,
         )
         restored.about.update({name: getattr(config, name) for name in DECODING})
     folder, checkpoint = trainer.run_folder(config)

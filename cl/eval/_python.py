@@ -8,10 +8,12 @@ from torch import nn
 
 from cl import checkpoints
 from cl.config import Linear, configure
+from cl.config.datasets import kind_of
+from cl.config.encoders import has_weights
 from cl.config.evaluations import untrained
 from cl.data import sets
 from cl.data.augment.recipe import preset
-from cl.data.sets import Source
+from cl.data.sets import Source, TextPairs, from_texts, holds_texts
 from cl.data.sets._loading import with_labels
 from cl.eval._restore import (
     Restored,
@@ -21,6 +23,7 @@ from cl.eval._restore import (
     preparation_flags,
     qualified_name,
     restore_module,
+    restore_texts,
 )
 from cl.eval._transform import Transform
 
@@ -39,7 +42,7 @@ class Request:
     """
 
     config: Linear
-    source: Source | None
+    source: Source[Any] | None
     restored: Restored | None
 
 
@@ -56,11 +59,18 @@ def request(
         ValueError: with all that is wrong with it.
     """
     source = None if isinstance(data, str) else source_of(data, flags)
+    of_texts = (
+        kind_of(str(data), flags.get("data_folder", Linear.data_folder)) == "text"
+        if source is None
+        else isinstance(source.train, TextPairs)
+    )
     own_data = source is not None and source.name.partition(":")[0] not in sets.NAMES
     dataset = data if source is None else source if own_data else source.name
     values = {**flags, "dataset": dataset, "eval": list(evaluations)}
     if transform and isinstance(data, str) and sets.dataset_row(data)["image_files"]:
         values = {name: x for name, x in asdict(transform.decoding).items() if x} | values
+    if isinstance(encoder, str) and has_weights(encoder):
+        return Request(configure(Linear, values | {"encoder": encoder}), source, None)
     if not isinstance(encoder, nn.Module):
         if transform is not None:
             raise ValueError("transform cannot be used with a file, which says it itself")
@@ -70,6 +80,8 @@ def request(
     if not {*evaluations} <= {*untrained()}:  # where the weights come from
         values["pretrained_feature_extractor"] = qualified_name(encoder)
     config = configure(Linear, values)
+    if of_texts:
+        return Request(config, source, restore_texts(encoder, config.max_length))
     recipe = transform.recipe if transform else preset(config.dataset)
     native = recipe.size
     if transform is None and own_data and source is not None:  # as pretraining takes them
@@ -89,14 +101,18 @@ def of_file(given: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
     return {"encoder": name, "pretrained_feature_extractor": str(file)}
 
 
-def source_of(data: Any, flags: Mapping[str, Any]) -> Source:
-    """The labeled images of a data set that is in memory.
+def source_of(data: Any, flags: Mapping[str, Any]) -> Source[Any]:
+    """The labeled images, or the texts, of a data set that is in memory.
 
     Raises:
         ValueError: a flag is of reading one, or there are no labels.
     """
     if misplaced := [f"--{name}" for name in READING if name in flags]:
         raise ValueError(f"{', '.join(misplaced)} cannot be used with a data set in memory")
+    if not isinstance(data, Source) and holds_texts(data):
+        return from_texts(data)
+    if isinstance(getattr(data, "train", None), TextPairs):
+        return data
     if not isinstance(data, Source):
         parts = data if isinstance(data, tuple) else (data,)
         data = sets.from_dataset(*parts)

@@ -14,15 +14,24 @@ from cl import checkpoints, runs
 from cl.checkpoints import ENCODER, TEXT
 from cl.checkpoints.formats import Report
 from cl.config import Linear, from_json
-from cl.config.encoders import default_length, is_foreign, is_transformer, takes_texts
+from cl.config.encoders import (
+    PIECES,
+    default_length,
+    has_weights,
+    is_foreign,
+    is_transformer,
+    takes_texts,
+)
 from cl.config.evaluations import of_images
 from cl.config.programs import PROGRAMS
 from cl.data.augment.recipe import Recipe, preset
 from cl.data.sets import DECODING, DEFAULTS, Decoding, dataset_row
-from cl.eval._transform import Transform
+from cl.data.tokens import tokenizer_of
+from cl.eval._transform import TextTransform, Transform
 from cl.nets import encoders, lora, texts
 from cl.nets.transformer import Pooling, Transformer, from_folder
 
+TOKENS = "tokens"  # what texts are prepared as
 PREPARATION = ("mean", "std", "central", "interpolation")  # of images, besides their size
 
 
@@ -57,12 +66,13 @@ def load_encoder(
     *,
     dataset: str | None = None,
     image_size: int | None = None,
-) -> tuple[nn.Module, Transform]:
-    """Load an encoder, and how its images are prepared.
+) -> tuple[nn.Module, Transform | TextTransform]:
+    """Load an encoder, and how its images or texts are prepared.
 
     Args:
         run_or_file: a run's folder, or its id under `trained_models/`; an `encoder.safetensors`; or
-            a checkpoint of another project (docs/evaluation.md has the list).
+            a checkpoint of another project (docs/evaluation.md has the list); or the name of an
+            encoder of texts that says where its weights are, as hf:FOLDER.
         encoder: its name, as on the command line; needed where the file does not say it. Or a
             module of your own, which gets the weights: one that was trained as an object, such as
             an `nn.Sequential`, is known by nobody else.
@@ -71,14 +81,21 @@ def load_encoder(
         image_size: side of the images in pixels; by default that of the run, or 224.
 
     Returns:
-        The encoder in evaluation mode, on the CPU, and the transform from an image to what the
-        encoder takes.
+        The encoder in evaluation mode, on the CPU, and the transform from an image, or from texts,
+        to what the encoder takes.
 
     Raises:
         ValueError: there is no such file, it is not read as data, or holds another encoder.
     """
-    file = checkpoints.encoder_file(find_run(run_or_file))
-    restored = restore(file, encoder, dataset, image_size)
+    if isinstance(run_or_file, str) and has_weights(run_or_file):
+        restored = restore(None, run_or_file)
+    else:
+        file = checkpoints.encoder_file(find_run(run_or_file))
+        restored = restore(file, encoder, dataset, image_size)
+    if restored.preparation == TOKENS:
+        name, length = restored.about["encoder"], max(restored.about["max_length"])
+        tokenizer = tokenizer_of(name, restored.encoder)
+        return restored.encoder.eval(), TextTransform(tokenizer, length)
     return restored.encoder.eval(), Transform(restored.recipe, Decoding(**decoding(restored.about)))
 
 
@@ -96,6 +113,7 @@ def restore(
     preparation: Mapping[str, Any] | None = None,
     longest: tuple[int, int] | None = None,
     pooling: Pooling | None = None,
+    kind: str | None = None,
 ) -> Restored:
     """Restore an encoder.
 
@@ -108,23 +126,22 @@ def restore(
         longest: tokens of a query and of a document that an encoder of texts gets, in place of the
             file's or the encoder's own.
         pooling: of a transformer, in place of its folder's.
+        kind: of the samples, which says what an encoder of the user's own takes; None is what the
+            file says that it was trained on.
 
     Raises:
         ValueError: the weights are another encoder's, or nothing says whose they are.
     """
     about = about_file(file) if file else {}
     name = encoder_name(file, given, about.get("encoder"))
-    if takes_texts(name):
+    of_texts = "max_length" in about and "image_size" not in about
+    if takes_texts(name) or (is_foreign(name) and (of_texts if kind is None else kind == "text")):
         create = partial(text_encoder, name, file, about, pooling)
         encoder, report, _ = load_fitting(file, given, [0], create)
         encoder = lora.without_updates(encoder)
-        used = longest or tuple(about.get("max_length") or ())
-        if isinstance(encoder, Transformer):
-            encoder.check_length(name, used or (0,))
-        most = getattr(encoder, "longest", None)
-        used = used or tuple(min(each, most or each) for each in default_length(name))
+        used = lengths(encoder, name, longest or tuple(about.get("max_length") or ()))
         own = {"encoder": name, "max_length": list(used), "dataset": dataset}
-        return Restored(encoder, Recipe(size=0), own, file, report, "tokens")
+        return Restored(encoder, Recipe(size=0), own, file, report, TOKENS)
     recipe = preset(dataset) if dataset else Recipe(size=DEFAULTS["size"])
     known: int | None = about.get("image_size")
     sizes: list[int] = [known or image_size or recipe.size]
@@ -161,6 +178,8 @@ def text_encoder(
         about: what the file, or its run, says of it.
         pooling: in place of the folder's.
     """
+    if is_foreign(name):
+        return encoders.import_encoder(name)
     beside = file.with_name(TEXT) if file else None
     if is_transformer(name) and beside is not None and beside.is_dir():
         encoder = from_folder(beside, name, pooling, pretrained=False)
@@ -310,6 +329,40 @@ def restore_module(encoder: nn.Module, recipe: Recipe) -> Restored:
     return Restored(copy.deepcopy(encoder).cpu(), recipe, about)
 
 
+def restore_texts(encoder: nn.Module, longest: tuple[int, int] | None) -> Restored:
+    """An encoder of texts that is in memory, a copy of it, see `restore_module`.
+
+    Args:
+        encoder: takes tokens.
+        longest: tokens of a query and of a document that it gets; None is its own.
+
+    Raises:
+        ValueError: a weight is NaN or infinite, or there are no positions for as many tokens.
+    """
+    checkpoints.check_finite(encoder.state_dict(), "the encoder")
+    name = qualified_name(encoder)
+    about = {"encoder": name, "max_length": list(lengths(encoder, name, longest))}
+    return Restored(copy.deepcopy(encoder).cpu(), Recipe(size=0), about, preparation=TOKENS)
+
+
+def lengths(encoder: nn.Module, name: str, longest: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Tokens of a query and of a document that an encoder gets.
+
+    Args:
+        encoder: of texts.
+        name: its own, for messages.
+        longest: what is asked for; None is its own.
+
+    Raises:
+        ValueError: there are no positions for as many.
+    """
+    if isinstance(encoder, Transformer) and longest:
+        encoder.check_length(name, longest)
+    most = getattr(encoder, "longest", None)
+    own = PIECES if isinstance(encoder, Transformer) else default_length(name)
+    return longest or tuple(min(each, most or each) for each in own)
+
+
 def qualified_name(thing: object) -> str:
     """Where the type of an object is defined.
 
@@ -331,22 +384,23 @@ def about_run(file: Path) -> dict[str, Any]:
         return {}
     try:
         run = from_json(config.read_text())
-        about = {} if isinstance(run, Linear) or run.kind == "text" else preparation(config)
+        # That of a data set in memory is in no file, but texts have no recipes.
+        recipes = [] if isinstance(run, Linear) else recipes_in(config)
     except (ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{config}, which says what {file} holds: {error!r}") from error
     if isinstance(run, Linear):
         return about_evaluation(run, file)
-    if run.kind == "text":
+    if not recipes:
         own = {"encoder": run.encoder, "max_length": list(run.resolved_max_length)}
         return own | {name: getattr(run, name) for name in ("pooling", "lora_rank")}
     own = {"encoder": run.encoder, "norm": run.norm, "image_size": run.resolved_image_size}
+    about = {"mean": recipes[0]["mean"], "std": recipes[0]["std"]}
     return own | {name: getattr(run, name) for name in DECODING} | about
 
 
-def preparation(config: Path) -> dict[str, Any]:
-    """Mean and deviation of a pretraining's images, as its config.json has them."""
-    recipe = json.loads(config.read_text())["derived"]["recipes"][0]
-    return {"mean": recipe["mean"], "std": recipe["std"]}
+def recipes_in(config: Path) -> list[dict[str, Any]]:
+    """The recipes of a pretraining's images, as its config.json has them; none of texts."""
+    return json.loads(config.read_text())["derived"]["recipes"]
 
 
 def about_evaluation(run: Linear, file: Path) -> dict[str, Any]:

@@ -1,16 +1,18 @@
-"""How an image is prepared for an encoder: the central square, resized and normalized."""
+"""How a sample is prepared for an encoder: an image's central square, or the tokens of texts."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.data.augment.recipe import Recipe
 from cl.data.module import prepare
 from cl.data.sets import RGB, Decoding
 from cl.data.sets._item import pixels_of
+from cl.data.tokens import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -46,3 +48,27 @@ class Transform:
         out = np.empty((channels, size, size), np.float32)
         prepare(pixels_of(image, how=how), self.recipe, out)
         return torch.from_numpy(out)
+
+
+@dataclass(frozen=True)
+class TextTransform:
+    """Makes the tokens of texts exactly as evaluation and validation do.
+
+    Args:
+        tokenizer: the encoder's.
+        longest: tokens of a text that are used.
+    """
+
+    tokenizer: Tokenizer
+    longest: int
+
+    def __call__(self, texts: str | Sequence[str]) -> Int[Tensor, "n l"]:
+        """The tokens of some texts, or of one, -1 after the end.
+
+        >>> from cl.data.tokens import NGrams
+        >>> TextTransform(NGrams(), 100)(["a tree", "a"]).shape
+        torch.Size([2, 12])
+        """
+        each = [texts] if isinstance(texts, str) else texts
+        tokens = self.tokenizer(each, self.longest)
+        return torch.from_numpy(tokens.padded(np.arange(len(each))))

@@ -25,7 +25,7 @@ class Bag(nn.Module):
 
     def __init__(self, width: int, rows: int = ROWS) -> None:
         super().__init__()
-        self.num_features = width
+        self.num_features, self.ngrams = width, True  # what its tokens are
         self.table = nn.Embedding(rows, width)
         nn.init.normal_(self.table.weight, std=width**-0.5)
 

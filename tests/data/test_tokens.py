@@ -1,12 +1,13 @@
 """Tokens of texts: n-grams against a plain loop, padding, and texts that are too long."""
 
+import re
 import zlib
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from cl.data.tokens import END, NGrams, joined, tokenize, tokenizer_of
+from cl.data.tokens import END, LARGEST, NGrams, OwnTokenizer, joined, tokenize, tokenizer_of
 
 TEXTS = ["A young cat", "Äpfel, naïve-2", "!?", "", "日本語の文"]
 
@@ -53,3 +54,31 @@ def test_a_longer_text_is_cut_and_counted_once() -> None:
 def test_an_encoder_of_images_has_no_tokenizer() -> None:
     with pytest.raises(ValueError, match="ENCODER resnet18"):
         tokenizer_of("resnet18")
+
+
+def by_letter(texts: list[str], longest: int) -> list[list[int]]:
+    return [[ord(letter) for letter in text] for text in texts]
+
+
+def test_a_tokenizer_of_the_users_own() -> None:
+    made = OwnTokenizer(by_letter)
+    tokens = made(["abc", "d"], 2)
+    assert tokens.padded(np.arange(2)).tolist() == [[97, 98], [100, END]]
+    assert tokens.cut == 1
+    assert str(made) == "tests.data.test_tokens:by_letter"
+
+
+@pytest.mark.parametrize(
+    ("tokens", "said"),
+    [
+        ([[1]], "has tokens of 1 texts for 2"),
+        ([[1], []], "at least one for a text, not [] for 'some text'"),
+        ([[1], [-1]], "must give whole numbers from 0 to"),
+        ([[1], [0.5]], "not [0.5] for 'some text'"),
+        ([[1], [LARGEST + 1]], f"from 0 to {LARGEST}"),
+        ([[1], 3], "not 3 for 'some text'"),
+    ],
+)
+def test_its_tokens_are_checked(tokens: list, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        OwnTokenizer(lambda texts, longest: tokens)(["a", "some text"], 8)

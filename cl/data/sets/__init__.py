@@ -6,6 +6,7 @@ function `read(name, where)` that gives a `Source`. `load` is the way in.
 
 from cl.data.sets._decode import UnreadableError
 from cl.data.sets._from_dataset import from_dataset
+from cl.data.sets._from_texts import from_texts, holds_texts
 from cl.data.sets._images import Images, Paths, Stored, in_files
 from cl.data.sets._loading import load
 from cl.data.sets._rows import DEFAULTS, NAMES, dataset_row
@@ -31,6 +32,8 @@ __all__ = [
     "Where",
     "dataset_row",
     "from_dataset",
+    "from_texts",
+    "holds_texts",
     "in_files",
     "load",
     "split",

@@ -3,7 +3,7 @@
 import gzip
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def json_lines(file: Path, flag: str) -> Iterator[tuple[str, dict[str, Any]]]:
         yield place, row
 
 
-def text_of(row: dict[str, Any], key: str, place: str) -> str:
+def text_of(row: Mapping[str, Any], key: str, place: str) -> str:
     """A text of an object.
 
     Raises:
@@ -74,7 +74,9 @@ def text_of(row: dict[str, Any], key: str, place: str) -> str:
         raise ValueError(f'{place} has no "{key}", but {", ".join(row) or "nothing"}')
     text = row[key]
     if not isinstance(text, str):
-        raise ValueError(f'{place}: "{key}" is not a text, but {json.dumps(text)[:40]}')
+        raise ValueError(
+            f'{place}: "{key}" is not a text, but {json.dumps(text, default=str)[:40]}'
+        )
     if not text.strip():
         raise ValueError(f'{place}: "{key}" is empty')
     if any("\ud800" <= c <= "\udfff" for c in text):

@@ -1,22 +1,40 @@
 """A data set of the user's own, MODULE:NAME: no file of this package knows it."""
 
 from inspect import isclass
+from typing import Any
 
-from cl.data.sets._rows import module_of
+from cl.data.sets._rows import dataset_row, module_of
 from cl.data.sets._source import Source, Where
 
 
-def read_plugin(name: str, where: Where) -> Source:
+def read_plugin(name: str, where: Where) -> Source[Any]:
+    """The data set that MODULE:NAME returns, see `read_own`.
+
+    Raises:
+        ValueError: it cannot be imported, returns none, or one of another kind than its row says.
+    """
+    source = read_own(name, where)
+    kind, said = source.train.kind, dataset_row(name)["kind"]
+    if kind != said:
+        raise ValueError(
+            f"DATASET {name} gives {kind}, but its module says {said}; it needs a line "
+            f'ROW = {{"kind": "{kind}"}}'
+        )
+    return source
+
+
+def read_own(name: str, where: Where) -> Source[Any]:
     """The data set that MODULE:NAME returns.
 
-    FUNCTION is called with `(name, where)` and returns a `Source`, or whatever `from_dataset`
-    takes, or two of these, for training and for validation. It may also be such a data set itself,
-    or the class of one with the parameters that torchvision's classes have.
+    FUNCTION is called with `(name, where)` and returns a `Source`, or whatever `from_dataset` or
+    `from_texts` takes, or two of these, for training and for validation; with texts its module has
+    `ROW = {"kind": "text"}`. It may also be such a data set itself, or the class of one with the
+    parameters that torchvision's classes have.
 
     Raises:
         ValueError: it cannot be imported, or returns none of these.
     """
-    from cl.data.sets._from_dataset import from_dataset  # with torch
+    from cl.data.sets._from_texts import from_items  # with torch
     from cl.data.sets._torchvision import read_class
 
     module, _, called = name.partition(":")
@@ -35,4 +53,4 @@ def read_plugin(name: str, where: Where) -> Source:
                 f"DATASET {name}: {called} gives a {type(part).__name__}; it must give a "
                 "cl.data.sets.Source, or data sets with len() and items (PIL image, label)"
             )
-    return from_dataset(train, val, name=name, decoding=where.decoding)
+    return from_items(train, val, name=name, decoding=where.decoding)

@@ -13,6 +13,7 @@ from typing import Any
 DEFAULTS: dict[str, Any] = {
     "help": "",  # of --help, behind the name
     "kind": "images",  # of samples: images, text (pairs of them), or image-text (captions)
+    "columns": False,  # a table, whose columns say whether it is of images or of text
     "order": 50,  # place in lists; of equal ones by name
     "argument": "",  # what stands behind the name and a colon: NAME in torchvision:NAME
     "size": 224,  # side of the images in pixels

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
 
-from cl.data.sets._from_dataset import from_dataset
+from cl.data.sets._from_texts import from_items
 from cl.data.sets._source import Source, Where
 
 TRAIN = {"STL10": "train+unlabeled", "LFWPeople": "train"}  # where `split` has another default
@@ -37,7 +37,7 @@ def read_class(
     accepted = parameters(name, of)
     open_part = opener(called, of, accepted, where, library)
     made = parts(called, accepted, open_part)
-    return from_dataset(*made, name=name, decoding=where.decoding)
+    return from_items(*made, name=name, decoding=where.decoding)
 
 
 def opener(

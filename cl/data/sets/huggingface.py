@@ -1,13 +1,20 @@
-"""Data sets that Hugging Face's `datasets` saved to a folder, images left encoded."""
+"""Data sets that Hugging Face's `datasets` saved to a folder: images left encoded, or texts.
+
+Images and labels are found by the types of the columns, texts by their names: query (anchor,
+question), positive (answer, document, passage) and columns that begin with negative; sentence1,
+sentence2 and score; or text. Its dataset_info.json says which of both it has.
+"""
 
 import importlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cl.data.sets._columns import STRINGS, source_of_columns
 from cl.data.sets._images import Images, Index, Stored
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import HELD_OUT, HOLD_OUT, split
@@ -19,6 +26,7 @@ ROW = {
     "argument": "FOLDER",
     "image_files": True,
     "exif_orientation": True,
+    "columns": True,
 }
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 
@@ -64,8 +72,8 @@ class Rows(Stored):
         return Rows(self.data, self.column, self.title, self.fingerprint, self.index[index])
 
 
-def read(name: str, where: Where) -> Source:
-    """The folder that `save_to_disk` wrote; its columns are found by their types.
+def read(name: str, where: Where) -> Source[Any]:
+    """The folder that `save_to_disk` wrote; its columns are found by their types, or names.
 
     Raises:
         ValueError: `datasets` is not installed; there is no such folder or not the columns.
@@ -82,6 +90,8 @@ def read(name: str, where: Where) -> Source:
     except (OSError, ValueError) as error:
         raise ValueError(f"DATASET {name}: {place} holds no saved data set ({error})") from None
     parts = found if isinstance(found, library.DatasetDict) else {"train": found}
+    if has_texts(library, [*parts.values()]):
+        return source_of_columns(name, parts, str(place))
     called = {part_of_name(split): split for split in reversed(parts)}
     if "train" not in called:
         raise ValueError(f"DATASET {name}: {place} has no split train, but {', '.join(parts)}")
@@ -101,6 +111,13 @@ def read(name: str, where: Where) -> Source:
         )
     classes = names or numbered(train, val)
     return Source(name, classes, train, val, split=f"{second} validates", left_out=left)
+
+
+def has_texts(library: Any, tables: Sequence[Any]) -> bool:
+    """Whether there are columns of texts and none of images."""
+    features = [feature for table in tables for feature in table.features.values()]
+    images = any(isinstance(feature, library.Image) for feature in features)
+    return not images and any(getattr(f, "dtype", "") in STRINGS for f in features)
 
 
 def numbered(*parts: Images) -> list[str]:

@@ -1,0 +1,127 @@
+"""Texts in the columns of tables that Hugging Face's `datasets` saved, by the columns' names."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from cl.data.sets._jsonl import text_of
+from cl.data.sets._source import Source
+from cl.data.sets._text_rows import (
+    Row,
+    of_line,
+    pairs_of_lines,
+    source_of_lines,
+    source_of_scored,
+    source_of_texts,
+)
+from cl.data.sets._texts import TextPairs
+from cl.data.sets._walk import VALIDATION, Walk, part_of_name
+
+STRINGS = ("string", "large_string")
+# The names that a column may have, by the key of a row that it becomes.
+NAMES = {
+    "query": ("query", "anchor", "question"),
+    "positive": ("positive", "answer", "document", "passage"),
+    "sentence1": ("sentence1", "sentence_A"),
+    "sentence2": ("sentence2", "sentence_B"),
+    "score": ("score", "similarity_score", "relatedness_score", "label"),
+    "text": ("text", "sentence"),
+}
+NEGATIVE = "negative"  # how columns of negatives begin
+
+
+def known_columns(features: Mapping[str, Any], title: str) -> dict[str, list[str]]:
+    """The columns that become each key of a row.
+
+    Args:
+        features: the types of the columns by name.
+        title: of the table, for messages.
+
+    Raises:
+        ValueError: they are of no pairs, of none with a score, and of no texts.
+    """
+    found = {key: [n for n in names if n in features][:1] for key, names in NAMES.items()}
+    if found["score"] and not str(features[found["score"][0]].dtype).startswith("float"):
+        found["score"] = []  # the number of a class
+    if found["query"] and found["positive"]:
+        negatives = [name for name in features if name.startswith(NEGATIVE)]
+        return {key: found[key] for key in ("query", "positive")} | {"negatives": negatives}
+    if found["sentence1"] and found["sentence2"]:
+        if found["score"]:
+            return {key: found[key] for key in ("sentence1", "sentence2", "score")}
+        return {"query": found["sentence1"], "positive": found["sentence2"], "negatives": []}
+    if found["text"]:
+        return {"text": found["text"]}
+    raise ValueError(
+        f"{title}: it has the columns {', '.join(features)}; rename_column makes query and positive"
+        " of them (and negative), sentence1, sentence2 and score, or text"
+    )
+
+
+def rows_in(data: Any, columns: Mapping[str, list[str]], title: str) -> Iterator[Row]:
+    """The rows of a table with the keys that texts have here.
+
+    Args:
+        data: a `datasets.Dataset`.
+        columns: see `known_columns`.
+        title: of the table, for messages.
+    """
+    for at, row in enumerate(data.select_columns([n for names in columns.values() for n in names])):
+        own: dict[str, Any] = {key: row[names[0]] for key, names in columns.items() if names}
+        if "negatives" in columns:
+            cells = [row[name] for name in columns["negatives"]]
+            own["negatives"] = [
+                text for cell in cells for text in (cell if isinstance(cell, list) else [cell])
+            ]
+        yield f"{title}, row {at}", own
+
+
+def source_of_columns(name: str, parts: Mapping[str, Any], place: str) -> Source[TextPairs]:
+    """Texts of a saved data set.
+
+    Args:
+        name: of the data set.
+        parts: its tables by the names of the splits.
+        place: of it, for messages.
+
+    Raises:
+        ValueError: the columns are not known, a row is wrong, or there is no split to train on.
+    """
+    flag = f"DATASET {name}"
+    called = {part_of_name(split): split for split in reversed([*parts])}
+    second = next((called[part] for part in VALIDATION if part in called), None)
+    columns = known_columns(next(iter(parts.values())).features, f"{flag}: {place}")
+
+    def rows(split: str) -> list[Row]:
+        title = f"{flag}: {place} {split}"
+        return [*rows_in(parts[split], known_columns(parts[split].features, title), title)]
+
+    if "score" in columns:
+        measured = second or next(iter(parts))
+        source = source_of_scored(name, rows(measured), f"{flag}: {place} {measured}")
+        return told_of(source, parts, {measured}, f"{measured} is measured on")
+    if "train" not in called:
+        raise ValueError(f"{flag}: {place} has no split train, but {', '.join(parts)}")
+    train = rows(called["train"])
+    if "text" in columns:
+        texts = [text_of(row, "text", at) for at, row in train]
+        return told_of(source_of_texts(name, texts, place), parts, {called["train"]})
+    lines = [of_line(row, at) for at, row in train]
+    if not lines:
+        raise ValueError(f"{flag}: {place} has no pairs")
+    if second is None:
+        return told_of(source_of_lines(name, lines), parts, {called["train"]})
+    val = pairs_of_lines([of_line(row, at) for at, row in rows(second)])
+    source = Source(name, [], pairs_of_lines(lines), val)
+    return told_of(source, parts, {called["train"], second}, f"{second} validates")
+
+
+def told_of(
+    source: Source[TextPairs], parts: Mapping[str, Any], used: set[str], how: str = ""
+) -> Source[TextPairs]:
+    """The source with how its parts came about, and what of the saved data set is not used."""
+    others = Counter({f"in {split}": len(parts[split]) for split in sorted({*parts} - used)})
+    left = Walk(left_out=others).describe()
+    return Source(
+        source.name, [], source.train, source.val, split=how or source.split, left_out=left
+    )

@@ -1,0 +1,115 @@
+"""Pairs of texts from objects with their keys: lines of files, rows of tables, items of Python."""
+
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from cl.data.sets._held_out import part_in, parts_of
+from cl.data.sets._images import Index
+from cl.data.sets._jsonl import text_of
+from cl.data.sets._source import Source
+from cl.data.sets._texts import TextPairs, pairs_of
+
+Row = tuple[str, Mapping[str, Any]]  # the place, for messages, and the object
+Line = tuple[str, str, list[str], str | None]
+NO_JUDGMENTS = np.empty((0, 3), np.int64)
+
+
+def of_line(row: Mapping[str, Any], place: str) -> Line:
+    """Query, document, negatives and part.
+
+    Raises:
+        ValueError: one of them is not what it should be.
+    """
+    negatives = row.get("negatives", [])
+    if not isinstance(negatives, list | tuple):
+        raise ValueError(f'{place}: "negatives" must be a list of texts')
+    hard = [text_of({"negatives": text}, "negatives", place) for text in negatives]
+    query, positive = (text_of(row, key, place) for key in ("query", "positive"))
+    if positive in hard:
+        raise ValueError(f'{place}: one of its "negatives" is its "positive"')
+    return query, positive, hard, part_in(row, place)
+
+
+def pairs_of_lines(lines: Sequence[Line]) -> TextPairs:
+    """The pairs of some lines, whose documents and negatives are their corpus."""
+    negatives = [line[2] for line in lines]
+    return pairs_of([line[:2] for line in lines], negatives if any(negatives) else ())
+
+
+def source_of_lines(name: str, lines: Sequence[Line]) -> Source[TextPairs]:
+    """Pairs in two parts, a tenth of the documents held out where no line says what validates."""
+    number = {text: at for at, text in enumerate(dict.fromkeys(line[1] for line in lines))}
+    labels = np.array([number[line[1]] for line in lines])
+    train, val, how = parts_of([line[3] for line in lines], labels)
+
+    def part(places: Index) -> TextPairs:
+        return pairs_of_lines([lines[i] for i in places.tolist()])
+
+    return Source(name, [], part(train), part(val), split=how)
+
+
+def pairs_with_scores(rows: Sequence[Row]) -> TextPairs:
+    """Pairs of sentences with their scores, of which none is judged to be relevant.
+
+    Raises:
+        ValueError: a row is wrong.
+    """
+    first, second, scores = [], [], []
+    for place, row in rows:
+        first.append(text_of(row, "sentence1", place))
+        second.append(text_of(row, "sentence2", place))
+        score = row.get("score")
+        if isinstance(score, bool) or not isinstance(score, Real):
+            raise ValueError(f'{place}: "score" is no number, but {score}')
+        if not math.isfinite(score):
+            raise ValueError(f'{place}: "score" is {score}')
+        scores.append(float(score))
+    own = np.arange(len(scores))
+    return TextPairs(first, second, own, (), NO_JUDGMENTS, np.array(scores, np.float64))
+
+
+def source_of_scored(name: str, rows: Sequence[Row], where: str) -> Source[TextPairs]:
+    """Pairs with scores, all of which are measured on.
+
+    Args:
+        name: of the data set.
+        rows: of the pairs.
+        where: they are from, for messages.
+
+    Raises:
+        ValueError: a row is wrong, or there are no two.
+    """
+    if len(rows) < 2:
+        raise ValueError(f"{where} has {len(rows)} pairs")
+    pairs = pairs_with_scores(rows)
+    return Source(name, [], pairs.subset(np.arange(0)), pairs, split="all are measured on")
+
+
+def texts_alone(texts: Sequence[str]) -> TextPairs:
+    """Texts, each its own document; that a text finds itself says nothing, so none is judged."""
+    pairs = pairs_of([(text, text) for text in texts])
+    return TextPairs(pairs.queries, pairs.documents, pairs.positive, (), NO_JUDGMENTS)
+
+
+def source_of_texts(name: str, texts: Sequence[str], where: str) -> Source[TextPairs]:
+    """Texts alone in two parts, of which a tenth is held out, among which nothing is to be found.
+
+    Args:
+        name: of the data set.
+        texts: of which equal ones are one.
+        where: they are from, for messages.
+
+    Raises:
+        ValueError: there are no two.
+    """
+    every = [*dict.fromkeys(texts)]
+    if len(every) < 2:
+        raise ValueError(f"{where} has {len(every)} texts")
+    train, val, how = parts_of([None] * len(every), np.arange(len(every)))
+    first, held_out = ([every[i] for i in part.tolist()] for part in (train, val))
+    pairs = pairs_of([(text, text) for text in first])
+    return Source(name, [], pairs, texts_alone(held_out), split=how.replace("documents", "texts"))
