@@ -68,6 +68,7 @@ def load_source(config: Pretrain) -> Source[Any] | GivenData:
         value_range=config.value_range,
         channels=config.channels,
         exif_orientation=config.exif_orientation,
+        max_pixels=config.max_pixels,
         data_fraction=config.data_fraction,
         skip_corrupt=config.skip_corrupt,
         workers=config.num_workers,

@@ -386,7 +386,8 @@ def last_lines(
         return [*lines, place, f"next              cl.evaluate(run.encoder, {how}), {API}"]
     labeled = "DATASET" if config.kind == "image-text" else config.dataset  # none of captions
     words = [labeled, config.encoder, "--pretrained_feature_extractor", run.folder]
-    for flag in ("data_folder", "train_dir", "val_dir", "class_list", "image_size", "channels"):
+    places = "data_folder", "train_dir", "val_dir", "class_list"
+    for flag in (*places, "image_size", "channels", "max_pixels"):
         if getattr(config, flag) != getattr(Pretrain, flag, None):
             words += [f"--{flag}", getattr(config, flag)]
     if isinstance(config.value_range, tuple):

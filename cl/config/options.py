@@ -18,7 +18,7 @@ from cl.config.evaluations import (
     describe_evaluations,
     untrained,
 )
-from cl.config.own import FORM
+from cl.config.own import FORM, constant
 from cl.config.schedulers import Schedulers, asks_for
 from cl.config.schema import either, flag
 from cl.config.signature import names as names_of
@@ -94,6 +94,13 @@ class DataOptions:
         None,
         needs=OF_IMAGE_FILES,
         shown="yes for data of your own, no for benchmarks",
+    )
+    max_pixels: int = flag(
+        "refuse images of more pixels, before they are decoded: decoding takes up to 10 bytes a "
+        "pixel in every worker",
+        constant(datasets.SETS / "_values.py", "MAX_PIXELS"),
+        low=1,
+        needs=WITH_IMAGES,
     )
     data_fraction: float = flag(
         "fraction of the training samples, of every class alike, or their number; always the same "

@@ -88,7 +88,7 @@ def decode_all(parts: Sequence[Images], workers: int, checked: Path, sender: Con
     os.nice(LOWEST)
     digest = hashlib.sha256()
     for images in parts:
-        digest.update(f"{images.decoding} ".encode())
+        digest.update(f"{images.decoding} {images.decoding.max_pixels} ".encode())
         hash_images(digest, images, lambda files, at: files.cache_key(at))
     known = checked.read_text().split() if checked.exists() else []
     if digest.hexdigest() not in known:

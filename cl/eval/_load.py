@@ -72,6 +72,7 @@ def load_labeled(config: Linear) -> Source[Any]:
         value_range=config.value_range,
         channels=config.channels,
         exif_orientation=config.exif_orientation,
+        max_pixels=config.max_pixels,
         data_fraction=config.data_fraction,
         skip_corrupt=config.skip_corrupt,
         labeled=True,

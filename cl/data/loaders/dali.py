@@ -4,13 +4,11 @@ Its pipeline has no randomness of its own, so views and resumed runs are as exac
 """
 
 from collections.abc import Iterator, Sequence
-from io import BytesIO
 from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from cl.data.augment.cpu import JITTER, VIEW, draw
 from cl.data.augment.recipe import Recipe
@@ -18,7 +16,8 @@ from cl.data.batch import Batch
 from cl.data.loaders.base import Floats, ImageLoader, by_size
 from cl.data.loaders.sampler import Index, Sampler
 from cl.data.sets import Images
-from cl.data.sets._decode import is_upright_jpeg, ppm
+from cl.data.sets._decode import DECODING_ERRORS, is_upright_jpeg, ppm
+from cl.data.sets._values import opened
 
 WINDOW = ("top", "left", "height", "width", "flip")
 INPUTS = (
@@ -130,10 +129,10 @@ class DaliLoader(ImageLoader):
         assert self.images.files is not None
         try:
             content = self.images.files.read(at)
-            with Image.open(BytesIO(content)) as image:
+            with opened(content, self.images.decoding) as image:
                 if is_upright_jpeg(image, self.images.decoding):
                     return np.frombuffer(content, np.uint8), (image.height, image.width)
-        except (OSError, SyntaxError, Image.DecompressionBombError):
+        except DECODING_ERRORS:
             pass  # no JPEG; if it is no image either, the next line names it
         pixels = self.images.pixel(at)
         return np.frombuffer(ppm(pixels), np.uint8), pixels.shape[:2]

@@ -13,11 +13,12 @@ from cl.data.sets._rows import DEFAULTS, NAMES, dataset_row
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import split
 from cl.data.sets._texts import Captioned, Samples, TextPairs
-from cl.data.sets._values import DECODING, RGB, Decoding
+from cl.data.sets._values import DECODING, MAX_PIXELS, RGB, Decoding
 
 __all__ = [
     "DECODING",
     "DEFAULTS",
+    "MAX_PIXELS",
     "NAMES",
     "RGB",
     "Captioned",

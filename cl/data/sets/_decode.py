@@ -2,13 +2,12 @@
 
 import warnings
 from contextlib import suppress
-from io import BytesIO
 from typing import Any
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from cl.data.sets._values import NPY, RGB, Decoding, Pixels, array_in, scaled, values_of
+from cl.data.sets._values import NPY, RGB, Decoding, Pixels, array_in, opened, scaled, values_of
 
 try:
     from simplejpeg import decode_jpeg
@@ -57,10 +56,10 @@ def decode(content: bytes, name: str, how: Decoding = RGB) -> Pixels:
     Args:
         content: of an image file, or of an array as `numpy.save` writes it.
         name: of the image, for the error.
-        how: range of values, channels, orientation.
+        how: range of values, channels, orientation, the largest number of pixels.
 
     Raises:
-        UnreadableError: it is damaged, cut short or no image, or not of these channels.
+        UnreadableError: it is damaged, cut short, too large or no image, or not of these channels.
     """
     try:
         if content.startswith(NPY):
@@ -68,7 +67,7 @@ def decode(content: bytes, name: str, how: Decoding = RGB) -> Pixels:
             if how.value_range is None and x.dtype not in (np.uint8, np.uint16):
                 raise ValueError(f"values of {x.dtype} need --value_range MIN MAX, or auto")
             return scaled(x, name, how)
-        with Image.open(BytesIO(content)) as image:
+        with opened(content, how) as image:
             return pixels_in(image, content, name, how)
     except UnidentifiedImageError:  # whose own words are about a stream in memory
         raise UnreadableError.of(name, "no kind of image that is known here") from None

@@ -1,5 +1,7 @@
 """Images, with labels or without: pixels in memory, or stored encoded and decoded on demand."""
 
+import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -58,6 +60,34 @@ class Stored(ABC):
         return decode(content, self.name(at), how)
 
 
+def read_regular(path: Path) -> bytes:
+    """The bytes of a file; a pipe, socket or device is not waited for.
+
+    Raises:
+        OSError: it is none of these, or cannot be read.
+    """
+    with open(path, "rb", opener=open_at_once) as file:  # a Path takes no opener
+        return file.read()
+
+
+def open_at_once(path: str, flags: int) -> int:
+    """Open a regular file; see `opener` of Python's `open`."""
+    descriptor = os.open(path, flags | os.O_NONBLOCK)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError("it is a pipe, a device or a folder, and no file")
+
+
+def size_and_time(path: Path) -> tuple[int, int]:
+    """A file's bytes and the time of its last change in ns; -1 of a link that leads nowhere."""
+    try:
+        found = path.stat()
+    except OSError:  # it is named when it is read
+        return -1, -1
+    return found.st_size, found.st_mtime_ns
+
+
 @dataclass(frozen=True, eq=False)
 class Paths(Stored):
     """Image files."""
@@ -68,18 +98,18 @@ class Paths(Stored):
         return len(self.paths)
 
     def read(self, at: int) -> bytes:
-        return self.paths[at].read_bytes()
+        return read_regular(self.paths[at])
 
     def name(self, at: int) -> str:
         return str(self.paths[at])
 
     def cache_key(self, at: int) -> str:
-        stat = self.paths[at].stat()
-        return f"{self.paths[at]} {stat.st_size} {stat.st_mtime_ns}"
+        size, time = size_and_time(self.paths[at])
+        return f"{self.paths[at]} {size} {time}"
 
     def identity(self, at: int) -> str:
         path = self.paths[at]
-        return f"{path.parent.name}/{path.name} {path.stat().st_size}"
+        return f"{path.parent.name}/{path.name} {size_and_time(path)[0]}"
 
     def size(self, at: int) -> int | None:
         path = self.paths[at]

@@ -2,14 +2,12 @@
 
 import warnings
 from collections.abc import Iterator
-from io import BytesIO
 
 import numpy as np
 from einops import rearrange
-from PIL import Image
 
 from cl.data.sets._images import Images
-from cl.data.sets._values import NPY, Decoding, Values, array_in, to_bytes, values_of
+from cl.data.sets._values import NPY, Decoding, Values, array_in, opened, to_bytes, values_of
 
 SAMPLED = 32  # files, spread evenly over a part
 FEWEST = 32  # gray levels, below which something is probably lost
@@ -79,5 +77,5 @@ def values_in_file(content: bytes, how: Decoding) -> Values:
     """The values of a file, before they become bytes."""
     if content.startswith(NPY):
         return array_in(content, how)
-    with Image.open(BytesIO(content)) as image:
+    with opened(content, how) as image:
         return values_of(image, how)

@@ -15,7 +15,7 @@ from cl.data.sets._readable import readable
 from cl.data.sets._rows import dataset_row, is_plugin, module_of
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import take_fraction
-from cl.data.sets._values import Decoding
+from cl.data.sets._values import MAX_PIXELS, Decoding
 
 
 def load(
@@ -29,6 +29,7 @@ def load(
     value_range: tuple[float, float] | Literal["auto"] | None = None,
     channels: int | None = None,
     exif_orientation: bool | None = None,
+    max_pixels: int = MAX_PIXELS,
     data_fraction: float = 1.0,
     skip_corrupt: bool = False,
     labeled: bool = False,
@@ -50,6 +51,7 @@ def load(
         channels: of the images, see `Decoding`.
         exif_orientation: whether they are turned as their cameras say; by default of data of the
             user's own, and not of a benchmark.
+        max_pixels: of an image; a larger one cannot be read.
         data_fraction: a fraction of the training images up to 1, or a number of them above it.
         skip_corrupt: decode every image now, and leave out those that cannot be decoded.
         labeled: leave the images without a label out.
@@ -62,7 +64,7 @@ def load(
     read = read_plugin if is_plugin(name) else module_of(name).read
     turn = dataset_row(name)["exif_orientation"] if exif_orientation is None else exif_orientation
     known = None if value_range == "auto" else value_range
-    how = Decoding(known, channels, turn)
+    how = Decoding(known, channels, turn, max_pixels)
     source = read(name, Where(Path(data_folder), train_dir, val_dir, class_list, download, how))
     if not isinstance(source.train, Images):
         return fraction_of(source, data_fraction)

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import ConcatDataset, Subset
 
 from cl.data.sets._decode import DECODING_ERRORS, UnreadableError, ppm
 from cl.data.sets._images import Images, Index, Stored
 from cl.data.sets._item import ItemError, label_of, pixels_of, split_item, stack_of
-from cl.data.sets._values import RGB, Decoding, Pixels
+from cl.data.sets._values import RGB, Decoding, Pixels, bound_pil, too_large
 
 IN_MEMORY = 64, 10**9  # px, bytes: images of one size up to this side are read at once
 PROBES = 8  # items, spread over a data set, that are read to see what it gives
@@ -47,11 +48,14 @@ class Items(Stored):
             ItemError: it is no image, or its label is no number.
         """
         number = int(self.index[at])
+        bound_pil(how)
         try:
             image, label = split_item(self.data[number])
             return pixels_of(image, self.name(at), how), None if label is None else label_of(label)
         except ItemError as error:
             raise ItemError(f"{self.title}, item {number}: {error}") from None
+        except Image.DecompressionBombError:
+            raise UnreadableError.of(self.name(at), too_large(how)) from None
         except DECODING_ERRORS as error:
             raise UnreadableError.of(self.name(at), error) from None
         except Exception as error:

@@ -69,16 +69,19 @@ class Walk:
                 self.linked |= entry.is_symlink()
                 if is_hidden(entry.name):
                     self.leave_out(entry)
-                elif entry.is_dir():
+                elif is_folder(entry):
                     self.visit(Path(entry.path), found, seen)
                 elif is_image(entry.name, self.suffixes):
-                    found.append(Path(entry.path))
+                    if entry.is_symlink() or entry.is_file():  # a link is judged when it is read
+                        found.append(Path(entry.path))
+                    else:
+                        self.left_out["pipes, sockets and devices"] += 1
                 else:
                     self.left_out[Path(entry.name).suffix.lower() or "without a suffix"] += 1
 
     def leave_out(self, entry: "os.DirEntry[str]") -> None:
         """Count a hidden file, or those in a hidden folder."""
-        if entry.is_dir():
+        if is_folder(entry):
             self.left_out[f"in {entry.name}"] += sum(len(files) for *_, files in os.walk(entry))
         else:
             self.left_out["hidden"] += 1
@@ -86,9 +89,9 @@ class Walk:
     def count_strays(self, folder: Path) -> None:
         """Count what lies beside class folders: images without a class, and hidden folders."""
         for entry in os.scandir(folder):
-            if is_hidden(entry.name) and entry.is_dir():
+            if is_hidden(entry.name) and is_folder(entry):
                 self.leave_out(entry)
-            elif entry.is_file() and is_image(entry.name, self.suffixes):
+            elif is_image(entry.name, self.suffixes) and not is_folder(entry):
                 self.left_out["images beside the class folders"] += 1
 
     def describe(self) -> str:
@@ -98,6 +101,14 @@ class Walk:
         return f"left out: {said}" if said else ""
 
 
+def is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Whether an entry is a folder or leads to one; a link to itself leads nowhere."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def is_image(name: str, suffixes: Iterable[str]) -> bool:
     """Whether a file's name is that of an image."""
     return os.path.splitext(name)[1].lower() in suffixes  # noqa: PTH122  # a Path costs ten times
@@ -105,10 +116,14 @@ def is_image(name: str, suffixes: Iterable[str]) -> bool:
 
 def holds_images(folder: Path, suffixes: Iterable[str], below: bool = True) -> bool:
     """Whether there is an image in a folder, or, `below`, in the folders in it."""
+    seen = set[str]()
     for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # a loop of links
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = [name for name in folders if below and not is_hidden(name)]
         if any(is_image(name, suffixes) and not is_hidden(name) for name in files):
             return True
-        if len(Path(place).parts) - len(folder.parts) > 9:  # a loop of links
-            folders.clear()
     return False

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from cl.data.sets._columns import STRINGS, source_of_columns
-from cl.data.sets._images import Images, Index, Stored
+from cl.data.sets._images import Images, Index, Stored, read_regular
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import HELD_OUT, HOLD_OUT, split
 from cl.data.sets._walk import VALIDATION, Walk, part_of_name
@@ -56,7 +56,7 @@ class Rows(Stored):
         found = self.data[int(self.index[at])][self.column]
         if not found or not (found["bytes"] or found["path"]):
             raise OSError("the row has none")
-        return found["bytes"] or Path(found["path"]).read_bytes()
+        return found["bytes"] or read_regular(Path(found["path"]))
 
     def name(self, at: int) -> str:
         return f"{self.title}, row {self.index[at]}"
