@@ -3,6 +3,7 @@
 import csv
 import io
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 MONITORS = (
@@ -31,12 +32,36 @@ def read_metrics(file: Path) -> list[dict[str, str]]:
     """The rows of a metrics.csv, strings as they stand; none if there is no file.
 
     A last line without its end is what a killed run left of a row: half a number reads as another
-    number, so it is left out, and a warning says so.
+    number, so it is left out, and a warning says so; lines that are no numbers are left out too.
     """
     if not file.exists():
         return []
     text = file.read_bytes().decode(errors="replace")
-    return list(csv.DictReader(io.StringIO(whole_lines(text, file), newline="")))
+    head, *lines = whole_lines(text, file).splitlines() or [""]
+    rows = [row for line in lines for row in csv.DictReader([head, line])]
+    whole = [row for row in rows if is_whole(row)]
+    if len(whole) < len(rows):
+        warnings.warn(
+            f"{file}: {len(rows) - len(whole)} damaged lines are left out of it", stacklevel=2
+        )
+    return whole
+
+
+def is_whole(row: Mapping[str | None, str | None]) -> bool:
+    """Whether a row has a step, and numbers or nothing in all its columns."""
+    entries = [entry for name, entry in row.items() if name != "step"]
+    if None in row or not (row.get("step") or "").isdecimal():
+        return False
+    return all(entry is not None and (not entry or is_number(entry)) for entry in entries)
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a number, NaN and infinity among them."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def read_newest(file: Path, size: int = 2**12) -> dict[str, str]:
@@ -53,11 +78,12 @@ def read_newest(file: Path, size: int = 2**12) -> dict[str, str]:
         f.seek(max(start, f.seek(0, io.SEEK_END) - size))
         inside = f.tell() > start
         text = f.read().decode(errors="replace")
-    columns = next(csv.reader([head]), [])
+    columns = next(csv.reader(head.splitlines()[:1]), [])
     if inside:  # behind the row that the cut is in
         text = text.partition("\n")[2]
     newest = {}
-    for row in csv.reader(io.StringIO(whole_lines(text, file), newline="")):
+    for line in whole_lines(text, file).splitlines():
+        row = next(csv.reader([line]), [])
         newest.update((name, entry) for name, entry in zip(columns, row, strict=False) if entry)
     ended = any(name.startswith(("val/", "monitor/")) for name in newest)
     return newest if ended or not inside else read_newest(file, 8 * size)

@@ -171,8 +171,8 @@ def report_unknown(
 
 def ends(option: Option, words: Sequence[str]) -> int:
     """Where a list ends: behind as many words as it takes, its last number or choice."""
-    if words[0] in option.words:
-        return 1
+    if not words or words[0] in option.words:
+        return len(words[:1])
     if option.many:
         return option.many
 

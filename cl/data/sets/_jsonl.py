@@ -55,6 +55,10 @@ def json_lines(file: Path, flag: str) -> Iterator[tuple[str, dict[str, Any]]]:
     for place, line in lines(file, flag):
         try:
             row = json.loads(line)
+        except RecursionError:
+            raise ValueError(
+                f"{place} is not JSON that can be read: it is nested too deep"
+            ) from None
         except json.JSONDecodeError as error:
             raise ValueError(
                 f"{place} is not JSON: {error.msg} at its character {error.pos + 1}"

@@ -189,6 +189,6 @@ def label_in(content: bytes, kind: str, name: str) -> int | None:
         label = found["label"] if kind == "json" else found
         if type(label) is not int or abs(label) >= 2**31:
             raise TypeError("it is no whole number of 32 bits")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{name} holds no label: {error}") from None
     return label
