@@ -1,14 +1,14 @@
 """A data set that only a test knows: its file is all that it takes, in the package or outside."""
 
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import cl.data.sets
-from cl.config import datasets, parse_pretrain
-from cl.config.schema import options_of
+from cl.config import datasets, parse_pretrain, schema, signature
 from cl.data.sets import NAMES, _rows
 from cl.metrics import read_metrics
 
@@ -54,8 +54,12 @@ def flowers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def forget() -> None:
-    datasets.rows.cache_clear()
-    options_of.cache_clear()
+    """What was read of the files of data sets is read anew."""
+    for module in (datasets, schema, signature):
+        for value in vars(module).values():
+            if hasattr(value, "cache_clear"):
+                value.cache_clear()
+    sys.modules.pop("cl.data.sets.flowers", None)
 
 
 def test_a_file_is_all_that_a_data_set_takes(
