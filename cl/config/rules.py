@@ -242,8 +242,9 @@ def of_mining(config: Linear) -> Iterator[Fault]:
     """What forbids each other where hard negatives are mined."""
     if config.eval != (default(),):
         yield f"--eval {spell(config.eval)} cannot be used with --mine.", ("eval", "mine")
-    if config.verify:
-        yield "--verify cannot be used with --mine.", ("verify", "mine")
+    for name in ("verify", "augment"):
+        if getattr(config, name):
+            yield f"--{name} cannot be used with --mine.", (name, "mine")
     first, last = config.mine_ranks
     if first > last:
         yield f"--mine_ranks must be rising, not {first} {last}.", ("mine_ranks",)
