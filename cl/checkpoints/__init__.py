@@ -25,6 +25,7 @@ from cl.checkpoints.io import (
     read_encoder,
     resumable,
     save_encoder,
+    towers_file,
 )
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "save_encoder",
     "sha256",
     "sum_of",
+    "towers_file",
     "valid",
     "write_sum",
     "write_whole",
