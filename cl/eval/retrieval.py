@@ -141,8 +141,10 @@ def of_captions(
         together, and there is none where all are alike.
     """
     numbers: dict[str, Any] = {}
-    hits = found_first(captions, images, torch.arange(len(images), device=images.device), image_of)
-    for k, right in hits.items():
+    shares = found_first(
+        captions, images, torch.arange(len(images), device=images.device), image_of
+    )
+    for k, right in shares.items():
         numbers[f"recall{k}_t2i"] = float(right.mean())
         if len({*right.tolist()}) > 1:
             numbers[f"recall{k}_t2i_95"] = resampled(right, image_of, len(images))
