@@ -144,7 +144,7 @@ class CaptionedTask(PairTask):
     @property
     def parts(self) -> dict[str, dict[str, Any]]:
         both: Captioned = self.source.val
-        numbers = {"images": len(both), "captions": len(both.texts)}
+        numbers = {"images": len(both), "sentences": len(both.texts)}
         return {"test": numbers | {"sha256": data_checksum(both)}}
 
     def function_of(self, name: str) -> str:

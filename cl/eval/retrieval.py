@@ -152,7 +152,7 @@ def of_captions(
     for k, right in found_first(images, captions, image_of, own).items():
         numbers[f"recall{k}_i2t"] = float(right.mean())
         numbers[f"recall{k}_i2t_95"] = interval(int(right.sum()), len(right))
-    how = {"similarity": "cosine", "captions": len(captions), "images": len(images)}
+    how = {"similarity": "cosine", "sentences": len(captions), "images": len(images)}
     return EvalResult(numbers, how=how)
 
 

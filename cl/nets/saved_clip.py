@@ -57,21 +57,21 @@ def read_clip(name: str) -> SavedCLIP:
     if find_spec("transformers") is None:
         raise ValueError(f"ENCODER {name} needs the package transformers: pip install transformers")
     folder = folder_named(name)
-    config = part_of("AutoConfig", folder, name)
-    if config.model_type != "clip":
+    config = read_saved("AutoConfig", folder, name)
+    if type(config).__name__ != "CLIPConfig":
         raise ValueError(
             f"ENCODER {name}: it is a {config.model_type}; images are compared with texts by a "
             "CLIP that transformers has saved, or by a run of --method clip"
         )
     how = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True}
-    model, report = part_of("CLIPModel", folder, name, **how)
+    model, report = read_saved("CLIPModel", folder, name, **how)
     if missing := sorted(report["missing_keys"]):
         raise ValueError(f"ENCODER {name}: {folder} lacks {len(missing)} weights, {missing[0]}")
-    subwords = part_of("AutoTokenizer", folder, name, use_fast=True)
-    return SavedCLIP(model.eval(), subwords, part_of("AutoImageProcessor", folder, name))
+    subwords = read_saved("AutoTokenizer", folder, name, use_fast=True)
+    return SavedCLIP(model.eval(), subwords, read_saved("AutoImageProcessor", folder, name))
 
 
-def part_of(kind: str, folder: Path, name: str, **how: Any) -> Any:
+def read_saved(kind: str, folder: Path, name: str, **how: Any) -> Any:
     """What a class of transformers reads from a folder, as data and without a network.
 
     Args:
