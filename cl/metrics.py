@@ -39,7 +39,7 @@ def read_metrics(file: Path) -> list[dict[str, str]]:
     text = file.read_bytes().decode(errors="replace")
     head, *lines = whole_lines(text, file).splitlines() or [""]
     rows = [row for line in lines for row in csv.DictReader([head, line])]
-    whole = [row for row in rows if is_whole(row)]
+    whole = [row for row in rows if fits_header(row)]
     if len(whole) < len(rows):
         warnings.warn(
             f"{file}: {len(rows) - len(whole)} damaged lines are left out of it", stacklevel=2
@@ -47,15 +47,15 @@ def read_metrics(file: Path) -> list[dict[str, str]]:
     return whole
 
 
-def is_whole(row: Mapping[str | None, str | None]) -> bool:
+def fits_header(row: Mapping[str | None, str | None]) -> bool:
     """Whether a row has a step, and numbers or nothing in all its columns."""
     entries = [entry for name, entry in row.items() if name != "step"]
     if None in row or not (row.get("step") or "").isdecimal():
         return False
-    return all(entry is not None and (not entry or is_number(entry)) for entry in entries)
+    return all(entry is not None and (not entry or reads_as_number(entry)) for entry in entries)
 
 
-def is_number(text: str) -> bool:
+def reads_as_number(text: str) -> bool:
     """Whether a text is a number, NaN and infinity among them."""
     try:
         float(text)

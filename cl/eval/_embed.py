@@ -88,7 +88,7 @@ def batches_of_texts(
         if not isinstance(text, str) or isinstance(label, str):
             raise ValueError(f"item {at} is no text and no (text, label); embed one side of pairs")
     how = transform or text_transform(encoder)
-    tokens = tokenize([text for text, *_ in pairs], how.tokenizer, how.longest, "texts")
+    tokens = tokenize([text for text, *_ in pairs], how.tokenizer, how.longest, "given texts")
     labels = torch.tensor([int(label) for _, label, *_ in pairs])
     for batch in TextLoader([tokens], batch_size):
         yield batch._replace(labels=labels[batch.index])
