@@ -135,7 +135,7 @@ LOSS_FLAGS = """
     --no-half --scale --sigreg_weight --knots
 """
 LINEAR_FLAGS = """
-    --bootstrap --mine --mine_margin --mine_ranks --negatives
+    --bootstrap --mine --mine_margin --mine_ranks --negatives --prompt
     --pretrained_feature_extractor --eval --augment --no-augment --lr_grid --weight_decay_grid
     --c --k --knn_temperature --lora_rank --pictures --no-pictures --export --verify
     --mean --std --interpolation --central --standardize --no-standardize

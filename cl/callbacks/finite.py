@@ -82,7 +82,7 @@ class FiniteSteps(Callback):
             kept += [b for queue in queues for b in queue.buffers()]
             averages = [m for m in modules if isinstance(m, Ema | Learnable)]
             kept += [p for average in averages for p in average.parameters()]
-            kept += prepare(optimizer)
+            kept += make_ready(optimizer)
             self.counts = torch.tensor([self.in_row, self.total, 0], device=device)
         self.found, self.kept = torch.zeros((), device=device), Kept(kept)
 
@@ -195,7 +195,7 @@ def scaler_of(trainer: pl.Trainer) -> Any:
     return getattr(trainer.precision_plugin, "scaler", None)
 
 
-def prepare(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+def make_ready(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     """Make an optimizer's kernels take a flag on the device; what they do not keep by it.
 
     A momentum is there before the first step, in which it would be made of the gradient; from zeros

@@ -162,7 +162,7 @@ class CaptionedTask(PairTask):
     def features(self, console: Console) -> list[Features]:
         """Features `(q d)` of the captions and `(m d)` of the images; their labels say nothing."""
         both: Captioned = self.source.val
-        captions = self.embed_texts(both.texts, self.longest[0], "captions", console)
+        captions = self.embed_texts(both.texts, self.longest[0], "captions of images", console)
         return [captions, self.extract(both.images, console)]
 
     def inputs(self, name: str, features: BothParts) -> tuple[Any, ...]:
