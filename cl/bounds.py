@@ -4,12 +4,16 @@ from typing import Annotated, Literal, NamedTuple, TypeVar
 
 
 class Bounds(NamedTuple):
-    """What a number may be: from `low` to `high`, included, and between `above` and `below`."""
+    """What a number may be: from `low` to `high`, included, and between `above` and `below`.
+
+    A text has `holds` in it.
+    """
 
     low: float | None = None
     high: float | None = None
     above: float | None = None
     below: float | None = None
+    holds: str | None = None
 
 
 Count = Annotated[int, Bounds(low=1)]  # of things: one, two, ...
@@ -19,6 +23,7 @@ Share = Annotated[float, Bounds(low=0, high=1)]  # of a whole
 PartialShare = Annotated[float, Bounds(low=0, below=1)]  # of a whole, but not all of it
 Positive = Annotated[float, Bounds(above=0)]  # what divides, such as a temperature
 NonNegative = Annotated[float, Bounds(low=0)]  # a weight
+Template = Annotated[str, Bounds(holds="{}")]  # of a text about a class, whose name stands there
 T = TypeVar("T")
 FromPython = Annotated[T, "no flag"]  # an option that the command line does not have
 Learn = Literal["nothing", "temperature", "bias", "both"]  # scalars of a loss

@@ -165,7 +165,7 @@ def evaluate_each(
     first = not runs.other_rank()
     shared = _card.provenance(task) if first else {}
     for name in meant(task.config.eval):
-        if name in outcome.errors or not (first or about(name).trains or task.of_texts):
+        if name in outcome.errors or not (first or about(name).trains or task.together):
             continue  # one process is enough, but where all of them search
         try:
             result, given = run_evaluation(name, task, features, device, loggers)
@@ -204,7 +204,7 @@ def finish(
     """
     config, results = task.config, outcome.results
     _report.print_location(task)
-    pictures = _report.plot(task, features[1], results) if config.pictures and results else []
+    pictures = _report.plot(task, features[-1], results) if config.pictures and results else []
     if config.export and (results or task.frozen):
         _report.export_encoder(task, results)
     same = _report.verify(earlier, outcome.cards)

@@ -21,6 +21,7 @@ from rich.console import Console
 
 from cl import checkpoints, hardware, logs, runs
 from cl.callbacks.bar import Bar, Lines
+from cl.callbacks.finite import FiniteSteps
 from cl.callbacks.watch import Watch
 from cl.config import Linear, Pretrain, from_json, is_own, to_json
 from cl.config.store import batch_of
@@ -34,6 +35,7 @@ console = Console(highlight=False, soft_wrap=True)
 FREE = {"name", "project", "output", "wandb", "log_every_n_steps", "num_workers", "on_collapse"}
 FREE |= {"baseline", "gpus", "devices", "data_folder", "batch_size", "debug", "run_id", "config"}
 FREE |= {"report", "resume_training_from", "auto_resume", "max_time"}
+FREE |= {"max_bad_steps"}
 FREE |= {"checkpoint_every", "checkpoint_unit", "keep_best", "keep_epochs"}
 FREE |= {"num_nodes", "global_batch_size"}  # their product is compared
 LOGGERS = ("pytorch_lightning", "lightning_fabric", "lightning.fabric")
@@ -199,7 +201,8 @@ def make_trainer(
         config.max_steps,
         max_epochs=config.epochs,
         logger=make_loggers(config, folder, checkpoint) if logger is None else logger,
-        callbacks=[*callbacks, watch, bar],  # the two write what the others have logged
+        # The last two write what the others have logged.
+        callbacks=[FiniteSteps(config.max_bad_steps), *callbacks, watch, bar],
         plugins=[checkpoints.SafeIO(), *plugins],
         num_sanity_val_steps=0,
         enable_model_summary=False,

@@ -104,7 +104,7 @@ SHARED_FLAGS = """
     --max_length --value_range --channels --exif_orientation --no-exif_orientation --max_pixels
     --optimizer --lars --scheduler --lr_decay_steps --lr_decay_rate --epochs --max_steps --lr
     --lr_scaling --no-lr_scaling --weight_decay --momentum --warmup_epochs --warmup_start_lr
-    --clip_grad_norm
+    --clip_grad_norm --max_bad_steps
     --gpus --devices --num_nodes --precision --channels_last --no-channels_last
     --name --project --seed --output --run_id --resume_training_from --config --wandb
     --log_every_n_steps --report --no-report --debug --no-debug
@@ -135,7 +135,7 @@ LOSS_FLAGS = """
     --no-half --scale --sigreg_weight --knots
 """
 LINEAR_FLAGS = """
-    --bootstrap --mine --mine_margin --mine_ranks --negatives
+    --bootstrap --mine --mine_margin --mine_ranks --negatives --prompt
     --pretrained_feature_extractor --eval --augment --no-augment --lr_grid --weight_decay_grid
     --c --k --knn_temperature --lora_rank --pictures --no-pictures --export --verify
     --mean --std --interpolation --central --standardize --no-standardize

@@ -9,6 +9,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from cl import distributed, measures
+from cl.callbacks.finite import unless
 from cl.callbacks.watch import needs_log
 from cl.data.loaders.given import as_batch
 from cl.interrupts import Stop
@@ -70,8 +71,15 @@ class Geometry(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        self.last, self.validates = outputs["h"], False
-        self.known.append((outputs["h"][0].clone(), as_batch(batch).labels))
+        h, self.validates, bad = outputs["h"], False, outputs.get("skipped", False)
+        if bad is True:
+            return
+        labels = as_batch(batch).labels
+        if bad is not False:  # features that are not finite are nobody's neighbors
+            labels = labels.masked_fill(bad, -1)
+            h = h if self.last is None else unless(bad, h, self.last)
+        self.last = h
+        self.known.append((h[0].clone(), labels))
         share = -(-self.bank // distributed.world_size())
         while sum(len(y) for _, y in self.known[1:]) >= share:
             self.known.pop(0)

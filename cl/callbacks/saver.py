@@ -16,6 +16,7 @@ import torch
 from pytorch_lightning.callbacks import Checkpoint
 
 from cl import checkpoints, distributed
+from cl.callbacks.finite import finite_steps
 from cl.checkpoints.background import Background, Write
 from cl.checkpoints.files import NotSavedError
 from cl.interrupts import CODE, Stop, interrupts
@@ -24,6 +25,7 @@ from cl.optim import step_limit
 EXCHANGED = 8  # steps between two questions on several GPUs whether one of them got a signal
 LONG = 60.0  # s of work that a validation must not put at risk
 OUT_OF_TIME = 75  # exit code of --max_time, sysexits.h's "try again"
+NOT_FINITE = 65  # exit code of --max_bad_steps, sysexits.h's "data error"
 Unit = Literal["steps", "epochs", "minutes"]
 
 
@@ -72,6 +74,7 @@ class Saver(Checkpoint):
         self.folder, self.about, self.saving = folder, about, saving or Saving()
         self.newest = self.began = time.monotonic()
         self.tried, self.whole = -1, False  # the newest checkpoint's step, and whether it is there
+        self.held = 0  # the step of the newest one whose weights were finite
         self.validates = False
         self.common = 0  # validation batches that every process has
         self.random: dict[str, torch.Tensor] = {}
@@ -90,7 +93,7 @@ class Saver(Checkpoint):
             torch.set_rng_state(self.random["cpu"])
             if "gpu" in self.random:
                 torch.cuda.set_rng_state(self.random["gpu"])
-        self.newest = time.monotonic()
+        self.newest, self.held = time.monotonic(), trainer.global_step
         interrupts.wait()
 
     def on_save_checkpoint(
@@ -202,8 +205,18 @@ class Saver(Checkpoint):
         """Every process hears of a signal to one of them, and all save the same step.
 
         Raises:
-            Stop: a signal came, or the time is over.
+            Stop: a signal came, the time is over, or too many steps in a row were left out.
         """
+        finite = finite_steps(trainer)
+        if finite is not None and finite.over:
+            self.save(trainer, pl_module)
+            interrupts.end_wait()
+            raise Stop(
+                f"--max_bad_steps {finite.limit}: more steps in a row, up to step "
+                f"{trainer.global_step}, had a loss or gradient that is not finite; the weights "
+                f"before them are {'saved' if self.whole else 'in the newest checkpoint'}",
+                NOT_FINITE,
+            )
         minutes = self.saving.minutes
         late = minutes is not None and time.monotonic() - self.began >= 60 * minutes
         number = interrupts.came or (CODE if late else 0)
@@ -229,7 +242,8 @@ class Saver(Checkpoint):
     ) -> None:
         """Write checkpoint and encoder, unless a weight is not finite or the disk is full.
 
-        The training and the checkpoint before go on.
+        The training and the checkpoint before go on. After steps that were all left out there is
+        nothing new: weights of which no loss is finite must not take the place of good ones.
 
         Args:
             trainer: Lightning's.
@@ -239,6 +253,10 @@ class Saver(Checkpoint):
         """
         self.finish()
         self.newest, self.tried, self.whole = time.monotonic(), trainer.global_step, False
+        finite = finite_steps(trainer)
+        in_row = finite.state_dict()["in_row"] if finite else 0
+        if in_row and trainer.global_step - self.held <= in_row:
+            return
         state = pl_module.state_dict()
         broken = [name for name, value in state.items() if not value.isfinite().all()]
         if broken:  # the same on all processes
@@ -248,6 +266,7 @@ class Saver(Checkpoint):
                 stacklevel=2,
             )
             return
+        self.held = trainer.global_step  # the same on all processes, also where the disk is full
         io, none = trainer.strategy.checkpoint_io, list[Write]()
         with io.defer() if isinstance(io, checkpoints.SafeIO) else nullcontext(none) as writes:
             trainer.save_checkpoint(self.folder / checkpoints.LAST)

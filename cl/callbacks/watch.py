@@ -9,10 +9,12 @@ import torch
 from pytorch_lightning.callbacks import Callback
 
 from cl import distributed
+from cl.callbacks.finite import unless
 from cl.data.loaders.given import as_batch
 from cl.optim import step_limit
 
 Sums = dict[str, torch.Tensor | float]
+BAD = "train/bad_steps"  # how many steps were left out, see `FiniteSteps`
 
 
 def has_watch(trainer: pl.Trainer) -> bool:
@@ -71,13 +73,17 @@ class Watch(Callback):
     ) -> None:
         self.now = outputs.get("now", {})
         self.samples += len(as_batch(batch).labels) * distributed.world_size()
-        for key, value in [*outputs["log"].items(), ("n", 1)]:
-            for sums in (self.sums, self.epoch_sums):
-                sums[key] = sums.get(key, 0) + value
+        bad = outputs.get("skipped", False)
+        counted = {**outputs["log"], "n": 1}
+        for sums in (self.sums, self.epoch_sums):
+            for key, value in counted.items():
+                sums[key] = sums.get(key, 0) + unless(bad, value, 0)
+            if bad is not False:
+                sums[BAD] = sums.get(BAD, 0) + bad
         last = trainer.is_last_batch
         if trainer.global_step == step_limit(trainer):
             trainer.should_stop = True  # else Lightning ends inside an epoch without validation
-        if trainer.global_step % self.every == 0 and not last:
+        if (trainer.global_step % self.every == 0 and not last) or outputs.get("over"):
             self.write(trainer, self.means(self.sums))
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -86,7 +92,7 @@ class Watch(Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.since = time.perf_counter()  # validation is not training's time
         if self.epoch_sums:
-            mean = self.means(self.epoch_sums.copy())["train/loss"]
+            mean = self.means(self.epoch_sums.copy()).get("train/loss", math.nan)
             pl_module.log("train/loss", mean, logger=False)  # what the schedule `reduce` follows
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -115,14 +121,21 @@ class Watch(Callback):
         self.since, self.samples = now, 0
 
     def means(self, sums: Sums) -> dict[str, float]:
-        """Mean over the steps and all processes; the sums start again."""
-        n = sums.pop("n")
+        """Mean over the steps and all processes; the sums start again.
+
+        Steps that were left out have no part in it; how many these are is no mean.
+        """
+        n, bad = sums.pop("n"), sums.pop(BAD, 0)
+        left_out = {BAD: float(bad)} if bad else {}
         names = sorted(sums)
         total = distributed.all_reduce_sum(
             torch.stack([torch.as_tensor(sums[k]).float() for k in names])
         )
         sums.clear()
-        return dict(zip(names, (total / (n * distributed.world_size())).tolist(), strict=True))
+        if not n:
+            return left_out
+        means = (total / (n * distributed.world_size())).tolist()
+        return dict(zip(names, means, strict=True)) | left_out
 
     def write(self, trainer: pl.Trainer, row: dict[str, float]) -> None:
         if self.samples:

@@ -25,6 +25,7 @@ from cl.checkpoints.io import (
     read_encoder,
     resumable,
     save_encoder,
+    towers_file,
     write_of_encoder,
 )
 
@@ -48,6 +49,7 @@ __all__ = [
     "save_encoder",
     "sha256",
     "sum_of",
+    "towers_file",
     "valid",
     "write_of_encoder",
     "write_sum",

@@ -221,6 +221,28 @@ def encoder_file(given: str | Path, flag: str = "--pretrained_feature_extractor"
     return path
 
 
+def towers_file(given: str | Path, flag: str = "--pretrained_feature_extractor") -> Path:
+    """The file of both encoders of a run on images and texts: itself, or the best in its folder.
+
+    Args:
+        given: a file or a folder; the file of the images' encoder stands for its folder.
+        flag: for messages.
+
+    Raises:
+        ValueError: nothing to load.
+    """
+    path = Path(given)
+    if path.name == ENCODER:
+        path = path.parent
+    found = [path / name for name in (TOWERS, LAST) if (path / name).exists()]
+    if path.is_file() or found:
+        return path if path.is_file() else found[0]
+    raise ValueError(
+        f"{flag} {given}: no {TOWERS}, which has the encoders of a run of --method clip; a CLIP "
+        "that transformers has saved is ENCODER hf:FOLDER"
+    )
+
+
 def read_encoder(path: Path) -> dict[str, Any]:
     """What a .safetensors, a run's .ckpt or another's file holds, as data and never as code.
 

@@ -38,6 +38,11 @@ def takes_texts(encoder: str) -> bool:
     return bool(BAG.fullmatch(encoder)) or is_transformer(encoder)
 
 
+def is_saved_pair(encoder: str) -> bool:
+    """Whether the name may be that of a folder with encoders of images and of texts, as CLIP's."""
+    return not is_own(encoder) and encoder.startswith("hf:")
+
+
 def has_weights(encoder: str) -> bool:
     """Whether the name says where the encoder's weights are, so that no other file is needed."""
     return is_transformer(encoder) and encoder != "minilm"

@@ -12,6 +12,7 @@ from cl.config.signature import (
     FEATURES,
     FOLDERS,
     IMAGES,
+    NAMED,
     SCORED,
     UNTRAINED,
     Thing,
@@ -20,7 +21,7 @@ from cl.config.signature import (
 )
 
 ALL = "all"
-KINDS = (FEATURES, IMAGES, UNTRAINED, SCORED)
+KINDS = (FEATURES, IMAGES, UNTRAINED, SCORED, NAMED)
 
 
 def built_in() -> tuple[str, ...]:
@@ -98,9 +99,19 @@ def for_texts() -> tuple[str, ...]:
     return tuple(name for name in built_in() if about(name).of_texts)
 
 
+def for_captions() -> tuple[str, ...]:
+    """The evaluations that images with captions have; the file of one has such a function."""
+    return tuple(name for name in built_in() if about(name).of_captions)
+
+
 def of_features(name: str) -> bool:
     """Whether an evaluation is of the features of images, as those that `all` means."""
-    return not (about(name).of_images or about(name).scored)
+    return not (about(name).of_images or about(name).scored or about(name).named)
+
+
+def by_names(given: Iterable[str]) -> tuple[str, ...]:
+    """Those by the names of the classes, which need an encoder of texts beside that of images."""
+    return tuple(name for name in given if name != ALL and about(name).named)
 
 
 def of_images(given: Iterable[str]) -> tuple[str, ...]:

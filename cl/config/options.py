@@ -426,6 +426,12 @@ class OptimizationOptions:
     momentum: float = flag(
         "momentum of sgd and lars", 0.9, low=0, high=1, needs=("optimizer", ("sgd", "lars"))
     )
+    max_bad_steps: int = flag(
+        "steps in a row that are left out because their loss or gradient is not finite (NaN or "
+        "infinite); one more ends the program with exit code 65",
+        10,
+        low=0,
+    )
     clip_grad_norm: float | None = flag(
         "clip the norm of the gradient to this", None, above=0, shown="no clipping"
     )

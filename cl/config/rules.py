@@ -16,7 +16,9 @@ from cl.config.evaluations import (
     about,
     augmentable,
     built_in,
+    by_names,
     default,
+    for_captions,
     for_texts,
     of_images,
     plugins,
@@ -37,6 +39,9 @@ COLDEST = 0.01  # a temperature that learns is kept between it and its inverse, 
 # commands are the SimCLR command, --temperature 0.2 included, with some more words at the end. They
 # still have to run, so such a flag is ignored with a warning where any other is an error.
 LENIENT = ("temperature", "lamb", "pred_hidden_mlp", "no_lr_scheduler_for_pred_head")
+
+# What says of an encoder how images and texts reach it; a CLIP in a folder says it itself.
+OF_ENCODER = ("image_size", "mean", "std", "central", "interpolation", "pooling")
 
 # How an evaluation trains and reads images is likewise on lines that serve every --eval.
 OF_VIEWS = ("backend", "last_batch_fill")
@@ -184,9 +189,12 @@ def contradictions(config: Pretrain | Linear) -> Iterator[Fault]:
 def of_encoder(config: Pretrain | Linear) -> Iterator[Fault]:
     """What the data set has must be what the encoder takes."""
     kind, encoder = config.kind, config.encoder
-    if kind == "image-text" and isinstance(config, Linear):
-        message = f"DATASET {config.dataset} has {kind}, which no --eval measures; a training's "
-        yield f"{message}validation does.", ("dataset",)
+    if isinstance(config, Linear) and encoders.is_saved_pair(encoder) and needs_pair(config):
+        for name in OF_ENCODER:
+            if getattr(config, name) is not None:
+                message = f"--{name} cannot be used with ENCODER {encoder}, whose folder says it."
+                yield message, (name, "encoder")
+        return
     if encoders.is_foreign(encoder) or encoders.takes_texts(encoder) is (kind == "text"):
         return
     takes = "text" if encoders.takes_texts(encoder) else "images"
@@ -195,14 +203,20 @@ def of_encoder(config: Pretrain | Linear) -> Iterator[Fault]:
     yield message, ("encoder", "dataset")
 
 
+def needs_pair(config: Linear) -> bool:
+    """Whether what is evaluated is an encoder of images with one of texts."""
+    return config.kind == "image-text" or bool(by_names(config.eval))
+
+
 def evaluation(config: Linear) -> Iterator[Fault]:
     """What forbids each other in an evaluation."""
     given, images = spell(config.eval), of_images(config.eval)
     if config.max_steps == 0:
         yield "--max_steps must be at least 1, not 0.", ("max_steps",)
     yield from of_kind(config)
-    if len(config.eval) > 1 and (images or ALL in config.eval):
-        alone = [*of_images((*built_in(), *plugins(config.eval))), ALL]
+    if len(config.eval) > 1 and (images or by_names(config.eval) or ALL in config.eval):
+        known = (*built_in(), *plugins(config.eval))
+        alone = [*of_images(known), *by_names(known), ALL]
         yield f"--eval {either(alone)} must stand alone, not in {given}.", ("eval",)
     if config.augment and not (len(config.eval) == 1 and config.eval[0] in augmentable()):
         yield f"--augment needs --eval {either(augmentable())} alone.", ("augment", "eval")
@@ -229,6 +243,9 @@ def evaluation(config: Linear) -> Iterator[Fault]:
 def of_kind(config: Linear) -> Iterator[Fault]:
     """What texts and images can be evaluated by."""
     given, searched = spell(config.eval), for_texts()
+    if config.kind == "image-text" and not {*config.eval} <= {*for_captions()}:
+        need = f"cannot be used with DATASET {config.dataset}; of images with captions there is"
+        yield f"--eval {given} {need} --eval {either(for_captions())}.", ("eval", "dataset")
     if config.kind == "text" and config.mine:
         yield from of_mining(config)
     elif config.kind == "text" and not {*config.eval} <= {*searched}:
@@ -242,8 +259,9 @@ def of_mining(config: Linear) -> Iterator[Fault]:
     """What forbids each other where hard negatives are mined."""
     if config.eval != (default(),):
         yield f"--eval {spell(config.eval)} cannot be used with --mine.", ("eval", "mine")
-    if config.verify:
-        yield "--verify cannot be used with --mine.", ("verify", "mine")
+    for name in ("verify", "augment"):
+        if getattr(config, name):
+            yield f"--{name} cannot be used with --mine.", (name, "mine")
     first, last = config.mine_ranks
     if first > last:
         yield f"--mine_ranks must be rising, not {first} {last}.", ("mine_ranks",)

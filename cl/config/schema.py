@@ -254,6 +254,10 @@ class Option:
             raise self.refusal(value)
         if self.of is str and not value:
             raise ValueError(f"{self.label} needs a value: {self.allowed}.")
+        if self.about.get("holds", "") not in str(value):
+            raise ValueError(
+                f"{self.label} must have {self.about['holds']} in it, not be {value!r}."
+            )
         if self.of in NOUNS and not self.in_range(value):
             must = self.bounds if abs(value) < math.inf and self.bounds else self.allowed
             raise ValueError(f"{self.label} must be {must}, not {spell(value)}.")

@@ -34,6 +34,7 @@ FEATURES = ("train", "test", "classes")
 IMAGES = ("encoder", "data", "classes")
 UNTRAINED = ("untrained", "data", "classes")
 SCORED = ("sentences", "others", "scores")
+NAMED = ("test", "names", "embed")
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,16 @@ class Thing:
     def scored(self) -> bool:
         """Whether it is an evaluation of pairs of texts with scores, and of nothing else."""
         return tuple(self.arguments) == SCORED
+
+    @property
+    def named(self) -> bool:
+        """Whether it is an evaluation by the names of the classes, of an encoder of texts too."""
+        return tuple(self.arguments) == NAMED
+
+    @property
+    def of_captions(self) -> bool:
+        """Whether images with captions have it too, by a function of that name."""
+        return "of_captions" in self.beside
 
     @property
     def augmented(self) -> bool:

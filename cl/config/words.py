@@ -176,9 +176,13 @@ def ends(option: Option, words: Sequence[str]) -> int:
     if option.many:
         return option.many
 
+    held = option.about.get("holds")
+
     def goes_on(word: str) -> bool:
-        return bool(NUMBER.match(word) or PAIR.match(word)) or any(
-            fits(word, form) for form in option.forms
+        return (
+            bool(held and held in word)
+            or bool(NUMBER.match(word) or PAIR.match(word))
+            or any(fits(word, form) for form in option.forms)
         )
 
     return 1 + len([*takewhile(goes_on, words[1:])])

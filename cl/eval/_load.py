@@ -5,8 +5,10 @@ from typing import Any
 
 from cl import checkpoints, hardware, runs, trainer
 from cl.config import Linear
+from cl.config.evaluations import by_names
 from cl.data import sets
-from cl.data.sets import DECODING, Images, Source, TextPairs
+from cl.data.sets import DECODING, Captioned, Images, Source, TextPairs
+from cl.eval._pair_task import CaptionedTask, NamedTask
 from cl.eval._restore import Restored, decoded_as_trained, preparation_flags, restore
 from cl.eval._task import Task
 from cl.eval._text_task import TextTask
@@ -26,7 +28,14 @@ def load_task(
         ValueError: there is no data, no encoder, or no new folder.
     """
     path = config.pretrained_feature_extractor
-    file = checkpoints.encoder_file(path) if path and restored is None else None
+    pair = config.kind == "image-text" or bool(by_names(config.eval))
+    if pair and restored is not None:
+        raise ValueError(
+            f"--eval {' '.join(config.eval)} needs an encoder of texts beside that of images: give "
+            "the folder of a run of --method clip in place of a module"
+        )
+    named = checkpoints.towers_file if pair else checkpoints.encoder_file
+    file = named(path) if path and restored is None else None
     if source is None:
         config, asked = decoded_as_trained(config, file), config
         source = load_labeled(config)
@@ -47,6 +56,7 @@ def load_task(
             longest,
             config.pooling,
             config.kind,
+            pair=pair,
         )
         restored.about.update({name: getattr(config, name) for name in DECODING})
     folder, checkpoint = trainer.run_folder(config)
@@ -56,8 +66,8 @@ def load_task(
     )
     if options["precision"] == "64-true":
         restored.encoder.double()  # which Lightning would do, and the weights' sum would differ
-    kind = TextTask if isinstance(source.train, TextPairs) else Task
-    return kind(config, source, restored, folder, checkpoint, options)
+    kinds = {TextPairs: TextTask, Captioned: CaptionedTask, Images: NamedTask if pair else Task}
+    return kinds[type(source.train)](config, source, restored, folder, checkpoint, options)
 
 
 def load_labeled(config: Linear) -> Source[Any]:

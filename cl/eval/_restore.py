@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from cl import checkpoints, runs
@@ -19,6 +20,7 @@ from cl.config.encoders import (
     default_length,
     has_weights,
     is_foreign,
+    is_saved_pair,
     is_transformer,
     takes_texts,
 )
@@ -29,6 +31,8 @@ from cl.data.sets import DECODING, DEFAULTS, Decoding, dataset_row
 from cl.data.tokens import tokenizer_of
 from cl.eval._transform import TextTransform, Transform
 from cl.nets import encoders, lora, texts
+from cl.nets.saved_clip import read_clip
+from cl.nets.towers import Towers
 from cl.nets.transformer import Pooling, Transformer, from_folder
 
 TOKENS = "tokens"  # what texts are prepared as
@@ -114,6 +118,8 @@ def restore(
     longest: tuple[int, int] | None = None,
     pooling: Pooling | None = None,
     kind: str | None = None,
+    *,
+    pair: bool = False,
 ) -> Restored:
     """Restore an encoder.
 
@@ -128,12 +134,15 @@ def restore(
         pooling: of a transformer, in place of its folder's.
         kind: of the samples, which says what an encoder of the user's own takes; None is what the
             file says that it was trained on.
+        pair: the encoder of images together with that of texts, as `Towers` or `SavedCLIP`.
 
     Raises:
         ValueError: the weights are another encoder's, or nothing says whose they are.
     """
     about = about_file(file) if file else {}
     name = encoder_name(file, given, about.get("encoder"))
+    if pair and is_saved_pair(name) and file is None:
+        return restore_clip(name, longest)
     of_texts = "max_length" in about and "image_size" not in about
     if takes_texts(name) or (is_foreign(name) and (of_texts if kind is None else kind == "text")):
         create = partial(text_encoder, name, file, about, pooling)
@@ -153,6 +162,8 @@ def restore(
     norm = about.get("norm", "batch")
     channels = len(about.get("mean", recipe.mean))
     create = partial(encoders.create, name, norm=norm, channels=channels)
+    if pair:
+        create = partial(towers_of, create, file, about)
     encoder, report, size = load_fitting(file, given, sizes, create)
     prepared, said_by = of_weights(file, about, timms, report, small=size <= encoders.SMALL)
     if "." in name and timms and prepared.get("central") == timms["central"]:
@@ -163,7 +174,49 @@ def restore(
     own |= {k: getattr(recipe, k) for k in PREPARATION} | {"dataset": dataset} | decoding(about)
     built = {key: getattr(report, key, None) for key in ("padding", "epsilon")}
     own |= {key: value for key, value in built.items() if value is not None}
+    if pair:
+        own |= {"text_encoder": about["text_encoder"]}
+        own["max_length"] = list(longest or about["max_length"])
     return Restored(encoder, recipe, own, file, report, said_by)
+
+
+def restore_clip(name: str, longest: tuple[int, int] | None) -> Restored:
+    """A CLIP that transformers has saved, see `restore`; its folder says how images are prepared.
+
+    Raises:
+        ValueError: it has fewer positions than tokens are used.
+    """
+    clip = read_clip(name)
+    used = longest or (clip.longest, clip.longest)
+    if used[0] > clip.longest:
+        raise ValueError(f"--max_length {used[0]}: ENCODER {name} has {clip.longest} positions")
+    about = {"encoder": name, "text_encoder": name, "max_length": list(used)}
+    return Restored(clip, Recipe(size=0), about, preparation="as the encoder's folder says")
+
+
+def towers_of(
+    create: Callable[..., nn.Module], file: Path | None, about: Mapping[str, Any], **how: Any
+) -> Towers:
+    """Both encoders of a run on images and texts, for its weights.
+
+    Args:
+        create: makes the encoder of images.
+        file: of the weights.
+        about: what the file, or its run, says of them.
+        how: `create` is called.
+
+    Raises:
+        ValueError: the file is of no such run.
+    """
+    if "text_encoder" not in about:
+        raise ValueError(
+            f"{file or 'the encoder'} has no encoder of texts; the folder of a run of --method "
+            "clip has one, or ENCODER hf:FOLDER of a CLIP that transformers has saved"
+        )
+    text = text_encoder(about["text_encoder"], file, about, None)
+    size = how["image_size"]
+    example = torch.zeros(2, len(about.get("mean", "rgb")), size, size)
+    return Towers(create(**how), text, about["width"], example=example)
 
 
 def text_encoder(
@@ -395,6 +448,9 @@ def about_run(file: Path) -> dict[str, Any]:
         return own | {name: getattr(run, name) for name in ("pooling", "lora_rank")}
     own = {"encoder": run.encoder, "norm": run.norm, "image_size": run.resolved_image_size}
     about = {"mean": recipes[0]["mean"], "std": recipes[0]["std"]}
+    if run.kind == "image-text":
+        own |= {"text_encoder": run.text_encoder, "max_length": list(run.resolved_max_length)}
+        own["width"] = run.method_settings["encoding_size"]
     return own | {name: getattr(run, name) for name in DECODING} | about
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from cl.data.sets import Images, Source
 from cl.data.sets._sums import data_checksum
 from cl.eval import _cache, _features
 from cl.eval._restore import Restored
-from cl.eval._result import Features
+from cl.eval._result import BothParts, Features, check_classes
 
 PASS = 256  # images that the frozen encoder gets at a time
 PLAIN = {"jitter": 0.0, "grayscale": 0.0, "blur": 0.0, "solarize": 0.0, "views": 1}  # but crops
@@ -44,7 +45,7 @@ class Task:
     checkpoint: Path | None
     options: dict[str, Any]
 
-    of_texts = False
+    together = False  # whether all processes take part in an evaluation that does not train
 
     def __post_init__(self) -> None:
         self.encoder, self.recipe, self.about, self.file, self.report, _ = self.restored
@@ -102,6 +103,30 @@ class Task:
     def of_features(self) -> bool:
         """Whether features are all that is needed of the images."""
         return self.frozen and not self.config.augment
+
+    def function_of(self, name: str) -> str:
+        """The function of an evaluation's file that is used; empty for the one of its name."""
+        return "augmented" if self.config.augment else ""
+
+    def inputs(self, name: str, features: BothParts) -> tuple[Any, ...]:
+        """What an evaluation takes.
+
+        Args:
+            name: of the evaluation.
+            features: as `features` gives them, on the device; empty for what learns from images.
+        """
+        return (*(features or (self.encoder, self.crops())), self.classes)
+
+    def check_parts(self, name: str) -> None:
+        """Check by the labels alone that an evaluation can be done.
+
+        Raises:
+            ValueError: a part has no labels, or there is nothing to tell apart.
+        """
+        for kind, images in {"training": self.source.train, "test": self.source.val}.items():
+            if not (images.labels >= 0).any():
+                raise ValueError(f"no image of the {kind} part has a label")
+        check_classes(self.classes)
 
     def check_frozen(self) -> None:
         """Compare the encoder with itself from before.
@@ -162,11 +187,12 @@ class Task:
             ValueError: they cannot be written.
         """
         key = _cache.cache_key(self.encoder, images, self.transform, self.built)
-
-        def loader(rank: int, world: int) -> PlainLoader:
-            return PlainLoader(images, self.recipe, PASS, self.config.num_workers, rank, world)
-
+        loader = partial(self.image_loader, images)
         return self.extract_by(loader, key, f"{len(images):,} images", len(images), console)
+
+    def image_loader(self, images: Images, rank: int, world: int) -> PlainLoader:
+        """What loads this process's images, prepared for the encoder."""
+        return PlainLoader(images, self.recipe, PASS, self.config.num_workers, rank, world)
 
     def extract_by(
         self,

@@ -6,26 +6,28 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+import torch
 from rich.console import Console
 
+from cl.config.evaluations import about
 from cl.data import tokens
 from cl.data.loaders.texts import TextLoader
 from cl.data.sets import TextPairs
 from cl.data.sets._sums import data_checksum
 from cl.data.sets._texts import serialized
 from cl.data.tokens import Tokenizer, tokenize
-from cl.eval._result import Features
+from cl.eval._result import BothParts, Features
 from cl.eval._task import PASS, Task
 
 
 class TextTask(Task):
     """What is evaluated on what, of texts: `Task` says what it is made of."""
 
-    of_texts = True
+    together = True
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
-        """The encoder's."""
+        """That of the encoder of texts."""
         return tokens.tokenizer_of(self.about["encoder"], self.encoder)
 
     @property
@@ -61,6 +63,30 @@ class TextTask(Task):
     @property
     def shown_preparation(self) -> dict[str, str]:
         return {"tokens": self.transform}
+
+    def function_of(self, name: str) -> str:
+        return "" if about(name).scored else "of_texts"
+
+    def inputs(self, name: str, features: BothParts) -> tuple[Any, ...]:
+        """Features of queries and documents, and what is known of them."""
+        pairs: TextPairs = self.source.val
+        queries, documents = (h for h, _ in features)
+        if not about(name).scored:
+            return queries, documents, torch.from_numpy(pairs.judgments).to(queries.device)
+        at = torch.from_numpy(pairs.positive).to(queries.device)
+        return queries, documents[at], torch.tensor(pairs.scores, device=queries.device)
+
+    def check_parts(self, name: str) -> None:
+        """Check that there is what the evaluation compares.
+
+        Raises:
+            ValueError: there are no scores, or no judgments.
+        """
+        pairs: TextPairs = self.source.val
+        if about(name).scored and pairs.scores is None:
+            raise ValueError(f"DATASET {self.source.name} has no scores; scored:FILE has")
+        if not about(name).scored and not (pairs.judgments[:, 2] > 0).any():
+            raise ValueError(f"no query of DATASET {self.source.name} has a judged document")
 
     def features(self, console: Console) -> list[Features]:
         """Features `(q d)` of the queries and `(m d)` of the corpus; their labels say nothing."""

@@ -107,6 +107,7 @@ class Method(pl.LightningModule, ABC):
         self.steps = 0  # of the whole run, known when it starts
         self.global_views = 2  # of full size, the first of h; each batch says how many
         self.counts: dict[str, Tensor] = {}
+        self.skipped: bool | Tensor = False  # whether `FiniteSteps` leaves this step out
 
     @classmethod
     def views(cls, recipes: list[Recipe], **_: Any) -> list[Recipe]:
@@ -267,6 +268,8 @@ class Method(pl.LightningModule, ABC):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """The step and what is updated with it, before any callback can save the run."""
         super().optimizer_step(*args, **kwargs)
+        if self.skipped is True:
+            return
         step = self.step + 1
         self.learnable.bound()
         self.after_step(step)

@@ -188,8 +188,7 @@ def from_folder(
         config = library.AutoConfig.from_pretrained(within, **local)
         tokenizer = library.AutoTokenizer.from_pretrained(within, use_fast=True, **local)
         if pretrained:
-            local |= {"use_safetensors": True, "dtype": torch.float32}
-            model = library.AutoModel.from_pretrained(within, config=config, **local)
+            model = with_weights(library, within, config, **local)
         else:
             model = library.AutoModel.from_config(config, trust_remote_code=False)
             model = model.float()
@@ -206,6 +205,36 @@ def from_folder(
             f"{rows:,} rows; they are not of one encoder"
         )
     return made
+
+
+def with_weights(library: Any, folder: Path, config: Any, **local: Any) -> Any:
+    """The model with all of its weights from a folder's `.safetensors`.
+
+    The library only reports a weight that is not there, and draws it at random. The pooler's may be
+    missing, as of what `save` wrote: it is no part of the features.
+
+    Raises:
+        ValueError: another one is missing.
+    """
+    logs = library.utils.logging
+    level = logs.get_verbosity()
+    logs.set_verbosity_error()
+    try:
+        model, report = library.AutoModel.from_pretrained(
+            folder,
+            config=config,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+            **local,
+        )
+    finally:
+        logs.set_verbosity(level)
+    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
+    if missing:
+        more = f" and {len(missing) - 1} more" if missing[1:] else ""
+        raise ValueError(f"its weights have no {missing[0]}{more}")
+    return model
 
 
 def check_architecture(config: Any, tokenizer: Any, name: str) -> None:

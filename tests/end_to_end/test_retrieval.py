@@ -159,6 +159,7 @@ def test_mined_negatives_train(
         (["--mine_ranks", "9", "2"], "--mine_ranks must be rising, not 9 2."),
         (["--negatives", "9", "--mine_ranks", "2", "9"], "--negatives must be at most the 8 ranks"),
         (["--eval", "retrieval"], "--eval retrieval cannot be used with --mine."),
+        (["--augment"], "--augment cannot be used with --mine."),
     ],
 )
 def test_what_mining_cannot_be_used_with(

@@ -19,6 +19,7 @@ OTHER_THINGS = {
     "cl/data/augment/recipe.py": {
         *("simclr", "byol", "barlow_twins", "vicreg", "simsiam", "supcon", "sigmoid")
     },
+    "cl/callbacks/finite.py": {"step"},  # of an optimizer's state
     "cl/config/options.py": {"torchvision"},  # the backend
     "cl/data/augment/gpu.py": {"none"},  # a setting of torch
     "cl/data/module.py": {"torchvision"},  # the backend

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch.nn.functional import normalize, pad
 
 from cl.data.tokens import Subwords, tokenizer_of
@@ -163,3 +164,22 @@ def test_minilm_is_drawn_and_its_package_is_not() -> None:
     peer = library.SentenceTransformer(place, device="cpu")
     theirs = peer.encode(TEXTS, convert_to_tensor=True)  # of length 1
     torch.testing.assert_close(normalize(encoder(tokens(encoder))), theirs, rtol=0, atol=1e-5)
+
+
+def test_a_weight_that_is_missing_is_not_drawn_at_random(
+    tmp_path: Path, folder: Path, capfd: pytest.CaptureFixture
+) -> None:
+    """But for the pooler's, which `save` leaves out, and of which nothing is reported."""
+    encoder = read_transformer(f"hf:{folder}")
+    encoder.save(tmp_path / "text", 40)
+    again = read_transformer(f"hf:{tmp_path / 'text'}")
+    assert "MISSING" not in "".join(capfd.readouterr())
+    for name, weight in encoder.state_dict().items():
+        assert torch.equal(again.state_dict()[name], weight)
+    file = tmp_path / "text" / "model.safetensors"
+    weights = load_file(file)
+    (first, *_) = [name for name in weights if name.endswith("query.weight")]
+    del weights[first]
+    save_file(weights, file, metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=f"its weights have no {first}"):
+        read_transformer(f"hf:{tmp_path / 'text'}")

@@ -70,8 +70,8 @@ def from_dataset(
         parts = first, part_of(val, val_labels, f"{name} validation", decoding)
         held_out, how = 0.0, ""
     last = max(int(images.labels.max(initial=-1)) for images in parts)
-    names = class_names(train, classes, last)
-    return Source(name, names, *parts, held_out=held_out, split=how)
+    names, named = class_names(train, classes, last)
+    return Source(name, names, *parts, held_out=held_out, split=how, named=named)
 
 
 def name_of(data: Any) -> str:
@@ -141,13 +141,14 @@ def as_labels(labels: npt.ArrayLike, images: Images, title: str) -> Index:
     return array.astype(np.int64)
 
 
-def class_names(data: Any, given: Sequence[str] | None, last: int) -> list[str]:
-    """The names of classes up to number `last`; numbers stand for names that are not known."""
+def class_names(data: Any, given: Sequence[str] | None, last: int) -> tuple[list[str], bool]:
+    """The names of classes up to number `last`, or numbers; and whether they are names."""
     if last < 0:
-        return []
+        return [], True
     if given is not None and len(given) <= last:
         raise ValueError(f"classes: {len(given)} names are given, but there is a label {last}")
     while isinstance(data, Subset):
         data = data.dataset
     names = [str(c) for c in (getattr(data, "classes", ()) if given is None else given)]
-    return names if len(names) > last else [str(c) for c in range(last + 1)]
+    known = len(names) > last
+    return names if known else [str(c) for c in range(last + 1)], known

@@ -57,6 +57,7 @@ class Source(Generic[S]):
             comes with one.
         split: how the validation part came about, in words; empty for the official one.
         left_out: the files that lie in its folders and are not used, in words.
+        named: whether the classes have names; else numbers stand for them.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Source(Generic[S]):
     held_out: float = 0.0
     split: str = ""
     left_out: str = ""
+    named: bool = True
 
     @cached_property
     def copied(self) -> str:

@@ -103,14 +103,16 @@ def read(name: str, where: Where) -> Source[Any]:
         classes = names or numbered(train)
         train, val = split(train, HOLD_OUT)
         how = f"no validation split: {HELD_OUT}"
-        return Source(name, classes, train, val, held_out=HOLD_OUT, split=how, left_out=left)
+        more = {"held_out": HOLD_OUT, "split": how, "left_out": left}
+        return Source(name, classes, train, val, named=bool(names), **more)
     names_there, val = read_split(library, parts[second], f"{place} {second}")
     if names != names_there:
         raise ValueError(
             f"DATASET {name}: {second} has other classes, or another order, than train"
         )
     classes = names or numbered(train, val)
-    return Source(name, classes, train, val, split=f"{second} validates", left_out=left)
+    how = f"{second} validates"
+    return Source(name, classes, train, val, split=how, left_out=left, named=bool(names))
 
 
 def has_texts(library: Any, tables: Sequence[Any]) -> bool:

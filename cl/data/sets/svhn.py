@@ -1,5 +1,7 @@
 """SVHN: 99,289 house numbers of 32 x 32 pixels, a digit each."""
 
+from dataclasses import replace
+
 from cl.data.sets._source import Source, Where
 from cl.data.sets._torchvision import read_torchvision
 
@@ -16,5 +18,5 @@ ROW = {
 
 
 def read(name: str, where: Where) -> Source:
-    """Torchvision's folder."""
-    return read_torchvision(name, "SVHN", where)
+    """Torchvision's folder; the numbers of the classes are what is seen, so that they are names."""
+    return replace(read_torchvision(name, "SVHN", where), named=True)

@@ -88,7 +88,8 @@ def read(name: str, where: Where) -> Source:
         raise ValueError(f"DATASET {name}: a label of {classes - 1} among {len(train)} images")
     names = [str(c) for c in range(classes)]
     left = walk.describe()
-    return Source(name, names, train, val, held_out=held_out, split=how, left_out=left)
+    more = {"held_out": held_out, "split": how, "left_out": left}
+    return Source(name, names, train, val, named=False, **more)
 
 
 def expanded(pattern: str) -> Iterator[str]:

@@ -32,13 +32,8 @@ def read(name: str, where: Where) -> Source[TextPairs]:
     """
     if where.val_dir not in (None, TRAIN):
         raise ValueError(f"--val_dir {where.val_dir}: DATASET {name} has only {TRAIN}")
-    spec = find_spec("timm")
-    folder = Path((spec and spec.origin) or "").parent / "data" / "_info"
     try:
-        words, definitions = (
-            of_synsets(folder / f"imagenet_synset_to_{what}.txt")
-            for what in ("lemma", "definition")
-        )
+        words, definitions = of_synsets("lemma"), of_synsets("definition")
     except OSError as error:
         raise ValueError(f"DATASET {name}: timm has no such file ({error})") from None
     pairs = [(definitions[synset], word) for synset, word in words.items()]
@@ -50,7 +45,17 @@ def read(name: str, where: Where) -> Source[TextPairs]:
     return Source(name, [], train, val, split=split)
 
 
-def of_synsets(file: Path) -> dict[str, str]:
-    """The text of each synset."""
-    lines = file.read_text(encoding="utf-8").splitlines()
+def of_synsets(what: str) -> dict[str, str]:
+    """The text of each synset that timm has.
+
+    Args:
+        what: `lemma`, the words for it, or `definition`.
+
+    Raises:
+        OSError: timm has no such file.
+    """
+    spec = find_spec("timm")
+    folder = Path((spec and spec.origin) or "").parent / "data" / "_info"
+    text = (folder / f"imagenet_synset_to_{what}.txt").read_text(encoding="utf-8")
+    lines = text.splitlines()
     return dict(line.split("\t", 1) for line in lines)
