@@ -71,7 +71,7 @@ def load_source(config: Pretrain) -> Source[Any] | GivenData:
         max_pixels=config.max_pixels,
         data_fraction=config.data_fraction,
         skip_corrupt=config.skip_corrupt,
-        workers=config.num_workers,
+        workers=config.resolved_num_workers,
         console=None if runs.other_rank() else trainer.console,
     )
 
@@ -118,7 +118,7 @@ def build_data(config: Pretrain, source: Source[Any] | GivenData, encoder: nn.Mo
     how: dict[str, Any] = {
         "batch_size": config.batch_size_per_device,
         "seed": config.seed,
-        "workers": config.num_workers,
+        "workers": config.resolved_num_workers,
         "backend": config.backend,
         "fill_last": config.last_batch_fill,
         "size": config.resolved_image_size,
@@ -219,7 +219,7 @@ def hard_negatives(config: Pretrain, pairs: TextPairs) -> int:
 def inspection(config: Pretrain, *parts: Images) -> Inspection | None:
     """The check of the images, unless `--skip_corrupt` has read them all."""
     checked = config.runs_folder / CHECKED
-    return None if config.skip_corrupt else Inspection(parts, config.num_workers, checked)
+    return None if config.skip_corrupt else Inspection(parts, config.resolved_num_workers, checked)
 
 
 def count_classes(data: Data) -> int | None:

@@ -92,11 +92,11 @@ def check_threads() -> Iterator[Finding]:
     """Whether the cores are used."""
     import torch
 
-    linux = sys.platform == "linux"
-    cores = len(os.sched_getaffinity(0)) if linux else os.cpu_count() or 1
-    used = torch.get_num_threads()
-    said = f"torch computes with {used} of {cores} cores"
-    if used < cores / 2:
+    from cl.config.launcher import cores
+
+    used, there = torch.get_num_threads(), cores()
+    said = f"torch computes with {used} of {there} cores"
+    if used < there / 2:
         yield WARNING, f"{said}: unset OMP_NUM_THREADS, or give it the number of cores"
     else:
         yield OK, said

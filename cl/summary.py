@@ -60,13 +60,13 @@ def start_table(
     """
     batch, size = config.global_batch(), config.batch_size_per_device
     steps, chunk = steps_per_epoch(config, data), config.mini_batch_size or size
-    loss = " ".join(f"{k} {v}" for k, v in config.loss_settings.items())
-    of_texts = isinstance(data, TextData | ImageTextData)  # which have no probe, texts no stem
+    loss = ", ".join(f"{k} {v}" for k, v in config.loss_settings.items() if v is not None)
     image = encoder.image if isinstance(encoder, Towers) else encoder
     stem = "" if isinstance(data, TextData) else f"stem {encoders.stem_of(image)}, "
-    probe = "" if of_texts else f", probe {config.resolved_classifier_lr:g}"
+    probed = getattr(method, "probe", None) is not None
+    probe = f", probe {config.resolved_classifier_lr:g}" if probed else ""
     return {
-        "method": f"{config.method}, {config.loss_name} {loss}",
+        "method": f"{config.method}, {config.loss_name} ({loss})".replace(" ()", ""),
         **about_data(data),
         "encoder": f"{config.encoder}, {stem}{about_weights(image)}",
         **about_texts(config, encoder),
@@ -143,7 +143,7 @@ def about_views(
         "negatives per anchor": describe_negatives(
             config.loss_name, config.global_batch(), len(sizes)
         ),
-        "memory": f"about {needed / 2**30:.2f} GB a device",
+        "memory": f"about {in_bytes(needed)} a device",
     }
 
 
@@ -218,6 +218,15 @@ def memory(
     """
     parameters = sum(p.numel() * p.element_size() for p in module.parameters())
     return parameters * (2 + states) + activation_bytes(encoder, sizes, channels) * batch_size
+
+
+def in_bytes(number: float) -> str:
+    """A number of bytes in words.
+
+    >>> in_bytes(9e6), in_bytes(3e10)
+    ('9 MB', '27.9 GB')
+    """
+    return f"{number / 2**30:.1f} GB" if number >= 2**30 else f"{number / 2**20:,.0f} MB"
 
 
 def show(title: str, rows: Mapping[str, object], console: Console) -> None:
@@ -371,9 +380,10 @@ def last_lines(
         program: that trained; None if only a call from Python repeats the run.
     """
     probe, result = metrics.get("val/probe_top1"), run.result
-    missing = "there are no labels" if run.method.probe is None else "no epoch was validated"
-    reached = f"not measured: {missing}" if probe is None else f"{100 * probe:.1f} % top-1"
+    reached = "no epoch was validated" if probe is None else f"{100 * probe:.1f} % top-1"
     lines = retrieved(metrics) or ["", f"online probe      {reached}"]
+    if run.method.probe is None and "monitor/effective_rank" in metrics:
+        lines = ["", f"embeddings        {about_embeddings(metrics)}"]
     if {"untrained", "trained"} <= result.keys():
         parts = "fitted to {fitted_on:,.0f} images, tested on {measured_on:,.0f}"
         for key, name in (("linear_top1", "linear (logistic)"), ("knn_top1", "kNN")):
@@ -400,6 +410,13 @@ def last_lines(
         words += ["--max_length", *map(str, config.max_length)] if config.max_length else []
     next_command = runs.command("main_linear.py", *words)
     return [*lines, place, f"next              {next_command}"]
+
+
+def about_embeddings(metrics: Mapping[str, Any]) -> str:
+    """What can be said of a run without labels: how its embeddings fill their space."""
+    names = {name: float(metrics[f"monitor/{name}"]) for name in ("alignment", "uniformity")}
+    said = ", ".join(f"{name} {value:.2f}" for name, value in names.items())
+    return f"effective rank {float(metrics['monitor/effective_rank']):.1f}, {said}; no labels"
 
 
 def retrieved(metrics: Mapping[str, Any]) -> list[str]:

@@ -25,8 +25,9 @@ class Geometry(Callback):
     """Each epoch: kNN on the validation set, and whether the embeddings still fill their space.
 
     The neighbors are the newest training features, as the training saw them, so that no image is
-    embedded twice; where nothing has a label there is no kNN. A collapse (all embeddings alike, or
-    all on one line) is said loudly. Without validation data the epoch's end is the time to look.
+    embedded twice; where there are no two classes there is no kNN. A collapse (all embeddings
+    alike, or all on one line) is said loudly. Without validation data the epoch's end is the time
+    to look.
 
     Args:
         on_collapse: `stop` ends the run with exit code 3.
@@ -113,8 +114,9 @@ class Geometry(Callback):
         bank, classes = (distributed.gather(t, dim=0)[0] for t in (bank, classes))
         h, labels = (torch.cat(part) for part in zip(*self.asked, strict=True))
         asked = distributed.all_reduce_sum((labels >= 0).sum())
-        if asked and (classes >= 0).any():
-            right = (classify(bank[classes >= 0], classes[classes >= 0], h) == labels)[labels >= 0]
+        known = classes >= 0
+        if asked and len(classes[known].unique()) > 1:  # of one class, all are right
+            right = (classify(bank[known], classes[known], h) == labels)[labels >= 0]
             share = distributed.all_reduce_sum(right.sum()) / asked
             pl_module.log("val/knn_top1", share, logger=needs_log(trainer))
         self.look(trainer, pl_module)

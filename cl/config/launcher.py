@@ -1,6 +1,7 @@
 """The processes that torchrun or SLURM have started, as their environment variables say."""
 
 import os
+import sys
 from typing import NamedTuple
 
 
@@ -28,3 +29,8 @@ def started() -> Started | None:
 def is_first() -> bool:
     """Whether this is the first of all processes, which speaks for them."""
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

@@ -124,10 +124,11 @@ class DataOptions:
         low=1,
         shown="--batch_size times devices",
     )
-    num_workers: int = flag(
+    num_workers: int | None = flag(
         "threads or processes per device that load images",
-        4,
+        None,
         low=0,
+        shown="4, or the cores of a device if they are fewer",
         common=True,
         known_as=("workers",),
         needs=WITH_IMAGES,

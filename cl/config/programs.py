@@ -10,7 +10,7 @@ from cl.config import signature
 from cl.config.datasets import kind_of, row_of
 from cl.config.encoders import default_length
 from cl.config.evaluations import about, meant
-from cl.config.launcher import started
+from cl.config.launcher import cores, started
 from cl.config.options import (
     DataOptions,
     EvaluationOptions,
@@ -25,6 +25,7 @@ from cl.config.options import (
 from cl.config.schema import Option, again, filled
 
 LR = 0.1  # of an evaluation that learns
+WORKERS = 4  # of a device that has as many cores
 # Options of a method as they are by default where texts are compared: without a projector, and
 # samples of one document are positives.
 OF_TEXTS = {"hidden_mlp": 0, "supervised": True}
@@ -69,6 +70,12 @@ class Common(DataOptions, OptimizationOptions, HardwareOptions, RunOptions):
     def processes(self) -> int:
         """How many there will be, one for each device."""
         return self.devices_per_node * self.nodes
+
+    @property
+    def resolved_num_workers(self) -> int:
+        if self.num_workers is not None:
+            return self.num_workers
+        return min(WORKERS, max(1, cores() // self.devices_per_node))
 
     def global_batch(self, processes: int | None = None) -> int:
         """Samples of all devices in a step."""

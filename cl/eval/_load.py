@@ -86,6 +86,6 @@ def load_labeled(config: Linear) -> Source[Any]:
         data_fraction=config.data_fraction,
         skip_corrupt=config.skip_corrupt,
         labeled=True,
-        workers=config.num_workers,
+        workers=config.resolved_num_workers,
         console=None if runs.other_rank() else trainer.console,
     )

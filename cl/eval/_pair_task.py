@@ -85,7 +85,9 @@ class PairTask(TextTask):
     def image_loader(self, images: Images, rank: int, world: int) -> PlainLoader:
         if not isinstance(self.encoder, SavedCLIP):
             return super().image_loader(images, rank, world)
-        loader = ProcessedLoader(images, self.recipe, PASS, self.config.num_workers, rank, world)
+        loader = ProcessedLoader(
+            images, self.recipe, PASS, self.config.resolved_num_workers, rank, world
+        )
         loader.clip = self.encoder
         return loader
 

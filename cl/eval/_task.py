@@ -145,7 +145,7 @@ class Task:
             [self.recipe.changed(PLAIN)],
             batch_size=config.batch_size_per_device,
             seed=config.seed,
-            workers=config.num_workers,
+            workers=config.resolved_num_workers,
             backend=config.backend,
             fill_last=config.last_batch_fill,
         )
@@ -192,7 +192,7 @@ class Task:
 
     def image_loader(self, images: Images, rank: int, world: int) -> PlainLoader:
         """What loads this process's images, prepared for the encoder."""
-        return PlainLoader(images, self.recipe, PASS, self.config.num_workers, rank, world)
+        return PlainLoader(images, self.recipe, PASS, self.config.resolved_num_workers, rank, world)
 
     def extract_by(
         self,

@@ -93,7 +93,7 @@ def test_a_few_embeddings_that_are_alike_have_collapsed(n: int) -> None:
 
 
 def test_one_embedding_has_no_geometry() -> None:
-    assert validate(after(torch.ones(2, 1, 8), "stop"), *ASKED).keys() == {"val/knn_top1"}
+    assert not validate(after(torch.ones(2, 1, 8), "stop"), *ASKED)  # and one class no neighbors
 
 
 @pytest.mark.parametrize("on_collapse", ["warn", "stop"])

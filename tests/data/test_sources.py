@@ -151,7 +151,7 @@ def test_a_folder_of_images_has_no_labels(tmp_path: Path) -> None:
     for i in range(20):
         Image.fromarray(picture(8, 8, i)).save(tmp_path / "train" / f"{i:02}.png")
     source = load("folder", str(tmp_path))
-    assert source.describe() == "18 train / 2 val (10 %, stratified), no labels"
+    assert source.describe() == "18 train / 2 val (10 %), no labels"
     assert {*source.train.labels, *source.val.labels} == {-1}
     assert isinstance(source.train.files, Paths)
     assert isinstance(source.val.files, Paths)

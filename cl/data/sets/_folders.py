@@ -12,7 +12,7 @@ import numpy as np
 from cl.data.sets._images import Images, Paths, in_files
 from cl.data.sets._layout import Layout, find_layout
 from cl.data.sets._source import Source, Where
-from cl.data.sets._split import HELD_OUT, HOLD_OUT, split
+from cl.data.sets._split import HOLD_OUT, split, split_sentence
 from cl.data.sets._walk import Walk, visible_folders
 
 WORDNET = re.compile(r"n\d{8}")  # the names of ImageNet's class folders
@@ -52,7 +52,8 @@ def read_folders(
         how: dict[str, Any] = {"split": layout.describe()}
     else:
         train, val = split(train, HOLD_OUT)
-        how = {"held_out": HOLD_OUT, "split": f"no --val_dir: {HELD_OUT}"}
+        said = split_sentence(HOLD_OUT, labeled=bool(classes))
+        how = {"held_out": HOLD_OUT, "split": f"no --val_dir: {said}"}
     return Source(name, classes, train, val, note, left_out=walk.describe(), **how)
 
 

@@ -65,7 +65,8 @@ def from_dataset(
         if not 0 < val_fraction < 1:
             raise ValueError(f"val_fraction must be between 0 and 1, not {val_fraction}")
         parts = split(first, val_fraction)
-        held_out, how = val_fraction, f"it has no validation part: {split_sentence(val_fraction)}"
+        said = split_sentence(val_fraction, labeled=bool((first.labels >= 0).any()))
+        held_out, how = val_fraction, f"it has no validation part: {said}"
     else:
         parts = first, part_of(val, val_labels, f"{name} validation", decoding)
         held_out, how = 0.0, ""

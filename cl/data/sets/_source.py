@@ -88,7 +88,7 @@ class Source(Generic[S]):
         >>> import numpy as np
         >>> one = Images(np.zeros(1, np.int64), np.zeros((1, 8, 8, 3), np.uint8))
         >>> Source("dots", ["dot"], one, one, held_out=0.5).describe()
-        '1 train / 1 val (50 %, stratified), 1 class'
+        '1 train / 1 val (50 %), 1 class'
         """
         number = len(self.classes)
         kinds = f"{number:,} class{'es' * (number > 1)}" if number else "no labels"
@@ -97,8 +97,8 @@ class Source(Generic[S]):
             kinds = f"{' and '.join(f'{n:,}' for n in corpora)} documents"
         if isinstance(self.train, Captioned) and isinstance(self.val, Captioned):
             kinds = f"{len(self.train.texts):,} and {len(self.val.texts):,} captions"
-        stratified = f"{self.held_out:.0%}, stratified".replace("%", " %")
-        how = stratified if self.held_out else self.split
+        share = f"{self.held_out:.0%}".replace("%", " %") + ", stratified" * (number > 1)
+        how = share if self.held_out else self.split
         val = f"{len(self.val):,} val" + (f" ({how})" if how else "")
         notes = "".join(f"; {note}" for note in (self.note, self.left_out, self.copied) if note)
         return f"{len(self.train):,} train / {val}, {kinds}{notes}"

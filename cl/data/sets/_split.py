@@ -6,12 +6,16 @@ from cl.data.sets._images import Images
 from cl.data.sets._texts import Samples
 
 HOLD_OUT = 0.1  # of every class, where a data set has no validation part
-HELD_OUT = "a tenth of every class is held out"
 
 
-def split_sentence(fraction: float) -> str:
-    """What a card says of a held-out part."""
-    return HELD_OUT if fraction == HOLD_OUT else f"{fraction:g} of every class is held out"
+def split_sentence(fraction: float, *, labeled: bool = True) -> str:
+    """What a card says of a held-out part.
+
+    >>> split_sentence(0.1), split_sentence(0.2, labeled=False)
+    ('a tenth of every class is held out', '0.2 of the images is held out')
+    """
+    share = "a tenth" if fraction == HOLD_OUT else f"{fraction:g}"
+    return f"{share} of {'every class' if labeled else 'the images'} is held out"
 
 
 def split(images: Images, fraction: float) -> tuple[Images, Images]:

@@ -17,7 +17,7 @@ import numpy as np
 from cl.data.sets._columns import STRINGS, source_of_columns
 from cl.data.sets._images import Images, Index, Stored, read_regular
 from cl.data.sets._source import Source, Where
-from cl.data.sets._split import HELD_OUT, HOLD_OUT, split
+from cl.data.sets._split import HOLD_OUT, split, split_sentence
 from cl.data.sets._walk import VALIDATION, Walk, part_of_name
 
 ROW = {
@@ -28,6 +28,7 @@ ROW = {
     "exif_orientation": True,
     "columns": True,
 }
+LABELS = ("label", "labels", "class", "category")  # what a column of them may be called
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 
 
@@ -102,7 +103,7 @@ def read(name: str, where: Where) -> Source[Any]:
     if second is None:
         classes = names or numbered(train)
         train, val = split(train, HOLD_OUT)
-        how = f"no validation split: {HELD_OUT}"
+        how = f"no validation split: {split_sentence(HOLD_OUT, labeled=bool(classes))}"
         more = {"held_out": HOLD_OUT, "split": how, "left_out": left}
         return Source(name, classes, train, val, named=bool(names), **more)
     names_there, val = read_split(library, parts[second], f"{place} {second}")
@@ -128,16 +129,22 @@ def numbered(*parts: Images) -> list[str]:
 
 
 def read_split(library: Any, data: Any, title: str) -> tuple[list[str] | None, Images]:
-    """Class names, of whole numbers none, and images of a split."""
+    """Class names, of whole numbers none, and images of a split; labels of -1 without a column."""
     features: dict[str, Any] = data.features
     image = the_only(
         [k for k, f in features.items() if isinstance(f, library.Image)], "Image", title
     )
     kinds = {k: f for k, f in features.items() if isinstance(f, library.ClassLabel)}
     kinds = kinds or {k: f for k, f in features.items() if getattr(f, "dtype", "") in INTEGERS}
-    label = the_only([*kinds], "ClassLabel (or of whole numbers)", title)
-    labels = np.array([-1 if c is None else c for c in data[label][:]], np.int64)
-    names = getattr(kinds[label], "names", None)
+    names, labels = None, np.full(len(data), -1)
+    if words := [k for k in LABELS if getattr(features.get(k), "dtype", "") in STRINGS]:
+        raise ValueError(
+            f"{title}: the labels in {words[0]} are strings; class_encode_column makes them classes"
+        )
+    if kinds:
+        label = the_only([*kinds], "ClassLabel (or of whole numbers)", title)
+        labels = np.array([-1 if c is None else c for c in data[label][:]], np.int64)
+        names = getattr(kinds[label], "names", None)
     encoded = data.select_columns([image]).cast_column(image, library.Image(decode=False))
     rows = np.arange(len(labels))
     return list(names) if names else None, Images(

@@ -1,6 +1,7 @@
 """Tar shards in WebDataset's layout: KEY.jpg beside KEY.cls or KEY.json, read by their offsets.
 
-Nothing is unpacked, so a member's name leads nowhere.
+Images without labels have neither, none of them. Nothing is unpacked, so that a member's name leads
+nowhere.
 """
 
 import json
@@ -14,7 +15,7 @@ import numpy as np
 
 from cl.data.sets._images import Images, Index, Stored
 from cl.data.sets._source import Source, Where
-from cl.data.sets._split import HELD_OUT, HOLD_OUT, split
+from cl.data.sets._split import HOLD_OUT, split, split_sentence
 from cl.data.sets._walk import Walk, is_hidden, is_image
 
 ROW = {
@@ -76,8 +77,9 @@ def read(name: str, where: Where) -> Source:
     train = of_pattern(where.folder, pattern, f"DATASET {name}", walk)
     held_out, how = 0.0, ""
     if where.val_dir is None:
+        said = split_sentence(HOLD_OUT, labeled=bool((train.labels >= 0).any()))
         train, val = split(train, HOLD_OUT)
-        held_out, how = HOLD_OUT, f"no --val_dir: {HELD_OUT}"
+        held_out, how = HOLD_OUT, f"no --val_dir: {said}"
     else:
         both = shards_of(where.folder, pattern) & shards_of(where.folder, where.val_dir)
         if both:
@@ -117,9 +119,9 @@ def of_pattern(folder: Path, pattern: str, flag: str, walk: Walk) -> Images:
     """All images of some shards, in the order of their members.
 
     Raises:
-        ValueError: a shard is missing, compressed or damaged, or holds an image without a label.
+        ValueError: a shard is missing, compressed or damaged, or some images alone have labels.
     """
-    shards, place, names, labels = [], [], [], []
+    shards, place, names, labels = [], [], [], list[int | None]()
     for number, word in enumerate(expanded(pattern)):
         shards.append(folder / word)
         if not shards[-1].is_file():
@@ -131,11 +133,19 @@ def of_pattern(folder: Path, pattern: str, flag: str, walk: Walk) -> Images:
     if not names:
         raise ValueError(f"{flag}: no images in {len(shards)} shards")
     files = Members(shards, np.array(place, np.int64), names)
-    return Images(np.array(labels, np.int64), files=files)
+    if None not in labels:
+        return Images(np.array(labels, np.int64), files=files)
+    if any(label is not None for label in labels):
+        first = files.name(labels.index(None))
+        raise ValueError(
+            f"{flag}: {labels.count(None):,} of {len(names):,} images have neither a .cls nor a "
+            f'.json with "label", {first} for one'
+        )
+    return Images(np.full(len(names), -1), files=files)
 
 
-def of_shard(shard: Path, walk: Walk) -> Iterator[tuple[tarfile.TarInfo, int]]:
-    """The images of a shard with their labels; other members are counted in `walk`."""
+def of_shard(shard: Path, walk: Walk) -> Iterator[tuple[tarfile.TarInfo, int | None]]:
+    """The images of a shard with the labels they have; other members are counted in `walk`."""
     images: dict[str, tarfile.TarInfo] = {}
     labels: dict[tuple[str, str], int | None] = {}
     try:
@@ -159,11 +169,7 @@ def of_shard(shard: Path, walk: Walk) -> Iterator[tuple[tarfile.TarInfo, int]]:
         raise ValueError(f"{shard} is no whole uncompressed tar file: {error}") from None
     for key, member in images.items():
         found = [label for kind in LABELS if (label := labels.get((key, kind))) is not None]
-        if not found:
-            raise ValueError(
-                f'{shard}: {member.name} has neither {key}.cls nor {key}.json with "label"'
-            )
-        yield member, found[0]
+        yield member, found[0] if found else None
 
 
 def visible_members(tar: tarfile.TarFile, walk: Walk) -> Iterator[tarfile.TarInfo]:

@@ -1,0 +1,122 @@
+"""Images without labels, wherever they are: below a folder, of a pattern, in a list, an array."""
+
+import csv
+from collections.abc import Sequence
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cl.data.sets._decode import ARRAY
+from cl.data.sets._images import Images, in_files
+from cl.data.sets._item import ItemError, stack_of
+from cl.data.sets._values import Decoding
+from cl.data.sets._walk import Walk, is_hidden, is_image
+
+LISTS = {".txt": None, ".lst": None, ".csv": ",", ".tsv": "\t"}  # what parts their columns
+ARRAYS = (ARRAY, ".npz")
+COLUMNS = ("path", "image", "file", "filename", "filepath", "image_path", "file_name")
+PATTERN = "*?["
+NAMED = 3  # of many files, in a message
+
+
+def images_at(place: Path, walk: Walk, flag: str, how: Decoding) -> Images:
+    """All images of a place, with labels of -1, in the order of their paths, or of the list.
+
+    Args:
+        place: a folder, whose folders are entered too; a pattern with `*`, `?` or `[...]`, and `**`
+            for any folders; a list of paths, `.txt` (one a line), `.csv` or `.tsv` (a column of
+            them); or an array `(n h w)` or `(n h w c)`, `.npy` or `.npz`.
+        walk: knows which files are images, and counts the others.
+        flag: that named the place, for messages.
+        how: the values of arrays become pixels.
+
+    Raises:
+        ValueError: there are no images, or the file is no such list or array.
+    """
+    if place.is_dir():
+        paths = walk.images(place)
+    elif place.suffix.lower() in ARRAYS and place.is_file():
+        return in_array(place, flag, how)
+    elif place.suffix.lower() in LISTS and place.is_file():
+        paths = listed_in(place, flag)
+    elif any(sign in str(place) for sign in PATTERN):
+        paths = matching(place, walk)
+    else:
+        raise ValueError(f"{flag}: there is no {place}")
+    if not paths:
+        left = f"; {walk.describe()}" if walk.left_out else ""
+        raise ValueError(
+            f"{flag}: no images in {place}; they end in {' '.join(walk.suffixes)}{left}"
+        )
+    return in_files(paths)
+
+
+def matching(pattern: Path, walk: Walk) -> list[Path]:
+    """The image files that a pattern matches, but for hidden ones."""
+    plain = takewhile(lambda part: not any(sign in part for sign in PATTERN), pattern.parts)
+    root = Path(*plain)
+    found = (p for p in root.glob(str(pattern.relative_to(root))) if p.is_file())
+    seen = (p for p in found if not any(map(is_hidden, p.relative_to(root).parts)))
+    return sorted(p for p in seen if is_image(p.name, walk.suffixes))
+
+
+def listed_in(file: Path, flag: str) -> list[Path]:
+    """The paths that a list has; relative ones start at the folder of the list.
+
+    Raises:
+        ValueError: it is not one of paths, or some of the files are not there.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{flag}: {file} is no text in UTF-8 ({error})") from None
+    delimiter = LISTS[file.suffix.lower()]
+    names = column_of(lines, delimiter, file, flag) if delimiter else lines
+    paths = [file.parent / name.strip() for name in names if name.strip()]
+    absent = [path for path in paths if not path.is_file()]
+    if absent:
+        some = ", ".join(map(str, absent[:NAMED]))
+        raise ValueError(
+            f"{flag}: {len(absent)} of the {len(paths)} files of {file} are not there: {some}"
+        )
+    return paths
+
+
+def column_of(lines: Sequence[str], delimiter: str, file: Path, flag: str) -> list[str]:
+    """The column of paths of a table with a header.
+
+    Raises:
+        ValueError: no column is called as one of paths, or several are.
+    """
+    table = csv.DictReader(lines, delimiter=delimiter)
+    header = [name or "" for name in table.fieldnames or ()]
+    named = [name for name in header if name.strip().lower() in COLUMNS]
+    if len(named) != 1:
+        raise ValueError(
+            f"{flag}: the first line of {file} must name one column of paths "
+            f"({', '.join(COLUMNS)}); it has {', '.join(named or header) or 'nothing'}"
+        )
+    return [row[named[0]] or "" for row in table]
+
+
+def in_array(file: Path, flag: str, how: Decoding) -> Images:
+    """The images of an array, which stays on the disk where its bytes can be used as they are.
+
+    Raises:
+        ValueError: it is no array, no such array, or one of several.
+    """
+    try:
+        found: Any = np.load(file, mmap_mode="r", allow_pickle=False)
+        if isinstance(found, np.lib.npyio.NpzFile):
+            names = [name for name in found.files if found[name].ndim in (3, 4)]
+            if len(names) != 1:
+                raise ItemError(
+                    f"it must have one array of images, and has {', '.join(names) or 'none'}"
+                )
+            found = found[names[0]]
+        pixels = stack_of(found, how)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(f"{flag}: {file} holds no images: {error}") from None
+    return Images(np.full(len(pixels), -1), pixels)
