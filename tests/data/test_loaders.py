@@ -106,6 +106,13 @@ def test_epochs_differ_and_repeat(make: Make) -> None:
     assert not any(torch.equal(one[i][0], other[i][0]) for i in range(12))
 
 
+def test_the_generators_of_the_training_are_left_alone(make: Make) -> None:
+    """What a network draws, as for dropout, is the same in a run that was resumed."""
+    before = torch.get_rng_state()
+    assert len([*make()]) > 1
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_views_of_a_sample_differ(make: Make) -> None:
     for sizes in by_sample(epoch(make())).values():
         for views in sizes:

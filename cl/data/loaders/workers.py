@@ -106,6 +106,8 @@ class FileLoader(ImageLoader):
             num_workers=workers,
             collate_fn=identity,
             persistent_workers=workers > 0,
+            # Else each process of a run draws once from the generator that the training draws from.
+            generator=torch.Generator(),
         )
 
     def batches(self) -> Iterator[Batch]:
