@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from cl import losses, runs
 from cl.config import Pretrain
+from cl.config.datasets import row_of
 from cl.config.evaluations import for_texts
 from cl.config.schema import spell
 from cl.data.batch import Batch
@@ -35,6 +36,7 @@ from cl.schedules import FOLLOWS_LOSS, Schedule
 
 Data = ContrastiveData | TextData | ImageTextData | GivenData
 API = "see docs/api.md"
+EMBEDS = "-m cl.embedding"
 Curves = Mapping[str, Sequence[float]]
 BLOCKS, ASCII = "▁▂▃▄▅▆▇█", "_.:-=+*#"  # the least value first
 WIDTH, HEIGHT, EDGE = 640, 120, 24  # of a curve in the picture, pixels
@@ -379,11 +381,7 @@ def last_lines(
         metrics: the last numbers, by name.
         program: that trained; None if only a call from Python repeats the run.
     """
-    probe, result = metrics.get("val/probe_top1"), run.result
-    reached = "no epoch was validated" if probe is None else f"{100 * probe:.1f} % top-1"
-    lines = retrieved(metrics) or ["", f"online probe      {reached}"]
-    if run.method.probe is None and "monitor/effective_rank" in metrics:
-        lines = ["", f"embeddings        {about_embeddings(metrics)}"]
+    lines, result = ["", headline(run, metrics)], run.result
     if {"untrained", "trained"} <= result.keys():
         parts = "fitted to {fitted_on:,.0f} images, tested on {measured_on:,.0f}"
         for key, name in (("linear_top1", "linear (logistic)"), ("knn_top1", "kNN")):
@@ -394,6 +392,11 @@ def last_lines(
     if program is None:
         how = f"data, eval={for_texts()[0]!r}" if config.kind == "text" else "data"
         return [*lines, place, f"next              cl.evaluate(run.encoder, {how}), {API}"]
+    if run.method.probe is None and config.kind == "images":
+        where = Path(config.data_folder) / config.dataset.partition(":")[2]
+        images = where if row_of(config.dataset)["argument"] == "PATH" else "PLACE"
+        words = run.folder, images, "--out", run.folder / "features.npy"
+        return [*lines, place, f"next              {runs.command(EMBEDS, *words)}"]
     labeled = "DATASET" if config.kind == "image-text" else config.dataset  # none of captions
     words = [labeled, config.encoder, "--pretrained_feature_extractor", run.folder]
     places = "data_folder", "train_dir", "val_dir", "class_list"
@@ -412,24 +415,28 @@ def last_lines(
     return [*lines, place, f"next              {next_command}"]
 
 
-def about_embeddings(metrics: Mapping[str, Any]) -> str:
-    """What can be said of a run without labels: how its embeddings fill their space."""
-    names = {name: float(metrics[f"monitor/{name}"]) for name in ("alignment", "uniformity")}
-    said = ", ".join(f"{name} {value:.2f}" for name, value in names.items())
-    return f"effective rank {float(metrics['monitor/effective_rank']):.1f}, {said}; no labels"
+def headline(run: runs.Run, metrics: Mapping[str, Any]) -> str:
+    """What validation found; without labels, how the embeddings fill their space.
 
-
-def retrieved(metrics: Mapping[str, Any]) -> list[str]:
-    """What validation found, of texts or of images with captions; nothing of others."""
+    Args:
+        run: that has ended.
+        metrics: the last numbers, by name.
+    """
     if "val/mrr10" in metrics:
         of = {"MRR": "mrr10", "nDCG": "ndcg10", "Recall": "recall10"}
         said = (f"{name}@10 {metrics[f'val/{key}']:.3f}" for name, key in of.items())
-        return ["", f"retrieval         {', '.join(said)}"]
+        return f"retrieval         {', '.join(said)}"
     if "val/recall10_t2i" in metrics:
         ways = {"text to image": "t2i", "image to text": "i2t"}
         said = (f"{name} {metrics[f'val/recall10_{key}']:.3f}" for name, key in ways.items())
-        return ["", f"Recall@10         {', '.join(said)}"]
-    return []
+        return f"Recall@10         {', '.join(said)}"
+    probe, rank = metrics.get("val/probe_top1"), metrics.get("monitor/effective_rank")
+    if run.method.probe is not None or rank is None:
+        reached = "no epoch was validated" if probe is None else f"{100 * probe:.1f} % top-1"
+        return f"online probe      {reached}"
+    named = ((name, float(metrics[f"monitor/{name}"])) for name in ("alignment", "uniformity"))
+    said = "".join(f", {name} {value:.2f}" for name, value in named)
+    return f"embeddings        effective rank {float(rank):.1f}{said}; there are no labels"
 
 
 def describe_negatives(loss: str, batch: int, views: int) -> str:

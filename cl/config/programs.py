@@ -30,7 +30,11 @@ WORKERS = 4  # of a device that has as many cores
 # samples of one document are positives.
 OF_TEXTS = {"hidden_mlp": 0, "supervised": True}
 PROGRAMS = Path(__file__).parents[2]  # the folder in which the two programs stand
-INSTALLED = {"main_contrastive.py": "cl-pretrain", "main_linear.py": "cl-evaluate"}
+INSTALLED = {
+    "main_contrastive.py": "cl-pretrain",
+    "main_linear.py": "cl-evaluate",
+    "-m cl.embedding": "cl-embed",
+}
 
 
 def from_clone() -> bool:
@@ -42,9 +46,9 @@ def start_of(program: str) -> list[str]:
     """How a command line begins: with Python and a clone's program, or as pip installed it.
 
     Args:
-        program: the name of its file in a clone.
+        program: the name of its file in a clone, or `-m` and that of its module.
     """
-    return ["python", program] if from_clone() else [INSTALLED[program]]
+    return ["python", *program.split()] if from_clone() else [INSTALLED[program]]
 
 
 def allows(options: Mapping[str, Option], name: str, value: Any) -> bool:

@@ -1,0 +1,59 @@
+"""What lies in a place, for an encoder to embed: images of any kind, or the lines of a file."""
+
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from cl.data.loaders.texts import TextLoader
+from cl.data.module import PlainLoader
+from cl.data.sets import Images
+from cl.data.sets._jsonl import lines
+from cl.data.sets._readable import unreadable
+from cl.data.sets._values import TURNED
+from cl.data.sets._walk import Walk
+from cl.data.sets._without_labels import images_at
+from cl.data.tokens import tokenize
+from cl.eval._transform import TextTransform, Transform
+
+
+def loader_of(
+    place: Path,
+    transform: Transform | TextTransform,
+    batch_size: int,
+    workers: int,
+    skip_corrupt: Console | None = None,
+) -> tuple[PlainLoader | TextLoader, list[str]]:
+    """A loader of all that lies in a place, and a name for each sample.
+
+    Args:
+        place: see `images_at`; or, for an encoder of texts, a file with a text a line, or .gz.
+        transform: the encoder's.
+        batch_size: samples in a batch.
+        workers: threads that decode images.
+        skip_corrupt: leave the images out that cannot be decoded, and show the progress there.
+
+    Raises:
+        ValueError: nothing that the encoder takes lies there.
+    """
+    if isinstance(transform, TextTransform):
+        texts = [text for _, text in lines(place, "PLACE")]
+        if not texts:
+            raise ValueError(f"PLACE: there is no text in {place}")
+        tokens = tokenize(texts, transform.tokenizer, transform.longest, str(place))
+        return TextLoader([tokens], batch_size), texts
+    images = images_at(place, Walk(), "PLACE", TURNED)
+    if skip_corrupt is not None and images.files is not None:
+        bad = [*unreadable(images, workers, "images", skip_corrupt)]
+        images = images.subset(np.setdiff1d(np.arange(len(images)), bad))
+        if not len(images):
+            raise ValueError(f"PLACE: none of the {len(bad)} images of {place} can be read")
+    return PlainLoader(images, transform.recipe, batch_size, workers), names_of(images, place)
+
+
+def names_of(images: Images, place: Path) -> list[str]:
+    """The names of images: of files their paths, inside of a folder from there on; else numbers."""
+    if images.files is None:
+        return [str(at) for at in range(len(images))]
+    names = [images.files.name(at) for at in range(len(images))]
+    return [str(Path(name).relative_to(place)) for name in names] if place.is_dir() else names
