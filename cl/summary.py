@@ -94,9 +94,8 @@ def about_texts(config: Pretrain, encoder: nn.Module) -> dict[str, object]:
     """The rows about the encoder of texts beside one of images, and about what is locked."""
     if not isinstance(encoder, Towers):
         return {}
-    number = sum(p.numel() for p in encoder.text.parameters())
     lock = {"locked": f"the encoder of {encoder.lock}s"} if encoder.lock else {}
-    return {"text encoder": f"{config.text_encoder}, {number:,} parameters", **lock}
+    return {"text encoder": f"{config.text_encoder}, {about_weights(encoder.text)}", **lock}
 
 
 def about_data(data: Data) -> dict[str, object]:
