@@ -15,5 +15,5 @@ shift
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
 exec "$python" main_contrastive.py "captions:$name" resnet6_w32 --method clip \
-    --data_folder "$folder" --text_encoder bag_w128 --image_size 64 --batch_size 100 \
-    --epochs 60 --lr 0.003 --name clip "$@"
+    --data_folder "$folder" --text_encoder bag_w128 --image_size 64 --batch_size 50 \
+    --epochs 100 --lr 0.003 --flip_prob 0.5 --crop_scale 0.5 1 --name clip "$@"

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from cl import checkpoints, hardware, runs, trainer
 from cl.config import Pretrain
-from cl.config.encoders import is_foreign, takes_texts
+from cl.config.encoders import has_weights, is_foreign, takes_texts
 from cl.config.signature import loss as loss_thing
 from cl.config.signature import method as method_thing
 from cl.data import sets, tokens
@@ -99,13 +99,13 @@ def first_views(data: GivenData) -> Tensor:
     return next(iter(data.train_dataloader())).views[0]
 
 
-def build_data(config: Pretrain, source: Source[Any] | GivenData, encoder: nn.Module) -> Data:
+def build_data(config: Pretrain, source: Source[Any] | GivenData, text_encoder: nn.Module) -> Data:
     """The views of the data set, and what loads them.
 
     Args:
         config: of the run.
         source: the data set.
-        encoder: one of the user's own has the `tokenizer` of its texts.
+        text_encoder: says how texts become tokens, see `tokens.tokenizer_of`.
 
     Raises:
         ValueError: the method makes views that only images have.
@@ -114,7 +114,7 @@ def build_data(config: Pretrain, source: Source[Any] | GivenData, encoder: nn.Mo
         return source
     if isinstance(source.train, TextPairs):
         check_positives(config, source.train)
-        return text_data(config, source, encoder)
+        return text_data(config, source, text_encoder)
     how: dict[str, Any] = {
         "batch_size": config.batch_size_per_device,
         "seed": config.seed,
@@ -124,35 +124,37 @@ def build_data(config: Pretrain, source: Source[Any] | GivenData, encoder: nn.Mo
         "size": config.resolved_image_size,
     }
     if isinstance(source.train, Captioned):
-        return image_text_data(config, source, how)
+        return image_text_data(config, source, text_encoder, how)
     check_positives(config, source.train)
     checked = inspection(config, source.train, source.val)
     return ContrastiveData(source, recipes_of(config, source.train), inspection=checked, **how)
 
 
 def image_text_data(
-    config: Pretrain, source: Source[Captioned], how: Mapping[str, Any]
+    config: Pretrain,
+    source: Source[Captioned],
+    text_encoder: nn.Module,
+    how: Mapping[str, Any],
 ) -> ImageTextData:
     """Images with captions, see `build_data`.
 
     Args:
         config: of the run.
         source: the data set.
+        text_encoder: see `build_data`.
         how: images are loaded.
 
     Raises:
-        ValueError: the encoder of the captions takes no texts, or one is locked at random weights.
+        ValueError: a caption may be longer than the encoder of texts can read.
     """
-    images, settings = source.train.images, config.method_settings
-    lock = settings.get("lock")
-    named = {"image": config.encoder, "text": config.text_encoder}.get(lock or "")
-    if named and not is_foreign(named) and not settings.get(f"{lock}_weights"):
-        raise ValueError(f"--lock {lock} needs --{lock}_weights: a run or file of weights to keep")
+    images, longest = source.train.images, config.resolved_max_length[0]
+    if isinstance(text_encoder, Transformer):
+        text_encoder.check_length(f"--text_encoder {config.text_encoder}", (longest, longest))
     return ImageTextData(
         source,
         recipes_of(config, images),
-        tokens.tokenizer_of(config.text_encoder, flag="--text_encoder"),
-        longest=config.resolved_max_length[0],
+        tokens.tokenizer_of(config.text_encoder, text_encoder, "--text_encoder"),
+        longest=longest,
         inspection=inspection(config, images, source.val.images),
         **how,
     )
@@ -167,7 +169,7 @@ def text_data(config: Pretrain, source: Source[TextPairs], encoder: nn.Module) -
             "text"
         )
     if isinstance(encoder, Transformer):
-        encoder.check_length(config.encoder, config.resolved_max_length)
+        encoder.check_length(f"ENCODER {config.encoder}", config.resolved_max_length)
     return TextData(
         source,
         tokens.tokenizer_of(config.encoder, encoder),
@@ -307,8 +309,31 @@ def build_encoder(config: Pretrain) -> nn.Module:
     )
 
 
+def build_text_encoder(config: Pretrain) -> nn.Module | None:
+    """The encoder of texts that a method has besides that of images; None without one.
+
+    Raises:
+        ValueError: there is none of that name, or one that is to be locked has random weights.
+    """
+    settings = config.method_settings
+    if "text_encoder" not in settings:
+        return None
+    name, lock = config.text_encoder, settings.get("lock")
+    loads = has_weights(name) if config.pretrained is None else config.pretrained
+    known = {"text": loads, "image": is_foreign(config.encoder), None: True}[lock]
+    if not (known or settings[f"{lock}_weights"]):
+        raise ValueError(f"--lock {lock} needs --{lock}_weights: a run or file of weights to keep")
+    return texts.encoder_of(
+        name, pooling=config.pooling, pretrained=config.pretrained, flag="--text_encoder"
+    )
+
+
 def build_method(
-    config: Pretrain, encoder: nn.Module, classes: int | None, data: Data | None = None
+    config: Pretrain,
+    encoder: nn.Module,
+    classes: int | None,
+    data: Data | None = None,
+    text_encoder: nn.Module | None = None,
 ) -> Method:
     """The method on its encoder.
 
@@ -317,6 +342,7 @@ def build_method(
         encoder: what is trained.
         classes: of the online probe; None where nothing has a label.
         data: if its views may be no images of the run's size.
+        text_encoder: what `build_text_encoder` has made.
     """
     size = config.crop_size or config.resolved_image_size
     if isinstance(data, GivenData):
@@ -340,7 +366,7 @@ def build_method(
             classifier_lr=config.resolved_classifier_lr,
             learned_lr=config.resolved_learned_lr,
         ),
-        **config.method_settings,
+        **config.method_settings | ({"text_encoder": text_encoder} if text_encoder else {}),
     )
 
 
@@ -380,6 +406,7 @@ def towers_metadata(config: Pretrain) -> dict[str, Any]:
     return {
         "text_encoder": config.text_encoder,
         "max_length": list(config.resolved_max_length),
+        **({"pooling": config.pooling} if config.pooling else {}),
         "width": config.method_settings.get("encoding_size"),
     }
 

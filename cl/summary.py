@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from cl import losses, runs
 from cl.config import Pretrain
 from cl.config.datasets import row_of
-from cl.config.evaluations import for_texts
+from cl.config.evaluations import for_captions, for_texts
 from cl.config.schema import spell
 from cl.data.batch import Batch
 from cl.data.image_text_data import ImageTextData
@@ -96,9 +96,8 @@ def about_texts(config: Pretrain, encoder: nn.Module) -> dict[str, object]:
     """The rows about the encoder of texts beside one of images, and about what is locked."""
     if not isinstance(encoder, Towers):
         return {}
-    number = sum(p.numel() for p in encoder.text.parameters())
     lock = {"locked": f"the encoder of {encoder.lock}s"} if encoder.lock else {}
-    return {"text encoder": f"{config.text_encoder}, {number:,} parameters", **lock}
+    return {"text encoder": f"{config.text_encoder}, {about_weights(encoder.text)}", **lock}
 
 
 def about_data(data: Data) -> dict[str, object]:
@@ -389,16 +388,17 @@ def last_lines(
             of = parts.format(**result["trained"])
             lines.append(f"{name:18}{after:.1f} % top-1 (random init {before:.1f} %), {of}")
     place = f"run               {run.folder}"
+    evaluations = {"text": for_texts(), "image-text": for_captions()}.get(config.kind, ())
     if program is None:
-        how = f"data, eval={for_texts()[0]!r}" if config.kind == "text" else "data"
-        return [*lines, place, f"next              cl.evaluate(run.encoder, {how}), {API}"]
+        of = "run.folder" if config.kind == "image-text" else "run.encoder"  # of images alone
+        how = f"{of}, data, eval={evaluations[0]!r}" if evaluations else f"{of}, data"
+        return [*lines, place, f"next              cl.evaluate({how}), {API}"]
     if run.method.probe is None and config.kind == "images":
         where = Path(config.data_folder) / config.dataset.partition(":")[2]
         images = where if row_of(config.dataset)["argument"] == "PATH" else "PLACE"
         words = run.folder, images, "--out", run.folder / "features.npy"
         return [*lines, place, f"next              {runs.command(EMBEDS, *words)}"]
-    labeled = "DATASET" if config.kind == "image-text" else config.dataset  # none of captions
-    words = [labeled, config.encoder, "--pretrained_feature_extractor", run.folder]
+    words = [config.dataset, config.encoder, "--pretrained_feature_extractor", run.folder]
     places = "data_folder", "train_dir", "val_dir", "class_list"
     for flag in (*places, "image_size", "channels", "max_pixels"):
         if getattr(config, flag) != getattr(Pretrain, flag, None):
@@ -408,8 +408,8 @@ def last_lines(
     if config.exif_orientation is not None:
         words += [f"--{'' if config.exif_orientation else 'no-'}exif_orientation"]
     words += ["--skip_corrupt"] if config.skip_corrupt else []
+    words += ["--eval", *evaluations] if evaluations else []
     if config.kind == "text":
-        words += ["--eval", *for_texts()]
         words += ["--max_length", *map(str, config.max_length)] if config.max_length else []
     next_command = runs.command("main_linear.py", *words)
     return [*lines, place, f"next              {next_command}"]

@@ -96,13 +96,15 @@ def train(config: Pretrain) -> Run:
         source = build.load_source(config)
         config = build.complete(config, source)
         encoder = build.build_encoder(config)
-        data = build.build_data(config, source, encoder)
+        text_encoder = build.build_text_encoder(config)
+        data = build.build_data(config, source, text_encoder or encoder)
         run = Run(config.runs_folder, encoder)
         if config.show_views:
             summary.plot_views(data, Path(config.show_views))
             trainer.say(f"views of {data.describe()}: {config.show_views}")
             return run
-        method = build.build_method(config, encoder, build.count_classes(data), data)
+        classes = build.count_classes(data)
+        method = build.build_method(config, encoder, classes, data, text_encoder)
         options = hardware.trainer_options(
             config.gpus, config.devices_per_node, config.precision, config.nodes
         )

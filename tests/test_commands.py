@@ -196,7 +196,10 @@ REFUSED = [
     ("--learning_rate 0.2", ["unknown flag --learning_rate; did you mean --lr?"]),
     ("--in_chans 1", ["unknown flag --in_chans; did you mean --channels?"]),
     ("--epoch", ["unknown flag --epoch; did you mean --epochs?"]),  # and no word of its value
-    ("--pretrained", ["--pretrained needs ENCODER minilm, hf:FOLDER or package:NAME."]),
+    (
+        "--pretrained",
+        ["--pretrained needs an encoder of texts named minilm, hf:FOLDER or package:NAME."],
+    ),
     ("--unlike_any", ["unknown flag --unlike_any; see --help all."]),  # nothing is near
     ("--save_every_n_epochs 5", ["unknown flag --save_every_n_epochs; see --help all."]),
     (

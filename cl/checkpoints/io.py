@@ -28,6 +28,7 @@ from cl.checkpoints import formats, hugging_face
 from cl.checkpoints.background import Write, copied
 from cl.checkpoints.files import WRITING, NotSavedError, fits_sum, sum_of, write_whole
 from cl.nets import lora
+from cl.nets.towers import Towers
 from cl.nets.transformer import Transformer
 
 VERSION = 1  # of the layout of a checkpoint, its mark: another project's file has none
@@ -158,8 +159,9 @@ def resumable(given: str | Path) -> Path:
 def save_encoder(encoder: nn.Module, path: Path, about: Mapping[str, Any]) -> None:
     """Write an encoder's weights and their sum, with what it takes to build it again.
 
-    The updates of LoRA are merged, unless `about` has their `lora_rank`. A transformer of texts is
-    also written as a folder that sentence-transformers reads.
+    The updates of LoRA are merged, unless `about` has their `lora_rank`. A transformer of texts,
+    also one beside an encoder of images, is also written as a folder that sentence-transformers
+    reads.
 
     Raises:
         NotSavedError: the disk is full, or gone.
@@ -172,14 +174,18 @@ def write_of_encoder(encoder: nn.Module, path: Path, about: Mapping[str, Any]) -
     merged = lora.without_updates(encoder)
     written = merged if about.get("lora_rank") is None else encoder
     state, metadata = copied(written.state_dict()), {"cl": json.dumps(dict(about))}
-    weights = copied(merged.state_dict()) if isinstance(merged, Transformer) else {}
+    pair = isinstance(merged, Towers)
+    text = merged.text if pair else merged
+    weights = copied(text.state_dict()) if isinstance(text, Transformer) else {}
 
     def write() -> None:
         tensors = {key: value.contiguous() for key, value in state.items()}
         write_whole(path, lambda file: file.write(save(tensors, metadata)))
-        if isinstance(merged, Transformer):
+        if isinstance(text, Transformer):
+            query, document = about["max_length"]  # a caption is a query
             try:
-                merged.save(path.with_name(TEXT), max(about["max_length"]), weights)
+                longest = query if pair else max(query, document)
+                text.save(path.with_name(TEXT), longest, weights)
             except WRITING as error:
                 raise NotSavedError(f"{path.with_name(TEXT)}: {error}") from error
 

@@ -33,7 +33,7 @@ OF_IMAGES = ("dataset", datasets.OfKind(("images",)))
 WITH_IMAGES = ("dataset", datasets.OfKind(("images", "image-text")))
 OF_PAIRS = ("dataset", datasets.OfKind(("text",)))
 WITH_TEXTS = ("dataset", datasets.OfKind(("text", "image-text")))
-TRANSFORMER = ("encoder", Transformers())
+TRANSFORMER = ("text_encoder", Transformers())
 
 
 @dataclass(frozen=True, kw_only=True)

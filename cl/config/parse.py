@@ -11,6 +11,7 @@ from cl.config.launcher import is_first
 from cl.config.own import Own
 from cl.config.programs import C, Linear, Pretrain, rooms
 from cl.config.rules import (
+    OF_METHOD,
     contradictions,
     foreign_options,
     forgiven,
@@ -116,7 +117,8 @@ def assemble(of: type[C], line: Line, read: Read) -> C:
     faults += [text for text, about in contradictions(config) if not failed & {*about}]
     if not failed & {"method", "loss", "eval"}:
         config, more = with_options(config, meant, read, faults)
-        ignored |= more
+        config, last = tidied(config, values, failed, faults, known=True)
+        ignored |= more | last
         if isinstance(config, Pretrain):
             faults += of_values(config)
         else:
@@ -212,16 +214,29 @@ def missing(of: type[Pretrain | Linear], there: Collection[str], lost: bool) -> 
 
 
 def tidied(
-    config: C, line: Mapping[str, Any], failed: set[str], faults: list[str]
+    config: C,
+    line: Mapping[str, Any],
+    failed: set[str],
+    faults: list[str],
+    *,
+    known: bool = False,
 ) -> tuple[C, dict[str, str]]:
     """The configuration without settings it has no use for, and these with the reason.
 
     One that the line itself gives is an error, unless it is `forgiven`; one that a file handed on
     is not, for the user did not ask for it.
+
+    Args:
+        config: as drafted.
+        line: what was given.
+        failed: settings whose values were refused already.
+        faults: are added to.
+        known: whether the options of what is chosen are, on which other settings depend.
     """
     options, ignored = options_of(type(config)), dict[str, str]()
     for name, why in out_of_place(config, options).items():
-        if failed & {name, options[name].about.get("needs", ("eval",))[0]}:
+        other = options[name].about.get("needs", ("eval",))[0]
+        if failed & {name, other} or (other == OF_METHOD) is not known:
             continue
         if name in line and not forgiven(config, name):
             faults.append(f"--{name} {why}.")

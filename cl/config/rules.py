@@ -43,6 +43,9 @@ LENIENT = ("temperature", "lamb", "pred_hidden_mlp", "no_lr_scheduler_for_pred_h
 # What says of an encoder how images and texts reach it; a CLIP in a folder says it itself.
 OF_ENCODER = ("image_size", "mean", "std", "central", "interpolation", "pooling")
 
+# An option of a method on which settings depend.
+OF_METHOD = "text_encoder"
+
 # How an evaluation trains and reads images is likewise on lines that serve every --eval.
 OF_VIEWS = ("backend", "last_batch_fill")
 
@@ -88,8 +91,9 @@ def condition(other: str, allowed: Iterable[Any] | None) -> str:
         return f"cannot be used with --{other}"
     if isinstance(allowed, OfKind):
         return f"needs a DATASET of {either(allowed)}"
-    label = other.upper() if other in ("dataset", "encoder") else f"--{other}"
-    return f"needs {label} {either(allowed)}"
+    names = {"dataset": "DATASET", "encoder": "ENCODER"}
+    names[OF_METHOD] = "an encoder of texts named"  # ENCODER, or one beside it
+    return f"needs {names.get(other, f'--{other}')} {either(allowed)}"
 
 
 def takes_any_loss(config: Pretrain) -> bool:

@@ -50,6 +50,8 @@ class ImageTextData(SourceData[Captioned]):
             **images,
         )
         self.recipes = self.images.recipes
+        # Before the run begins, which a length without room for a token would end.
+        self.train_tokens = self.tokens(source.train)
 
     @property
     def val_samples(self) -> int:
@@ -59,11 +61,6 @@ class ImageTextData(SourceData[Captioned]):
     def tokens(self, samples: Captioned) -> Tokens:
         """The tokens of all captions."""
         return tokenize(samples.texts, self.tokenizer, self.longest, "captions of images")
-
-    @cached_property
-    def train_tokens(self) -> Tokens:
-        """Those of the training images."""
-        return self.tokens(self.source.train)
 
     @cached_property
     def val_tokens(self) -> Tokens:

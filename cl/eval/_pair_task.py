@@ -75,6 +75,8 @@ class PairTask(TextTask):
         names = {"name": self.about["encoder"], "text_encoder": self.about["text_encoder"]}
         sides = {side: self.encoder.get_submodule(side) for side in ("image", "text")}
         sums = {f"{side}_sha256": checkpoints.fingerprint(of) for side, of in sides.items()}
+        pooling = getattr(sides["text"], "pooling", None)
+        about |= {} if pooling is None else {"pooling": pooling}
         return {**names, "max_length": self.longest[0], **about, **sums}
 
     @property

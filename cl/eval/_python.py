@@ -13,7 +13,7 @@ from cl.config.encoders import has_weights
 from cl.config.evaluations import untrained
 from cl.data import sets
 from cl.data.augment.recipe import preset
-from cl.data.sets import Source, TextPairs, from_texts, holds_texts
+from cl.data.sets import Captioned, Source, TextPairs, from_texts, holds_texts
 from cl.data.sets._loading import with_labels
 from cl.eval._restore import (
     Restored,
@@ -102,7 +102,7 @@ def of_file(given: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def source_of(data: Any, flags: Mapping[str, Any]) -> Source[Any]:
-    """The labeled images, or the texts, of a data set that is in memory.
+    """The labeled images, the texts or the images with captions of a data set in memory.
 
     Raises:
         ValueError: a flag is of reading one, or there are no labels.
@@ -111,7 +111,7 @@ def source_of(data: Any, flags: Mapping[str, Any]) -> Source[Any]:
         raise ValueError(f"{', '.join(misplaced)} cannot be used with a data set in memory")
     if not isinstance(data, Source) and holds_texts(data):
         return from_texts(data)
-    if isinstance(getattr(data, "train", None), TextPairs):
+    if isinstance(getattr(data, "train", None), TextPairs | Captioned):
         return data
     if not isinstance(data, Source):
         parts = data if isinstance(data, tuple) else (data,)

@@ -177,6 +177,9 @@ def restore(
     if pair:
         own |= {"text_encoder": about["text_encoder"]}
         own["max_length"] = list(longest or about["max_length"])
+        text = encoder.get_submodule("text")
+        if isinstance(text, Transformer):  # a text is a query
+            text.check_length(f"--text_encoder {about['text_encoder']}", own["max_length"][:1] * 2)
     return Restored(encoder, recipe, own, file, report, said_by)
 
 
@@ -213,6 +216,11 @@ def towers_of(
             f"{file or 'the encoder'} has no encoder of texts; the folder of a run of --method "
             "clip has one, or ENCODER hf:FOLDER of a CLIP that transformers has saved"
         )
+    if is_foreign(about["text_encoder"]):
+        raise ValueError(
+            f"{file} names {about['text_encoder']} as its encoder of texts: code is not imported "
+            "because a file names it"
+        )
     text = text_encoder(about["text_encoder"], file, about, None)
     size = how["image_size"]
     example = torch.zeros(2, len(about.get("mean", "rgb")), size, size)
@@ -235,7 +243,7 @@ def text_encoder(
         return encoders.import_encoder(name)
     beside = file.with_name(TEXT) if file else None
     if is_transformer(name) and beside is not None and beside.is_dir():
-        encoder = from_folder(beside, name, pooling, pretrained=False)
+        encoder = from_folder(beside, f"ENCODER {name}", pooling, pretrained=False)
     else:
         how = pooling or about.get("pooling")
         encoder = texts.encoder_of(name, pooling=how, pretrained=file is None)
@@ -410,7 +418,7 @@ def lengths(encoder: nn.Module, name: str, longest: tuple[int, ...] | None) -> t
         ValueError: there are no positions for as many.
     """
     if isinstance(encoder, Transformer) and longest:
-        encoder.check_length(name, longest)
+        encoder.check_length(f"ENCODER {name}", longest)
     most = getattr(encoder, "longest", None)
     own = PIECES if isinstance(encoder, Transformer) else default_length(name)
     return longest or tuple(min(each, most or each) for each in own)
@@ -450,7 +458,7 @@ def about_run(file: Path) -> dict[str, Any]:
     about = {"mean": recipes[0]["mean"], "std": recipes[0]["std"]}
     if run.kind == "image-text":
         own |= {"text_encoder": run.text_encoder, "max_length": list(run.resolved_max_length)}
-        own["width"] = run.method_settings["encoding_size"]
+        own |= {"width": run.method_settings["encoding_size"], "pooling": run.pooling}
     return own | {name: getattr(run, name) for name in DECODING} | about
 
 

@@ -30,7 +30,8 @@ class CLIP(Method):
     Args:
         encoder: of the images.
         loss: of the embeddings of both sides, and it compares the two; CLIP's is the paper's.
-        text_encoder: encoder of the captions; its name is of those that train on texts alone
+        text_encoder: encoder of the captions; its name is of those that train on texts alone:
+            bag_wN, minilm, hf:FOLDER or package:NAME
         encoding_size: width of the space in which both sides are, to which a linear map leads
         lock: encoder that stays as its weights are (LiT)
         image_weights: run or file from whose weights the encoder of images starts
@@ -57,7 +58,7 @@ class CLIP(Method):
         **base: Any,
     ) -> None:
         named = isinstance(text_encoder, str)
-        text = texts.encoder_of(text_encoder) if named else text_encoder
+        text = texts.encoder_of(text_encoder, flag="--text_encoder") if named else text_encoder
         for tower, weights, flag in (
             (encoder, image_weights, "--image_weights"),
             (text, text_weights, "--text_weights"),

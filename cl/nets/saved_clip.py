@@ -56,7 +56,7 @@ def read_clip(name: str) -> SavedCLIP:
     """
     if find_spec("transformers") is None:
         raise ValueError(f"ENCODER {name} needs the package transformers: pip install transformers")
-    folder = folder_named(name)
+    folder = folder_named(name, f"ENCODER {name}")
     config = read_saved("AutoConfig", folder, name)
     if type(config).__name__ != "CLIPConfig":
         raise ValueError(

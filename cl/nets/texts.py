@@ -38,7 +38,11 @@ class Bag(nn.Module):
 
 
 def encoder_of(
-    name: str, *, pooling: Pooling | None = None, pretrained: bool | None = None
+    name: str,
+    *,
+    pooling: Pooling | None = None,
+    pretrained: bool | None = None,
+    flag: str = "ENCODER",
 ) -> nn.Module:
     """The encoder of that name: tokens `(n l)`, below 0 after the end, to features `(n d)`.
 
@@ -46,6 +50,7 @@ def encoder_of(
         name: `bag_wN` has features of width N; for others see `read_transformer`.
         pooling: of a transformer's hidden states, see there.
         pretrained: whether a transformer's weights are loaded, see there.
+        flag: that named it, for messages.
 
     Raises:
         ValueError: there is none of that name.
@@ -53,8 +58,8 @@ def encoder_of(
     if bag := BAG.fullmatch(name):
         return Bag(int(bag[1]))
     if name == "minilm" or name.startswith(("hf:", "package:")):
-        return read_transformer(name, pooling=pooling, pretrained=pretrained)
+        return read_transformer(name, pooling=pooling, pretrained=pretrained, flag=flag)
     raise ValueError(
-        f"ENCODER {name}: no such encoder of texts; there are bag_wN, "
+        f"{flag} {name}: no such encoder of texts; there are bag_wN, "
         "minilm, hf:FOLDER and package:NAME"
     )

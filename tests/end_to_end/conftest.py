@@ -10,6 +10,8 @@ from PIL import Image
 import main_contrastive
 import main_linear
 
+COLORS = {"red": (220, 20, 30), "green": (20, 200, 40), "blue": (30, 40, 230)}
+
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -59,3 +61,19 @@ DIGITS = (
 @pytest.fixture
 def digits() -> list[str]:
     return list(DIGITS)
+
+
+@pytest.fixture
+def colors(tmp_path: Path) -> list[str]:
+    """A folder for each color, of images of unequal sides."""
+    rng = np.random.default_rng(0)
+    for part, number in (("train", 2), ("test", 4)):
+        for name, color in COLORS.items():
+            place = tmp_path / "colors" / part / name
+            place.mkdir(parents=True)
+            for i in range(number):
+                noise = rng.integers(-20, 20, (20 + i, 26, 3))
+                pixels = (np.array(color) + noise).clip(0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(place / f"{i}.png")
+    words = ["--data_folder", str(tmp_path), "--train_dir", "colors/train"]
+    return ["folder", *words, "--val_dir", "colors/test"]

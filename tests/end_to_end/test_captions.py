@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import cl
 import main_contrastive
+import main_linear
 from cl.callbacks.saver import Saver
+from cl.data.sets import load
 from cl.metrics import read_metrics
 from cl.nets import encoders, texts
 from cl.nets.towers import Towers
@@ -29,8 +33,17 @@ def line(tmp_path: Path) -> list[str]:
     return [name, *words.split(), "--data_folder", str(tmp_path)]
 
 
-def test_a_run_keeps_the_image_tower_and_both(pretrain: Run, line: list[str]) -> None:
+def test_a_run_keeps_the_image_tower_and_both(
+    pretrain: Run, line: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    """And the next command that it prints can be run as it stands."""
     run = pretrain(*line)
+    said = capsys.readouterr().out.splitlines()
+    (printed,) = (shlex.split(each)[3:] for each in said if each.startswith("next"))
+    assert printed[0] == line[0]
+    more = ["--output", str(run.parent), "--wandb", "off", "--no-report", "--run_id", "next"]
+    assert main_linear.main([*printed, *more]) == 0
+    assert "recall10_t2i" in json.loads((run.parent / "next/result.json").read_text())["retrieval"]
     rows = read_metrics(run / "metrics.csv")
     assert {f"val/recall{k}_{way}" for k in (1, 5, 10) for way in ("t2i", "i2t")} <= rows[-1].keys()
     assert not any(row["val/probe_top1"] or row["val/knn_top1"] for row in rows)
@@ -41,6 +54,18 @@ def test_a_run_keeps_the_image_tower_and_both(pretrain: Run, line: list[str]) ->
     alone.load_state_dict(load_file(run / "encoder.safetensors"))
     for key, value in alone.state_dict().items():
         assert torch.equal(value, towers.image.state_dict()[key])
+
+
+def test_a_data_set_in_memory_is_evaluated_by_the_line_that_is_printed(
+    line: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    data = load(line[0], str(tmp_path))
+    sizes = {"encoding_size": 5, "image_size": 8, "batch_size": 3, "max_steps": 1}
+    more = {"precision": "32", "num_workers": 0, "output": str(tmp_path), "wandb": "off"}
+    run = cl.pretrain("resnet6_w8", data, "clip", text_encoder="bag_w6", **sizes, **more)
+    assert "cl.evaluate(run.folder, data, eval='retrieval')" in capsys.readouterr().out
+    found = cl.evaluate(run.folder, data, eval="retrieval", output=str(tmp_path), wandb="off")
+    assert found["retrieval"].numbers["recall10_t2i"] == 1
 
 
 def test_a_locked_encoder_is_that_of_the_run_it_is_from(pretrain: Run, line: list[str]) -> None:

@@ -12,11 +12,11 @@ from PIL import Image
 
 from cl.metrics import read_metrics
 from tests.data.test_captions import row, written
+from tests.end_to_end.conftest import COLORS
 from tests.nets.made_texts import NEEDS, tiny
 
 Run = Callable[..., Path]
 pytestmark = pytest.mark.filterwarnings("default:COLLAPSED")  # a few steps of three images
-COLORS = {"red": (220, 20, 30), "green": (20, 200, 40), "blue": (30, 40, 230)}
 SQUARE = {"do_center_crop": False, "size": {"height": 16, "width": 16}}
 TRAIN = "resnet6_w8 --method clip --text_encoder bag_w6 --encoding_size 5 --image_size 8"
 MORE = "--batch_size 3 --epochs 2 --precision 32 --num_workers 0 --log_every_n_steps 1"
@@ -26,22 +26,6 @@ MORE = "--batch_size 3 --epochs 2 --precision 32 --num_workers 0 --log_every_n_s
 def captions(tmp_path: Path) -> list[str]:
     name = written(tmp_path, [row(i, split="val" if i > 5 else "train") for i in range(12)])
     return [name, "--data_folder", str(tmp_path)]
-
-
-@pytest.fixture
-def colors(tmp_path: Path) -> list[str]:
-    """A folder for each color, of images of unequal sides."""
-    rng = np.random.default_rng(0)
-    for part, number in (("train", 2), ("test", 4)):
-        for name, color in COLORS.items():
-            place = tmp_path / "colors" / part / name
-            place.mkdir(parents=True)
-            for i in range(number):
-                noise = rng.integers(-20, 20, (20 + i, 26, 3))
-                pixels = (np.array(color) + noise).clip(0, 255).astype(np.uint8)
-                Image.fromarray(pixels).save(place / f"{i}.png")
-    words = ["--data_folder", str(tmp_path), "--train_dir", "colors/train"]
-    return ["folder", *words, "--val_dir", "colors/test"]
 
 
 def numbers(run: Path, name: str) -> dict[str, float]:

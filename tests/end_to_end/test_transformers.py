@@ -172,9 +172,18 @@ def test_lengths_that_do_not_fit(
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (["digits", "resnet6_w8", "--pooling", "cls"], "--pooling needs ENCODER minilm, hf:FOLDER"),
-        (["wordnet", "bag_w8", "--pooling", "cls"], "--pooling needs ENCODER minilm, hf:FOLDER"),
-        (["wordnet", "bag_w8", "--pretrained"], "--pretrained needs ENCODER minilm, hf:FOLDER"),
+        (
+            ["digits", "resnet6_w8", "--pooling", "cls"],
+            "--pooling needs an encoder of texts named minilm",
+        ),
+        (
+            ["wordnet", "bag_w8", "--pooling", "cls"],
+            "--pooling needs an encoder of texts named minilm",
+        ),
+        (
+            ["wordnet", "bag_w8", "--pretrained"],
+            "--pretrained needs an encoder of texts named minilm",
+        ),
         (["wordnet", "bag_w8", "--lora_rank", "2"], "--lora_rank needs linear layers"),
         (["digits", "resnet6_w8", "--lora_rank", "2"], "--lora_rank needs a DATASET of text"),
         (["wordnet", "bag_w8", "--no-merge_lora"], "--merge_lora needs --lora_rank"),

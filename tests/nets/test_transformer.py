@@ -147,10 +147,10 @@ def test_what_is_no_encoder(tmp_path: Path, folder: Path, monkeypatch: pytest.Mo
 
 def test_positions(folder: Path) -> None:
     encoder = read_transformer(f"hf:{folder}")
-    encoder.check_length("hf:tiny", (8, 40))
+    encoder.check_length("ENCODER hf:tiny", (8, 40))
     says = r"--max_length 8 41: ENCODER hf:tiny has 40 positions; use --max_length 8 40"
     with pytest.raises(ValueError, match=says):
-        encoder.check_length("hf:tiny", (8, 41))
+        encoder.check_length("ENCODER hf:tiny", (8, 41))
 
 
 def test_minilm_is_drawn_and_its_package_is_not() -> None:

@@ -106,8 +106,7 @@ class FileLoader(ImageLoader):
             num_workers=workers,
             collate_fn=identity,
             persistent_workers=workers > 0,
-            # Else each process of a run draws once from the generator that the training draws from.
-            generator=torch.Generator(),
+            generator=torch.Generator(),  # a seed for the workers is not drawn from dropout's
         )
 
     def batches(self) -> Iterator[Batch]:
