@@ -2,7 +2,7 @@
 SHELL := bash
 with := source bash_files/setup.sh && "$$python"
 .DEFAULT_GOAL := help
-.PHONY: help setup run check format test test-slow bench exactness ci clean
+.PHONY: help setup run check format test test-slow bench exactness audit ci clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,10 @@ bench: setup ## ours beside a peer, ratios printed
 
 exactness: setup ## docs/exactness.md anew: every loss and method on 1 to 4 processes
 	@$(with) docs/exactness.py
+
+audit: setup ## known advisories about the versions in constraints.txt; asks the network
+	@$(with) -m pip install -qq --disable-pip-version-check pip-audit
+	@$(with) -m pip_audit -r constraints.txt --no-deps --disable-pip
 
 ci: ## what must pass before a change lands: setup, check, test
 	@bash .ci/run

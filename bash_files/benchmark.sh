@@ -10,9 +10,10 @@
 set -euo pipefail
 plan=
 if [[ $# -gt 0 && $1 != -* ]]; then
-    plan=$(cd -- "$(dirname -- "$1")" && pwd)/$(basename -- "$1")
+    plan=$1
+    if [[ $plan != /* ]]; then plan=$PWD/$plan; fi
     shift
 fi
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
 exec "$python" -m cl.compare "${plan:-bash_files/plans/digits.toml}" "$@"

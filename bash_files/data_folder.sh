@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Sourced first by the scripts that need data: sets DATA_FOLDER, from the environment or else from
 # the script's first argument, which it takes off.
 if [[ -z ${DATA_FOLDER:-} ]]; then

@@ -10,8 +10,8 @@
 # 56 % (untrained 37 to 40 %); n = 3, EPYC (Zen 3), torch 2.14, a re-encoded copy of the data. The
 # other methods: README.md.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/data_folder.sh"
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/data_folder.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
 method=simclr temperature=(--temperature 0.2) before=
 for word in "$@"; do

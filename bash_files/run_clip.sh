@@ -10,10 +10,11 @@ if [[ $# -eq 0 || $1 == -* ]]; then
     echo "usage: bash $0 CAPTIONS.jsonl [FLAG ...]    (docs/image_text.md says what is in the file)" >&2
     exit 2
 fi
-name=$(basename "$1") folder=$(cd "$(dirname "$1")" && pwd)
+file=$1
 shift
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+if [[ $file != /* ]]; then file=$PWD/$file; fi
+source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
-exec "$python" main_contrastive.py "captions:$name" resnet6_w32 --method clip \
-    --data_folder "$folder" --text_encoder bag_w128 --image_size 64 --batch_size 50 \
+exec "$python" main_contrastive.py "captions:$(basename -- "$file")" resnet6_w32 --method clip \
+    --data_folder "$(dirname -- "$file")" --text_encoder bag_w128 --image_size 64 --batch_size 50 \
     --epochs 100 --lr 0.003 --flip_prob 0.5 --crop_scale 0.5 1 --name clip "$@"

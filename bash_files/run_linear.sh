@@ -8,7 +8,7 @@
 # Expected after run_contrastive.sh: 20 seconds, 96.7 % top-1.
 set -euo pipefail
 called_from=$PWD
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
 if [[ $# -gt 0 && $1 != -* ]]; then
     run=$1
@@ -16,8 +16,10 @@ if [[ $# -gt 0 && $1 != -* ]]; then
     if [[ ! -d $run && -d $called_from/$1 ]]; then run=$called_from/$1; fi
     shift
 else
-    newest=$(ls -t trained_models/*/encoder.safetensors 2>/dev/null | head -n 1) || true
-    run=$(dirname "${newest:-trained_models/none}")
+    run=trained_models/none
+    for encoder in trained_models/*/encoder.safetensors; do
+        if [[ $encoder -nt $run/encoder.safetensors ]]; then run=${encoder%/*}; fi
+    done
 fi
 if [[ ! -f $run/config.json ]]; then
     echo "run_linear.sh: no run in $run; bash bash_files/run_contrastive.sh makes one" >&2
@@ -25,18 +27,22 @@ if [[ ! -f $run/config.json ]]; then
 fi
 # What the run was trained on, as words of a command line.
 of_run=()
-while IFS= read -r word; do of_run+=("$word"); done < <(
+while IFS= read -r -d "" word; do of_run+=("$word"); done < <(
     "$python" - "$run/config.json" <<'PYTHON'
 import json
 import sys
 
 run = json.load(open(sys.argv[1]))
-print(run["dataset"], run["encoder"], sep="\n")
+words = [run["dataset"], run["encoder"]]
 for name in ("data_folder", "train_dir", "val_dir", "image_size"):
     if run["dataset"] != "digits" and run[name] is not None:
-        print(f"--{name}", run[name], sep="\n")
+        words.append(f"--{name}={run[name]}")
+if any(word.startswith("-") for word in words[:2]) or "\0" in "".join(words):
+    sys.exit(f"run_linear.sh: {sys.argv[1]} names no data set and encoder")
+sys.stdout.write("".join(f"{word}\0" for word in words))
 PYTHON
 )
+if [[ ${#of_run[@]} -eq 0 ]]; then exit 2; fi
 
 exec "$python" main_linear.py "${of_run[@]}" --pretrained_feature_extractor "$run" \
     --epochs 100 --optimizer sgd --scheduler step --lr 0.1 --lr_decay_steps 60 80 --weight_decay 0 \

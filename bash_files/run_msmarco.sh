@@ -6,8 +6,8 @@
 # collectionandqueries.tar.gz of https://microsoft.github.io/msmarco has the tables. Not measured
 # yet; each validation embeds all 8.8 million passages.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/data_folder.sh"
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/data_folder.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
 exec "$python" main_contrastive.py msmarco bag_w128 --data_folder "$DATA_FOLDER" --loss dhel \
     --temperature 0.05 --batch_size 256 --epochs 1 --optimizer adamw --lr 0.03 \

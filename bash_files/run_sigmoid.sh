@@ -9,8 +9,8 @@
 # The recipe's first implementation reached 86.06 % top-1 (logistic regression on the features of the
 # target, STL-10, gamma 1 falling to 0); not measured yet here.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/data_folder.sh"
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/data_folder.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
 exec "$python" main_contrastive.py stl10 resnet50 --data_folder "$DATA_FOLDER" \
     --method sigmoid --recipe sigmoid --temperature 0.2 --bias -5 --gamma 1.0 --gamma_steps 20000 \

@@ -6,8 +6,8 @@
 # The recipe's first implementation reached 85.42 % top-1 (logistic regression on the features of the
 # target); not measured yet here.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/data_folder.sh"
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/data_folder.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
 exec "$python" main_contrastive.py stl10 resnet50 --data_folder "$DATA_FOLDER" \
     --method sigmoid --recipe sigmoid --temperature 0.2 --bias -5 --gamma 1.0 --alpha 1.0 \

@@ -8,8 +8,8 @@
 # The recipe's first implementation reached 59.42 % top-1, 83.8 % top-5 (logistic regression on the
 # features of the target); not measured yet here.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/data_folder.sh"
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/data_folder.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
 exec "$python" main_contrastive.py imagenet resnet50 --data_folder "$DATA_FOLDER" \
     --train_dir train --val_dir val --method sigmoid --recipe sigmoid --temperature 0.2 --bias -5 \

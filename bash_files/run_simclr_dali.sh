@@ -5,5 +5,5 @@
 #
 # Needs nvidia-dali (requirements.txt).
 # The recipe's first implementation reached 70.66 % online, 71.64 % offline; not measured yet here.
-source "$(dirname "${BASH_SOURCE[0]}")/imagenet100.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/imagenet100.sh"
 train --temperature 0.2 --dali --name simclr-dali "$@"

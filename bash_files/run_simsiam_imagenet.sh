@@ -8,8 +8,8 @@
 # 2 x 128; on one: --gpus 0 --batch_size 256.
 # The recipe's first implementation reached 55.42 % online; not measured yet here.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/data_folder.sh"
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/data_folder.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
 exec "$python" main_contrastive.py imagenet resnet18 --data_folder "$DATA_FOLDER" \
     --train_dir train --val_dir val --epochs 100 --optimizer sgd --scheduler warmup_cosine \

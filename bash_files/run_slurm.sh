@@ -19,7 +19,11 @@
 # .venv must exist (make setup) on a file system that the nodes share. Not measured yet here.
 set -euo pipefail
 
-data=${1:?"usage: sbatch --chdir REPOSITORY bash_files/run_slurm.sh DATA_FOLDER [FLAG ...]"}
+if [[ $# -eq 0 || $1 == -* ]]; then
+    echo "usage: sbatch --chdir REPOSITORY bash_files/run_slurm.sh DATA_FOLDER [FLAG ...]" >&2
+    exit 2
+fi
+data=$1
 shift
 
 code=0

@@ -5,6 +5,6 @@
 #
 # Augments by DALI: needs nvidia-dali (requirements.txt).
 # The recipe's first implementation reached 85.56 % online, 86.16 % offline; not measured yet here.
-source "$(dirname "${BASH_SOURCE[0]}")/imagenet100.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/imagenet100.sh"
 train --supervised --temperature 0.1 --multicrop --n_crops 2 --n_small_crops 6 --dali \
     --name supcon "$@"

@@ -10,10 +10,19 @@
 # on the embedded digits; other flags come last and win. The run has the same numbers on any number
 # of processes as long as --global_batch_size stays. Another data set: copy the line.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
-
-run_id=${1:?"usage: bash bash_files/run_torchrun.sh RUN_ID [FLAG ...]"}
+if [[ $# -eq 0 || $1 == -* ]]; then
+    echo "usage: bash $0 RUN_ID [FLAG ...]" >&2
+    exit 2
+fi
+run_id=$1
 shift
+source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
+
+# The processes of one machine talk over its own interface, which nobody else reaches. The store at
+# HEAD:PORT is PyTorch's and listens on all interfaces: docs/security.md.
+if [[ ${NODES:-1} == 1 && -z ${HEAD:-} && -e /sys/class/net/lo ]]; then
+    export GLOO_SOCKET_IFNAME="${GLOO_SOCKET_IFNAME:-lo}" NCCL_SOCKET_IFNAME="${NCCL_SOCKET_IFNAME:-lo}"
+fi
 
 exec "$python" -m torch.distributed.run --nnodes "${NODES:-1}" --nproc-per-node "${PROCESSES:-1}" \
     --rdzv-backend c10d --rdzv-endpoint "${HEAD:-localhost}:${PORT:-29500}" --rdzv-id "$run_id" \

@@ -7,8 +7,8 @@
 # DATA_FOLDER holds train and val, a folder of images for each class. Written for eight GPUs, batch
 # 2048 in all as in the paper (73.2 % top-1, linear, at 1000 epochs); not measured yet here.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/data_folder.sh"
-source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/data_folder.sh"
+source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
 exec "$python" main_contrastive.py imagenet resnet50 --data_folder "$DATA_FOLDER" \
     --train_dir train --val_dir val --method vicreg --recipe vicreg --encoding_size 8192 \

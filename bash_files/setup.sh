@@ -8,7 +8,7 @@
 # pyproject.toml stay as they are. A .venv that exists is used and added to. Sourced by a script, it
 # also moves to the repository's root, names the interpreter $python and sets the allocator.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 python=.venv/bin/python
 
 # A training step takes the memory of the step before; glibc by default gives it back to the kernel

@@ -15,6 +15,8 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+from cl.terminal import escape_controls
+
 LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "timm", "numpy", "scikit-learn", "numba")
 ROOM = 5 * 2**30  # bytes of a disk, fewer of which a run with its checkpoints may fill
 WAIT = timedelta(seconds=10)  # for two processes to find each other
@@ -193,7 +195,7 @@ def main() -> int:
     for question in QUESTIONS:
         for state, sentence in ask(question):
             states.add(state)
-            sys.stdout.write(f"{state:9}{sentence}\n")
+            sys.stdout.write(f"{state:9}{escape_controls(sentence)}\n")
             sys.stdout.flush()
     return int(ERROR in states)
 

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from netrc import NetrcParseError, netrc
@@ -12,6 +13,8 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import Logger, WandbLogger
 
 from cl.metrics import COLUMNS, read_metrics
+
+CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")  # in http://user:password@host
 
 
 class CSVLog(Logger):
@@ -70,6 +73,13 @@ def logged_in() -> bool:
         return False
 
 
+def without_secrets(error: Exception) -> str:
+    """An error's message without the key, and without what stands in front of a URL's host."""
+    said = CREDENTIALS.sub("", str(error))
+    key = os.environ.get("WANDB_API_KEY")
+    return said.replace(key, "***") if key else said
+
+
 class Wandb(WandbLogger):
     """Lightning's wandb logger, which on an error of wandb's says so once and is silent then."""
 
@@ -83,7 +93,9 @@ class Wandb(WandbLogger):
             super().log_metrics(metrics, step)
         except Exception as error:  # whatever wandb raises, hours of training weigh more
             self.broken = True
-            warnings.warn(f"wandb stopped ({error}); metrics.csv goes on", stacklevel=2)
+            warnings.warn(
+                f"wandb stopped ({without_secrets(error)}); metrics.csv goes on", stacklevel=2
+            )
 
     def close(
         self, code: int, numbers: Mapping[str, float] | None = None, pictures: Sequence[Path] = ()
@@ -98,7 +110,10 @@ class Wandb(WandbLogger):
                 self.experiment.log({path.stem: wandb.Image(str(path)) for path in pictures})
             self.experiment.finish(exit_code=code)
         except Exception as error:  # the numbers are in the run's folder
-            warnings.warn(f"wandb stopped ({error}); the run's folder has it all", stacklevel=2)
+            warnings.warn(
+                f"wandb stopped ({without_secrets(error)}); the run's folder has it all",
+                stacklevel=2,
+            )
 
 
 def wandb_log(
@@ -129,14 +144,15 @@ def wandb_log(
         warnings.warn(said, stacklevel=2)
         return None
     where = {"dir": str(folder), "id": run_id, "name": name, "project": project}
-    quiet = wandb.Settings(silent=True, console="off", init_timeout=30)
+    # Git's address of the repository may hold a token, of which wandb strikes out only a password.
+    quiet = wandb.Settings(silent=True, console="off", init_timeout=30, disable_git=True)
     for attempt in dict.fromkeys((mode, "offline")):
         try:
             run = wandb.init(
                 **where, mode=attempt, config=dict(config), resume="allow", settings=quiet
             )
         except Exception as error:  # no network, no rights, no disk: the training still runs
-            warnings.warn(f"wandb does not start {attempt}: {error}", stacklevel=2)
+            warnings.warn(f"wandb does not start {attempt}: {without_secrets(error)}", stacklevel=2)
         else:
             return Wandb(experiment=run)
     return None

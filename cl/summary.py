@@ -12,8 +12,8 @@ from einops import rearrange
 from jaxtyping import Float
 from PIL import Image, ImageDraw
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 from torch import Tensor, nn
 
 from cl import losses, runs
@@ -33,6 +33,7 @@ from cl.nets.towers import Towers
 from cl.nets.transformer import Transformer
 from cl.optim import Optimization, lr_factor
 from cl.schedules import FOLLOWS_LOSS, Schedule
+from cl.terminal import escape_controls
 
 Data = ContrastiveData | TextData | ImageTextData | GivenData
 API = "see docs/api.md"
@@ -232,12 +233,17 @@ def in_bytes(number: float) -> str:
 
 def show(title: str, rows: Mapping[str, object], console: Console) -> None:
     """Print a table."""
-    table = Table(title=escape(title), show_header=False, title_justify="left", title_style="bold")
+    table = Table(title=as_text(title), show_header=False, title_justify="left", title_style="bold")
     table.add_column()
     table.add_column(overflow="fold")
     for name, value in rows.items():
-        table.add_row(name, f"{value:,}" if isinstance(value, int) else escape(str(value)))
+        table.add_row(name, as_text(f"{value:,}" if isinstance(value, int) else value))
     console.print(table)
+
+
+def as_text(content: object) -> Text:
+    """Content of a table that is neither rich's markup nor an escape of the terminal's."""
+    return Text(escape_controls(content))
 
 
 def planned(config: Pretrain, per_epoch: int) -> int:
@@ -269,7 +275,7 @@ def plot_schedules(
     curves = {"lr": [o.lr * lr_factor(o, step, steps, per_epoch) for step in range(steps)]}
     if o.scheduler == FOLLOWS_LOSS:
         curves.clear()
-        console.print(f"lr is not drawn: --scheduler {o.scheduler} follows the loss")
+        console.print(f"lr is not drawn: --scheduler {o.scheduler} follows the loss", markup=False)
     for name, schedule in schedules.items():
         curves[name] = [schedule.at(step, steps) for step in range(steps)]
     if curves:

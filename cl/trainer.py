@@ -28,6 +28,7 @@ from cl.config.store import batch_of
 from cl.interrupts import ASKED, Stop, interrupts
 from cl.metrics import read_metrics
 from cl.optim import Optimization
+from cl.terminal import escape_controls, one_line
 
 Config = Pretrain | Linear
 console = Console(highlight=False, soft_wrap=True)
@@ -53,9 +54,9 @@ NOISE = (
 
 
 def say(line: str) -> None:
-    """Print a line for the user, from the first process."""
+    """Print a line for the user, from the first process; names in it stay text."""
     if not runs.other_rank():
-        console.print(line, markup=False)
+        console.print(escape_controls(line), markup=False)
 
 
 @contextmanager
@@ -99,7 +100,7 @@ def setup(config: Config) -> Iterator[None]:
 def print_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """Print a warning in one line, without the place in the code it came from."""
     if not runs.other_rank():
-        print(f"warning: {message}", file=sys.stderr, flush=True)  # noqa: T201
+        print(f"warning: {one_line(message)}", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def run_folder(
@@ -267,12 +268,13 @@ def fit(
         code, why = 130, "ended at once, without the step in progress"
     except Exception:
         if trainer.is_global_zero:  # the error itself is told by whoever called
-            print(runs.how_to_go_on(program, folder), file=sys.stderr)  # noqa: T201
+            print(escape_controls(runs.how_to_go_on(program, folder)), file=sys.stderr)  # noqa: T201
         raise
     if code or not more:
         close(trainer.loggers, code)
     if code and trainer.is_global_zero:
-        print(f"{why}\n{runs.how_to_go_on(program, folder)}", file=sys.stderr)  # noqa: T201
+        how = escape_controls(runs.how_to_go_on(program, folder))
+        print(f"{why}\n{how}", file=sys.stderr)  # noqa: T201
     return code
 
 

@@ -192,7 +192,7 @@ def test_a_line_says_what_json_says(seed, tmp_path):
     assert (
         parse_pretrain(line_of(config, but=options_of(Pretrain).keys() - values.keys())) == config
     )
-    once = {"resume_training_from": None}
+    once = {"resume_training_from": None, "output": None}
     (tmp_path / "config.json").write_text(to_json(config))
     again = parse_pretrain(["--config", f"{tmp_path}/config.json"])
     assert again == replace(config, config=f"{tmp_path}/config.json", **once)
@@ -284,6 +284,53 @@ def test_what_a_file_hands_on_and_what_the_line_changes(saved):
     assert parse_pretrain(["stl10", "resnet50", *flags]) == replace(
         plain, dataset="stl10", encoder="resnet50"
     )
+
+
+@pytest.mark.parametrize(
+    ("output", "kept"),
+    [
+        ("{runs}", True),
+        ("{runs}/../runs", True),
+        ("link", True),
+        (None, True),
+        ("{runs}/other", False),
+        ("{runs}/..", False),
+        ("/etc", False),
+        ("../..", False),
+        ("~/.ssh", False),
+        ("a\0b", False),
+        ("\ud800", False),
+    ],
+)
+def test_only_the_runs_own_file_chooses_where_is_written(
+    output, kept, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "runs" / "one"
+    folder.mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "runs")
+    there = output and output.format(runs=tmp_path / "runs")
+    config = Pretrain(dataset="digits", encoder="resnet6", output=there)
+    (folder / "config.json").write_text(to_json(config))
+    words = ["--config", str(folder)]
+    assert parse_pretrain(words).output == (there if kept else None)
+    said = "" if kept else "warning: ignored --output, which only the config.json of a run in that "
+    assert capsys.readouterr().err == said + "folder hands on.\n" * (not kept)
+    assert parse_pretrain([*words, "--output", "mine"]).output == "mine"
+    assert not capsys.readouterr().err
+
+
+def test_a_file_writes_nothing_else(saved):
+    """Each flag that names what is written, deleted or fetched is the command line's."""
+    writes = {"output": "x", "run_id": "x", "resume_training_from": "x", "show_views": "x"}
+    writes |= {"dry_run": "x", "download": True, "auto_resume": True}
+    config = Pretrain(dataset="cifar10", encoder="resnet6", **writes)
+    plain = parse_pretrain(saved(config))
+    assert {name: getattr(plain, name) for name in writes} == {
+        name: options_of(Pretrain)[name].default for name in writes
+    }
+    flags = saved(Linear(dataset="digits", encoder="resnet6", eval=("supervised",), mine="x"))
+    assert parse_linear(flags).mine is None
 
 
 def test_a_line_may_take_a_saved_shortcut_back(saved):

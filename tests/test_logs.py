@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import main_contrastive
 from cl import logs
 from cl.config.check import installed
 from cl.metrics import read_metrics
@@ -68,11 +69,17 @@ print("SAID", *(str(w.message) for w in said))
 """
 
 
-def run(mode: str, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
+SECRETS = ("WANDB_API_KEY", "HF_TOKEN", "GITHUB_TOKEN", "AWS_SECRET_ACCESS_KEY")
+
+
+def run(
+    mode: str, folder: Path, cwd: Path | None = None, **env: str
+) -> subprocess.CompletedProcess[str]:
     """One wandb run in a process of its own, as wandb keeps global state."""
     if not installed("wandb"):
         pytest.skip("wandb is not installed")
     clean = {k: v for k, v in os.environ.items() if not k.startswith("WANDB_")}
+    clean |= {"PYTHONPATH": str(Path(__file__).parents[1])}
     clean |= {"NETRC": str(folder / "no-netrc"), "HOME": str(folder)} | env
     return subprocess.run(
         [sys.executable, "-c", SCRIPT.format(mode=mode), str(folder)],
@@ -82,6 +89,7 @@ def run(mode: str, folder: Path, **env: str) -> subprocess.CompletedProcess[str]
         text=True,
         timeout=120,
         check=True,
+        cwd=cwd,
     )
 
 
@@ -101,6 +109,39 @@ def test_without_an_account_the_offline_run_is_complete(tmp_path: Path) -> None:
     assert found["summary"]["train/loss"] == 1.5
     assert found["summary"]["val/probe_top1"] == 0.9
     assert found["summary"]["trainer/global_step"] == 7
+
+
+def test_wandb_is_told_no_secret(tmp_path: Path) -> None:
+    """Neither those of the environment nor that in Git's address of the repository."""
+    place = tmp_path / "repository"
+    place.mkdir()
+    for words in ("init -q", "remote add origin https://SECRET1:SECRET2@github.com/a/b.git"):
+        subprocess.run(["git", *words.split()], cwd=place, check=True)
+    secrets = {name: f"SECRET-{name}-{'x' * 40}"[:40] for name in SECRETS}
+    assert "STARTED True" in run("offline", tmp_path, place, **secrets).stdout
+    files = [file for file in (tmp_path / "wandb").rglob("*") if file.is_file()]
+    assert any(file.suffix == ".wandb" for file in files)
+    assert [file for file in files if b"SECRET" in file.read_bytes()] == []
+
+
+def test_a_run_keeps_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in SECRETS:
+        monkeypatch.setenv(name, f"SECRET-{name}")
+    words = "digits resnet6_w4 --max_steps 2 --batch_size 64 --num_workers 0 --wandb off --output"
+    assert main_contrastive.main([*words.split(), str(tmp_path), "--no-baseline"]) == 0
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert {"config.json", "last.ckpt", "encoder.safetensors"} <= {file.name for file in files}
+    assert [file for file in files if b"SECRET" in file.read_bytes()] == []
+    assert "SECRET" not in "".join(capfd.readouterr())
+
+
+def test_an_error_of_wandb_s_is_said_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "SECRETKEY")
+    error = OSError("no http://user:SECRET@proxy:9/ and no https://SECRET@b.c/d with SECRETKEY")
+    said = logs.without_secrets(error)
+    assert said == "no http://proxy:9/ and no https://b.c/d with ***"
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from cl.data.sets import Source
 from cl.interrupts import Stop
 from cl.runs.files import REPORT
 from cl.runs.listing import find_runs
+from cl.terminal import escape_controls, one_line
 
 FAILED = 1  # the exit code where a cell has no value
 
@@ -46,8 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except ValueError as error:
-        lines = error.args if isinstance(error, ConfigError) else [" ".join(str(error).split())]
-        sys.stderr.writelines(f"error: {line}\n" for line in lines)
+        lines = error.args if isinstance(error, ConfigError) else [one_line(error)]
+        sys.stderr.writelines(f"error: {escape_controls(line)}\n" for line in lines)
         return WRONG
 
 
@@ -67,7 +68,8 @@ def run_plan(asked: argparse.Namespace) -> int:
         left = plan_work(cells, sources, jobs, asked)
         signal = Runner(left, jobs, asked.gpus, trainer.say).run()
         found = table.collect(plan, cells, not_of_plan(folder, cells))
-        trainer.say("\n" + table.write(found, folder))
+        for line in ["", *table.write(found, folder).splitlines()]:
+            trainer.say(line)
         trainer.say(f"{folder / table.STEM}.md, .csv, .json{write_page(folder, found)}")
     if signal:
         trainer.say(f"go on with the same command: {asked.plan}")

@@ -18,6 +18,7 @@ from cl.compare import statistics
 from cl.compare.cells import PRETRAIN_LOG, Cell, read_lines
 from cl.compare.plan import Comparison
 from cl.compare.statistics import Difference
+from cl.terminal import one_line
 
 STEM = "table"
 REACHED = 0.95  # of the best row's final online probe
@@ -278,7 +279,13 @@ def markdown(found: Mapping[str, Any]) -> str:
     titles = [t + " (shared)" * (shared and t == "ms a step") for t, _, _ in columns]
     lines = [f"# {found['name']}", ""]
     lines += table_of(
-        ["row", "n", f"{measure} in % (95 % over seeds)", "± test images", *titles],
+        [
+            "row",
+            "n",
+            escape_markdown(f"{measure} in % (95 % over seeds)"),
+            "± test images",
+            *titles,
+        ],
         [
             [
                 escape_markdown(row["row"]),
@@ -302,7 +309,7 @@ def table_of(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
 
 def escape_markdown(text: str) -> str:
     """A name or a message that is no Markdown and one line."""
-    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", one_line(text))
 
 
 def format_number(numbers: Mapping[str, float], key: str, form: str) -> str:

@@ -170,6 +170,7 @@ class DataOptions:
     download: bool = flag(
         "download the data set if it is not in --data_folder",
         False,
+        once=True,
         common=True,
         needs=("dataset", datasets.Having(("download",))),
     )

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, replace
+from pathlib import Path
 from typing import Any
 
 from cl.config.evaluations import ALL, about
@@ -198,9 +199,25 @@ def inherited(
             once = {name for name, o in options_of(of).items() if o.about.get("once")}
             if "batch_size" in values:  # which the line's own word is on
                 once.add("global_batch_size")
+            if "output" not in values and not is_at_home(found.get("output"), path):
+                once.add("output")
+                warn({"output": "only the config.json of a run in that folder hands on"})
             return {name: value for name, value in found.items() if name not in once}
         faults.append(f"--{flag} must be a file of this program; {path} is the other's.")
     return {}
+
+
+def is_at_home(output: str | None, file: Path) -> bool:
+    """Whether a folder of runs is the one in which the run with this file lies.
+
+    So a run can be repeated beside itself, and a file from elsewhere chooses no folder.
+    """
+    if output is None:
+        return True
+    try:
+        return Path(output).resolve() == file.resolve().parent.parent
+    except ValueError:  # no name that a file can have
+        return False
 
 
 def missing(of: type[Pretrain | Linear], there: Collection[str], lost: bool) -> list[str]:

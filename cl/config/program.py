@@ -9,6 +9,7 @@ from cl.config.parse import parse
 from cl.config.programs import C
 from cl.config.store import ConfigError
 from cl.interrupts import Stop, interrupts
+from cl.terminal import escape_controls, one_line
 
 WRONG = 2  # the exit code of a command that cannot be carried out as it stands
 
@@ -35,6 +36,6 @@ def run(of: type[C], argv: Sequence[str] | None, work: Callable[[C], int]) -> in
     except ValueError as error:
         if "--debug" in words:
             raise
-        lines = error.args if isinstance(error, ConfigError) else [" ".join(str(error).split())]
-        sys.stderr.writelines(f"error: {line}\n" for line in lines)
+        lines = error.args if isinstance(error, ConfigError) else [one_line(error)]
+        sys.stderr.writelines(f"error: {escape_controls(line)}\n" for line in lines)
         return WRONG

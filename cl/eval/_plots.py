@@ -18,6 +18,7 @@ from cl.data.sets import Images
 from cl.eval._result import Features
 from cl.eval._select import labeled
 from cl.measures import effective_rank
+from cl.terminal import escape_controls
 
 POINTS = 2000  # of the map: t-SNE of more takes minutes and shows no more
 QUERIES, NEIGHBORS, SIDE = 8, 8, 96  # of the neighbor grid; its pictures' side in pixels
@@ -27,6 +28,12 @@ MAX_NAMED = 20  # classes, up to which axes and legends name them
 def evenly_spaced(n: int, most: int) -> Int[Tensor, " k"]:
     """At most so many of n, evenly spread."""
     return torch.arange(0, n, -(-n // most))
+
+
+def label_of(name: str) -> str:
+    """A class's name in a picture: it is no formula, and no `_` in front hides it in a legend."""
+    plain = escape_controls(name).replace("$", r"\$")
+    return f"\u200b{plain}" if plain.startswith("_") else plain
 
 
 def plot_tsne(part: Features, classes: Sequence[str], seed: int) -> Figure:
@@ -42,7 +49,7 @@ def plot_tsne(part: Features, classes: Sequence[str], seed: int) -> Figure:
     for c in np.unique(labels):
         at = places[labels == c]
         shade = colors(c / max(1, len(classes) - 1))
-        axes.scatter(*at.T, s=6, color=shade, label=classes[c])
+        axes.scatter(*at.T, s=6, color=shade, label=label_of(classes[int(c)]))
     if len(classes) <= MAX_NAMED:
         axes.legend(markerscale=3, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     axes.set(title=f"t-SNE of {len(u):,} test images", xticks=[], yticks=[])
@@ -96,8 +103,9 @@ def plot_confusion(counts: Int[Tensor, "c c"], classes: Sequence[str], title: st
     figure.colorbar(shown, label="images")
     axes.set(title=title, xlabel="answer", ylabel="class")
     if len(classes) <= MAX_NAMED:
-        axes.set_xticks(range(len(classes)), classes, rotation=90)
-        axes.set_yticks(range(len(classes)), classes)
+        names = [label_of(name) for name in classes]
+        axes.set_xticks(range(len(classes)), names, rotation=90)
+        axes.set_yticks(range(len(classes)), names)
         bright = np.asarray(shown.norm(visible), dtype=float) > 0.6
         for (i, j), n in np.ndenumerate(counts.numpy()):
             ink = "black" if bright[i, j] else "white"

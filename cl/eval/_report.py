@@ -16,6 +16,7 @@ from cl.config.programs import rooms
 from cl.eval import _card
 from cl.eval._result import EvalResult, Features
 from cl.eval._task import Task
+from cl.terminal import one_line
 
 
 def summary_rows(task: Task) -> dict[str, object]:
@@ -90,7 +91,7 @@ def print_failure(name: str, error: Exception) -> None:
         return
     if not isinstance(error, ValueError):
         traceback.print_exception(error)
-    message = " ".join(str(error).split())
+    message = one_line(error)
     where = "" if message.startswith("--") else f"--eval {name}: "
     sys.stderr.write(f"error: {where}{message}\n")
 

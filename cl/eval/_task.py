@@ -20,6 +20,7 @@ from cl.data.sets._sums import data_checksum
 from cl.eval import _cache, _features
 from cl.eval._restore import Restored
 from cl.eval._result import BothParts, Features, check_classes
+from cl.terminal import escape_controls
 
 PASS = 256  # images that the frozen encoder gets at a time
 PLAIN = {"jitter": 0.0, "grayscale": 0.0, "blur": 0.0, "solarize": 0.0, "views": 1}  # but crops
@@ -217,7 +218,7 @@ class Task:
         how = f"cached in {file}" if known else "one pass of the frozen encoder ..."
         first = not runs.other_rank()
         if first:
-            console.print(f"features of {what}: {how}", markup=False)
+            console.print(escape_controls(f"features of {what}: {how}"), markup=False)
         if found is not None and known:
             return found
         own = _features.extract_features(

@@ -12,6 +12,7 @@ from cl.config import Pretrain
 from cl.report import comparison, write_charts, write_report
 from cl.runs.__main__ import WRONG, Parser
 from cl.runs.listing import Listed, find_runs, one_run
+from cl.terminal import escape_controls, one_line
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,21 +28,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(argv)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
-        warnings.showwarning = lambda text, *_, **__: sys.stderr.write(f"warning: {text}\n")
+        warnings.showwarning = lambda text, *_, **__: sys.stderr.write(
+            f"warning: {one_line(text)}\n"
+        )
         try:
             runs, table = runs_named(asked.runs, asked.output)
             write_report(runs, asked.out, table)
             plots = write_charts(runs, asked.png, table) if asked.png else []
         except ValueError as error:
-            sys.stderr.write(f"error: {error}\n")
+            sys.stderr.write(f"error: {one_line(error)}\n")
             return WRONG
         except OSError as error:
             of_png = asked.png and str(error.filename).startswith(str(asked.png))
             where = f"--png {asked.png}" if of_png else f"--out {asked.out}"
-            sys.stderr.write(f"error: {where} cannot be written: {error.strerror}\n")
+            said = one_line(f"{where} cannot be written: {error.strerror}")
+            sys.stderr.write(f"error: {said}\n")
             return WRONG
-    sys.stdout.write(f"{asked.out}  {asked.out.stat().st_size / 1e6:.2f} MB\n")
-    sys.stdout.writelines(f"{file}\n" for file in plots)
+    sys.stdout.write(f"{escape_controls(asked.out)}  {asked.out.stat().st_size / 1e6:.2f} MB\n")
+    sys.stdout.writelines(f"{escape_controls(file)}\n" for file in plots)
     return 0
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from cl.metrics import COLUMNS, MONITORS, read_metrics
 from cl.runs.files import METRICS
 from cl.runs.listing import Listed
+from cl.terminal import escape_controls
 
 POINTS = 500  # of a curve; more cannot be seen, and cost the page its size
 ACCURACIES = {
@@ -93,7 +94,7 @@ def charts_of(runs: Sequence[Listed]) -> tuple[list[Chart], list[str]]:
         runs: with metrics.csv or without.
     """
     pretrained = [run for run in runs if not run.evaluates] or runs
-    tables = {run.name: read_metrics(run.folder / METRICS) for run in pretrained}
+    tables = {escape_controls(run.name): read_metrics(run.folder / METRICS) for run in pretrained}
     tables = {name: rows for name, rows in tables.items() if rows}
     columns = dict.fromkeys((*COLUMNS, *(c for rows in tables.values() for c in rows[0] if c)))
     one = len(tables) == 1

@@ -7,6 +7,7 @@ from typing import Any
 
 from cl.report import draw, page
 from cl.report.charts import Specified
+from cl.terminal import escape_controls
 
 TABLE = "table.json"
 Rows = Sequence[dict[str, Any]]
@@ -73,7 +74,12 @@ def sections(table: dict[str, Any]) -> tuple[str, list[Specified]]:
 def forest(rows: Rows, middle: str, name: str) -> dict[str, Any]:
     """Intervals, a line for each row; one without an interval is a point."""
     values = [
-        {"name": str(row[name]), "x": row[middle], "low": row.get("low"), "high": row.get("high")}
+        {
+            "name": escape_controls(row[name]),
+            "x": row[middle],
+            "low": row.get("low"),
+            "high": row.get("high"),
+        }
         for row in rows
         if isinstance(row.get(middle), int | float)
     ]
@@ -131,7 +137,7 @@ def by_setting(rows: Rows, flag: str) -> dict[str, Any]:
     values, beside = [], varied(rows).keys() - {flag}
     for row in (row for row in rows if flag in (row.get("grid") or {})):
         others = (f"{name}={value}" for name, value in row["grid"].items() if name in beside)
-        name = " ".join([str(row["of"]), *others])
+        name = escape_controls(" ".join([str(row["of"]), *others]))
         found = {k: row.get(k) for k in ("mean", "low", "high")}
         values.append({"name": name, "x": row["grid"][flag], **found})
     values = [each for each in values if isinstance(each["mean"], int | float)]

@@ -17,6 +17,7 @@ from typing import Any
 
 from cl.report.charts import Chart, Series, Specified, thinned
 from cl.report.style import LIGHT
+from cl.terminal import escape_controls
 
 PALETTE = 8  # colors of the page's style, --c1 to --c8
 DOTS = 60  # points, up to which a curve shows them
@@ -127,7 +128,9 @@ def embedded(made: str, title: str, number: int) -> str:
     made = made[made.index("<svg") :]
     made = re.sub(r"(?<=[#\"])(clip|gradient|[mp](?=[0-9a-f]{10}\b))", rf"c{number}-\1", made)
     made = re.sub(r"(\d\.\d)\d+", r"\1", made)  # a tenth of a pixel
-    return made.replace("<svg ", f'<svg role="img" aria-label="{html.escape(title)}" ', 1)
+    return made.replace(
+        "<svg ", f'<svg role="img" aria-label="{html.escape(escape_controls(title))}" ', 1
+    )
 
 
 def vega_svg(of: dict[str, Any], width: int = WIDTH) -> str:

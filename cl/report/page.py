@@ -14,6 +14,7 @@ from PIL import Image
 from cl.report import draw
 from cl.report.charts import Chart, Specified
 from cl.report.style import css
+from cl.terminal import escape_controls
 
 LARGE = 200_000  # bytes of a picture, from which on it is stored as JPEG
 MOST = 900  # side in pixels of a picture on the page
@@ -34,7 +35,7 @@ specs.forEach((spec, c) => {
 
 def escape(content: object) -> str:
     """Any content as text of a page."""
-    return html.escape(str(content))
+    return html.escape(escape_controls(content))
 
 
 def table(head: Sequence[object], rows: Iterable[Sequence[object]], caption: str = "") -> str:

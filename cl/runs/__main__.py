@@ -15,6 +15,7 @@ from cl.config.schema import options_of, spell
 from cl.runs import listing
 from cl.runs.choosing import select_runs, sort_runs
 from cl.runs.listing import Listed
+from cl.terminal import escape_controls, one_line
 
 WRONG = 2  # the exit code of a command that cannot be carried out as it stands
 HEAD = ("run", "state", "started", "what", "data", "encoder", "epochs", "probe", "kNN", "linear")
@@ -24,7 +25,7 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(WRONG, f"error: {message}; see {self.prog} --help\n")
+        self.exit(WRONG, f"error: {escape_controls(message)}; see {self.prog} --help\n")
 
 
 def parser() -> Parser:
@@ -66,11 +67,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser().parse_args(argv)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
-        warnings.showwarning = lambda text, *_, **__: sys.stderr.write(f"warning: {text}\n")
+        warnings.showwarning = lambda text, *_, **__: sys.stderr.write(
+            f"warning: {one_line(text)}\n"
+        )
         try:
             return COMMANDS[asked.command](asked)
         except ValueError as error:
-            sys.stderr.write(f"error: {error}\n")
+            sys.stderr.write(f"error: {one_line(error)}\n")
             return WRONG
         except BrokenPipeError:  # `| head` has enough
             sys.stderr.close()
@@ -198,12 +201,13 @@ def as_json(value: Any) -> Any:
 
 
 def write_line(line: str) -> None:
-    """Print a line, without characters that would move a terminal's cursor."""
-    sys.stdout.write("".join(c if c.isprintable() else "?" for c in line) + "\n")
+    """Print a line, in which names stay text."""
+    sys.stdout.write(f"{escape_controls(line)}\n")
 
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows in columns."""
+    rows = [[escape_controls(cell) for cell in each] for each in rows]
     if rows:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for each in rows:

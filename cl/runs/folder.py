@@ -19,6 +19,7 @@ from cl.config.programs import start_of
 from cl.metrics import read_metrics
 from cl.runs.files import CARDS, CONFIG, METRICS, RESULT, SKIPPED
 from cl.runs.lock import leave, occupy
+from cl.terminal import escape_controls
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def started_again() -> bool:
 def keep_skipped(folder: Path, names: Sequence[str]) -> None:
     """List the images that were left out as unreadable, on the first process only."""
     if names and not other_rank():
-        (folder / SKIPPED).write_text("\n".join(names) + "\n")
+        (folder / SKIPPED).write_text("".join(f"{escape_controls(name)}\n" for name in names))
 
 
 def folder_of(checkpoint: Path) -> Path:

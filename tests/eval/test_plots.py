@@ -1,5 +1,6 @@
 """Pictures of features: each is drawn, shows what it says, and copes with odd data."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -76,3 +77,16 @@ def test_a_map_puts_classes_apart(tmp_path: Path) -> None:
 def test_few_images_are_enough(tmp_path: Path, n: int) -> None:
     h, labels = part(n)
     assert len(plots.plot_all(tmp_path, (h, labels), images(n), CLASSES, {}, 0)) == 3
+
+
+@pytest.mark.parametrize("name", [r"$\frac", "_hidden", "a$b$", "\x1b[31m\x00", "[red]"])
+def test_a_name_of_a_class_is_text(name: str) -> None:
+    """Neither a formula, nor hidden, nor an escape."""
+    figure = plots.plot_tsne(part(40), [name, "two", "three"], 0)
+    (axes,) = figure.axes
+    legend = axes.get_legend()
+    assert legend is not None
+    assert len(legend.get_texts()) == 3
+    counts = torch.eye(3, dtype=torch.int64)
+    for made in (figure, plots.plot_confusion(counts, [name, "two", "three"], "knn")):
+        made.savefig(io.BytesIO())

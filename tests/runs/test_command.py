@@ -141,7 +141,7 @@ def test_a_name_moves_no_cursor(tmp_path: Path, capsys: Capture) -> None:
     call(tmp_path, "list")
     lines = capsys.readouterr().out.split("\n")
     assert len(lines) == 3
-    assert lines[1].startswith("a?[2Jb?c ")
+    assert lines[1].startswith(r"a\x1b[2Jb\nc  ")
 
 
 def test_no_torch_is_loaded(root: Path) -> None:

@@ -1,8 +1,11 @@
 """Images with captions: `{"image": ..., "captions": [...]}` a line; images lie beside the file.
 
+"image" is a path relative to the file; it leads into the file's folder or --data_folder.
+
 A line may have a `split`: train, val or test. Lines of one image are one sample.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import numpy as np
 
 from cl.data.sets._held_out import part_in, parts_of
 from cl.data.sets._images import in_files
+from cl.data.sets._inside import file_inside
 from cl.data.sets._jsonl import json_lines, text_of
 from cl.data.sets._source import Source, Where
 from cl.data.sets._texts import Captioned
@@ -37,7 +41,7 @@ def read(name: str, where: Where) -> Source[Captioned]:
     captions = dict[Path, list[str]]()
     parts = dict[Path, str | None]()
     for place, row in json_lines(file, flag):
-        path = image_of(row, file.parent, place)
+        path = image_of(row, [file.parent, where.folder], place)
         part = part_in(row, place)
         if parts.setdefault(path, part) != part:
             raise ValueError(f"{place}: {path} is in another split on a line before")
@@ -53,13 +57,22 @@ def read(name: str, where: Where) -> Source[Captioned]:
     return Source(name, [], whole.subset(train), whole.subset(val), split=how)
 
 
-def image_of(row: dict[str, Any], folder: Path, place: str) -> Path:
+def image_of(row: dict[str, Any], folders: Sequence[Path], place: str) -> Path:
     """The image file of a line.
 
+    Args:
+        row: of the file.
+        folders: that of the file, to which paths are relative, and others that hold images.
+        place: for messages.
+
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or it lies elsewhere.
     """
-    path = folder / text_of(row, "image", place)
+    name = text_of(row, "image", place)
+    try:
+        path = file_inside(name, *folders)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
     if not path.is_file():
         raise ValueError(f"{place}: there is no image {path}")
     return path

@@ -8,7 +8,7 @@ sentence2 and score; or text. Its dataset_info.json says which of both it has.
 import importlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from cl.data.sets._columns import STRINGS, source_of_columns
 from cl.data.sets._images import Images, Index, Stored, read_regular
+from cl.data.sets._inside import file_inside
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import HOLD_OUT, split, split_sentence
 from cl.data.sets._walk import VALIDATION, Walk, part_of_name
@@ -41,6 +42,7 @@ class Rows(Stored):
         column: its name.
         title: of the split, for messages.
         fingerprint: that the library gave the split.
+        folder: of the data set; a row without bytes names a file in it.
         index: the rows, `(n)`.
     """
 
@@ -48,6 +50,7 @@ class Rows(Stored):
     column: str
     title: str
     fingerprint: str
+    folder: Path
     index: Index
 
     def __len__(self) -> int:
@@ -57,7 +60,12 @@ class Rows(Stored):
         found = self.data[int(self.index[at])][self.column]
         if not found or not (found["bytes"] or found["path"]):
             raise OSError("the row has none")
-        return found["bytes"] or read_regular(Path(found["path"]))
+        if found["bytes"]:
+            return found["bytes"]
+        try:
+            return read_regular(file_inside(found["path"], self.folder))
+        except ValueError as error:  # as a file that is not there
+            raise OSError(error) from None
 
     def name(self, at: int) -> str:
         return f"{self.title}, row {self.index[at]}"
@@ -70,7 +78,7 @@ class Rows(Stored):
         return self.cache_key(at)
 
     def subset(self, index: Index) -> "Rows":
-        return Rows(self.data, self.column, self.title, self.fingerprint, self.index[index])
+        return replace(self, index=self.index[index])
 
 
 def read(name: str, where: Where) -> Source[Any]:
@@ -96,7 +104,7 @@ def read(name: str, where: Where) -> Source[Any]:
     called = {part_of_name(split): split for split in reversed(parts)}
     if "train" not in called:
         raise ValueError(f"DATASET {name}: {place} has no split train, but {', '.join(parts)}")
-    names, train = read_split(library, parts[called["train"]], f"{place} {called['train']}")
+    names, train = read_split(library, parts[called["train"]], place, called["train"])
     second = next((called[part] for part in VALIDATION if part in called), None)
     others = sorted({*parts} - {called["train"], second})
     left = Walk(left_out=Counter({f"in {split}": len(parts[split]) for split in others})).describe()
@@ -106,7 +114,7 @@ def read(name: str, where: Where) -> Source[Any]:
         how = f"no validation split: {split_sentence(HOLD_OUT, labeled=bool(classes))}"
         more = {"held_out": HOLD_OUT, "split": how, "left_out": left}
         return Source(name, classes, train, val, named=bool(names), **more)
-    names_there, val = read_split(library, parts[second], f"{place} {second}")
+    names_there, val = read_split(library, parts[second], place, second)
     if names != names_there:
         raise ValueError(
             f"DATASET {name}: {second} has other classes, or another order, than train"
@@ -128,9 +136,11 @@ def numbered(*parts: Images) -> list[str]:
     return [str(c) for c in range(1 + max(int(p.labels.max(initial=-1)) for p in parts))]
 
 
-def read_split(library: Any, data: Any, title: str) -> tuple[list[str] | None, Images]:
+def read_split(
+    library: Any, data: Any, place: Path, called: str
+) -> tuple[list[str] | None, Images]:
     """Class names, of whole numbers none, and images of a split; labels of -1 without a column."""
-    features: dict[str, Any] = data.features
+    title, features = f"{place} {called}", data.features
     image = the_only(
         [k for k, f in features.items() if isinstance(f, library.Image)], "Image", title
     )
@@ -148,7 +158,7 @@ def read_split(library: Any, data: Any, title: str) -> tuple[list[str] | None, I
     encoded = data.select_columns([image]).cast_column(image, library.Image(decode=False))
     rows = np.arange(len(labels))
     return list(names) if names else None, Images(
-        labels, files=Rows(encoded, image, title, data._fingerprint, rows)
+        labels, files=Rows(encoded, image, title, data._fingerprint, place, rows)
     )
 
 

@@ -2,6 +2,7 @@
 
 from cl.data.sets._folders import class_folder
 from cl.data.sets._images import in_files
+from cl.data.sets._inside import file_inside
 from cl.data.sets._source import Source, Where
 from cl.data.sets._walk import Walk
 
@@ -33,5 +34,5 @@ def read(name: str, where: Where) -> Source:
     rows = [line.split("\t")[:2] for line in table.read_text().splitlines() if line.strip()]
     if wrong := [row for row in rows if len(row) < 2 or row[1] not in label_of]:
         raise ValueError(f"{table}: {' '.join(wrong[0])} names no class of the training part")
-    paths = [place / "val" / "images" / file for file, _ in rows]
+    paths = [file_inside(file, place / "val" / "images") for file, _ in rows]
     return Source(name, classes, train, in_files(paths, [label_of[c] for _, c in rows]))

@@ -150,7 +150,7 @@ def of_shard(shard: Path, walk: Walk) -> Iterator[tuple[tarfile.TarInfo, int | N
     labels: dict[tuple[str, str], int | None] = {}
     try:
         with tarfile.open(shard, "r:") as tar, shard.open("rb") as file:
-            for member in visible_members(tar, walk):
+            for member in visible_members(tar, shard.stat().st_size, walk):
                 folder, slash, last = member.name.rpartition("/")
                 stem, _, suffix = last.partition(".")
                 key, kind = f"{folder}{slash}{stem}", suffix.lower()
@@ -172,15 +172,17 @@ def of_shard(shard: Path, walk: Walk) -> Iterator[tuple[tarfile.TarInfo, int | N
         yield member, found[0] if found else None
 
 
-def visible_members(tar: tarfile.TarFile, walk: Walk) -> Iterator[tarfile.TarInfo]:
-    """The files in a tar; hidden ones are counted.
+def visible_members(tar: tarfile.TarFile, size: int, walk: Walk) -> Iterator[tarfile.TarInfo]:
+    """The files in a tar of so many bytes; hidden ones are counted.
 
     Raises:
-        ValueError: a member is a link.
+        ValueError: a member is a link, or is not stored whole.
     """
     for member in tar:
         if member.islnk() or member.issym():
             raise ValueError(f"{tar.name}: {member.name} is a link to {member.linkname}")
+        if member.issparse() or member.offset_data + member.size > size:
+            raise ValueError(f"{tar.name}: {member.name} is not stored whole, but cut or sparse")
         if member.isreg() and any(map(is_hidden, member.name.split("/"))):
             walk.left_out["hidden"] += 1
         elif member.isreg():

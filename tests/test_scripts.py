@@ -1,0 +1,140 @@
+"""The scripts of bash_files pass words on as they are: from any folder, with any name, unsplit."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cl.config import Pretrain, parse_linear, to_json
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = sorted([*ROOT.glob("bash_files/*.sh"), ROOT / ".ci" / "run"])
+RUN = sorted([*ROOT.glob("bash_files/run_*.sh"), ROOT / "bash_files" / "benchmark.sh"])
+PLACE = "a b;$(touch ran)`touch ran`*'\"\\ \n-c"  # a folder's name
+WORDS = ["--name", "*", "--project", PLACE, "--name=$(touch ran)", "", "~", "{0..3}", "a  b", "\n"]
+STUB = """#!/bin/bash
+if [[ ${1:-} == - ]]; then exec "$REAL" "$@"; fi
+printf '%s\\0' "$@" > "$WORDS"
+"""
+Call = Callable[..., list[str]]
+
+
+@pytest.fixture
+def call(tmp_path: Path) -> Call:
+    """Runs a script of a copied repository whose Python only notes its words."""
+    repository = tmp_path / PLACE
+    shutil.copytree(ROOT / "bash_files", repository / "bash_files")
+    for name in ("requirements.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, repository)
+    for name in (".venv/bin/python", "bin/srun"):
+        (repository / name).parent.mkdir(parents=True)
+        (repository / name).write_text(STUB)
+        (repository / name).chmod(0o755)
+    (tmp_path / "elsewhere" / "bash_files").mkdir(parents=True)  # where CDPATH would lead
+    real = shutil.which("python3")
+    assert real
+
+    def go(script: str, *words: str, cwd: Path = tmp_path, expect: int = 0) -> list[str]:
+        file = repository / "bash_files" / script
+        there = repository if script == "run_slurm.sh" else cwd
+        done = subprocess.run(
+            ["bash", os.path.relpath(file, there), *words],
+            cwd=there,
+            env=os.environ
+            | {"PATH": f"{repository}/bin:{os.environ['PATH']}", "WORDS": str(tmp_path / "words")}
+            | {"CDPATH": str(tmp_path / "elsewhere"), "REAL": real},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == expect, done.stderr
+        assert not [*tmp_path.rglob("ran")]
+        noted = tmp_path / "words"
+        return noted.read_text().split("\0")[:-1] if noted.exists() else []
+
+    return go
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda file: file.name)
+def test_bash_can_read_it(script: Path) -> None:
+    subprocess.run(["bash", "-n", script], check=True)
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
+def test_shellcheck_finds_nothing() -> None:
+    words = ["shellcheck", "-x", "-P", "SCRIPTDIR", *SCRIPTS]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("script", [s.name for s in RUN if s.stem != "run_linear"])
+def test_words_arrive_as_they_are(script: str, call: Call, tmp_path: Path) -> None:
+    place = f"data {PLACE}"
+    first = {"run_contrastive": [], "run_text": [], "run_torchrun": ["run*1"]}
+    first = first.get(Path(script).stem, [place])
+    found = call(script, *first, *WORDS)
+    assert found[-len(WORDS) :] == WORDS
+    if script == "run_slurm.sh":
+        assert place in found
+    elif script == "run_clip.sh":
+        assert f"captions:{place}" in found
+        assert str(tmp_path) in found
+    elif first and script != "run_torchrun.sh":
+        assert str(tmp_path / place) in found
+
+
+@pytest.mark.parametrize(
+    "script", ["run_slurm.sh", "run_torchrun.sh", "run_clip.sh", "run_vicreg.sh"]
+)
+@pytest.mark.parametrize("words", [[], ["--epochs", "3"], ["-x"]])
+def test_a_flag_is_no_folder(script: str, words: list[str], call: Call) -> None:
+    assert "main_contrastive.py" not in call(script, *words, expect=2)
+
+
+def test_the_store_of_torchrun_is_at_the_given_address(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def endpoint() -> str:
+        found = call("run_torchrun.sh", "run")
+        return found[found.index("--rdzv-endpoint") + 1]
+
+    assert endpoint() == "localhost:29500"
+    monkeypatch.setenv("HEAD", "192.0.2.1")
+    monkeypatch.setenv("PORT", "1234")
+    assert endpoint() == "192.0.2.1:1234"
+
+
+def made_run(folder: Path, **changes: object) -> Path:
+    folder.mkdir(parents=True)
+    config = json.loads(to_json(Pretrain(dataset="cifar10", encoder="resnet18")))
+    (folder / "config.json").write_text(json.dumps(config | changes))
+    (folder / "encoder.safetensors").write_bytes(b"")
+    return folder
+
+
+def test_an_evaluation_takes_the_words_of_its_run(call: Call, tmp_path: Path) -> None:
+    runs = tmp_path / PLACE / "trained_models"
+    old = made_run(runs / "z old", data_folder="/old")
+    os.utime(old / "encoder.safetensors", (1, 1))
+    place = f"/--data {PLACE}\n--output\n/etc"
+    made_run(runs / PLACE, data_folder=place, image_size=64)
+    for words, folder in (([], PLACE), ([PLACE], PLACE), (["z old"], "z old")):
+        found = call("run_linear.sh", *words, "--name", PLACE)
+        config = parse_linear(found[1:])
+        assert found[0] == "main_linear.py"
+        assert config.data_folder == (place if folder == PLACE else "/old")
+        assert config.pretrained_feature_extractor == f"trained_models/{folder}"
+        assert (config.name, config.output) == (PLACE, None)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"dataset": "--config"}, {"encoder": "-x"}, {"train_dir": "\0"}]
+)
+def test_a_run_from_elsewhere_adds_no_flag(
+    call: Call, tmp_path: Path, changes: dict[str, str]
+) -> None:
+    made_run(tmp_path / "run", **changes)
+    assert "main_linear.py" not in call("run_linear.sh", "run", expect=2)
