@@ -180,6 +180,7 @@ def test_a_line_says_what_json_says(seed, tmp_path):
         "n_crops",
         "run_id",
         "warmup_epochs",
+        "keep_epochs",
         "debug",
         "auto_resume",
     }

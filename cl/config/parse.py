@@ -107,9 +107,11 @@ def assemble(of: type[C], line: Line, read: Read) -> C:
     meant = {name: value for name, value in given.items() if name not in line.guessed}
     values, failed = read_settings(of, meant, read, faults)
     failed |= line.guessed
+    said = len(faults)
     there = inherited(of, values, faults) | values
+    unread = len(faults) > said  # a file, and what it would have handed on is not missing
     there = method_defaults(of, there) | there
-    faults += missing(of, {*there, *failed}, line.lost)
+    faults += [] if unread else missing(of, {*there, *failed}, line.lost)
     if "eval" in there and (wrong := unknown_evaluations(there["eval"])):
         faults += wrong
         failed |= {"eval"}
@@ -257,6 +259,7 @@ def tidied(
             continue
         if name in line and not forgiven(config, name):
             faults.append(f"--{name} {why}.")
+            failed.add(name)  # whatever its value is
         elif name in line or getattr(config, name) != options[name].default:
             ignored[name] = why
     return replace(config, **{name: options[name].default for name in ignored}), ignored

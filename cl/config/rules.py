@@ -296,6 +296,9 @@ def pretraining(config: Pretrain) -> Iterator[Fault]:
             f"--small_crop_size must be below the {full} of full-size views, not {small}.",
             ("small_crop_size", "crop_size", "image_size"),
         )
+    if (last := max(config.keep_epochs or (0,))) > config.epochs:
+        message = f"--keep_epochs {last}: the run has the {config.epochs} of --epochs."
+        yield message, ("keep_epochs", "epochs")
     if config.dry_run and config.show_views:
         yield "--dry_run cannot be used with --show_views.", ("dry_run", "show_views")
     m, n = config.mini_batch_size, config.batch_size_per_device
@@ -345,7 +348,8 @@ def of_values(config: Pretrain) -> Iterator[str]:
         yield f"--temperature must be {must}, not {spell(start)}."
     if config.learned_lr is not None and not config.learned:
         yield "--learned_lr needs --learn."
-    if config.hard_negatives and not signature.loss(config.loss_name).sides:
+    of_pairs = config.kind == "text" and config.hard_negatives
+    if of_pairs and not signature.loss(config.loss_name).sides:
         fitting = [name for name in signature.pairwise() if signature.loss(name).sides]
         yield f"--hard_negatives needs --loss {either(fitting)}."
     yield from of_schedules(config)

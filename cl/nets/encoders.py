@@ -13,7 +13,7 @@ from cl.nets.norm import group_norm
 from cl.nets.resnet6 import ResNet6
 
 SMALL = 64  # px: up to here a stem that divides the side by four would throw the image away
-RESNET6 = re.compile(r"resnet6(?:_w(\d+))?")
+RESNET6 = re.compile(r"resnet6(?:_w([1-9]\d*))?")
 
 
 def create(

@@ -1,6 +1,7 @@
 """A data set of the user's own, MODULE:NAME: no file of this package knows it."""
 
-from inspect import isclass
+from collections.abc import Callable
+from inspect import isclass, signature
 from typing import Any
 
 from cl.data.sets._rows import dataset_row, module_of
@@ -43,7 +44,7 @@ def read_own(name: str, where: Where) -> Source[Any]:
         raise ValueError(f"DATASET {name}: there is no {called} in {module}")
     if isclass(found):
         return read_class(name, found, called, where, module)
-    made = found(name, where) if callable(found) else found
+    made = called_with(found, name, where) if callable(found) else found
     if isinstance(made, Source):
         return made
     train, val = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
@@ -54,3 +55,16 @@ def read_own(name: str, where: Where) -> Source[Any]:
                 "cl.data.sets.Source, or data sets with len() and items (PIL image, label)"
             )
     return from_items(train, val, name=name, decoding=where.decoding)
+
+
+def called_with(function: Callable[..., Any], name: str, where: Where) -> Any:
+    """What a function of the user's own gives.
+
+    Raises:
+        ValueError: it does not take `(name, where)`.
+    """
+    try:
+        signature(function).bind(name, where)
+    except TypeError as error:
+        raise ValueError(f"DATASET {name} must be a function of (name, where): {error}") from None
+    return function(name, where)
