@@ -1,6 +1,6 @@
 """Losses, forward and backward: ours beside lightly's and beside the formula as it stands.
 
-    python benchmarks/loss.py [--rows 256 1024 4096 16384 65536] [--losses nt_xent supcon ...]
+    python benchmarks/loss.py [--rows 64 256 1024 4096 16384 65536] [--losses nt_xent supcon ...]
 
 float32, two views of rows / 2 samples, 128 dimensions, two threads. The implementations take turns
 in one process; a line has the median time and the peak memory beyond what was there before, and
@@ -54,6 +54,21 @@ def naive_dhel(z: Tensor) -> Tensor:
     return loss - (u * v).sum(1).mean() / T
 
 
+def naive_clip(z: Tensor) -> Tensor:
+    """The paper's listing."""
+    u, v = F.normalize(z, dim=2)
+    similar, labels = u @ v.T / T, torch.arange(len(u), device=z.device)
+    return (F.cross_entropy(similar, labels) + F.cross_entropy(similar.T, labels)) / 2
+
+
+def naive_kcl(z: Tensor) -> Tensor:
+    """The Gaussian kernel of all distances within a view."""
+    u, v = F.normalize(z, dim=2)
+    near = (-2 * (u - v).square().sum(1)).exp().mean()
+    far = torch.stack([(-2 * torch.pdist(x).square()).exp().mean() for x in (u, v)])
+    return 2 * (16 * far.mean() - near)
+
+
 def naive_sigmoid(z: Tensor) -> Tensor:
     """SigLIP's listing."""
     u, v = F.normalize(z, dim=2)
@@ -74,6 +89,8 @@ NAIVE: dict[str, Loss] = {
     "nt_xent": naive_nt_xent,
     "dcl_symmetric": naive_dcl,
     "dhel": naive_dhel,
+    "clip": naive_clip,
+    "kcl": naive_kcl,
     "sigmoid": naive_sigmoid,
     "supcon": naive_supcon,
 }
@@ -121,7 +138,8 @@ def compare(name: str, rows: int) -> None:
     """One size of one loss: a line for each implementation."""
     z = torch.randn(2, rows // 2, DIM, requires_grad=True)
     ids = {"ids": torch.arange(rows // 2) % CLASSES} if name == "supcon" else {}
-    ours: Loss = partial(get_loss(name), temperature=T, **ids)
+    options = {} if name == "kcl" else {"temperature": T}
+    ours: Loss = partial(get_loss(name), **options, **ids)
     entrants = {"ours": ours}
     if rows < ALONE:
         entrants |= {"naive": partial(NAIVE[name], **ids), "lightly": lightlys(name)}
@@ -146,7 +164,7 @@ def compare(name: str, rows: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, nargs="+", default=[256, 1024, 4096, 16384, 65536])
+    parser.add_argument("--rows", type=int, nargs="+", default=[64, 256, 1024, 4096, 16384, 65536])
     parser.add_argument("--losses", nargs="+", default=list(NAIVE), choices=list(NAIVE))
     given = parser.parse_args()
     torch.set_num_threads(2)

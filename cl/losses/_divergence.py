@@ -12,10 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cl.autograd import Function
 from cl.losses._function import Times, one_by_one
 
 
-class DivergenceSum(torch.autograd.Function):
+class DivergenceSum(Function):
     """Sum of the divergences of a slice of anchors, and its gradients; see `divergence_sum`.
 
     The gradients are outputs, since the backward pass needs nothing else; without `keep` there are

@@ -5,8 +5,10 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor
 
+from cl.autograd import Function
 
-class FirstOrder(torch.autograd.Function):
+
+class FirstOrder(Function):
     """A gradient as a function of its own, which says in words that it has none itself."""
 
     @staticmethod

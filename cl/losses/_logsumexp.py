@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from cl.autograd import Function
 from cl.losses._function import FirstOrder, one_by_one
 from cl.losses._pairs import BlockSchedule
 
@@ -19,7 +20,7 @@ MAX_SAFE_SCALE = 40.0  # up to this scale exp(similarity) and its row sums canno
 REST = 0.25  # an own positive dominates a row in which all others hold less than this of the sum
 
 
-class LogSumExp(torch.autograd.Function):
+class LogSumExp(Function):
     """Row-wise log-sum-exp of `scale * q @ k.T` over selected pairs; -inf for an empty row.
 
     With unit vectors and a scale up to `MAX_SAFE_SCALE` no exponential overflows and no sum

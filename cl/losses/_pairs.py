@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 Rows = slice  # the samples that are this process's anchors
@@ -129,7 +130,35 @@ def disjoint(one: range, other: range) -> bool:
     return one.stop <= other.start or other.stop <= one.start
 
 
+def take(z: Float[Tensor, "v n d"], block: tuple[range, range]) -> Float[Tensor, "w r d"]:
+    """The embeddings of a range of views and a range of samples."""
+    views, samples = block
+    return z[views.start : views.stop, samples.start : samples.stop]
+
+
 SelectPairs = Callable[[Pairs], PairMask]
+
+
+@dataclass(frozen=True)
+class Denominator:
+    """The mask of a softmax loss's denominator, named so that small batches need no mask.
+
+    Args:
+        views: the candidates' views: all, only the anchor's (same) or only the others.
+        positives: whether the positives are in it; the anchor itself never is.
+    """
+
+    views: Literal["all", "same", "other"]
+    positives: bool
+
+    def __call__(self, pairs: Pairs) -> PairMask:
+        """The mask of a block of pairs."""
+        if self.positives and self.views == "other":
+            return ~pairs.same_view
+        allowed = ~(pairs.same_embedding if self.positives else pairs.same_id)
+        if self.views == "all":
+            return allowed
+        return (pairs.same_view if self.views == "same" else ~pairs.same_view) & allowed
 
 
 @dataclass(frozen=True)

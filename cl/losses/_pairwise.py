@@ -11,18 +11,22 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cl.losses._defined import mean, require_positive, require_views
+from cl.losses._direct import MAX_EMBEDDINGS, DirectLogSumExp, arrange
 from cl.losses._logsumexp import MAX_SAFE_SCALE, log_sum_exp
 from cl.losses._pairs import (
     ALL,
     BlockSchedule,
+    Denominator,
     PairMask,
     Pairs,
     Rows,
     SelectPairs,
     split_into_blocks,
+    take,
 )
 from cl.precision import unit
 
+LINEAR = 50.0  # from here on log(1 + e^x) is x, in float64 too
 CPU_BLOCK, GPU_BLOCK = 1024, 4096  # anchors and candidates of a block; 4 MB fit a CPU's cache
 
 
@@ -54,6 +58,11 @@ class PairContext:
     block_size: int
 
     @property
+    def is_small(self) -> bool:
+        """Whether all pairs fit in one matrix that is kept; the same on all processes."""
+        return len(self.z) * self.z.shape[1] <= MAX_EMBEDDINGS
+
+    @property
     def q(self) -> Float[Tensor, "a d"]:
         """The anchors, view by view."""
         return rearrange(take(self.z, self.anchors), "v r d -> (v r) d")
@@ -79,6 +88,9 @@ class PairContext:
 
     def log_sum_exp(self, select: SelectPairs, power: float = 1.0) -> Float[Tensor, "v r"]:
         r"""$\log \sum_j e^{power \cdot s_{ij}}$ over the selected j; -inf if there are none."""
+        found = self.direct(select, power) if isinstance(select, Denominator) else None
+        if found is not None:
+            return found[0]
         subtract_max = self.max_scale * abs(power) > MAX_SAFE_SCALE
         schedule = self.schedule(select)
         lse, _ = log_sum_exp(self.q, self.k, self.scale * power, schedule, subtract_max)
@@ -89,8 +101,35 @@ class PairContext:
 
         0 for an anchor without positives.
         """
+        if isinstance(denominator, Denominator):
+            found = self.direct(denominator)
+            if found is not None and len(found[1]):
+                rest = found[0] - found[1]  # without the positive, so accurate near zero, too
+                return F.softplus(rest, 1, LINEAR) if denominator.positives else rest
         positive, count = self.mean_positive()
         return log_odds(*self.log_denominator(denominator, count == 1), positive) * (count > 0)
+
+    def direct(
+        self, select: Denominator, power: float = 1.0
+    ) -> tuple[Float[Tensor, "v r"], Float[Tensor, "p r"]] | None:
+        """The log-sum-exp over other samples, and each anchor's positive, of a small batch.
+
+        Returns:
+            The log-sum-exp, and the similarity to the positive, which is empty unless there is one;
+            None where the block engine is needed.
+        """
+        safe = self.max_scale * abs(power) <= MAX_SAFE_SCALE
+        several = self.z.shape[1] > 1 and self.anchors[1] and self.candidates[0]
+        if not (self.is_small and self.unique and safe and several):
+            return None
+        arranged = arrange(self.z, self.anchors, self.candidates, select.views)
+        if arranged is None:
+            return None
+        q, k, layout = arranged
+        rest, positive, *_ = DirectLogSumExp.apply(
+            q, k, self.scale if power == 1 else self.scale * power, layout
+        )
+        return rest, positive
 
     def log_denominator(
         self,
@@ -209,12 +248,6 @@ class PairContext:
             if v != w
         ]
         return torch.stack(pairs) if pairs else x[:0, 0]
-
-
-def take(z: Float[Tensor, "v n d"], block: tuple[range, range]) -> Float[Tensor, "w r d"]:
-    """The embeddings of a range of views and a range of samples."""
-    views, samples = block
-    return z[views.start : views.stop, samples.start : samples.stop]
 
 
 def compare(

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from cl.autograd import Function
 from cl.losses._function import Times, one_by_one
-from cl.losses._pairs import BlockSchedule, SelectPairs
+from cl.losses._pairs import BlockSchedule, Denominator, EmbeddingBlock, Pairs, SelectPairs, take
 from cl.losses._pairwise import PairContext
 
 PairTerm = Callable[..., Tensor]  # (cosines, pairs, *scalars, *per_anchor) -> a term for each pair
@@ -21,7 +22,7 @@ NEAR = 0.99  # the cosine from which on a distance comes from the difference of 
 CHUNK = 2**16  # near pairs that are computed at a time
 
 
-class PairSum(torch.autograd.Function):
+class PairSum(Function):
     """Sum of `term(cosines, pairs, *scalars, *per_anchor)` over selected pairs, and its gradients.
 
     The gradients are outputs, since the backward pass needs nothing else; without `keep` there are
@@ -152,9 +153,33 @@ def pair_sum(
     Returns:
         The sum, a scalar.
     """
+    if context.is_small and near is None and not per_anchor:
+        return whole_sum(context, select, term, scalars)
     schedule = context.schedule(select, symmetric=not per_anchor)
     flat = [t.flatten() for t in per_anchor]
     inputs = context.q, context.k, *scalars, *flat
     keep = torch.is_grad_enabled() and any(t.requires_grad for t in inputs)
     outputs = PairSum.apply(*inputs[:2], schedule, term, near, len(scalars), keep, *inputs[2:])
     return cast("tuple[Tensor, ...]", outputs)[0]
+
+
+def whole_sum(
+    context: PairContext, select: SelectPairs, term: PairTerm, scalars: Sequence[Tensor]
+) -> Float[Tensor, ""]:
+    """`pair_sum` of a small batch: by autograd, through the matrix of all pairs.
+
+    If only pairs within a view are selected, there is a matrix for each view, all with one mask.
+    """
+    q, k = context.q, context.k
+    (anchor_views, rows), (candidate_views, samples) = context.anchors, context.candidates
+    if isinstance(select, Denominator) and select.views == "same":
+        q, k = take(context.z, context.anchors), take(context.z, context.candidates)
+        anchor_views, candidate_views = anchor_views[:1], candidate_views[:1]
+    anchors, candidates = (
+        EmbeddingBlock(slice(0, 0), views, of, context.classes, context.unique)
+        for views, of in ((anchor_views, rows), (candidate_views, samples))
+    )
+    pairs = Pairs(anchors, candidates)
+    value = term(q @ k.mT, pairs, *scalars)
+    selected = select(pairs).value
+    return (value if selected is True else value.masked_fill(~torch.as_tensor(selected), 0)).sum()

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from cl.bounds import Positive
 from cl.losses._defined import require_views
+from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, Rows, softmax_loss
 
 
@@ -44,7 +45,7 @@ def clip(
         >>> torch.testing.assert_close(clip(torch.stack([u, v])), naive)
     """
     require_views(z)
-    return softmax_loss(z, ids, rows, temperature, denominator=lambda pairs: ~pairs.same_view)
+    return softmax_loss(z, ids, rows, temperature, denominator=Denominator("other", positives=True))
 
 
 def negatives(views: int, samples: int) -> int:

@@ -4,6 +4,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import Positive
+from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, Rows, softmax_loss
 
 
@@ -48,7 +49,7 @@ def dcl(
         ids,
         rows,
         temperature,
-        denominator=lambda pairs: ~pairs.same_id,
+        denominator=Denominator("all", positives=False),
         anchor_views=slice(0, 1),
     )
 

@@ -4,6 +4,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import Positive
+from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, Rows, softmax_loss
 
 
@@ -43,7 +44,7 @@ def dcl_symmetric(
         >>> naive = (log_denominator - logits.diagonal(4).repeat(2)).mean()
         >>> torch.testing.assert_close(dcl_symmetric(z), naive)
     """
-    return softmax_loss(z, ids, rows, temperature, denominator=lambda pairs: ~pairs.same_id)
+    return softmax_loss(z, ids, rows, temperature, denominator=Denominator("all", positives=False))
 
 
 def negatives(views: int, samples: int) -> int:

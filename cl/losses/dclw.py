@@ -6,6 +6,7 @@ from torch import Tensor
 
 from cl.bounds import Positive
 from cl.losses._defined import require_positive
+from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, Rows, compare, mean_over_anchors
 
 
@@ -60,7 +61,7 @@ def dclw(
         weights = 2 - len(z[0]) * agreement.softmax(dim=1)[:, rows]
         weights = weights if through_weights else weights.detach()
         positive, count = context.mean_positive()
-        log_denominator = context.log_sum_exp(lambda pairs: ~pairs.same_id)
+        log_denominator = context.log_sum_exp(Denominator("all", positives=False))
         return mean_over_anchors(log_denominator, weights * positive, count)
 
 

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import Positive
+from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, Rows, compare, mean_over_anchors
 
 
@@ -51,7 +52,7 @@ def dhel(
     with torch.autocast(z.device.type, enabled=False):
         anchor_views = ALL if symmetric or both_energies else slice(0, 1)
         context = compare(z, ids, rows, temperature, anchor_views=anchor_views)
-        energy = context.log_sum_exp(lambda pairs: pairs.same_view & ~pairs.same_id)
+        energy = context.log_sum_exp(Denominator("same", positives=False))
         energy = energy * len(z) if both_energies else energy
         return mean_over_anchors(energy, *context.mean_positive())
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cl.bounds import PartialShare, Positive
 from cl.losses._defined import mean, require_views
+from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, Rows, compare
 from cl.losses._views import mean_over_view_pairs
 
@@ -69,8 +70,10 @@ def hcl(
         count = count.to(context.z.dtype).expand(2, -1)
         has_negatives, count = count > 0, count.clamp(min=1)
         # log(K mean n) - log(1 - tau_plus), the mean weighted by n^beta
-        hard = context.log_sum_exp(lambda pairs: ~pairs.same_id, 1 + beta)
-        easy = context.log_sum_exp(lambda pairs: ~pairs.same_id, beta) if beta else count.log()
+        hard = context.log_sum_exp(Denominator("all", positives=False), 1 + beta)
+        easy = (
+            context.log_sum_exp(Denominator("all", positives=False), beta) if beta else count.log()
+        )
         hard = (hard - easy).masked_fill(~has_negatives, 0.0)
         biased = hard + count.log() - math.log1p(-tau_plus)
         # log(tau_plus K e^s_p) - log(1 - tau_plus), what is to be subtracted from it

@@ -4,6 +4,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import Positive
+from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, Rows, softmax_loss
 
 
@@ -47,7 +48,7 @@ def info_nce(
     one_way = {"anchor_views": slice(0, 1), "candidate_views": slice(1, None)}
     views = {} if symmetric else one_way
     return softmax_loss(
-        z, ids, rows, temperature, denominator=lambda pairs: ~pairs.same_view, **views
+        z, ids, rows, temperature, denominator=Denominator("other", positives=True), **views
     )
 
 

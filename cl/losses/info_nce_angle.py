@@ -13,6 +13,7 @@ from torch import Tensor
 
 from cl.bounds import Positive
 from cl.losses._defined import mean, require_views
+from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, Rows, compare
 
 
@@ -64,7 +65,7 @@ def info_nce_angle(
     views = {} if symmetric else one_way
     with torch.autocast(z.device.type, enabled=False):
         context = compare(z, ids, rows, temperature, **views)
-        negative = context.log_sum_exp(lambda pairs: ~pairs.same_view & ~pairs.same_id)
+        negative = context.log_sum_exp(Denominator("other", positives=False))
         cos, m = context.own_cosines(), math.radians(margin)
         # Of unit vectors; the root of 1 - cos^2 would be rounding noise where two views agree.
         sines = [(u - w).norm(dim=-1) * (u + w).norm(dim=-1) / 2 for u, w in context.own_pairs()]

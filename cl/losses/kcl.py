@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cl.bounds import NonNegative
 from cl.losses._defined import mean, require_views
+from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, Rows, compare
 from cl.losses._sum import pair_sum
 
@@ -70,7 +71,7 @@ def kcl(
         pairs = v * (n**2 - context.class_sizes().square().sum()).clamp(min=1)
         total = pair_sum(
             context,
-            lambda pairs: pairs.same_view & ~pairs.same_id,
+            Denominator("same", positives=False),
             lambda cosine, _: energy(2 - 2 * cosine),
             near=energy if spread == "riesz" else None,
         )

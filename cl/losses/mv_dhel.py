@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cl.bounds import Positive
 from cl.losses._defined import mean
+from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, Rows, compare
 
 
@@ -50,7 +51,7 @@ def mv_dhel(
     """
     with torch.autocast(z.device.type, enabled=False):
         context = compare(z, ids, rows, temperature)
-        energy = context.log_sum_exp(lambda pairs: pairs.same_view & ~pairs.same_id).sum(dim=0)
+        energy = context.log_sum_exp(Denominator("same", positives=False)).sum(dim=0)
         energy = energy.masked_fill(energy == -torch.inf, 0.0)
         # `own_positives` has every pair of views twice.
         alignment = (context.own_positives() - math.log(2)).logsumexp(dim=(0, 1))

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from cl.bounds import Positive
 from cl.losses._defined import mean
+from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, Rows, compare
 
 
@@ -49,9 +50,9 @@ def mv_infonce(
         >>> torch.testing.assert_close(mv_infonce(z), naive)
     """
     with torch.autocast(z.device.type, enabled=False):
-        context = compare(z, ids, rows, temperature)
+        context = compare(z, None, rows, temperature)
         positive = context.own_positives().logsumexp(dim=(0, 1))
-        negative = context.log_sum_exp(lambda pairs: ~pairs.same_sample).logsumexp(dim=0)
+        negative = context.log_sum_exp(Denominator("all", positives=False)).logsumexp(dim=0)
         return mean(-F.logsigmoid(positive - negative))
 
 

@@ -4,6 +4,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import Positive
+from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, Rows, softmax_loss
 
 
@@ -52,7 +53,7 @@ def nt_xent(
         ids,
         rows,
         temperature,
-        denominator=lambda pairs: ~pairs.same_embedding,
+        denominator=Denominator("all", positives=True),
         candidate_views=slice(0, global_views),
     )
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from cl.bounds import NonNegative, Positive
 from cl.losses._defined import mean
 from cl.losses._divergence import divergence_sum
-from cl.losses._pairwise import ALL, PairContext, Rows, compare, log_odds
+from cl.losses._pairs import Denominator
+from cl.losses._pairwise import ALL, PairContext, Rows, compare
 from cl.losses._views import pairs_with_targets
 
 
@@ -60,10 +61,7 @@ def relic(
     with torch.autocast(z.device.type, enabled=False):
         for pair in pairs_with_targets(z, target, symmetric=False):
             context = compare(pair, ids, rows, temperature, **one_way)
-            count = context.count_positives()
-            log_denominator = context.log_denominator(lambda pairs: pairs.all, count == 1)
-            positive = context.mean_positive()[0]
-            loss = mean(log_odds(*log_denominator, positive) * (count > 0))
+            loss = mean(context.softmax_losses(Denominator("other", positives=True)))
             losses.append(loss + alpha * invariance_penalty(context) if alpha else loss)
         return torch.stack(losses).mean()
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cl.bounds import Positive
 from cl.losses._defined import require_positive
+from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, Rows, compare
 from cl.losses._sum import pair_sum
 from cl.losses._views import mean_over_view_pairs
@@ -76,13 +77,15 @@ def supcon(
                 lambda pairs: pairs.same_id & ~pairs.same_embedding,
                 lambda cosine, _, scale, negative, m: -F.logsigmoid(cosine * scale - negative) / m,
                 [context.scale],
-                [context.log_sum_exp(lambda pairs: ~pairs.same_id), divisor],
+                [context.log_sum_exp(Denominator("all", positives=False)), divisor],
             )
         elif positives == "out":
-            value = context.softmax_losses(lambda pairs: ~pairs.same_embedding).sum()
+            value = context.softmax_losses(Denominator("all", positives=True)).sum()
         else:
             positive = context.log_sum_exp(lambda pairs: pairs.same_id & ~pairs.same_embedding)
-            losses = -F.logsigmoid(positive - context.log_sum_exp(lambda pairs: ~pairs.same_id))
+            losses = -F.logsigmoid(
+                positive - context.log_sum_exp(Denominator("all", positives=False))
+            )
             losses = losses + divisor.log() if positives == "in" else losses
             value = losses.masked_fill(~has_positives, 0.0).sum()
         # `value` is a sum over the local anchors; the mean is over the anchors of all processes.
