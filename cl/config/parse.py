@@ -9,6 +9,7 @@ from cl.config.evaluations import ALL, about
 from cl.config.helptext import help_of
 from cl.config.launcher import is_first
 from cl.config.own import Own
+from cl.config.paths import read_settings_file
 from cl.config.programs import C, Linear, Pretrain, rooms
 from cl.config.rules import (
     contradictions,
@@ -105,7 +106,10 @@ def assemble(of: type[C], line: Line, read: Read) -> C:
     meant = {name: value for name, value in given.items() if name not in line.guessed}
     values, failed = read_settings(of, meant, read, faults)
     failed |= line.guessed
+    known = len(faults)
     there = inherited(of, values, faults) | values
+    if len(faults) > known:  # what else is missing may stand in that file
+        raise ConfigError(*faults)
     there = method_defaults(of, there) | there
     faults += missing(of, {*there, *failed}, line.lost)
     if "eval" in there and (wrong := unknown_evaluations(there["eval"])):
@@ -185,12 +189,12 @@ def inherited(
         return {}
     path = config_file(flag, values[flag])
     try:
-        theirs, found = values_from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        faults.append(f"--{flag} must be a run's {FILES[flag]}; {path}: {reason}.")
+        theirs, found = values_from_json(read_settings_file(path))
     except ConfigError as error:
         faults += [f"--{flag} {path}: {text}" for text in error.args]
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        faults.append(f"--{flag} must be a run's {FILES[flag]}; {path}: {reason}.")
     else:
         if theirs is of:
             once = {name for name, o in options_of(of).items() if o.about.get("once")}
