@@ -20,6 +20,8 @@ def faults_of_paths(config: Pretrain | Linear) -> Iterator[str]:
         if given := getattr(config, name, None):
             try:
                 is_folder(Path(given))
+            except FileNotFoundError:
+                yield f"--{name} must be a run's folder or a file; there is no {given}."
             except (OSError, ValueError) as error:
                 why = error.strerror if isinstance(error, OSError) else error
                 yield f"--{name} must be a run's folder or a file; {given}: {why}."
