@@ -182,8 +182,8 @@ def evaluate_each(
         outcome.results[name] = result
         if first:
             outcome.cards.append(_card.card(name, result, given, shared))
-            _report.write_results(task, outcome.results, outcome.cards)
             _report.print_result(name, result)
+            _report.write_results(task, outcome.results, outcome.cards)
 
 
 def finish(

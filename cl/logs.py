@@ -1,6 +1,8 @@
 """Where a run's numbers go: `metrics.csv` always, wandb besides; neither can stop a training."""
 
 import csv
+import errno
+import io
 import os
 import re
 import warnings
@@ -12,6 +14,7 @@ from typing import Any, Literal
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.loggers import Logger, WandbLogger
 
+from cl.config.machine import Hourly, sentence_of
 from cl.metrics import COLUMNS, read_metrics
 
 CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")  # in http://user:password@host
@@ -19,6 +22,8 @@ CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*@")  # in http://user:password@host
 
 class CSVLog(Logger):
     """One row a log point, flushed at once; a resumed run goes on behind its last kept row.
+
+    Rows that cannot be written, as on a full disk, wait in memory for the next one.
 
     Args:
         file: where; rows of an earlier part of the run are kept.
@@ -28,18 +33,21 @@ class CSVLog(Logger):
     def __init__(self, file: Path, step: int = 0) -> None:
         super().__init__()
         self.file, self.columns = file, COLUMNS
+        self.waiting: list[dict[str, Any]] = []
+        self.failure = Hourly()
         kept = [row for row in read_metrics(file) if int(row["step"]) <= step]
         self.rewrite(kept, kept[0] if kept else ())
 
     def rewrite(self, rows: list[dict[str, str]], columns: Iterable[str]) -> None:
         """Write the file anew, whole or not at all, with these columns besides the usual ones."""
-        self.columns = tuple(dict.fromkeys((*self.columns, *columns)))
+        columns = tuple(dict.fromkeys((*self.columns, *columns)))
         new = self.file.with_suffix(".new")
         with new.open("w", newline="") as f:
-            writer = csv.DictWriter(f, self.columns, restval="")
+            writer = csv.DictWriter(f, columns, restval="")
             writer.writeheader()
             writer.writerows(rows)
         new.replace(self.file)
+        self.columns = columns
 
     @property
     def name(self) -> str:
@@ -56,10 +64,34 @@ class CSVLog(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, int | float], step: int | None = None) -> None:
         row = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in metrics.items()}
-        if row.keys() - {*self.columns}:  # a method with numbers of its own
-            self.rewrite(read_metrics(self.file), row)
-        with self.file.open("a", newline="") as f:
-            csv.DictWriter(f, self.columns).writerow({"step": step, **row})
+        self.waiting.append({"step": step, **row})
+        try:
+            names = dict.fromkeys(name for each in self.waiting for name in each)
+            if columns := [name for name in names if name not in self.columns]:
+                self.rewrite(read_metrics(self.file), columns)  # a method with numbers of its own
+            self.append(self.waiting)
+        except OSError as error:
+            self.failure.warn(f"{len(self.waiting)} rows wait to be written: {sentence_of(error)}")
+        else:
+            self.waiting.clear()
+
+    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write rows behind the others, all of them or none.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        text = io.StringIO(newline="")
+        csv.DictWriter(text, self.columns).writerows(rows)
+        content = text.getvalue().encode()
+        with self.file.open("ab", buffering=0) as f:
+            size = f.tell()
+            try:
+                if f.write(content) < len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.file))
+            except OSError:
+                f.truncate(size)
+                raise
 
 
 def logged_in() -> bool:

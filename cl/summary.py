@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 from torch import Tensor, nn
 
-from cl import losses, runs
+from cl import checkpoints, losses, runs
 from cl.config import Pretrain
 from cl.config.datasets import row_of
 from cl.config.evaluations import for_captions, for_texts
@@ -80,7 +80,23 @@ def start_table(
         "learning rate": f"{config.optimizer} {config.scaled_lr():g} ({config.scheduler}){probe}",
         "steps": f"{planned(config, steps):,} ({steps} an epoch)",
         **about_views(config, data, method, encoder, chunk),
+        "disk": plan_space(config, method).describe(),
     }
+
+
+def plan_space(config: Pretrain, method: nn.Module) -> checkpoints.Space:
+    """What a run will need of the disk, and what is free.
+
+    Args:
+        config: of the run.
+        method: everything that is trained.
+    """
+    folder = config.runs_folder / (config.run_id or "")
+    if resumed := config.resume_training_from:
+        folder = Path(resumed) if Path(resumed).is_dir() else Path(resumed).parent
+    saved = getattr(method, "saved", {}).values()
+    kept = config.keep_best + len(config.keep_epochs)
+    return checkpoints.plan_space(folder, method, saved, config.optimizer, kept)
 
 
 def about_weights(encoder: nn.Module) -> str:

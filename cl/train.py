@@ -1,5 +1,6 @@
 """Pretraining: data, encoder, method, trainer, fit, report."""
 
+import warnings
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -144,10 +145,14 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
         **checksums_at_start(config, data, method),
     }
     known = isinstance(data, SourceData)  # of a loader of the caller's own there is less to say
+    space = summary.plan_space(config, method)
+    space.check()
     folder, checkpoint = trainer.run_folder(config, derived if known else {})
     rows = summary.start_table(config, data, method, method.encoder, options)
     if not runs.other_rank():
         summary.show(f"run {folder.name}", rows, trainer.console)
+    if space.is_short:
+        warnings.warn(f"the disk will be full: {space.describe()} in {folder}", stacklevel=2)
 
     about = build.encoder_metadata(config, recipes)
     if config.max_steps == 0:

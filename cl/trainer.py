@@ -22,12 +22,15 @@ from rich.console import Console
 from cl import checkpoints, hardware, logs, runs
 from cl.callbacks.bar import Bar, Lines
 from cl.callbacks.finite import FiniteSteps
+from cl.callbacks.rates import ConfiguredRates
+from cl.callbacks.saver import NOT_FINITE, NOT_SAVED, Saver
 from cl.callbacks.watch import Watch
 from cl.config import Linear, Pretrain, from_json, is_own, to_json
 from cl.config.store import batch_of
 from cl.interrupts import ASKED, Stop, interrupts
 from cl.metrics import read_metrics
 from cl.optim import Optimization
+from cl.schedules import FOLLOWS_LOSS
 from cl.terminal import escape_controls, one_line
 
 Config = Pretrain | Linear
@@ -36,7 +39,11 @@ console = Console(highlight=False, soft_wrap=True)
 FREE = {"name", "project", "output", "wandb", "log_every_n_steps", "num_workers", "on_collapse"}
 FREE |= {"baseline", "gpus", "devices", "data_folder", "batch_size", "debug", "run_id", "config"}
 FREE |= {"report", "resume_training_from", "auto_resume", "max_time"}
-FREE |= {"max_bad_steps"}
+FREE |= {"max_bad_steps", "take_over", "override"}
+# Settings that --override may change: they move numbers of the training and no state of it.
+LEARNING_RATES = {"lr", "lr_scaling", "classifier_lr", "learned_lr", "warmup_epochs"}
+LEARNING_RATES |= {"warmup_start_lr", "lr_decay_steps", "lr_decay_rate"}
+OVERRIDABLE = LEARNING_RATES | {"weight_decay", "momentum", "clip_grad_norm", "loss_options"}
 FREE |= {"checkpoint_every", "checkpoint_unit", "keep_best", "keep_epochs"}
 FREE |= {"num_nodes", "global_batch_size"}  # their product is compared
 LOGGERS = ("pytorch_lightning", "lightning_fabric", "lightning.fabric")
@@ -120,16 +127,22 @@ def run_folder(
         if read_metrics(folder / runs.METRICS) and not runs.saved(folder):
             check_same_settings(config, folder)  # it ended before it saved anything
         more = {**(derived or {}), "global_batch_size": config.global_batch()}
-        runs.start(folder, to_json(config, more))
+        runs.start(folder, to_json(config, more), config.take_over)
         return folder, None
     checkpoint = checkpoints.resumable(config.resume_training_from)
     folder = runs.folder_of(checkpoint)
-    check_same_settings(config, folder)
+    changed = check_same_settings(config, folder)
+    runs.occupy(folder, later=True, take_over=config.take_over)  # before a row of it is touched
+    if changed:
+        runs.record(folder, changed)
     return folder, checkpoint
 
 
-def check_same_settings(config: Config, folder: Path) -> None:
-    """Refuse to continue a run as another one.
+def check_same_settings(config: Config, folder: Path) -> dict[str, Any]:
+    """Refuse to continue a run as another one, but for what `--override` may change.
+
+    Returns:
+        The settings that are changed on purpose, with their new values.
 
     Raises:
         ValueError: with the settings that differ.
@@ -139,12 +152,19 @@ def check_same_settings(config: Config, folder: Path) -> None:
     keys = [k for k in now.keys() | before.keys() if k not in FREE and now.get(k) != before.get(k)]
     if config.global_batch() != batch:
         keys.append("batch_size")
-    if keys:
+    different = "; ".join(f"--{k} {now.get(k)}, was {before.get(k)}" for k in sorted(keys))
+    follows = config.scheduler == FOLLOWS_LOSS
+    free = OVERRIDABLE - LEARNING_RATES if follows else OVERRIDABLE
+    if keys and not (config.override and free.issuperset(keys)):
+        fixed = sorted({*keys} - free)
+        words = f"not --{', --'.join(fixed)}" if fixed else "all of it"
         raise ValueError(
-            f"{folder} holds a run of other settings: "
-            + "; ".join(f"--{k} {now.get(k)}, was {before.get(k)}" for k in sorted(keys))
-            + f". Its own are given by --config {folder / runs.CONFIG}"
+            f"{folder} holds a run of other settings: {different}. Its own are given by --config "
+            f"{folder / runs.CONFIG}; --override changes {words} on purpose"
         )
+    if keys:
+        say(f"{folder} goes on with {different}")
+    return {k: now[k] for k in keys}
 
 
 def earlier_settings(config: Config, text: str) -> tuple[dict[str, Any], int]:
@@ -198,12 +218,13 @@ def make_trainer(
     """A Trainer that logs into the run's folder, and shows a bar where there is a terminal."""
     watch = Watch(config.log_every_n_steps)
     bar = Bar(watch) if console.is_terminal else Lines(watch)
+    resumed = [] if checkpoint is None else [ConfiguredRates()]
     made = Trainer(
         config.max_steps,
         max_epochs=config.epochs,
         logger=make_loggers(config, folder, checkpoint) if logger is None else logger,
         # The last two write what the others have logged.
-        callbacks=[FiniteSteps(config.max_bad_steps), *callbacks, watch, bar],
+        callbacks=[FiniteSteps(config.max_bad_steps), *resumed, *callbacks, watch, bar],
         plugins=[checkpoints.SafeIO(), *plugins],
         num_sanity_val_steps=0,
         enable_model_summary=False,
@@ -262,6 +283,9 @@ def fit(
     try:
         with interrupts.handled():
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        for saver in trainer.checkpoint_callbacks:
+            if isinstance(saver, Saver) and saver.unsaved and not more:
+                code, why = NOT_SAVED, saver.unsaved
     except Stop as stop:
         code, why = stop.code, str(stop)
     except SystemExit:  # Lightning's answer to a second Ctrl-C
@@ -273,8 +297,8 @@ def fit(
     if code or not more:
         close(trainer.loggers, code)
     if code and trainer.is_global_zero:
-        how = escape_controls(runs.how_to_go_on(program, folder))
-        print(f"{why}\n{how}", file=sys.stderr)  # noqa: T201
+        how = runs.how_to_go_on(program, folder, slower=code == NOT_FINITE)
+        print(f"{why}\n{escape_controls(how)}", file=sys.stderr)  # noqa: T201
     return code
 
 

@@ -183,6 +183,8 @@ def test_a_line_says_what_json_says(seed, tmp_path):
         "keep_epochs",
         "debug",
         "auto_resume",
+        "take_over",
+        "override",
     }
     values = {n: drawn(s, rng) for n, s in settings.items() if n not in unusable}
     for name in ("scheduler", "schedule", "optimizer", "method", "loss", "learned_lr"):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,29 @@ def test_rows_survive_a_resume_and_the_redone_future_does_not(tmp_path: Path) ->
     assert [int(r["step"]) for r in rows] == [10, 20, 25]
     assert float(rows[0]["train/loss"]) == pytest.approx(10 / 7, rel=1e-5)
     assert rows[-1]["val/probe_top1"] == "0.5"
+
+
+@pytest.mark.parametrize("columns", [{"lr": 0.5}, {"lr": 0.5, "of/its_own": 1.0}])
+def test_rows_wait_for_a_disk_with_room(tmp_path: Path, columns: dict[str, float]) -> None:
+    """A row is written whole or not at all, and none is lost; the limit stands for a full disk."""
+    file = tmp_path / "metrics.csv"
+    log = logs.CSVLog(file)
+    log.log_metrics({"lr": 0.5}, 1)
+    before, limit = file.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 3, limit[1]))
+    try:
+        with pytest.warns(UserWarning, match="1 rows wait to be written: .*training goes on"):
+            log.log_metrics(columns, 2)
+        log.log_metrics(columns, 3)  # is not said again
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert file.read_bytes() == before
+    log.log_metrics({"lr": 0.4}, 4)
+    rows = read_metrics(file)
+    assert [int(row["step"]) for row in rows] == [1, 2, 3, 4]
+    assert [row.get("of/its_own", "") for row in rows[1:3]] == [
+        "1" if columns.keys() > {"lr"} else ""
+    ] * 2
 
 
 def test_a_method_has_columns_of_its_own(tmp_path: Path) -> None:

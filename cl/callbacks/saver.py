@@ -19,6 +19,7 @@ from cl import checkpoints, distributed
 from cl.callbacks.finite import finite_steps
 from cl.checkpoints.background import Background, Write
 from cl.checkpoints.files import NotSavedError
+from cl.config.machine import Hourly
 from cl.interrupts import CODE, Stop, interrupts
 from cl.optim import step_limit
 
@@ -26,6 +27,7 @@ EXCHANGED = 8  # steps between two questions on several GPUs whether one of them
 LONG = 60.0  # s of work that a validation must not put at risk
 OUT_OF_TIME = 75  # exit code of --max_time, sysexits.h's "try again"
 NOT_FINITE = 65  # exit code of --max_bad_steps, sysexits.h's "data error"
+NOT_SAVED = 74  # exit code of a run whose last state is not on the disk, sysexits.h's "I/O error"
 Unit = Literal["steps", "epochs", "minutes"]
 
 
@@ -80,6 +82,8 @@ class Saver(Checkpoint):
         self.random: dict[str, torch.Tensor] = {}
         self.best: dict[str, float] = {}  # names of files, and how good they are
         self.background = Background()
+        self.unsaved = ""  # why the newest checkpoint is not on the disk
+        self.failure = Hourly()
 
     def state_dict(self) -> dict[str, Any]:
         """What is kept as the best."""
@@ -228,10 +232,11 @@ class Saver(Checkpoint):
             self.save(trainer, pl_module)
         self.finish()
         interrupts.end_wait()
-        step = f"step {trainer.global_step} is {'' if self.whole else 'NOT '}"
+        step = f"step {trainer.global_step} is {'' if self.whole else 'NOT '}saved"
+        step = self.unsaved or step
         if number == CODE:
-            raise Stop(f"--max_time: after {minutes:g} minutes {step}saved", OUT_OF_TIME)
-        raise Stop(f"{signal.Signals(number).name}: {step}saved", CODE + number)
+            raise Stop(f"--max_time: after {minutes:g} minutes {step}", OUT_OF_TIME)
+        raise Stop(f"{signal.Signals(number).name}: {step}", CODE + number)
 
     def save(
         self,
@@ -295,7 +300,10 @@ class Saver(Checkpoint):
         try:
             self.background.wait()
         except OSError as error:
-            warnings.warn(str(error), stacklevel=2)
+            self.unsaved = "" if self.whole else str(error)
+            self.failure.warn(str(error))
+        else:
+            self.unsaved = "" if self.whole else self.unsaved
 
     def choose(self, trainer: pl.Trainer, epoch: int) -> tuple[list[str], list[str]]:
         """The names under which this epoch's checkpoint is kept, and those that it takes out."""

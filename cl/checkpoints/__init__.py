@@ -28,6 +28,7 @@ from cl.checkpoints.io import (
     towers_file,
     write_of_encoder,
 )
+from cl.checkpoints.space import Space, plan_space
 
 __all__ = [
     "ENCODER",
@@ -37,6 +38,7 @@ __all__ = [
     "TOWERS",
     "NotSavedError",
     "SafeIO",
+    "Space",
     "about_encoder",
     "check_finite",
     "encoder_file",
@@ -44,6 +46,7 @@ __all__ = [
     "intact",
     "keep_as",
     "load_weights",
+    "plan_space",
     "read_encoder",
     "resumable",
     "save_encoder",

@@ -107,11 +107,22 @@ def new_sum_of(path: Path) -> Path:
 
 
 def fits_sum(path: Path) -> bool | None:
-    """Whether a file equals its sum; None without a sum that can be read, as an empty one."""
-    if not path.is_file():
-        return False
-    sums = [read_sum(file) for file in (sum_of(path), new_sum_of(path))]
-    return sha256(path) in sums if any(sums) else None
+    """Whether a file equals its sum; None without a sum that can be read, as an empty one.
+
+    One that is exchanged meanwhile, as by a run that trains on, is read anew. The new sum is looked
+    for first: once it is gone it stands in the old one's place.
+    """
+    while path.is_file():
+        before = path.stat()
+        sums = [read_sum(file) for file in (new_sum_of(path), sum_of(path))]
+        if not any(sums):
+            return None
+        if sha256(path) in sums:
+            return True
+        after = path.stat()
+        if (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns):
+            return False
+    return False
 
 
 def read_sum(file: Path) -> str:

@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import json
 import re
+import shutil
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -93,11 +94,28 @@ class SafeIO(TorchCheckpointIO):
 def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
     """Write a checkpoint; of a run's newest one, the one before is kept.
 
+    On a disk without room for a third one the oldest makes room: the newest is whole meanwhile.
+
     Raises:
         NotSavedError: the disk is full, or gone.
     """
     before = path.with_name(PREVIOUS) if path.name == LAST and is_whole(path) else None
-    write_whole(path, lambda file: torch.save(content, file), keep=before)
+
+    def write() -> None:
+        write_whole(path, lambda file: torch.save(content, file), keep=before)
+
+    try:
+        write()
+    except NotSavedError:
+        if before is None or not before.exists() or has_room(path):
+            raise
+        before.unlink()
+        write()
+
+
+def has_room(path: Path) -> bool:
+    """Whether the disk has room for another file of the size of this one."""
+    return shutil.disk_usage(path.parent).free > path.stat().st_size
 
 
 def is_whole(path: Path) -> bool:
@@ -108,6 +126,8 @@ def is_whole(path: Path) -> bool:
 
 def is_readable(path: Path) -> bool:
     """Whether all of a checkpoint's content is as its archive says, and data."""
+    if not path.is_file():  # opened, a pipe would be waited for
+        return False
     try:
         with zipfile.ZipFile(path) as archive:
             if archive.testzip() is not None:
@@ -255,6 +275,8 @@ def read_encoder(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: the file is damaged, no file of weights, or would run code.
     """
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no plain file, but a folder, a pipe or a device")
     read = tensors_in if path.suffix == ".safetensors" else data_in
     file = intact(path) if path.name in (LAST, PREVIOUS) else path
     if file == path and fits_sum(path) is False:

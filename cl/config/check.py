@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from cl.config.datasets import row_of
 from cl.config.launcher import started
+from cl.config.paths import faults_of_paths
 from cl.config.programs import Linear, Pretrain
 from cl.config.schema import spell
 from cl.config.store import ConfigError
@@ -20,40 +20,13 @@ def check_environment(config: Pretrain | Linear) -> None:
         ConfigError: with a line for each thing that is not there.
     """
     wrong = [
-        *absent_paths(config),
+        *faults_of_paths(config),
         *absent_gpus(config),
         *other_processes(config),
         *absent_packages(config),
     ]
     if wrong:
         raise ConfigError(*wrong)
-
-
-def absent_paths(config: Pretrain | Linear) -> Iterator[str]:
-    """Messages about paths that do not exist."""
-    for name in ("resume_training_from", "pretrained_feature_extractor"):
-        given = getattr(config, name, None)
-        if given and not Path(given).exists():
-            yield f"--{name} must be a run's folder or a file; there is no {given}."
-    if (mined := getattr(config, "mine", None)) and Path(mined).exists():
-        yield f"--mine {mined}: there is such a file, and it is not overwritten."
-    if mined and not Path(mined).parent.is_dir():
-        yield f"--mine {mined}: there is no folder {Path(mined).parent}."
-    if config.class_list and not Path(config.class_list).is_file():
-        yield f"--class_list must be a file; there is no {config.class_list}."
-    row, root = row_of(config.dataset), Path(config.data_folder)
-    alone = Path(config.dataset.partition(":")[2]).is_absolute()  # as beir:/data/scifact
-    if config.download or alone or not row["data_folder"]:
-        return
-    if not root.is_dir():
-        fetch = "; --download makes and fills it." if row["download"] else "."
-        yield f"--data_folder must be a folder; there is no {root}{fetch}"
-        return
-    for name in ("train_dir", "val_dir"):
-        given = getattr(config, name)
-        if given and row["class_folders"] and not (root / given).is_dir():
-            inside = " ".join(sorted(p.name for p in root.iterdir() if p.is_dir())[:8])
-            yield f"--{name} must be a folder in {root} ({inside or 'it has none'}), not {given}."
 
 
 def absent_gpus(config: Pretrain | Linear) -> Iterator[str]:

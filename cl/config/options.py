@@ -524,6 +524,17 @@ class RunOptions:
     )
     log_every_n_steps: int = flag("steps between two rows of metrics.csv", 50, low=1)
     report: bool = flag("write report.html, a page to look at, when the run ends", True)
+    take_over: bool = flag(
+        "write a run's folder although a process of another machine, which must have ended, has it",
+        False,
+        once=True,
+    )
+    override: bool = flag(
+        "with --resume_training_from: go on with other learning rates, weight decay, momentum, "
+        "clipping or options of the loss, which config.json then has",
+        False,
+        once=True,
+    )
     debug: bool = flag("show the traceback of an error", False, once=True)
 
 

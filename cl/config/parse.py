@@ -10,6 +10,7 @@ from cl.config.evaluations import ALL, about
 from cl.config.helptext import help_of
 from cl.config.launcher import is_first
 from cl.config.own import Own
+from cl.config.paths import read_settings_file
 from cl.config.programs import C, Linear, Pretrain, rooms
 from cl.config.rules import (
     OF_METHOD,
@@ -190,12 +191,12 @@ def inherited(
         return {}
     path = config_file(flag, values[flag])
     try:
-        theirs, found = values_from_json(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        faults.append(f"--{flag} must be a run's {FILES[flag]}; {path}: {reason}.")
+        theirs, found = values_from_json(read_settings_file(path))
     except ConfigError as error:
         faults += [f"--{flag} {path}: {text}" for text in error.args]
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        faults.append(f"--{flag} must be a run's {FILES[flag]}; {path}: {reason}.")
     else:
         if theirs is of:
             once = {name for name, o in options_of(of).items() if o.about.get("once")}

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 
 from cl.config.check import check_environment
 from cl.config.launcher import is_first
+from cl.config.machine import is_of_machine, sentence_of
 from cl.config.parse import parse
 from cl.config.programs import C
 from cl.config.store import ConfigError
 from cl.interrupts import Stop, interrupts
-from cl.terminal import escape_controls, one_line
+from cl.terminal import escape_controls
 
 WRONG = 2  # the exit code of a command that cannot be carried out as it stands
 
@@ -33,9 +34,9 @@ def run(of: type[C], argv: Sequence[str] | None, work: Callable[[C], int]) -> in
     except Stop as stop:
         sys.stderr.write(f"{stop}\n")
         return stop.code
-    except ValueError as error:
-        if "--debug" in words:
+    except Exception as error:
+        if "--debug" in words or not (isinstance(error, ValueError) or is_of_machine(error)):
             raise
-        lines = error.args if isinstance(error, ConfigError) else [one_line(error)]
+        lines = error.args if isinstance(error, ConfigError) else [sentence_of(error)]
         sys.stderr.writelines(f"error: {escape_controls(line)}\n" for line in lines)
         return WRONG

@@ -13,6 +13,7 @@ from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
+from cl.config.paths import exists, read_settings_file
 from cl.config.programs import Linear, Pretrain
 from cl.config.rules import kinds_of
 from cl.config.schema import Option, closest, fits, options_of
@@ -60,7 +61,7 @@ def values_in(argv: Sequence[str]) -> list[str]:
     for flag, word in pairwise(words):
         if flag.removeprefix("--") in FILES:
             try:
-                file = json.loads(config_file(flag[2:], word).read_text(encoding="utf-8"))
+                file = json.loads(read_settings_file(config_file(flag[2:], word)))
             except (OSError, ValueError, RecursionError):  # which is said when it is read
                 continue
             chosen = [file.get(k) for k in ("method", "loss")] if isinstance(file, dict) else []
@@ -72,7 +73,7 @@ def values_in(argv: Sequence[str]) -> list[str]:
 def config_file(flag: str, word: str) -> Path:
     """The file of `--config` or `--verify`: itself, or the one in a run's folder."""
     path = Path(word)
-    return path / FILES[flag] if path.is_dir() else path
+    return path / FILES[flag] if exists(path) and path.is_dir() else path
 
 
 def flags_of(of: type[Pretrain | Linear], words: Iterable[str] = ()) -> dict[str, dict[str, Any]]:

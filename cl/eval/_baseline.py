@@ -72,7 +72,7 @@ class Baseline(Callback):
                 new = self.file.with_suffix(".new")
                 new.write_text(json.dumps(found, indent=2) + "\n")
                 new.replace(self.file)
-            except ValueError as error:  # of an encoder that diverged; the run itself is kept
+            except (OSError, ValueError) as error:  # a full disk, an encoder that diverged
                 warnings.warn(f"the {when} encoder is not measured: {error}", stacklevel=2)
         trainer.strategy.barrier("baseline")
 

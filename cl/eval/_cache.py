@@ -1,10 +1,14 @@
 """A content-addressed cache of extracted features, with checksums."""
 
+import fcntl
 import hashlib
 import json
 import os
+import shutil
+import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -14,6 +18,7 @@ import torch
 from torch import nn
 
 from cl import checkpoints, distributed
+from cl.checkpoints.space import say_bytes
 from cl.data.sets import RGB, Images
 from cl.data.sets._sums import hash_images
 from cl.eval._result import Features
@@ -56,6 +61,81 @@ def load_features(file: Path, samples: int) -> Features | None:
 def labels_file(file: Path) -> Path:
     """Where the labels of features stand."""
     return file.with_suffix(".labels.npy")
+
+
+PAUSE = 0.5  # s between two looks whether another evaluation has ended
+
+
+@contextmanager
+def written_alone(file: Path, wait: Callable[[], object]) -> Iterator[None]:
+    """Wait until no other evaluation writes these features; its lock ends with its process.
+
+    Args:
+        file: of the features; all processes of this evaluation come here together.
+        wait: is called by the first process, once, where there is something to wait for.
+    """
+    lock, waited = file.with_suffix(".lock"), False
+    handle: int | None = None
+    while True:
+        taken = False
+        if distributed.rank() == 0:
+            try:
+                handle = acquire(lock)
+            except BlockingIOError:
+                taken = True
+        if not distributed.broadcast_object(taken):
+            break
+        if distributed.rank() == 0 and not waited:
+            wait()
+        waited = True
+        time.sleep(PAUSE)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            lock.unlink(missing_ok=True)
+            os.close(handle)
+
+
+def acquire(lock: Path) -> int | None:
+    """Lock a file that is made for it; None where nothing can be locked or written.
+
+    Raises:
+        BlockingIOError: another process has it.
+    """
+    if not is_writable(lock.parent):
+        return None
+    while True:
+        handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(handle), lock.stat()):
+                return handle
+        except FileNotFoundError:  # who had it has just deleted it
+            pass
+        except BlockingIOError:
+            os.close(handle)
+            raise
+        except OSError:  # a file system without locks
+            os.close(handle)
+            return None
+        os.close(handle)
+
+
+def shortage(folder: Path, samples: int, width: int) -> str:
+    """Why features are not kept: both numbers, where a disk has no room; empty where it has."""
+    folder.mkdir(parents=True, exist_ok=True)
+    size, free = samples * (4 * width + 8), shutil.disk_usage(folder).free
+    if size < free:
+        return ""
+    return f"they take {say_bytes(size)}, {say_bytes(free)} are free: they are not kept in {folder}"
+
+
+def gather_features(own: Features) -> Features:
+    """The features and labels of all processes, in memory."""
+    parts: list[Any] = distributed.gather_objects(own)
+    h, labels = zip(*parts, strict=True)
+    return torch.cat(h), torch.cat(labels)
 
 
 def is_writable(folder: Path) -> bool:

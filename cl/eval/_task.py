@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from torch import Tensor
 
-from cl import checkpoints, distributed, hardware, runs
+from cl import checkpoints, distributed, hardware, runs, trainer
 from cl.config import Linear
 from cl.config.evaluations import about, meant
 from cl.data.augment.recipe import Recipe
@@ -213,6 +213,22 @@ class Task:
             console: see `extract`.
         """
         file = self.cache / f"{key}.npy"
+
+        def wait() -> None:
+            console.print(f"another evaluation writes {file}; waiting for it", markup=False)
+
+        with _cache.written_alone(file, wait):
+            return self.cached_or_extracted(file, loader, what, n, console)
+
+    def cached_or_extracted(
+        self,
+        file: Path,
+        loader: Callable[[int, int], PlainLoader | TextLoader],
+        what: str,
+        n: int,
+        console: Console,
+    ) -> Features:
+        """The features in a file of the cache, or extracted and cached there, see `extract_by`."""
         found = None if self.config.verify else _cache.load_features(file, n)
         known = all(distributed.gather_objects(found is not None))
         how = f"cached in {file}" if known else "one pass of the frozen encoder ..."
@@ -230,6 +246,9 @@ class Task:
         )
         if not distributed.broadcast_object(_cache.is_writable(self.cache)):
             file = self.folder / "features" / file.name
+        if why := distributed.broadcast_object(_cache.shortage(file.parent, n, own[0].shape[1])):
+            trainer.say(why)
+            return _cache.gather_features(own)
         _cache.save_features(file, own, n, self.folder.name)
         found = _cache.load_features(file, n)
         if found is None:

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from cl.runs.files import CONFIG, METRICS, RESULT, SKIPPED, START
-from cl.runs.lock import HELD, hold, is_running, leave
+from cl.runs.lock import HELD, hold, is_running, leave, occupy
 
 if TYPE_CHECKING:
     from cl.runs.folder import (
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         keep_skipped,
         new_id,
         other_rank,
+        record,
         saved,
         start,
         started_again,
@@ -40,7 +41,9 @@ __all__ = [
     "keep_skipped",
     "leave",
     "new_id",
+    "occupy",
     "other_rank",
+    "record",
     "saved",
     "start",
     "started_again",

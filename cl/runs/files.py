@@ -2,4 +2,5 @@
 
 CONFIG, METRICS, RESULT, CARDS = "config.json", "metrics.csv", "result.json", "cards.json"
 REPORT, SKIPPED = "report.html", "skipped.txt"
+OWNER = "owner.json"  # of a run that is being written
 START = ("encoder_at_start", "first_batches")  # checksums of a run's beginning, in config.json

@@ -5,7 +5,7 @@ import os
 import secrets
 import shlex
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,9 @@ class Run:
         folder: where it is kept; of a run that was only looked at nothing is there.
         encoder: what was trained, from a view to features `(n d)`.
         method: all that was trained, the LightningModule; None where nothing was to be trained.
-        code: 0; 3 where the embeddings collapsed, 4 where they were not finite, 128 and the number
-            of the signal that ended it.
+        code: 0; 3 where the embeddings collapsed, 4 where they were not finite, 65 after too many
+            steps that were not finite, 74 where the last state could not be saved, 75 at the end of
+            its time, 128 and the number of the signal that ended it.
     """
 
     folder: Path
@@ -81,10 +82,15 @@ def other_rank() -> bool:
     return bool(getattr(rank_zero_only, "rank", 0))
 
 
-def start(folder: Path, config: str) -> None:
+def start(folder: Path, config: str, take_over: bool = False) -> None:
     """Make a new run's folder with its config.json and keep it, on the first process only.
 
     One that ended before it saved anything is taken over.
+
+    Args:
+        folder: the run's.
+        config: the text of its config.json.
+        take_over: see `occupy`.
 
     Raises:
         ValueError: the folder holds another run, or another process writes it.
@@ -92,7 +98,7 @@ def start(folder: Path, config: str) -> None:
     if other_rank():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    occupy(folder, later=True)
+    occupy(folder, later=True, take_over=take_over)
     if saved(folder):
         leave(folder)
         raise ValueError(
@@ -101,6 +107,17 @@ def start(folder: Path, config: str) -> None:
     # In place: the lock is on this file, and of a run that has saved nothing nothing is lost.
     with (folder / CONFIG).open("w") as file:
         file.write(config)
+
+
+def record(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Write settings that a run goes on with into its config.json, on the first process only."""
+    if other_rank():
+        return
+    file = folder / CONFIG
+    text = json.dumps(json.loads(file.read_text()) | dict(settings), indent=2) + "\n"
+    with file.open("r+") as written:  # in place, as in `start`
+        written.write(text)
+        written.truncate()
 
 
 def saved(folder: Path) -> bool:
@@ -143,16 +160,20 @@ def command(program: str, *words: object) -> str:
     return shlex.join([*start_of(program), *(str(word) for word in words)])
 
 
-def how_to_go_on(program: str | None, folder: Path) -> str:
+def how_to_go_on(program: str | None, folder: Path, *, slower: bool = False) -> str:
     """What continues a run, or the news that there is nothing to continue yet.
 
     Args:
         program: whose command it is; None for a run that only a call from Python repeats.
         folder: the run's.
+        slower: with half the learning rate, where there is one.
     """
     if not (folder / checkpoints.LAST).exists():
         return f"nothing was saved yet in {folder}"
+    lr = json.loads((folder / CONFIG).read_text()).get("lr") if slower else None
     if program is None:
-        return f"go on with: cl.pretrain(..., resume_training_from={str(folder)!r})"
+        more = f", override=True, lr={lr / 2:g}" if lr else ""
+        return f"go on with: cl.pretrain(..., resume_training_from={str(folder)!r}{more})"
     words = ("--config", folder / CONFIG, "--resume_training_from", folder)
+    words += ("--override", "--lr", f"{lr / 2:g}") if lr else ()
     return f"go on with: {command(program, *words)}"

@@ -1,15 +1,22 @@
 """The state of the random numbers comes back with the checkpoint."""
 
-from collections.abc import Sequence
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader
+from pytorch_lightning.callbacks import Callback
+from torch.utils.data import DataLoader, Subset
 
-from cl.callbacks.saver import Saver, Saving
-from cl.checkpoints import SafeIO, io
+from cl.callbacks.saver import NOT_SAVED, Saver, Saving
+from cl.checkpoints import SafeIO, io, plan_space
+from cl.trainer import fit
 
 
 def test_random_numbers_go_on_where_they_were(tmp_path: Path) -> None:
@@ -106,10 +113,92 @@ def test_a_full_disk_costs_one_checkpoint_and_no_more(
         assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk whose size can be set by mounting it again."""
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(tmp_path)]
+    if os.geteuid() or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("nobody but root mounts a disk")
+    yield tmp_path
+    subprocess.run(["umount", "-l", str(tmp_path)], check=True)
+
+
+@pytest.mark.filterwarnings("ignore:step .* is NOT saved")
+@pytest.mark.parametrize("sizes", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_on_a_full_disk_of_any_size_the_last_good_checkpoint_stays(
+    small_disk: Path, sizes: int
+) -> None:
+    """Also where there is room for two of them and not for the third that is being written."""
+    draw, saved = random.Random(0), []
+    for _ in range(sizes):
+        kilobytes = draw.randrange(16, 1800)
+        remount = f"remount,size={kilobytes}k"
+        subprocess.run(["mount", "-o", remount, str(small_disk)], check=True)
+        saver, module = Saver(small_disk, {}), Fits(width=50_000)  # 400 kB, the encoder as much
+        trainer = pl.Trainer(max_epochs=3, callbacks=[saver], plugins=[SafeIO()], **OPTIONS)
+        trainer.fit(module, *(DataLoader([torch.zeros(1)] * 2) for _ in range(2)))
+        assert trainer.global_step == 6
+        steps = []
+        if (small_disk / "last.ckpt").exists():
+            steps = [SafeIO().load_checkpoint(small_disk / "last.ckpt")["global_step"]]
+        assert bool(saver.unsaved) or steps == [6]
+        assert not list(small_disk.glob("*.new"))
+        saved.append((kilobytes, bool(saver.unsaved), steps))
+        for file in small_disk.iterdir():
+            file.unlink()
+    assert all(unsaved for k, unsaved, _ in saved if k < 800)
+    assert not any(unsaved for k, unsaved, _ in saved if k > 1700)
+    assert all(steps for k, _, steps in saved if k > 450)
+
+
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set")
+def test_a_folder_that_vanishes_is_said_once_and_in_the_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+
+    class Vandal(Callback):
+        def on_train_epoch_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
+            if trainer.current_epoch == 1:
+                shutil.rmtree(folder)
+
+    saver = Saver(folder, {})
+    trainer = pl.Trainer(max_epochs=5, callbacks=[Vandal(), saver], plugins=[SafeIO()], **OPTIONS)
+    data = pl.LightningDataModule.from_datasets(*[Subset([torch.zeros(1)] * 2, [0, 1])] * 2)
+    with pytest.warns(UserWarning, match="step 2 is NOT saved|step 4 is NOT saved") as said:
+        code = fit(trainer, Fits(), data, None, None, folder)
+    assert trainer.global_step == 10
+    assert code == NOT_SAVED
+    assert len([w for w in said if "NOT saved" in str(w.message)]) == 1
+    assert "step 10 is NOT saved: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_the_space_of_a_checkpoint_is_known_before(tmp_path: Path, optimizer: str) -> None:
+    module = Fits(width=50_000, optimizer=optimizer)
+    plan = plan_space(tmp_path / "new" / "run", module, [module.layer], optimizer, 2)
+    trainer = pl.Trainer(max_epochs=1, callbacks=[Saver(tmp_path)], plugins=[SafeIO()], **OPTIONS)
+    trainer.fit(module, *(DataLoader([torch.zeros(1)] * 2) for _ in range(2)))
+    taken = (tmp_path / "last.ckpt").stat().st_size
+    assert plan.checkpoint <= taken < 1.02 * plan.checkpoint + 2**14
+    assert plan.most == 5 * plan.checkpoint + 2 * 400_000
+    again = plan_space(tmp_path, module, [], optimizer, 2)
+    assert again.there == taken
+    plan.check()
+    assert not plan.is_short
+    assert replace(plan, free=plan.checkpoint + 1).is_short
+    with pytest.raises(ValueError, match=r"a checkpoint takes \S+ MB, and 0.1 MB are free; delete"):
+        replace(plan, free=10**5).check()
+
+
 class Fits(pl.LightningModule):
-    def __init__(self, scores: Sequence[float] = ()) -> None:
+    def __init__(
+        self, scores: Sequence[float] = (), width: int = 1, optimizer: str = "plain"
+    ) -> None:
         super().__init__()
-        self.layer = torch.nn.Linear(1, 1)
+        self.layer = torch.nn.Linear(1, width)
+        self.optimizer = optimizer
         self.scores = scores
 
     @property
@@ -124,4 +213,7 @@ class Fits(pl.LightningModule):
             self.log("score", self.scores[self.current_epoch])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), 0.1)
+        if self.optimizer == "adam":
+            return torch.optim.Adam(self.parameters(), 0.1)
+        momentum = 0.9 if self.optimizer == "sgd" else 0.0
+        return torch.optim.SGD(self.parameters(), 0.1, momentum=momentum)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from cl import checkpoints
+from cl.checkpoints import files
 
 
 def save(path: Path, value: float) -> None:
@@ -120,6 +121,39 @@ def test_a_crash_anywhere_leaves_the_old_one_or_the_new_one(
     found = net(2)
     checkpoints.load_weights(found, file)
     assert checkpoints.fingerprint(found) in map(checkpoints.fingerprint, (net(0), net(1)))
+
+
+@pytest.mark.parametrize("at", ["while it is read", "before its sum is in place"])
+def test_a_file_that_is_exchanged_meanwhile_is_not_damaged(
+    tmp_path: Path, at: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a run trains on whose encoder is evaluated."""
+    file = tmp_path / checkpoints.ENCODER
+    checkpoints.save_encoder(net(0), file, {})
+    hashed, read, left = files.sha256, files.read_sum, [1]
+
+    def exchange() -> None:
+        if left:
+            left.pop()
+            checkpoints.save_encoder(net(1), file, {})
+
+    def while_read(path: Path) -> str:
+        if path == file:
+            exchange()
+        return hashed(path)
+
+    def between_sums(path: Path) -> str:
+        found = read(path)
+        if path == files.new_sum_of(file):
+            exchange()
+        return found
+
+    if at == "while it is read":
+        monkeypatch.setattr(files, "sha256", while_read)
+    else:
+        monkeypatch.setattr(files, "read_sum", between_sums)
+    assert files.fits_sum(file) is True
+    assert not left
 
 
 def test_files_have_their_owners_usual_mode(tmp_path: Path) -> None:

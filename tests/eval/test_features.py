@@ -4,6 +4,8 @@ import copy
 import os
 import shutil
 from pathlib import Path
+from threading import Event, Thread
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +17,17 @@ from cl.data.augment.recipe import Recipe
 from cl.data.module import PlainLoader
 from cl.data.sets import in_files as in_files_of
 from cl.data.sets._sums import data_checksum
-from cl.eval._cache import cache_key, is_writable, load_features, save_features
+from cl.eval import _cache
+from cl.eval._cache import (
+    acquire,
+    cache_key,
+    gather_features,
+    is_writable,
+    load_features,
+    save_features,
+    shortage,
+    written_alone,
+)
 from cl.eval._features import extract_features
 from cl.eval._result import Features
 from tests.data.made import in_files, in_memory
@@ -204,3 +216,51 @@ def test_features_can_be_learned_from() -> None:
     weight = torch.zeros(4, 3, requires_grad=True)
     torch.nn.functional.cross_entropy(h @ weight, labels).backward()
     assert weight.grad is not None
+
+
+def test_two_evaluations_do_not_write_the_same_features(tmp_path: Path) -> None:
+    """The second one waits, says so once, and comes in when the first one has left."""
+    file, waits, inside = tmp_path / "features" / "0.npy", Event(), Event()
+
+    def second() -> None:
+        with written_alone(file, waits.set):
+            inside.set()
+
+    thread = Thread(target=second)
+    with written_alone(file, lambda: pytest.fail("nobody else is there")):
+        thread.start()
+        assert waits.wait(20)
+        assert not inside.is_set()
+        with pytest.raises(BlockingIOError):
+            acquire(file.with_suffix(".lock"))
+    thread.join(20)
+    assert inside.is_set()
+    assert not list(file.parent.iterdir())
+
+
+def test_a_cache_that_cannot_be_written_or_locked_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert acquire(tmp_path / "file" / "0.lock") is None
+
+    def no_locks(*_: object) -> None:
+        raise OSError("no locks available")
+
+    monkeypatch.setattr(_cache.fcntl, "flock", no_locks)
+    assert acquire(tmp_path / "0.lock") is None
+
+
+def test_features_without_room_on_the_disk_stay_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "features"
+    assert shortage(folder, 1_000_000, 2048) == ""
+    usage = SimpleNamespace(free=8_199_000_000)
+    monkeypatch.setattr(_cache.shutil, "disk_usage", lambda _: usage)
+    assert "they take 8.2 GB, 8.2 GB are free" in shortage(folder, 1_000_000, 2048)
+    usage.free = 8_200_000_001
+    assert shortage(folder, 1_000_000, 2048) == ""
+    own = torch.randn(5, 3), torch.arange(5)
+    for a, b in zip(gather_features(own), own, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)

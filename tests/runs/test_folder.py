@@ -1,7 +1,11 @@
 """A run's name is one for all its processes, its folder is never another run's."""
 
+import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +13,7 @@ import pytest
 
 import cl.runs.folder as runs
 from cl.config import launcher, programs
-from cl.runs import hold
+from cl.runs import hold, lock
 
 MANY = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
 
@@ -65,6 +69,8 @@ def test_under_slurm_the_job_is_the_run(environ: dict[str, str]) -> None:
 def test_a_run_starts_in_a_folder_of_its_own(tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "abc"
     runs.start(folder, '{"lr": 1}')
+    assert {p.name for p in folder.iterdir()} == {"config.json", "owner.json"}
+    runs.leave(folder)
     assert [p.name for p in folder.iterdir()] == ["config.json"]
     words = rf"--run_id abc: .*; --resume_training_from {re.escape(str(folder))} continues it"
     for name, content in {
@@ -93,6 +99,7 @@ def test_a_run_that_left_nothing_does_not_keep_its_name(tmp_path: Path) -> None:
 def test_a_folder_without_a_run_is_taken(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     runs.start(tmp_path, "{}")
+    runs.leave(tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {"config.json", "notes.txt"}
 
 
@@ -131,6 +138,19 @@ def test_how_to_go_on(tmp_path: Path) -> None:
     )
 
 
+def test_after_steps_that_are_not_finite_it_goes_on_more_slowly(tmp_path: Path) -> None:
+    runs.start(tmp_path, '{"lr": 0.3}')
+    (tmp_path / "last.ckpt").touch()
+    said = runs.how_to_go_on("main.py", tmp_path, slower=True)
+    assert said.endswith(f"--resume_training_from {tmp_path} --override --lr 0.15")
+    said = runs.how_to_go_on(None, tmp_path, slower=True)
+    assert said.endswith(f"resume_training_from={str(tmp_path)!r}, override=True, lr=0.15)")
+    runs.record(tmp_path, {"lr": None})
+    assert json.loads((tmp_path / "config.json").read_text()) == {"lr": None}
+    assert "--lr" not in runs.how_to_go_on("main.py", tmp_path, slower=True)
+    runs.leave(tmp_path)
+
+
 def test_where_it_is_installed_the_command_has_its_own_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,3 +171,84 @@ def test_a_run_that_is_written_is_not_taken_by_another_one(tmp_path: Path) -> No
     assert (tmp_path / "config.json").read_text() == '{"lr": 1}'
     runs.start(tmp_path, '{"lr": 2}')
     runs.leave(tmp_path)
+
+
+def owned(folder: Path, **others: object) -> None:
+    """A run that a process has left without a word, or still writes."""
+    runs.start(folder, "{}")
+    runs.leave(folder)
+    owner = lock.this_process() | {"process": 1, "began": "then"} | others
+    (folder / "owner.json").write_text(json.dumps(owner))
+
+
+def test_a_dead_process_of_this_machine_keeps_no_run(tmp_path: Path) -> None:
+    owned(tmp_path)  # process 1 lives, but was started at another time
+    runs.start(tmp_path, "{}")
+    runs.leave(tmp_path)
+    with subprocess.Popen([sys.executable, "-c", ""]) as ended:
+        ended.wait()
+    owned(tmp_path, process=ended.pid)
+    runs.start(tmp_path, "{}")
+    runs.leave(tmp_path)
+
+
+def test_a_living_one_keeps_its_run_where_the_file_system_has_no_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError("no locks available")
+
+    monkeypatch.setattr(lock.fcntl, "flock", no_locks)
+    parent = os.getppid()
+    owned(tmp_path, process=parent, began=lock.began(parent))
+    for take_over in (False, True):
+        with pytest.raises(ValueError, match=f"written by process {parent} of this machine"):
+            runs.start(tmp_path, "{}", take_over)
+
+
+def test_another_machines_run_is_taken_over_with_the_flag_alone(tmp_path: Path) -> None:
+    owned(tmp_path, host="elsewhere")
+    words = "belongs to process 1 of the machine elsewhere, .* --take_over goes on"
+    for _ in range(2):
+        with pytest.raises(ValueError, match=words):
+            runs.start(tmp_path, '{"lr": 2}')
+    assert (tmp_path / "config.json").read_text() == "{}"
+    runs.start(tmp_path, '{"lr": 2}', take_over=True)
+    assert json.loads((tmp_path / "owner.json").read_text()) == lock.this_process()
+    runs.leave(tmp_path)
+    runs.start(tmp_path, "{}")  # it is nobody's now
+    runs.leave(tmp_path)
+
+
+def test_a_requeued_job_goes_on_on_another_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owned(tmp_path, host="elsewhere", job="17")
+    monkeypatch.setenv("SLURM_JOB_ID", "18")
+    with pytest.raises(ValueError, match="--take_over"):
+        runs.start(tmp_path, "{}")
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    runs.start(tmp_path, "{}")
+    runs.leave(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "{}", '{"host": 1, "process": "../.."}'])
+def test_a_damaged_owner_file_is_no_traceback(tmp_path: Path, content: str) -> None:
+    (tmp_path / "owner.json").write_text(content)
+    runs.start(tmp_path, "{}", take_over=True)
+    runs.leave(tmp_path)
+
+
+def test_children_are_told_once_to_forget_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often runs follow each other in a process."""
+    times: list[object] = []
+    monkeypatch.setattr(lock.os, "register_at_fork", lambda **_: times.append(1))
+    lock.forget_in_children.cache_clear()
+    for _ in range(3):
+        runs.start(tmp_path, "{}")
+        runs.leave(tmp_path)
+    assert times == [1]
+    monkeypatch.undo()
+    lock.forget_in_children.cache_clear()
