@@ -64,6 +64,7 @@ def execute(words: list[str], log: Path, lock: Any, threads: int | None, peak: A
     """What the copy of the server does."""
     os.setsid()  # the terminal's Ctrl-C is for the caller, who passes it on
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    multiprocessing.set_start_method(None, force=True)  # of worker processes: the system's own
     lock.detach()
     with log.open("a") as out, open(os.devnull) as nothing:  # noqa: PTH123 - no folder's file
         for stream, number in ((nothing, 0), (out, 1), (out, 2)):

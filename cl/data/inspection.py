@@ -16,6 +16,7 @@ from pathlib import Path
 from cl.data.sets import Images, UnreadableError
 from cl.data.sets._readable import unreadable
 from cl.data.sets._sums import hash_images
+from cl.data.worker_processes import heed_parent_alone, signals_held
 
 WAIT = 5.0  # seconds, before the first step
 LOWEST = 19  # priority
@@ -48,7 +49,8 @@ class Inspection:
         self.found, sender = multiprocessing.Pipe(duplex=False)
         args = self.parts, self.workers, self.checked, sender
         self.process = multiprocessing.Process(target=decode_all, args=args, daemon=True)
-        self.process.start()
+        with signals_held():
+            self.process.start()
         sender.close()
         self.found.poll(WAIT)
         self.check()
@@ -85,6 +87,7 @@ def decode_all(parts: Sequence[Images], workers: int, checked: Path, sender: Con
         checked: see `Inspection`.
         sender: the end of the pipe that it is sent into.
     """
+    heed_parent_alone()
     os.nice(LOWEST)
     digest = hashlib.sha256()
     for images in parts:

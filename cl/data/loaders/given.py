@@ -5,8 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from cl.data.batch import Batch
+from cl.data.worker_processes import start_iterator
 
 FORMS = (
     "a batch must be ([view, view, ...], labels), (views, labels) or [view, view, ...], where a "
@@ -35,8 +37,9 @@ class GivenViews:
         return len(self.loader)  # pyright: ignore[reportArgumentType]  # a TypeError if it has none
 
     def __iter__(self) -> Iterator[Batch]:
-        first = 0
-        for number, given in enumerate(self.loader):
+        first, loader = 0, self.loader
+        batches = start_iterator(loader) if isinstance(loader, DataLoader) else iter(loader)
+        for number, given in enumerate(batches):
             try:
                 views, labels = split_batch(given)
                 batch = to_batch(views, labels, first)

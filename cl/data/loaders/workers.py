@@ -16,6 +16,7 @@ from cl.data.batch import Batch
 from cl.data.loaders.base import ImageLoader, Part, by_size, shape
 from cl.data.loaders.sampler import Sampler
 from cl.data.sets import Images
+from cl.data.worker_processes import start_iterator
 
 Prepared = tuple[list[Tensor], list[int]]
 RenderViews = Callable[..., None]  # with the parameters of `cpu.views`
@@ -111,5 +112,5 @@ class FileLoader(ImageLoader):
 
     def batches(self) -> Iterator[Batch]:
         rest = len(self.sampler) - self.sampler.given % len(self.sampler)
-        for views, index in islice(self.loader, rest):
+        for views, index in islice(start_iterator(self.loader), rest):
             yield self.batch([], np.array(index, np.int64))._replace(views=views)
