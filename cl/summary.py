@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from cl import checkpoints, losses, runs
 from cl.config import Pretrain
 from cl.config.datasets import row_of
-from cl.config.evaluations import for_captions, for_texts
+from cl.config.evaluations import evaluations_of
 from cl.config.schema import spell
 from cl.data.batch import Batch
 from cl.data.image_text_data import ImageTextData
@@ -80,11 +80,11 @@ def start_table(
         "learning rate": f"{config.optimizer} {config.scaled_lr():g} ({config.scheduler}){probe}",
         "steps": f"{planned(config, steps):,} ({steps} an epoch)",
         **about_views(config, data, method, encoder, chunk),
-        "disk": plan_space(config, method).describe(),
+        "disk": space_needed(config, method).describe(),
     }
 
 
-def plan_space(config: Pretrain, method: nn.Module) -> checkpoints.Space:
+def space_needed(config: Pretrain, method: nn.Module) -> checkpoints.Space:
     """What a run will need of the disk, and what is free.
 
     Args:
@@ -410,7 +410,7 @@ def last_lines(
             of = parts.format(**result["trained"])
             lines.append(f"{name:18}{after:.1f} % top-1 (random init {before:.1f} %), {of}")
     place = f"run               {run.folder}"
-    evaluations = {"text": for_texts(), "image-text": for_captions()}.get(config.kind, ())
+    evaluations = evaluations_of(config.dataset, config.data_folder)
     if program is None:
         of = "run.folder" if config.kind == "image-text" else "run.encoder"  # of images alone
         how = f"{of}, data, eval={evaluations[0]!r}" if evaluations else f"{of}, data"

@@ -145,7 +145,7 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
         **checksums_at_start(config, data, method),
     }
     known = isinstance(data, SourceData)  # of a loader of the caller's own there is less to say
-    space = summary.plan_space(config, method)
+    space = summary.space_needed(config, method)
     space.check()
     folder, checkpoint = trainer.run_folder(config, derived if known else {})
     rows = summary.start_table(config, data, method, method.encoder, options)

@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from cl.config.machine import ADVICE
-from cl.config.paths import nearest
+from cl.config.paths import existing_parent
 
 MOMENTS = {"sgd": 1, "lars": 1, "adam": 2, "adamw": 2}  # numbers an optimizer keeps of a weight
 NEWEST = 3  # the last checkpoint, the one before, and the one that is being written
@@ -77,7 +77,7 @@ def plan_space(
     files = [*folder.glob("*.ckpt"), *folder.glob("*.safetensors")]
     there = sum({s.st_ino: s.st_size for s in (file.stat() for file in files)}.values())
     most = (NEWEST + kept) * checkpoint + 2 * encoders
-    return Space(folder, checkpoint, most, there, shutil.disk_usage(nearest(folder)).free)
+    return Space(folder, checkpoint, most, there, shutil.disk_usage(existing_parent(folder)).free)
 
 
 def bytes_of(tensors: Iterable[Tensor]) -> int:

@@ -6,6 +6,7 @@ Nothing else in `cl.config` knows an evaluation by its name.
 from collections.abc import Iterable
 from functools import cache
 
+from cl.config.datasets import kind_of, row_of
 from cl.config.own import FORM, absent, constant, file_of
 from cl.config.schema import either
 from cl.config.signature import (
@@ -102,6 +103,20 @@ def for_texts() -> tuple[str, ...]:
 def for_captions() -> tuple[str, ...]:
     """The evaluations that images with captions have; the file of one has such a function."""
     return tuple(name for name in built_in() if about(name).of_captions)
+
+
+def evaluations_of(dataset: str, folder: str) -> tuple[str, ...]:
+    """The evaluations of a data set that has more than images; of images alone none is named.
+
+    Args:
+        dataset: its name.
+        folder: of data sets.
+    """
+    kind = kind_of(dataset, folder)
+    if kind == "image-text":
+        return for_captions()
+    scored = kind == "text" and row_of(dataset)["scored"]
+    return tuple(n for n in for_texts() if about(n).scored is scored) if kind == "text" else ()
 
 
 def of_features(name: str) -> bool:

@@ -3,14 +3,13 @@
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, replace
-from pathlib import Path
 from typing import Any
 
 from cl.config.evaluations import ALL, about
+from cl.config.handed_on import by_place, inherited, of_pretraining
 from cl.config.helptext import help_of
 from cl.config.launcher import is_first
 from cl.config.own import Own
-from cl.config.paths import read_settings_file
 from cl.config.programs import C, Linear, Pretrain, rooms
 from cl.config.rules import (
     OF_METHOD,
@@ -24,8 +23,8 @@ from cl.config.rules import (
 )
 from cl.config.schema import Option, did_you_mean, either, listed, options_of
 from cl.config.signature import loss, losses, method
-from cl.config.store import ConfigError, draft, values_from_json
-from cl.config.words import FILES, HELP, Line, config_file, options_named, sort
+from cl.config.store import ConfigError, draft
+from cl.config.words import HELP, Line, options_named, sort
 
 Read = Callable[[Option, Any], Any]
 
@@ -108,8 +107,9 @@ def assemble(of: type[C], line: Line, read: Read) -> C:
     meant = {name: value for name, value in given.items() if name not in line.guessed}
     values, failed = read_settings(of, meant, read, faults)
     failed |= line.guessed
-    said = len(faults)
-    there = inherited(of, values, faults) | values
+    said, unasked = len(faults), dict[str, str]()
+    there = inherited(of, by_place(values), faults, unasked) | of_pretraining(by_place(values))
+    there |= by_place(values)
     unread = len(faults) > said  # a file, and what it would have handed on is not missing
     there = method_defaults(of, there) | there
     faults += [] if unread else missing(of, {*there, *failed}, line.lost)
@@ -129,7 +129,7 @@ def assemble(of: type[C], line: Line, read: Read) -> C:
             faults += [text for text, about in of_grids(config) if not failed & {*about}]
     if faults:
         raise ConfigError(*faults)
-    warn(ignored)
+    warn(ignored | unasked)
     return config
 
 
@@ -180,47 +180,6 @@ def unknown_evaluations(names: Sequence[str]) -> list[str]:
         except ValueError as error:
             wrong.append(str(error))
     return wrong
-
-
-def inherited(
-    of: type[Pretrain | Linear], values: Mapping[str, Any], faults: list[str]
-) -> dict[str, Any]:
-    """What the file of `--config`, or of `--verify`, hands on."""
-    flag = next((name for name in ("verify", "config") if values.get(name)), None)
-    if flag is None:
-        return {}
-    path = config_file(flag, values[flag])
-    try:
-        theirs, found = values_from_json(read_settings_file(path))
-    except ConfigError as error:
-        faults += [f"--{flag} {path}: {text}" for text in error.args]
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        faults.append(f"--{flag} must be a run's {FILES[flag]}; {path}: {reason}.")
-    else:
-        if theirs is of:
-            once = {name for name, o in options_of(of).items() if o.about.get("once")}
-            if "batch_size" in values:  # which the line's own word is on
-                once.add("global_batch_size")
-            if "output" not in values and not is_at_home(found.get("output"), path):
-                once.add("output")
-                warn({"output": "only the config.json of a run in that folder hands on"})
-            return {name: value for name, value in found.items() if name not in once}
-        faults.append(f"--{flag} must be a file of this program; {path} is the other's.")
-    return {}
-
-
-def is_at_home(output: str | None, file: Path) -> bool:
-    """Whether a folder of runs is the one in which the run with this file lies.
-
-    So a run can be repeated beside itself, and a file from elsewhere chooses no folder.
-    """
-    if output is None:
-        return True
-    try:
-        return Path(output).resolve() == file.resolve().parent.parent
-    except ValueError:  # no name that a file can have
-        return False
 
 
 def missing(of: type[Pretrain | Linear], there: Collection[str], lost: bool) -> list[str]:

@@ -19,7 +19,7 @@ def faults_of_paths(config: Pretrain | Linear) -> Iterator[str]:
     for name in ("resume_training_from", "pretrained_feature_extractor"):
         if given := getattr(config, name, None):
             try:
-                is_folder(Path(given))
+                is_usable_folder(Path(given))
             except FileNotFoundError:
                 yield f"--{name} must be a run's folder or a file; there is no {given}."
             except (OSError, ValueError) as error:
@@ -84,7 +84,7 @@ def exists(path: str | Path) -> bool:
     return os.path.exists(path)  # noqa: PTH110, pathlib's raises where a name is too long
 
 
-def is_folder(path: Path) -> bool:
+def is_usable_folder(path: Path) -> bool:
     """Whether a path is a folder that can be entered, else a plain file that can be read.
 
     Raises:
@@ -108,7 +108,7 @@ def read_settings_file(path: Path) -> str:
         OSError: it is not there, is no plain file, or too large to be one of settings.
         UnicodeDecodeError: it is no text.
     """
-    if is_folder(path):
+    if is_usable_folder(path):
         raise OSError(errno.EISDIR, ISDIR, str(path))
     if path.stat().st_size > LARGEST:
         said = f"it has {path.stat().st_size:,} bytes and is no file of settings"
@@ -119,7 +119,7 @@ def read_settings_file(path: Path) -> str:
 def unwritable(folder: Path) -> str:
     """Why no file can be made in a folder, or in one that would be made; empty if it can be."""
     try:
-        with TemporaryFile(dir=nearest(folder)):
+        with TemporaryFile(dir=existing_parent(folder)):
             return ""
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and isinstance(error.filename, str):
@@ -127,7 +127,7 @@ def unwritable(folder: Path) -> str:
         return f"{sentence_of(error)}."
 
 
-def nearest(folder: Path) -> Path:
+def existing_parent(folder: Path) -> Path:
     """The folder itself, or the one in which it would be made.
 
     Raises:

@@ -51,6 +51,11 @@ def start_of(program: str) -> list[str]:
     return ["python", *program.split()] if from_clone() else [INSTALLED[program]]
 
 
+def folder_of_runs(output: str | None) -> Path:
+    """The folder of `--output`, by default beside the programs of a clone, else in the current."""
+    return Path(output or (PROGRAMS if from_clone() else Path.cwd()) / "trained_models")
+
+
 def allows(options: Mapping[str, Option], name: str, value: Any) -> bool:
     """Whether there is an option of that name that may have the value."""
     return name in options and (isinstance(value, bool) or options[name].in_range(value))
@@ -136,7 +141,7 @@ class Common(DataOptions, OptimizationOptions, HardwareOptions, RunOptions):
     @property
     def runs_folder(self) -> Path:
         """Where runs are kept: beside the programs of a clone, else in the current folder."""
-        return Path(self.output or (PROGRAMS if from_clone() else Path.cwd()) / "trained_models")
+        return folder_of_runs(self.output)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,13 +77,13 @@ def written_alone(file: Path, wait: Callable[[], object]) -> Iterator[None]:
     lock, waited = file.with_suffix(".lock"), False
     handle: int | None = None
     while True:
-        taken = False
+        busy = False
         if distributed.rank() == 0:
             try:
-                handle = acquire(lock)
+                handle = lock_features(lock)
             except BlockingIOError:
-                taken = True
-        if not distributed.broadcast_object(taken):
+                busy = True
+        if not distributed.broadcast_object(busy):
             break
         if distributed.rank() == 0 and not waited:
             wait()
@@ -97,7 +97,7 @@ def written_alone(file: Path, wait: Callable[[], object]) -> Iterator[None]:
             os.close(handle)
 
 
-def acquire(lock: Path) -> int | None:
+def lock_features(lock: Path) -> int | None:
     """Lock a file that is made for it; None where nothing can be locked or written.
 
     Raises:

@@ -30,7 +30,7 @@ def evenly_spaced(n: int, most: int) -> Int[Tensor, " k"]:
     return torch.arange(0, n, -(-n // most))
 
 
-def label_of(name: str) -> str:
+def shown_name(name: str) -> str:
     """A class's name in a picture: it is no formula, and no `_` in front hides it in a legend."""
     plain = escape_controls(name).replace("$", r"\$")
     return f"\u200b{plain}" if plain.startswith("_") else plain
@@ -49,7 +49,7 @@ def plot_tsne(part: Features, classes: Sequence[str], seed: int) -> Figure:
     for c in np.unique(labels):
         at = places[labels == c]
         shade = colors(c / max(1, len(classes) - 1))
-        axes.scatter(*at.T, s=6, color=shade, label=label_of(classes[int(c)]))
+        axes.scatter(*at.T, s=6, color=shade, label=shown_name(classes[int(c)]))
     if len(classes) <= MAX_NAMED:
         axes.legend(markerscale=3, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     axes.set(title=f"t-SNE of {len(u):,} test images", xticks=[], yticks=[])
@@ -103,7 +103,7 @@ def plot_confusion(counts: Int[Tensor, "c c"], classes: Sequence[str], title: st
     figure.colorbar(shown, label="images")
     axes.set(title=title, xlabel="answer", ylabel="class")
     if len(classes) <= MAX_NAMED:
-        names = [label_of(name) for name in classes]
+        names = [shown_name(name) for name in classes]
         axes.set_xticks(range(len(classes)), names, rotation=90)
         axes.set_yticks(range(len(classes)), names)
         bright = np.asarray(shown.norm(visible), dtype=float) > 0.6

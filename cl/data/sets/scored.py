@@ -14,6 +14,7 @@ ROW = {
     "order": 85,
     "argument": "FILE",
     "kind": "text",
+    "scored": True,
 }
 
 

@@ -1,0 +1,118 @@
+"""What a line need not say, since a run says it: the settings of its file, its place by its id."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cl.config.datasets import rows
+from cl.config.encoders import is_foreign
+from cl.config.evaluations import evaluations_of
+from cl.config.paths import exists, read_settings_file
+from cl.config.programs import Linear, Pretrain, folder_of_runs
+from cl.config.schema import options_of
+from cl.config.store import ConfigError, values_from_json
+from cl.config.words import FILES, config_file
+
+# Settings that name a run, by its folder, a file in it, or its id.
+RUNS = ("config", "verify", "resume_training_from", "pretrained_feature_extractor")
+ID = re.compile(r"\w[\w.-]*")
+OF_DATA = ("dataset", "data_folder", "train_dir", "val_dir", "class_list", "max_pixels")
+POSITIONAL = {"dataset", "encoder"}
+
+
+def by_place(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings, with the folders of runs that are called by their ids."""
+    place = folder_of_runs(values.get("output"))
+    found = {
+        name: str(place / word)
+        for name in RUNS
+        if (word := values.get(name))
+        and not exists(word)
+        and ID.fullmatch(word)
+        and (place / word).is_dir()
+    }
+    return {**values, **found}
+
+
+def inherited(
+    of: type[Pretrain | Linear],
+    values: Mapping[str, Any],
+    faults: list[str],
+    ignored: dict[str, str],
+) -> dict[str, Any]:
+    """What the file of `--config` or of `--verify` hands on, or the run that is gone on with.
+
+    Args:
+        of: the program.
+        values: of the line.
+        faults: messages are added.
+        ignored: settings that are not handed on, and why, are added.
+    """
+    flag = next((name for name in ("verify", "config") if values.get(name)), None)
+    if flag is None and (run := values.get("resume_training_from")) and POSITIONAL - {*values}:
+        flag, path = "resume_training_from", folder_around(run) / FILES["config"]
+    elif flag is None:
+        return {}
+    else:
+        path = config_file(flag, values[flag])
+    try:
+        theirs, found = values_from_json(read_settings_file(path))
+    except ConfigError as error:
+        faults += [f"--{flag} {path}: {text}" for text in error.args]
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        faults.append(f"--{flag} must be a run's {FILES.get(flag, 'folder')}; {path}: {reason}.")
+    else:
+        if theirs is of:
+            once = {name for name, o in options_of(of).items() if o.about.get("once")}
+            if "batch_size" in values:  # which the line's own word is on
+                once.add("global_batch_size")
+            if "output" not in values and not is_at_home(found.get("output"), path):
+                once.add("output")
+                ignored["output"] = "only the config.json of a run in that folder hands on"
+            return {name: value for name, value in found.items() if name not in once}
+        faults.append(f"--{flag} must be a file of this program; {path} is the other's.")
+    return {}
+
+
+def is_at_home(output: str | None, file: Path) -> bool:
+    """Whether a folder of runs is the one in which the run with this file lies.
+
+    So a run can be repeated beside itself, and a file from elsewhere chooses no folder.
+    """
+    if output is None:
+        return True
+    try:
+        return Path(output).resolve() == file.resolve().parent.parent
+    except ValueError:  # no name that a file can have
+        return False
+
+
+def folder_around(given: str) -> Path:
+    """The folder of a run that is given by its folder or by a file in it."""
+    path = Path(given)
+    return path if path.is_dir() else path.parent
+
+
+def of_pretraining(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The encoder and the data set of the run that is evaluated, where the line names none.
+
+    Of samples that are no images, also what is evaluated. What is no run of this program's hands
+    on nothing, nor is code imported because a run names it.
+    """
+    run = values.get("pretrained_feature_extractor")
+    if not run or not POSITIONAL - {*values}:
+        return {}
+    try:
+        theirs, found = values_from_json(read_settings_file(folder_around(run) / FILES["config"]))
+    except (OSError, ValueError):  # then the line has to name both
+        return {}
+    if theirs is not Pretrain:
+        return {}
+    known = {} if is_foreign(found["encoder"]) else {"encoder": found["encoder"]}
+    if "dataset" in values or found["dataset"].partition(":")[0] not in rows():
+        return known
+    known |= {name: found[name] for name in OF_DATA if name in found}
+    evaluations = evaluations_of(found["dataset"], found.get("data_folder", ""))
+    return known | ({"eval": evaluations} if evaluations else {})
