@@ -1,6 +1,7 @@
 """The only file that knows that there is more than one process."""
 
 import os
+from functools import cache
 from typing import Any, TypeVar
 
 import torch
@@ -106,6 +107,50 @@ def all_reduce_max(x: Shaped[Tensor, ""]) -> Shaped[Tensor, ""]:
     most = x.detach().clone()
     dist.all_reduce(most, op=dist.ReduceOp.MAX)
     return most
+
+
+@cache
+def on_hosts(_: Any) -> Any:
+    """The group of all processes whose exchange waits for no GPU; its first use is by all.
+
+    Args:
+        _: the group of the devices, for which there is one.
+    """
+    return dist.new_group(backend="gloo")
+
+
+def any_of(flag: Shaped[Tensor, ""]) -> bool:
+    """Whether a flag is true on any process; exchanged without the devices."""
+    if world_size() == 1:
+        return bool(flag)
+    most = flag.int()
+    dist.all_reduce(most, op=dist.ReduceOp.MAX, group=on_hosts(dist.group.WORLD))
+    return bool(most)
+
+
+class Board:
+    """Words that processes leave for each other, beside what they compute; for one thread.
+
+    It is the first process's, or torchrun's, and is gone with it: then each use is a RuntimeError.
+    """
+
+    def __init__(self) -> None:
+        group = dist.distributed_c10d
+        self.store: Any = group._get_default_store().clone()  # pyright: ignore[reportPrivateUsage]
+
+    def write(self, key: str, word: str) -> None:
+        """Leave a word in place of the one before."""
+        self.store.set(f"cl/{key}", word)
+
+    def read(self, key: str) -> str:
+        """The word that was left last; an empty one where there is none."""
+        key = f"cl/{key}"
+        return self.store.get(key).decode() if self.store.check([key]) else ""
+
+
+def is_of_others(error: Exception) -> bool:
+    """Whether an error is that of an exchange which another process has not taken part in."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error)
 
 
 def settle(key: str, value: str) -> str | None:

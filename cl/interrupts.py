@@ -31,11 +31,14 @@ class Interrupts:
 
     Attributes:
         came: the number of the first signal that came while something waited; 0 of none.
-        waits: whether a loop asks for `came` at the end of each step.
+        waits: whether a loop asks for `came` at the end of each step, and for `failed` at the
+            beginning.
+        failed: why this process has no batch for the next step, where others wait for it.
     """
 
     def __init__(self) -> None:
         self.came, self.waits = 0, False
+        self.failed: Exception | None = None
 
     def note(self, number: int, _: FrameType | None) -> None:
         """Take a signal; a second Ctrl-C ends at once.
@@ -52,7 +55,7 @@ class Interrupts:
 
     def wait(self) -> None:
         """From now on signals are noted."""
-        self.came, self.waits = 0, True
+        self.came, self.waits, self.failed = 0, True, None
 
     def end_wait(self) -> None:
         """From now on signals end the program."""

@@ -17,7 +17,7 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from cl import checkpoints, losses, runs
-from cl.config import Pretrain
+from cl.config import Linear, Pretrain
 from cl.config.datasets import row_of
 from cl.config.evaluations import evaluations_of
 from cl.config.schema import spell
@@ -75,7 +75,7 @@ def start_table(
         **about_texts(config, encoder),
         "all parameters": sum(p.numel() for p in method.parameters()),
         "devices": f"{config.processes} x {options['accelerator']}, {options['precision']}",
-        **processes(config.nodes, config.devices_per_node, options["accelerator"]),
+        **processes(config, options["accelerator"]),
         "global batch": f"{batch:,}, {chunk:,} on a device at a time",
         "learning rate": f"{config.optimizer} {config.scaled_lr():g} ({config.scheduler}){probe}",
         "steps": f"{planned(config, steps):,} ({steps} an epoch)",
@@ -165,13 +165,14 @@ def about_views(
     }
 
 
-def processes(nodes: int, per_node: int, accelerator: str) -> dict[str, object]:
+def processes(config: Pretrain | Linear, accelerator: str) -> dict[str, object]:
     """The row about processes; none where there is only one."""
-    if nodes * per_node == 1:
+    if config.processes == 1:
         return {}
     backend = "nccl" if accelerator == "gpu" else "gloo"
-    where = f"{nodes} node{'s' * (nodes > 1)} x {per_node}"
-    return {"world size": f"{nodes * per_node} processes, {where}, {backend}"}
+    where = f"{config.nodes} node{'s' * (config.nodes > 1)} x {config.devices_per_node}"
+    patience = f"--timeout {config.timeout:g} minutes"
+    return {"world size": f"{config.processes} processes, {where}, {backend}, {patience}"}
 
 
 def steps_per_epoch(config: Pretrain, data: Data) -> int:

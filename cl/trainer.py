@@ -10,6 +10,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric import Fabric
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.strategies import DDPStrategy
 from rich.console import Console
 
 from cl import checkpoints, hardware, logs, runs
 from cl.callbacks.bar import Bar, Lines
 from cl.callbacks.finite import FiniteSteps
+from cl.callbacks.peers import LOST, Peers
 from cl.callbacks.rates import ConfiguredRates
 from cl.callbacks.saver import NOT_FINITE, NOT_SAVED, Saver
 from cl.callbacks.watch import Watch
@@ -39,7 +42,7 @@ console = Console(highlight=False, soft_wrap=True)
 FREE = {"name", "project", "output", "wandb", "log_every_n_steps", "num_workers", "on_collapse"}
 FREE |= {"baseline", "gpus", "devices", "data_folder", "batch_size", "debug", "run_id", "config"}
 FREE |= {"report", "resume_training_from", "auto_resume", "max_time"}
-FREE |= {"max_bad_steps", "take_over", "override"}
+FREE |= {"max_bad_steps", "take_over", "override", "timeout"}
 # Settings that --override may change: they move numbers of the training and no state of it.
 LEARNING_RATES = {"lr", "lr_scaling", "classifier_lr", "learned_lr", "warmup_epochs"}
 LEARNING_RATES |= {"warmup_start_lr", "lr_decay_steps", "lr_decay_rate"}
@@ -219,12 +222,22 @@ def make_trainer(
     watch = Watch(config.log_every_n_steps)
     bar = Bar(watch) if console.is_terminal else Lines(watch)
     resumed = [] if checkpoint is None else [ConfiguredRates()]
+    if options["strategy"] == "ddp":
+        patience = timedelta(minutes=config.timeout)
+        options = options | {"strategy": DDPStrategy(timeout=patience)}
     made = Trainer(
         config.max_steps,
         max_epochs=config.epochs,
         logger=make_loggers(config, folder, checkpoint) if logger is None else logger,
         # The last two write what the others have logged.
-        callbacks=[FiniteSteps(config.max_bad_steps), *resumed, *callbacks, watch, bar],
+        callbacks=[
+            FiniteSteps(config.max_bad_steps),
+            Peers(config.timeout),
+            *resumed,
+            *callbacks,
+            watch,
+            bar,
+        ],
         plugins=[checkpoints.SafeIO(), *plugins],
         num_sanity_val_steps=0,
         enable_model_summary=False,
@@ -279,7 +292,7 @@ def fit(
 
     With `more` wandb is left open where the training came to its end.
     """
-    code, why = 0, ""
+    code, why, speaker = 0, "", 0
     try:
         with interrupts.handled():
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
@@ -290,13 +303,20 @@ def fit(
         code, why = stop.code, str(stop)
     except SystemExit:  # Lightning's answer to a second Ctrl-C
         code, why = 130, "ended at once, without the step in progress"
-    except Exception:
-        if trainer.is_global_zero:  # the error itself is told by whoever called
-            print(escape_controls(runs.how_to_go_on(program, folder)), file=sys.stderr)  # noqa: T201
-        raise
+    except Exception as error:
+        callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+        peers = next(each for each in callbacks if isinstance(each, Peers))
+        with interrupts.handled():
+            lost = peers.why(error)
+        if lost is None:
+            if trainer.is_global_zero:  # the error itself is told by whoever called
+                how = escape_controls(runs.how_to_go_on(program, folder))
+                print(how, file=sys.stderr)  # noqa: T201
+            raise
+        (why, speaker), code = lost, LOST
     if code or not more:
         close(trainer.loggers, code)
-    if code and trainer.is_global_zero:
+    if code and trainer.global_rank == speaker:
         how = runs.how_to_go_on(program, folder, slower=code == NOT_FINITE)
         print(f"{why}\n{escape_controls(how)}", file=sys.stderr)  # noqa: T201
     return code

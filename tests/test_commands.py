@@ -105,7 +105,7 @@ SHARED_FLAGS = """
     --optimizer --lars --scheduler --lr_decay_steps --lr_decay_rate --epochs --max_steps --lr
     --lr_scaling --no-lr_scaling --weight_decay --momentum --warmup_epochs --warmup_start_lr
     --clip_grad_norm --max_bad_steps
-    --gpus --devices --num_nodes --precision --channels_last --no-channels_last
+    --gpus --devices --num_nodes --timeout --precision --channels_last --no-channels_last
     --name --project --seed --output --run_id --resume_training_from --config --wandb
     --log_every_n_steps --report --no-report --take_over --no-take_over --override --no-override
     --debug --no-debug

@@ -2,6 +2,7 @@
 
 import math
 import signal
+import socket
 import time
 import warnings
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from cl.optim import step_limit
 EXCHANGED = 8  # steps between two questions on several GPUs whether one of them got a signal
 LONG = 60.0  # s of work that a validation must not put at risk
 OUT_OF_TIME = 75  # exit code of --max_time, sysexits.h's "try again"
+FAILED, WRONG = 1, 2  # exit codes of an error of the program and of what it was given
 NOT_FINITE = 65  # exit code of --max_bad_steps, sysexits.h's "data error"
 NOT_SAVED = 74  # exit code of a run whose last state is not on the disk, sysexits.h's "I/O error"
 Unit = Literal["steps", "epochs", "minutes"]
@@ -50,6 +52,15 @@ class Saving:
     by: Sequence[str] = ("val/knn_top1", "val/probe_top1", "val/mrr10")
     epochs: Sequence[int] = ()
     minutes: float | None = None
+
+
+def failure(error: Exception | None) -> tuple[str, str, int] | None:
+    """What others are told of an error: the host, the cause in a line, and the exit code."""
+    if error is None:
+        return None
+    lines = str(error).strip().splitlines()  # the last one of a worker's traceback is its cause
+    why = lines[-1] if lines else type(error).__name__
+    return socket.gethostname(), why, WRONG if isinstance(error, ValueError) else FAILED
 
 
 class Saver(Checkpoint):
@@ -130,6 +141,34 @@ class Saver(Checkpoint):
             if between and 0 < trainer.global_step != self.tried:
                 self.save(trainer, pl_module)
                 self.finish()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Hear whether a process has no batch: all save the step before, and end.
+
+        Raises:
+            Stop: one has none.
+        """
+        if distributed.world_size() == 1:
+            return
+        if not distributed.any_of(torch.tensor(interrupts.failed is not None)):
+            return
+        each: list[Any] = distributed.gather_objects(failure(interrupts.failed))
+        rank = next(rank for rank, found in enumerate(each) if found)
+        loader: Any = trainer.train_dataloader
+        loader.take_back()
+        progress = trainer.fit_loop.epoch_loop.batch_progress
+        progress.is_last_batch = False
+        for count in (progress.total, progress.current):
+            count.ready -= 1
+        if 0 < trainer.global_step != self.tried:
+            self.save(trainer, pl_module)
+        self.finish()
+        interrupts.end_wait()
+        host, why, code = each[rank]
+        saved = f"step {trainer.global_step} is {'' if self.whole else 'NOT '}saved"
+        raise Stop(f"process {rank} of {len(each)} on {host}: {why}; {saved}", code)
 
     def on_train_batch_end(
         self,

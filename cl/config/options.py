@@ -474,6 +474,12 @@ class HardwareOptions:
         low=1,
         shown="1, or those of torchrun or SLURM",
     )
+    timeout: float = flag(
+        "minutes that processes wait for one that is silent; then all end, and it is named",
+        10.0,
+        above=0,
+        metavar="MINUTES",
+    )
     precision: Literal["auto", "16", "bf16", "32", "64"] = flag(
         "floating-point precision: auto is bf16 where the hardware supports it and 32 elsewhere; "
         "16 scales the gradients and needs a GPU; 64 is for tests of exactness",

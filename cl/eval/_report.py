@@ -29,7 +29,7 @@ def summary_rows(task: Task) -> dict[str, object]:
         "encoder": f"{config.encoder}{weights}",
         "data": f"{source.name}: {source.describe()}",
         **task.shown_preparation,
-        **summary.processes(config.nodes, config.devices_per_node, task.options["accelerator"]),
+        **summary.processes(config, task.options["accelerator"]),
     }
     if not config.mine and {*words_having("trains", plugins(config.eval))} & {*config.eval}:
         rates = getattr(config, "lr_grid", ())

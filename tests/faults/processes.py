@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 
 from cl.compare.warm import CONTEXT
 from cl.metrics import read_metrics
@@ -88,6 +89,7 @@ def execute(argv: list[str], log: Path, own: dict[str, str], act: Act | None) ->
         os.dup2(out.fileno(), 2)
     sys.stdout, sys.stderr = (os.fdopen(number, "w", 1, closefd=False) for number in (1, 2))
     os.environ.update(own)
+    rank_zero_only.rank = int(own.get("RANK", "0"))  # was read when the server began
     torch.set_num_threads(1)
     import main_contrastive
     from cl.callbacks.saver import Saver

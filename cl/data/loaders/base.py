@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from cl import distributed
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
 from cl.data.inspection import Inspection
 from cl.data.loaders.sampler import Index, Sampler
 from cl.data.sets import Images, Samples
+from cl.interrupts import interrupts
 
 Floats = npt.NDArray[np.float32]
 S = TypeVar("S", bound=Samples)
@@ -35,11 +37,23 @@ class Loader(ABC, Generic[S]):
 
     def __iter__(self) -> Iterator[Batch]:
         # A generator: nothing runs before the first batch is asked for; by then the epoch is set.
-        for batch in self.batches():
-            if self.inspection:
-                self.inspection.check()
+        try:
+            for batch in self.batches():
+                if self.inspection:
+                    self.inspection.check()
+                self.sampler.given += 1
+                yield batch
+        except Exception as error:
+            if distributed.world_size() == 1 or not interrupts.waits:
+                raise
+            # The other processes have a batch, and would wait for this one inside of their step.
+            interrupts.failed = error
             self.sampler.given += 1
-            yield batch
+            yield Batch([], torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.long))
+
+    def take_back(self) -> None:
+        """Count the newest batch as not given: nothing was trained on it."""
+        self.sampler.given -= 1
 
     @abstractmethod
     def batches(self) -> Iterator[Batch]:

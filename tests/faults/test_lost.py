@@ -1,0 +1,63 @@
+"""One of several processes is killed or stands still: the others end, and its name is said."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.processes import RUN, Act, Ranks
+
+STEP = 9
+
+
+def at_step(trainer: Any, rank: int) -> bool:
+    return trainer.global_step == STEP and trainer.global_rank == rank
+
+
+def kill_last(trainer: Any) -> None:
+    if at_step(trainer, 1):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_first(trainer: Any) -> None:
+    if at_step(trainer, 0):
+        time.sleep(2)  # until it has given a sign of life
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stop_last(trainer: Any) -> None:
+    if at_step(trainer, 1):
+        time.sleep(2)
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def fail_inside_a_step(trainer: Any) -> None:
+    if at_step(trainer, 1):
+        raise MemoryError("no memory is left")
+
+
+@pytest.mark.parametrize(
+    ("act", "lost", "why"),
+    [
+        (kill_last, 1, "has given no sign of life for"),
+        (kill_first, 0, "has "),
+        (stop_last, 1, "has given no sign of life for"),
+        (fail_inside_a_step, 1, "has failed: MemoryError: no memory is left"),
+    ],
+)
+def test_the_others_end_and_say_whom_they_lost(
+    act: Act, lost: int, why: str, tmp_path: Path
+) -> None:
+    words = [*RUN, "--timeout", "0.5", "--checkpoint_every", "5", "--checkpoint_unit", "steps"]
+    ranks = Ranks(words, tmp_path, "run", world=2, act=act)
+    other = ranks.processes[1 - lost]
+    other.join(100)
+    assert other.exitcode == 1, ranks.said()
+    said = ranks.said()[1 - lost]
+    assert f"process {lost} of 2 on {os.uname().nodename} {why}" in said
+    assert "go on with: " in said
+    assert "Traceback" not in said
+    ranks.end(5)
