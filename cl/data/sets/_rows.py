@@ -13,7 +13,7 @@ from typing import Any
 DEFAULTS: dict[str, Any] = {
     "help": "",  # of --help, behind the name
     "kind": "images",  # of samples: images, text (pairs of them), or image-text (captions)
-    "scored": False,  # pairs of texts have scores, as an evaluation by correlation needs them
+    "scores": False,  # pairs of texts have scores, as an evaluation by correlation needs them
     "columns": False,  # a table, whose columns say whether it is of images or of text
     "order": 50,  # place in lists; of equal ones by name
     "argument": "",  # what stands behind the name and a colon: NAME in torchvision:NAME

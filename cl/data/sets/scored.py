@@ -14,7 +14,7 @@ ROW = {
     "order": 85,
     "argument": "FILE",
     "kind": "text",
-    "scored": True,
+    "scores": True,
 }
 
 

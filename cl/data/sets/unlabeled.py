@@ -12,7 +12,7 @@ from cl.data.sets._without_labels import images_at
 
 ROW = {
     "help": "images without labels: a folder, a pattern, a list of paths, an array",
-    "order": 8,
+    "order": 88,
     "argument": "PATH",
     "image_files": True,
     "exif_orientation": True,
