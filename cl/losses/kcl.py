@@ -11,6 +11,7 @@ from cl.losses._defined import mean, require_views
 from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, Rows, compare
 from cl.losses._sum import pair_sum
+from cl.precision import without_autocast
 
 
 def kcl(
@@ -63,7 +64,7 @@ def kcl(
         return apply_kernel(squared, spread, t)
 
     require_views(z)
-    with torch.autocast(z.device.type, enabled=False):
+    with without_autocast(z):
         context = compare(z, ids, rows, 1.0)
         v, n, _ = z.shape
         near = torch.stack([(u - w).square().sum(dim=-1) for u, w in context.own_pairs()])

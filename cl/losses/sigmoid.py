@@ -13,6 +13,7 @@ from cl.losses._pairwise import ALL, Rows, as_scalar, compare
 from cl.losses._sum import pair_sum
 from cl.losses._views import pairs_with_targets
 from cl.losses.relic import invariance_penalty
+from cl.precision import without_autocast
 
 NEEDS = {"threshold": "gamma"}  # it is one of the focal weight
 
@@ -77,7 +78,7 @@ def sigmoid(
     weighted = not (isinstance(gamma, float) and gamma == 0.0)
     one_way: dict[str, Any] = {"anchor_views": slice(0, 1), "candidate_views": slice(1, 2)}
     losses = []
-    with torch.autocast(z.device.type, enabled=False):
+    with without_autocast(z):
         for pair in pairs_with_targets(z, target, symmetric=not alpha):
             context = compare(pair, ids, rows, temperature, **one_way)
             scalars = [context.scale, *(as_scalar(x, context.scale) for x in (bias, gamma))]
