@@ -31,7 +31,8 @@ def without_autocast(z: Float[Tensor, "..."]) -> AbstractContextManager[Any]:
     That autocast is on is rare, and leaving it takes the time of several small operations.
     """
     kind = z.device.type
-    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else nullcontext()
+    is_on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if is_on else nullcontext()
 
 
 def unit(z: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:

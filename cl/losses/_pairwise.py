@@ -25,7 +25,7 @@ from cl.losses._pairs import (
     split_into_blocks,
     take,
 )
-from cl.losses._whole import LINEAR, SoftmaxLoss
+from cl.losses._whole import LINEAR, EnergyLoss, SoftmaxLoss
 from cl.precision import precise, unit, without_autocast
 
 CPU_BLOCK, GPU_BLOCK = 1024, 4096  # anchors and candidates of a block; 4 MB fit a CPU's cache
@@ -299,6 +299,11 @@ def is_small(z: Float[Tensor, "v n d"]) -> bool:
     return len(z) * z.shape[1] <= MAX_EMBEDDINGS
 
 
+def fits_whole(z: Float[Tensor, "v n d"]) -> bool:
+    """Whether a loss of these embeddings may be one function that keeps all pairs."""
+    return is_small(z) and z.numel() > 0 and not torch.compiler.is_compiling()
+
+
 def as_scalar(x: float | Tensor, like: Tensor) -> Float[Tensor, ""]:
     """A scalar tensor of the kind of `like`; a number is filled in on the device, not copied."""
     if isinstance(x, Tensor):
@@ -347,36 +352,55 @@ def softmax_loss(
         The mean over the local anchors, a scalar.
     """
     with without_autocast(z):
-        if ids is None and isinstance(denominator, Denominator) and not views.get("block_size"):
-            whole = whole_softmax_loss(z, rows, temperature, denominator, **views)
+        if isinstance(denominator, Denominator) and not views.get("block_size"):
+            whole = whole_loss(z, ids, rows, temperature, denominator, **views)
             if whole is not None:
                 return whole
         context = compare(z, ids, rows, temperature, **views)
         return mean(context.softmax_losses(denominator))
 
 
-def whole_softmax_loss(
+def whole_loss(
     z: Float[Tensor, "v n d"],
+    ids: Int[Tensor, " n"] | None,
     rows: Rows,
     temperature: float | Float[Tensor, ""],
     denominator: Denominator,
+    *,
     anchor_views: slice = ALL,
     candidate_views: slice = ALL,
+    weight: float = 1.0,
 ) -> Float[Tensor, ""] | None:
-    """`softmax_loss` of a small batch in one function; None where this is not possible."""
+    """`softmax_loss` of a small batch in one function; None where this is not possible.
+
+    Args:
+        z: see `softmax_loss`, like the other arguments.
+        ids: see there.
+        rows: see there.
+        temperature: see there.
+        denominator: see there.
+        anchor_views: see `compare`.
+        candidate_views: see `compare`.
+        weight: of the log-sum-exp, where the denominator has the anchor's view alone.
+    """
     require_positive(temperature=temperature)
     safe = largest_scale(temperature) <= MAX_SAFE_SCALE
-    if not (is_small(z) and z.numel() and safe) or torch.compiler.is_compiling():
+    if not (ids is None and safe and fits_whole(z) and z.shape[1] > 1):
         return None
     views, samples = range(len(z)), range(z.shape[1])
-    anchors = views[anchor_views], samples[rows]
-    layout = lay_out(anchors, (views[candidate_views], samples), denominator.views)
-    if len(samples) == 1 or not anchors[1] or layout is None or layout.positives != 1:
+    anchors, candidates = (views[anchor_views], samples[rows]), (views[candidate_views], samples)
+    layout = lay_out(anchors, candidates, denominator.views)
+    if layout is None or not anchors[1]:
         return None
     z = precise(z)
     scale = 1 / (temperature.to(z) if isinstance(temperature, Tensor) else temperature)
     keep = torch.is_grad_enabled()  # a batch of `vmap` does not say whether it needs a gradient
-    outputs = SoftmaxLoss.apply(z, scale, layout, denominator.positives, keep)
+    if layout.positives == 1:
+        outputs = SoftmaxLoss.apply(z, scale, layout, denominator.positives, keep)
+    elif layout.product == "each" and anchors[0] == views and len(views) > 1:
+        outputs = EnergyLoss.apply(z, scale, layout, weight, keep)
+    else:
+        return None
     return cast("tuple[Tensor, ...]", outputs)[0]
 
 

@@ -19,12 +19,35 @@ from cl.precision import Unit
 LINEAR = 50.0  # from here on log(1 + e^x) is x, in float64 too
 
 
-class SoftmaxLoss(Function):
-    """The mean over anchors of a softmax loss with one positive each, and its gradients.
+class WholeLoss(Function):
+    """A loss of embeddings of any length and of a scale, with its gradients as further outputs.
 
-    The gradients are outputs, since the backward pass needs nothing else; without `keep` there are
-    none. A scale that is a number has none.
+    The backward pass needs nothing else. A scale that is a number has no gradient.
     """
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        known = output[1:]
+        ctx.save_for_backward(*inputs[: len(known)], *known)
+        ctx.mark_non_differentiable(*known)
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
+        found = (
+            () if grad_outputs[0] is None else Times.compute(grad_outputs[0], *ctx.saved_tensors)
+        )
+        return *found, *[None] * (len(ctx.needs_input_grad) - len(found))
+
+    @classmethod
+    def vmap(  # pyright: ignore[reportIncompatibleMethodOverride]  # torch calls it on the class
+        cls, info: Any, in_dims: tuple[Any, ...], *inputs: Any
+    ) -> tuple[Any, Any]:
+        return one_by_one(cls, info, in_dims, *inputs)
+
+
+class SoftmaxLoss(WholeLoss):
+    """The mean over anchors of a softmax loss with one positive each."""
 
     @staticmethod
     def forward(
@@ -45,20 +68,29 @@ class SoftmaxLoss(Function):
         dz = Unit.pull(layout.gather(dq, dk, u), u, lengths)
         return (value, dz) if dscale is None else (value, dz, dscale)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        gradients = output[1:]
-        ctx.save_for_backward(*inputs[: len(gradients)], *gradients)
-        ctx.mark_non_differentiable(*gradients)
-        ctx.set_materialize_grads(False)
+
+class EnergyLoss(WholeLoss):
+    """The mean of a weighted log-sum-exp within each view minus the mean of several positives.
+
+    All views are anchors; the positives are the sample's other views.
+    """
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
-        if grad_outputs[0] is None:
-            return None, None, None, None, None
-        dz, *dscale = Times.compute(grad_outputs[0], *ctx.saved_tensors)
-        return dz, dscale[0] if dscale else None, None, None, None
-
-    @staticmethod
-    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:
-        return one_by_one(SoftmaxLoss, info, in_dims, *inputs)
+    def forward(
+        z: Tensor, scale: Tensor | float, layout: Layout, weight: float, keep: bool
+    ) -> tuple[Tensor, ...]:
+        u, lengths = Unit.forward(z)
+        q, k = layout.arrange(u)
+        sums, _, exponentials = sum_exponentials(q, k, scale, layout)
+        # every pair of views counts twice, as either is an anchor
+        others = (q.sum(dim=0) - q) * (1 / (len(q) - 1) / sums.numel())
+        cosine = (q * others).sum()
+        value = sums.log().mean() * weight - cosine * scale
+        if not keep:
+            return (value,)
+        g = scale * (weight / sums.numel()) * torch.ones_like(sums)
+        given = g, None, layout, isinstance(scale, Tensor), q, k, scale, exponentials, sums
+        dq, dk, dscale = gradients(*given)
+        dq = dq.sub_(others * (2 * scale))
+        dz = Unit.pull(layout.gather(dq, dk, u), u, lengths)
+        return (value, dz) if dscale is None else (value, dz, dscale - cosine)

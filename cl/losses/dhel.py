@@ -5,7 +5,7 @@ from torch import Tensor
 
 from cl.bounds import Positive
 from cl.losses._pairs import Denominator
-from cl.losses._pairwise import ALL, Rows, compare, mean_over_anchors
+from cl.losses._pairwise import ALL, Rows, compare, mean_over_anchors, whole_loss
 from cl.precision import without_autocast
 
 
@@ -52,9 +52,13 @@ def dhel(
     """
     with without_autocast(z):
         anchor_views = ALL if symmetric or both_energies else slice(0, 1)
-        context = compare(z, ids, rows, temperature, anchor_views=anchor_views)
-        energy = context.log_sum_exp(Denominator("same", positives=False))
-        energy = energy * len(z) if both_energies else energy
+        weight, denominator = len(z) if both_energies else 1, Denominator("same", positives=False)
+        shared = z, ids, rows, temperature
+        whole = whole_loss(*shared, denominator, anchor_views=anchor_views, weight=weight)
+        if whole is not None:
+            return whole
+        context = compare(*shared, anchor_views=anchor_views)
+        energy = context.log_sum_exp(denominator) * weight
         return mean_over_anchors(energy, *context.mean_positive())
 
 
