@@ -1,5 +1,6 @@
 """Precision of statistics: float32 for whatever comes in lower precision; float64 stays."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -22,6 +23,16 @@ def precise(z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         The same numbers; the tensor itself if it has the precision already.
     """
     return z if z.dtype == torch.float64 else z.float()
+
+
+def without_autocast(z: Float[Tensor, "..."]) -> AbstractContextManager[Any]:
+    """A context in which operations on a tensor's device keep their precision.
+
+    That autocast is on is rare, and leaving it takes the time of several small operations.
+    """
+    kind = z.device.type
+    is_on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if is_on else nullcontext()
 
 
 def unit(z: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
@@ -57,9 +68,10 @@ class Unit(Function):
     @staticmethod
     def forward(z: Tensor) -> tuple[Tensor, Tensor]:
         lengths = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
-        shortest, longest = lengths.aminmax()
-        if float(shortest) > SMALL and float(longest) < LARGE:
-            return z / lengths, lengths
+        if z.device.type == "cpu":  # of others reading the lengths would synchronize
+            shortest, longest = lengths.aminmax()
+            if float(shortest) > SMALL and float(longest) < LARGE:
+                return z / lengths, lengths
         factor = safe_factor(z, dim=-1)
         z = z * factor
         lengths = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
@@ -75,10 +87,15 @@ class Unit(Function):
     def backward(ctx: Any, *grad_outputs: Tensor | None) -> Tensor | None:
         u, lengths = ctx.saved_tensors
         g, g_lengths = grad_outputs
-        dz = None if g is None else (g - u * (g * u).sum(dim=-1, keepdim=True)) / lengths
+        dz = None if g is None else Unit.pull(g, u, lengths)
         if g_lengths is None:
             return dz
         return g_lengths * u if dz is None else dz + g_lengths * u
+
+    @staticmethod
+    def pull(g: Tensor, u: Tensor, lengths: Tensor) -> Tensor:
+        """The gradient with respect to vectors, by that with respect to their directions."""
+        return (g - u * (g * u).sum(dim=-1, keepdim=True)) / lengths
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:

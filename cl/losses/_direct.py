@@ -6,93 +6,16 @@ taken out of it for the positive and zeroed for the sum. Memory is $O(n^2)$; bey
 the block engine is faster.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from cl.autograd import Function
 from cl.losses._function import FirstOrder, one_by_one
-from cl.losses._pairs import disjoint, take
+from cl.losses._layout import Layout
 
 MAX_EMBEDDINGS = 2048  # of all views and processes, so that all ranks decide alike
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the pairs of one sample are in a matrix of pairs, or in a batch of them.
-
-    Args:
-        anchor_views: how many views the anchors of a matrix are from; samples run fastest.
-        candidate_views: how many views the candidates of a matrix are from.
-        first: the candidate sample that is the first anchor's.
-        own_view: the candidate view that is the first anchor's, so that an anchor meets itself;
-            None: no anchor does.
-        two_sided: the candidates are anchors too, of a log-sum-exp over each column.
-    """
-
-    anchor_views: int
-    candidate_views: int
-    first: int
-    own_view: int | None
-    two_sided: bool = False
-
-    @property
-    def positives(self) -> int:
-        """How many of a sample's candidates are not the anchor."""
-        return self.candidate_views - (self.own_view is not None)
-
-    def own(self, x: Float[Tensor, "... m c"]) -> Float[Tensor, "... a w r"]:
-        """A view of the pairs of one sample, by anchor view, candidate view and anchor sample."""
-        pairs = x.view(*x.shape[:-2], self.anchor_views, -1, self.candidate_views, self.samples(x))
-        return pairs.diagonal(self.first, -3, -1)
-
-    def samples(self, x: Float[Tensor, "... m c"]) -> int:
-        """How many samples the candidates are of."""
-        return x.shape[-1] // self.candidate_views
-
-    def fill_self(self, own: Float[Tensor, "... a w r"], value: float) -> None:
-        """Fill the pairs of an anchor with itself."""
-        if self.own_view is not None:
-            own.diagonal(self.own_view, -3, -2).fill_(value)
-
-
-def arrange(
-    z: Float[Tensor, "v n d"],
-    anchors: tuple[range, range],
-    candidates: tuple[range, range],
-    views: Literal["all", "same", "other"],
-) -> tuple[Tensor, Tensor | None, Layout] | None:
-    """Arrange embeddings so that one product, or a batch of them, has all pairs.
-
-    Args:
-        z: embeddings of unit length.
-        anchors: their views and samples.
-        candidates: their views and samples, which are all.
-        views: the views whose pairs count, see `Denominator`.
-
-    Returns:
-        Anchors, candidates (None: the anchors) and the layout; None if no product has these pairs.
-    """
-    (of_anchors, samples), (of_candidates, all_samples) = anchors, candidates
-    whole, same = samples == all_samples, of_anchors == of_candidates
-    q, k = take(z, anchors), take(z, candidates)
-    if views == "same" and same:
-        return q, None if whole else k, Layout(1, 1, samples.start, 0)
-    if views == "other" and same and len(q) == 2:
-        if whole:
-            one, other = q.unbind()  # a single node of autograd
-            return one, other, Layout(1, 1, 0, None, two_sided=True)
-        return q, k.flip(0), Layout(1, 1, samples.start, None)
-    apart = disjoint(of_anchors, of_candidates)
-    inside = of_anchors.start >= of_candidates.start and of_anchors.stop <= of_candidates.stop
-    if views == "same" or not (apart or (inside and views == "all")):
-        return None
-    own_view = None if apart else of_anchors.start - of_candidates.start
-    layout = Layout(len(of_anchors), len(of_candidates), samples.start, own_view)
-    return q.flatten(0, 1), None if whole and same else k.flatten(0, 1), layout
 
 
 class DirectLogSumExp(Function):
@@ -104,16 +27,10 @@ class DirectLogSumExp(Function):
 
     @staticmethod
     def forward(
-        q: Tensor, k: Tensor | None, scale: Tensor, layout: Layout
+        q: Tensor, k: Tensor | None, scale: Tensor | float, layout: Layout
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        x = (q * scale) @ (q if k is None else k).mT
-        own = layout.own(x)
-        layout.fill_self(own, -torch.inf)
-        positive = own.amax(dim=-2) if layout.positives == 1 else x.new_empty(0, own.shape[-1])
-        x.exp_()
-        own.zero_()
-        sums = torch.stack([x.sum(dim=1), x.sum(dim=0)]) if layout.two_sided else x.sum(dim=-1)
-        shape = -1, own.shape[-1]
+        sums, positive, x = sum_exponentials(q, k, scale, layout)
+        shape = -1, positive.shape[-1]
         return sums.log().view(shape), positive.reshape(shape), x, sums
 
     @staticmethod
@@ -128,7 +45,7 @@ class DirectLogSumExp(Function):
         needs_scale = ctx.needs_input_grad[2]
         if grad_outputs[0] is None:
             return None, None, None, None
-        gradients = DirectGradient.apply(
+        gradients = DirectGradient.compute(
             *grad_outputs[:2], ctx.layout, needs_scale, *ctx.saved_tensors
         )
         dq, dk, dscale = cast("tuple[Tensor, Tensor, Tensor]", gradients)
@@ -150,29 +67,86 @@ class DirectGradient(FirstOrder):
         needs_scale: bool,
         q: Tensor,
         k: Tensor | None,
-        scale: Tensor,
+        scale: Tensor | float,
         exponentials: Tensor,
         sums: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        weight = (g * scale).view(sums.shape) / sums
-        # p is scale times the gradient with respect to each similarity
-        if k is None:  # a similarity is in the row of either of its embeddings
-            p = (weight.unsqueeze(-1) + weight.unsqueeze(-2)).mul_(exponentials)
-        elif layout.two_sided:
-            p = (weight[0].unsqueeze(1) + weight[1]).mul_(exponentials)
-        else:
-            p = exponentials * weight.unsqueeze(-1)
-        if g_positive is not None:
-            own = layout.own(p)
-            g_positive = (g_positive * scale).view(*own.shape[:-2], own.shape[-1])
-            each = g_positive.unsqueeze(-2)
-            own.copy_(each + g_positive.unsqueeze(-3) if k is None else each)
-            layout.fill_self(own, 0.0)
-        dq = p @ (q if k is None else k)
-        dk = dq.new_empty(0) if k is None else p.mT @ q
-        dscale = (dq * q).sum() / scale if needs_scale else scale.new_empty(0)
-        return dq, dk, dscale / 2 if k is None else dscale
+        given = g * scale, None if g_positive is None else g_positive * scale
+        none = q.new_empty(0)
+        dq, dk, dscale = gradients(*given, layout, needs_scale, q, k, scale, exponentials, sums)
+        return dq, none if dk is None else dk, none if dscale is None else dscale
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:
         return one_by_one(DirectGradient, info, in_dims, *inputs)
+
+
+def sum_exponentials(
+    q: Tensor, k: Tensor | None, scale: Tensor | float, layout: Layout
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sum the exponentials of the similarities of different samples.
+
+    Args:
+        q: the anchors that `layout` arranges.
+        k: the candidates; None: the anchors.
+        scale: the inverse temperature.
+        layout: where the pairs are.
+
+    Returns:
+        The sums, the similarities to the only positive (or none) and the exponentials, in which
+        those of the same sample are 0.
+    """
+    x = (q * scale) @ (q if k is None else k).mT
+    own = layout.own(x)
+    layout.fill_self(own, -torch.inf)
+    positive = own.amax(dim=-2) if layout.positives == 1 else x.new_empty(0, own.shape[-1])
+    x.exp_()
+    own.zero_()
+    if layout.product == "mutual":
+        return torch.stack([x.sum(dim=1), x.sum(dim=0)]), positive, x
+    return x.sum(dim=-1), positive, x
+
+
+def gradients(
+    g: Tensor,
+    g_positive: Tensor | None,
+    layout: Layout,
+    needs_scale: bool,
+    q: Tensor,
+    k: Tensor | None,
+    scale: Tensor | float,
+    exponentials: Tensor,
+    sums: Tensor,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """The gradients of q, k and the scale; None of those that are not needed.
+
+    Args:
+        g: the gradient of each log-sum-exp times the scale.
+        g_positive: the gradient of each positive's similarity times the scale; None: of none.
+        layout: see `sum_exponentials`, like q, k and scale.
+        needs_scale: whether the scale's is needed.
+        q: see there.
+        k: see there.
+        scale: see there.
+        exponentials: of `sum_exponentials`.
+        sums: of `sum_exponentials`.
+    """
+    weight = g.view(sums.shape) / sums
+    # p is scale times the gradient with respect to each similarity
+    if k is None:  # a similarity is in the row of either of its embeddings
+        p = (weight.unsqueeze(-1) + weight.unsqueeze(-2)).mul_(exponentials)
+    elif layout.product == "mutual":
+        p = (weight[0].unsqueeze(1) + weight[1]).mul_(exponentials)
+    else:
+        p = exponentials * weight.unsqueeze(-1)
+    if g_positive is not None:
+        own = layout.own(p)
+        g_positive = g_positive.view(*own.shape[:-2], own.shape[-1])
+        each = g_positive.unsqueeze(-2)
+        own.copy_(each + g_positive.unsqueeze(-3) if k is None else each)
+        layout.fill_self(own, 0.0)
+    dq = p @ (q if k is None else k)
+    dscale = (dq * q).sum() / scale if needs_scale else None
+    if k is None:
+        return dq, None, None if dscale is None else dscale / 2
+    return dq, p.mT @ q, dscale

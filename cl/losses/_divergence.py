@@ -117,6 +117,6 @@ def divergence_sum(
     Returns:
         The sum over the local anchors, a scalar.
     """
-    keep = torch.is_grad_enabled() and any(t.requires_grad for t in (u, v, scale))
+    keep = torch.is_grad_enabled()
     found = DivergenceSum.apply(u, v, scale, rows, max(1, pairs // max(1, len(u))), keep)
     return cast("tuple[Tensor, ...]", found)[0]

@@ -11,6 +11,11 @@ from cl.autograd import Function
 class FirstOrder(Function):
     """A gradient as a function of its own, which says in words that it has none itself."""
 
+    @classmethod
+    def compute(cls, *inputs: Any) -> Any:
+        """Apply it, as a node of the graph only where the gradient may be differentiated."""
+        return cls.apply(*inputs) if torch.is_grad_enabled() else cls.forward(*inputs)
+
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None: ...
 

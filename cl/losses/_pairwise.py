@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cl.losses._defined import mean, require_positive, require_views
-from cl.losses._direct import MAX_EMBEDDINGS, DirectLogSumExp, arrange
+from cl.losses._direct import MAX_EMBEDDINGS, DirectLogSumExp
+from cl.losses._layout import lay_out
 from cl.losses._logsumexp import MAX_SAFE_SCALE, log_sum_exp
 from cl.losses._pairs import (
     ALL,
@@ -24,9 +25,9 @@ from cl.losses._pairs import (
     split_into_blocks,
     take,
 )
-from cl.precision import unit
+from cl.losses._whole import LINEAR, EnergyLoss, SoftmaxLoss
+from cl.precision import precise, unit, without_autocast
 
-LINEAR = 50.0  # from here on log(1 + e^x) is x, in float64 too
 CPU_BLOCK, GPU_BLOCK = 1024, 4096  # anchors and candidates of a block; 4 MB fit a CPU's cache
 
 
@@ -60,7 +61,7 @@ class PairContext:
     @property
     def is_small(self) -> bool:
         """Whether all pairs fit in one matrix that is kept; the same on all processes."""
-        return len(self.z) * self.z.shape[1] <= MAX_EMBEDDINGS
+        return is_small(self.z)
 
     @property
     def q(self) -> Float[Tensor, "a d"]:
@@ -122,10 +123,10 @@ class PairContext:
         several = self.z.shape[1] > 1 and self.anchors[1] and self.candidates[0]
         if not (self.is_small and self.unique and safe and several):
             return None
-        arranged = arrange(self.z, self.anchors, self.candidates, select.views)
-        if arranged is None:
+        layout = lay_out(self.anchors, self.candidates, select.views)
+        if layout is None:
             return None
-        q, k, layout = arranged
+        q, k = layout.arrange(self.z)
         rest, positive, *_ = DirectLogSumExp.apply(
             q, k, self.scale if power == 1 else self.scale * power, layout
         )
@@ -293,6 +294,16 @@ def compare(
     )
 
 
+def is_small(z: Float[Tensor, "v n d"]) -> bool:
+    """Whether all pairs fit in one matrix that is kept; the same on all processes."""
+    return len(z) * z.shape[1] <= MAX_EMBEDDINGS
+
+
+def fits_whole(z: Float[Tensor, "v n d"]) -> bool:
+    """Whether a loss of these embeddings may be one function that keeps all pairs."""
+    return is_small(z) and z.numel() > 0 and not torch.compiler.is_compiling()
+
+
 def as_scalar(x: float | Tensor, like: Tensor) -> Float[Tensor, ""]:
     """A scalar tensor of the kind of `like`; a number is filled in on the device, not copied."""
     if isinstance(x, Tensor):
@@ -340,9 +351,57 @@ def softmax_loss(
     Returns:
         The mean over the local anchors, a scalar.
     """
-    with torch.autocast(z.device.type, enabled=False):
+    with without_autocast(z):
+        if isinstance(denominator, Denominator) and not views.get("block_size"):
+            whole = whole_loss(z, ids, rows, temperature, denominator, **views)
+            if whole is not None:
+                return whole
         context = compare(z, ids, rows, temperature, **views)
         return mean(context.softmax_losses(denominator))
+
+
+def whole_loss(
+    z: Float[Tensor, "v n d"],
+    ids: Int[Tensor, " n"] | None,
+    rows: Rows,
+    temperature: float | Float[Tensor, ""],
+    denominator: Denominator,
+    *,
+    anchor_views: slice = ALL,
+    candidate_views: slice = ALL,
+    weight: float = 1.0,
+) -> Float[Tensor, ""] | None:
+    """`softmax_loss` of a small batch in one function; None where this is not possible.
+
+    Args:
+        z: see `softmax_loss`, like the other arguments.
+        ids: see there.
+        rows: see there.
+        temperature: see there.
+        denominator: see there.
+        anchor_views: see `compare`.
+        candidate_views: see `compare`.
+        weight: of the log-sum-exp, where the denominator has the anchor's view alone.
+    """
+    require_positive(temperature=temperature)
+    safe = largest_scale(temperature) <= MAX_SAFE_SCALE
+    if not (ids is None and safe and fits_whole(z) and z.shape[1] > 1):
+        return None
+    views, samples = range(len(z)), range(z.shape[1])
+    anchors, candidates = (views[anchor_views], samples[rows]), (views[candidate_views], samples)
+    layout = lay_out(anchors, candidates, denominator.views)
+    if layout is None or not anchors[1]:
+        return None
+    z = precise(z)
+    scale = 1 / (temperature.to(z) if isinstance(temperature, Tensor) else temperature)
+    keep = torch.is_grad_enabled()  # a batch of `vmap` does not say whether it needs a gradient
+    if layout.positives == 1:
+        outputs = SoftmaxLoss.apply(z, scale, layout, denominator.positives, keep)
+    elif layout.product == "each" and anchors[0] == views and len(views) > 1:
+        outputs = EnergyLoss.apply(z, scale, layout, weight, keep)
+    else:
+        return None
+    return cast("tuple[Tensor, ...]", outputs)[0]
 
 
 def log_odds(

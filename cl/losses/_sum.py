@@ -158,7 +158,7 @@ def pair_sum(
     schedule = context.schedule(select, symmetric=not per_anchor)
     flat = [t.flatten() for t in per_anchor]
     inputs = context.q, context.k, *scalars, *flat
-    keep = torch.is_grad_enabled() and any(t.requires_grad for t in inputs)
+    keep = torch.is_grad_enabled()  # a batch of `vmap` does not say whether it needs a gradient
     outputs = PairSum.apply(*inputs[:2], schedule, term, near, len(scalars), keep, *inputs[2:])
     return cast("tuple[Tensor, ...]", outputs)[0]
 

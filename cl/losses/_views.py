@@ -62,6 +62,8 @@ def pairs_with_targets(
         One tensor per pair: the view first, its target second.
     """
     require_views(z)
+    if target is None and symmetric and len(z) == 2:
+        return [z]
     if target is None and symmetric:
         return [z[[v, w]] for v, w in combinations(range(len(z)), 2)]
     targets = z if target is None else target

@@ -3,7 +3,6 @@
 The order of the differences is the authors' code's; the published equation has it reversed.
 """
 
-import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
@@ -12,7 +11,7 @@ from torch import Tensor
 from cl.bounds import Positive
 from cl.losses._defined import require_views
 from cl.losses.cosent import ranking_loss
-from cl.precision import unit
+from cl.precision import unit, without_autocast
 
 
 def angle(
@@ -40,6 +39,7 @@ def angle(
         Two pairs, u = 1 in both, v = 1 in the similar one and 0.6 + 0.8i in the other: a is 1 and
         |0.6 - 0.8| = 0.2, scale 1: log(1 + e^{0.2 - 1}).
 
+        >>> import torch
         >>> z = torch.tensor([[[1.0, 0.0], [1.0, 0.0]], [[1.0, 0.0], [0.6, 0.8]]])
         >>> round(angle(z, torch.tensor([1.0, 0.0]), scale=1.0).item(), 4)
         0.3711
@@ -53,7 +53,7 @@ def angle(
         >>> torch.testing.assert_close(angle(z, y), F.softplus(differences.logsumexp(0)))
     """
     require_views(z, exactly=2)
-    with torch.autocast(z.device.type, enabled=False):
+    with without_autocast(z):
         z = F.pad(unit(z), (0, z.shape[-1] % 2))
         (a, b), (c, d) = rearrange(z, "s n (part d) -> s part n d", part=2)
         real, imaginary = a * c + b * d, b * c - a * d

@@ -7,7 +7,7 @@ from torch import Tensor
 from cl.bounds import NonNegative, Positive
 from cl.losses._defined import require_samples, require_views
 from cl.losses._pairs import ALL, Rows
-from cl.precision import precise, safe_factor
+from cl.precision import precise, safe_factor, without_autocast
 
 EPS = 1e-5  # of the BatchNorm in the authors' code, added to the variances
 
@@ -53,7 +53,7 @@ def barlow_twins(
         >>> naive = (weight * (u.T @ v / 4 - torch.eye(8)).square()).sum()
         >>> torch.testing.assert_close(barlow_twins(z), naive)
     """
-    with torch.autocast(z.device.type, enabled=False):
+    with without_autocast(z):
         z = precise(z)
         require_views(z, exactly=2)
         require_samples(z)

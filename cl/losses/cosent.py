@@ -7,7 +7,7 @@ from torch import Tensor
 
 from cl.bounds import Positive
 from cl.losses._defined import require_positive, require_views
-from cl.precision import unit
+from cl.precision import unit, without_autocast
 
 
 def cosent(
@@ -43,7 +43,7 @@ def cosent(
         >>> torch.testing.assert_close(cosent(z, y), F.softplus(differences.logsumexp(0)))
     """
     require_views(z, exactly=2)
-    with torch.autocast(z.device.type, enabled=False):
+    with without_autocast(z):
         u, v = unit(z)
         return ranking_loss((u * v).sum(dim=-1), scores, scale)
 

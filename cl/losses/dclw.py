@@ -1,6 +1,5 @@
 """Weighted DCL (Yeh et al. 2022, https://arxiv.org/abs/2110.06848)."""
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -8,6 +7,7 @@ from cl.bounds import Positive
 from cl.losses._defined import require_positive
 from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, Rows, compare, mean_over_anchors
+from cl.precision import without_autocast
 
 
 def dclw(
@@ -41,6 +41,7 @@ def dclw(
     Example:
         Two samples at right angles that agree in both views: all weights are 1, so log(1 + 1) - 1.
 
+        >>> import torch
         >>> round(dclw(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
         -0.3069
 
@@ -54,7 +55,7 @@ def dclw(
         >>> torch.testing.assert_close(dclw(torch.stack([u, v])), naive)
     """
     require_positive(sigma=sigma)
-    with torch.autocast(z.device.type, enabled=False):
+    with without_autocast(z):
         anchor_views = ALL if symmetric else slice(0, 1)
         context = compare(z, ids, rows, temperature, anchor_views=anchor_views)
         agreement = context.all_anchors().mean_positive()[0] / context.scale / sigma

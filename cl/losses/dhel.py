@@ -1,12 +1,12 @@
 """DHEL (Koromilas et al. 2024, https://arxiv.org/abs/2405.18045): negatives of one's own view."""
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import Positive
 from cl.losses._pairs import Denominator
-from cl.losses._pairwise import ALL, Rows, compare, mean_over_anchors
+from cl.losses._pairwise import ALL, Rows, compare, mean_over_anchors, whole_loss
+from cl.precision import without_autocast
 
 
 def dhel(
@@ -39,6 +39,7 @@ def dhel(
     Example:
         Two samples at right angles whose two views agree, temperature 1: log(1) - 1.
 
+        >>> import torch
         >>> round(dhel(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
         -1.0
 
@@ -49,11 +50,15 @@ def dhel(
         >>> naive = (logits.logsumexp(-1) - (z[0] * z[1]).sum(-1) / 0.3).mean()
         >>> torch.testing.assert_close(dhel(z), naive)
     """
-    with torch.autocast(z.device.type, enabled=False):
+    with without_autocast(z):
         anchor_views = ALL if symmetric or both_energies else slice(0, 1)
-        context = compare(z, ids, rows, temperature, anchor_views=anchor_views)
-        energy = context.log_sum_exp(Denominator("same", positives=False))
-        energy = energy * len(z) if both_energies else energy
+        weight, denominator = len(z) if both_energies else 1, Denominator("same", positives=False)
+        shared = z, ids, rows, temperature
+        whole = whole_loss(*shared, denominator, anchor_views=anchor_views, weight=weight)
+        if whole is not None:
+            return whole
+        context = compare(*shared, anchor_views=anchor_views)
+        energy = context.log_sum_exp(denominator) * weight
         return mean_over_anchors(energy, *context.mean_positive())
 
 

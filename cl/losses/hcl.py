@@ -12,6 +12,7 @@ from cl.losses._defined import mean, require_views
 from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, Rows, compare
 from cl.losses._views import mean_over_view_pairs
+from cl.precision import without_autocast
 
 
 def hcl(
@@ -63,7 +64,7 @@ def hcl(
     if len(z) > 2:
         options = {"temperature": temperature, "tau_plus": tau_plus, "beta": beta}
         return mean_over_view_pairs(lambda *pair: hcl(*pair, **options), z, ids, rows)
-    with torch.autocast(z.device.type, enabled=False):
+    with without_autocast(z):
         context = compare(z, ids, rows, temperature)
         n = z.shape[1]
         count = 2 * (n - context.class_sizes()[context.classes[rows]])

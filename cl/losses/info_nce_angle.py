@@ -15,6 +15,7 @@ from cl.bounds import Positive
 from cl.losses._defined import mean, require_views
 from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, Rows, compare
+from cl.precision import without_autocast
 
 
 def info_nce_angle(
@@ -63,7 +64,7 @@ def info_nce_angle(
     require_views(z)
     one_way = {"anchor_views": slice(0, 1), "candidate_views": slice(1, None)}
     views = {} if symmetric else one_way
-    with torch.autocast(z.device.type, enabled=False):
+    with without_autocast(z):
         context = compare(z, ids, rows, temperature, **views)
         negative = context.log_sum_exp(Denominator("other", positives=False))
         cos, m = context.own_cosines(), math.radians(margin)

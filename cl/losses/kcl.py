@@ -1,6 +1,7 @@
 """Kernel contrastive loss (Koromilas et al. 2024, https://arxiv.org/abs/2405.18045, section 5)."""
 
-from typing import Literal
+import math
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -8,9 +9,14 @@ from torch import Tensor
 
 from cl.bounds import NonNegative
 from cl.losses._defined import mean, require_views
+from cl.losses._direct import gradients, sum_exponentials
+from cl.losses._layout import Layout
+from cl.losses._logsumexp import MAX_SAFE_SCALE
 from cl.losses._pairs import Denominator
-from cl.losses._pairwise import ALL, Rows, compare
+from cl.losses._pairwise import ALL, Rows, compare, fits_whole
 from cl.losses._sum import pair_sum
+from cl.losses._whole import WholeLoss
+from cl.precision import Unit, precise, without_autocast
 
 
 def kcl(
@@ -63,7 +69,11 @@ def kcl(
         return apply_kernel(squared, spread, t)
 
     require_views(z)
-    with torch.autocast(z.device.type, enabled=False):
+    with without_autocast(z):
+        if ids is None and kernel == "gaussian":
+            whole = whole_gaussian(z, rows, t, gamma)
+            if whole is not None:
+                return whole
         context = compare(z, ids, rows, 1.0)
         v, n, _ = z.shape
         near = torch.stack([(u - w).square().sum(dim=-1) for u, w in context.own_pairs()])
@@ -89,6 +99,42 @@ def apply_kernel(squared: Float[Tensor, "..."], kernel: str, t: float) -> Float[
     if kernel == "imq":
         return t * (t**2 + squared).rsqrt()
     return squared.pow(-t / 2) if t >= 0 else -squared.pow(-t / 2)
+
+
+class GaussianLoss(WholeLoss):
+    r"""The loss of two views and the gaussian kernel, $e^{-2t} e^{2t \cos}$ of a pair."""
+
+    @staticmethod
+    def forward(
+        z: Tensor, t: float, gamma: float, layout: Layout, keep: bool
+    ) -> tuple[Tensor, ...]:
+        u, lengths = Unit.forward(z)
+        q, k = layout.arrange(u)
+        sums, _, exponentials = sum_exponentials(q, k, 2 * t, layout)
+        factor = 2 * gamma * math.exp(-2 * t) / (sums.numel() * (z.shape[1] - 1))
+        difference = q - q.flip(0)
+        near = difference.square().sum(dim=-1, keepdim=True).mul_(-t).exp_()
+        value = sums.sum() * factor - 2 * near.mean()
+        if not keep:
+            return (value,)
+        g = sums * (factor * 2 * t)
+        dq, dk, _ = gradients(g, None, layout, False, q, k, 2 * t, exponentials, sums)
+        dq += difference.mul_(near.mul_(8 * t / sums.numel()))
+        return value, Unit.pull(layout.gather(dq, dk, u), u, lengths)
+
+
+def whole_gaussian(
+    z: Float[Tensor, "v n d"], rows: Rows, t: float, gamma: float | Tensor
+) -> Float[Tensor, ""] | None:
+    """The gaussian loss of a small batch in one function; None where this is not possible."""
+    samples = range(z.shape[1])
+    anchors, candidates = (range(2), samples[rows]), (range(2), samples)
+    safe = 0 < 2 * t <= MAX_SAFE_SCALE and not isinstance(gamma, Tensor)
+    if not (safe and len(z) == 2 and len(samples) > 1 and anchors[1] and fits_whole(z)):
+        return None
+    layout, keep = Layout(anchors, candidates, "each"), torch.is_grad_enabled()
+    outputs = GaussianLoss.apply(precise(z), t, gamma, layout, keep)
+    return cast("tuple[Tensor, ...]", outputs)[0]
 
 
 def negatives(views: int, samples: int) -> int:

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cl.bounds import Count, Share
-from cl.precision import precise, unit
+from cl.precision import precise, unit, without_autocast
 
 LAST = 3.0  # the interval of t on which characteristic functions are compared, of the authors' code
 
@@ -44,7 +44,7 @@ def lejepa(
     >>> round(lejepa(z, torch.ones(1, 1), sigreg_weight=1.0).item(), 4)
     0.8041
     """
-    with torch.autocast(z.device.type, enabled=False):
+    with without_autocast(z):
         z = precise(z)
         if not z.numel():
             return z.sum()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cl.bounds import Positive
 from cl.losses._defined import mean, require_views
-from cl.precision import precise
+from cl.precision import precise, without_autocast
 
 
 def margin(
@@ -49,7 +49,7 @@ def margin(
         >>> torch.testing.assert_close(margin(z, same), naive)
     """
     require_views(z, exactly=2)
-    with torch.autocast(z.device.type, enabled=False):
+    with without_autocast(z):
         u, v = precise(z)
         squared = (u - v).square().sum(dim=-1)
         # A root has no gradient at zero; two equal embeddings have no direction to move apart in.

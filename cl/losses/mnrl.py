@@ -13,6 +13,7 @@ from cl.bounds import Positive
 from cl.losses._defined import mean, require_views
 from cl.losses._pairs import PairMask, Pairs
 from cl.losses._pairwise import ALL, Rows, compare, log_odds
+from cl.precision import without_autocast
 
 
 def mnrl(
@@ -68,7 +69,7 @@ def mnrl(
 
     require_views(z)
     anchor_views, candidate_views = (slice(0, 2), ALL) if joint else (slice(0, 1), slice(1, None))
-    with torch.autocast(z.device.type, enabled=False):
+    with without_autocast(z):
         context = compare(
             z, ids, rows, temperature, anchor_views=anchor_views, candidate_views=candidate_views
         )

@@ -1,13 +1,12 @@
 """InfoNCE among a queue of earlier embeddings, MoCo (He et al. 2020, 1911.05722, eq. 1)."""
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from cl.bounds import Positive
 from cl.losses._defined import mean, require_positive
-from cl.precision import unit
+from cl.precision import unit, without_autocast
 
 
 def moco(
@@ -35,12 +34,13 @@ def moco(
 
     A query that is its key, a queue at right angles to it, temperature 1: log(e + 1) - 1.
 
+    >>> import torch
     >>> one, other = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
     >>> round(moco(one, one, other, temperature=1.0).item(), 4)
     0.3133
     """
     require_positive(temperature=temperature)
-    with torch.autocast(q.device.type, enabled=False):
+    with without_autocast(q):
         q, k, queue = (unit(x) for x in (q, k, queue))
         positive = (q * k).sum(dim=1) / temperature
         negative = (q @ queue.T / temperature).logsumexp(dim=1)

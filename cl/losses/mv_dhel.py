@@ -10,6 +10,7 @@ from cl.bounds import Positive
 from cl.losses._defined import mean
 from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, Rows, compare
+from cl.precision import without_autocast
 
 
 def mv_dhel(
@@ -49,7 +50,7 @@ def mv_dhel(
         >>> naive = (logits.logsumexp(-1).sum(0) - (z[0] * z[1]).sum(-1) / 0.3).mean()
         >>> torch.testing.assert_close(mv_dhel(z), naive)
     """
-    with torch.autocast(z.device.type, enabled=False):
+    with without_autocast(z):
         context = compare(z, ids, rows, temperature)
         energy = context.log_sum_exp(Denominator("same", positives=False)).sum(dim=0)
         energy = energy.masked_fill(energy == -torch.inf, 0.0)

@@ -1,6 +1,5 @@
 """MV-InfoNCE: one term for all views (Koromilas et al. 2025, https://arxiv.org/abs/2507.06979)."""
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -9,6 +8,7 @@ from cl.bounds import Positive
 from cl.losses._defined import mean
 from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, Rows, compare
+from cl.precision import without_autocast
 
 
 def mv_infonce(
@@ -38,6 +38,7 @@ def mv_infonce(
     Example:
         Two samples at right angles whose two views agree, temperature 1: log(2 (e + 2)) - log(2 e).
 
+        >>> import torch
         >>> round(mv_infonce(torch.eye(2).expand(2, 2, 2), temperature=1.0).item(), 4)
         0.5514
 
@@ -49,7 +50,7 @@ def mv_infonce(
         >>> naive = (logits.logsumexp(1).view(2, 4).logsumexp(0) - positive).mean()
         >>> torch.testing.assert_close(mv_infonce(z), naive)
     """
-    with torch.autocast(z.device.type, enabled=False):
+    with without_autocast(z):
         context = compare(z, None, rows, temperature)
         positive = context.own_positives().logsumexp(dim=(0, 1))
         negative = context.log_sum_exp(Denominator("all", positives=False)).logsumexp(dim=0)

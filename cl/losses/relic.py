@@ -12,6 +12,7 @@ from cl.losses._divergence import divergence_sum
 from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, PairContext, Rows, compare
 from cl.losses._views import pairs_with_targets
+from cl.precision import without_autocast
 
 
 def relic(
@@ -58,7 +59,7 @@ def relic(
     """
     one_way: dict[str, Any] = {"anchor_views": slice(0, 1), "candidate_views": slice(1, 2)}
     losses = []
-    with torch.autocast(z.device.type, enabled=False):
+    with without_autocast(z):
         for pair in pairs_with_targets(z, target, symmetric=False):
             context = compare(pair, ids, rows, temperature, **one_way)
             loss = mean(context.softmax_losses(Denominator("other", positives=True)))

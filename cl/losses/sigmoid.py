@@ -1,6 +1,7 @@
 """Sigmoid loss, SigLIP (Zhai et al. 2023, https://arxiv.org/abs/2303.15343, section 3.2)."""
 
-from typing import Any
+import math
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -8,11 +9,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import NonNegative, Positive, Share
-from cl.losses._pairs import Pairs
-from cl.losses._pairwise import ALL, Rows, as_scalar, compare
+from cl.losses._defined import require_positive
+from cl.losses._layout import Layout
+from cl.losses._pairs import Pairs, take
+from cl.losses._pairwise import ALL, Rows, as_scalar, compare, fits_whole, largest_scale
 from cl.losses._sum import pair_sum
 from cl.losses._views import pairs_with_targets
+from cl.losses._whole import LINEAR, WholeLoss
 from cl.losses.relic import invariance_penalty
+from cl.precision import Unit, precise, without_autocast
 
 NEEDS = {"threshold": "gamma"}  # it is one of the focal weight
 
@@ -77,14 +82,60 @@ def sigmoid(
     weighted = not (isinstance(gamma, float) and gamma == 0.0)
     one_way: dict[str, Any] = {"anchor_views": slice(0, 1), "candidate_views": slice(1, 2)}
     losses = []
-    with torch.autocast(z.device.type, enabled=False):
+    with without_autocast(z):
         for pair in pairs_with_targets(z, target, symmetric=not alpha):
+            if ids is None and not (weighted or threshold is not None or alpha):
+                whole = whole_sigmoid(pair, rows, temperature, bias)
+                if whole is not None:
+                    losses.append(whole)
+                    continue
             context = compare(pair, ids, rows, temperature, **one_way)
             scalars = [context.scale, *(as_scalar(x, context.scale) for x in (bias, gamma))]
             total = pair_sum(context, lambda pairs: pairs.all, term, scalars)
             loss = total / max(1, len(context.anchors[1]))
             losses.append(loss + alpha * invariance_penalty(context) if alpha else loss)
-        return torch.stack(losses).mean()
+        return torch.stack(losses).mean() if len(losses) > 1 else losses[0]
+
+
+class SigmoidLoss(WholeLoss):
+    """The sum over pairs of an anchor and a candidate divided by the number of anchors."""
+
+    @staticmethod
+    def forward(
+        z: Tensor, scale: Tensor, bias: Tensor, layout: Layout, keep: bool
+    ) -> tuple[Tensor, ...]:
+        u, lengths = Unit.forward(z)
+        (q,), (k,) = take(u, layout.anchors), take(u, layout.candidates)
+        logits = torch.addmm(bias, q * scale, k.mT)  # of being wrong: positives' are negated
+        layout.own(logits).neg_()
+        value = F.softplus(logits, 1, LINEAR).sum() / len(q)
+        if not keep:
+            return (value,)
+        slope = logits.sigmoid_().div_(len(q))
+        layout.own(slope).neg_()
+        dq = slope @ k
+        dscale, dbias = (dq * q).sum(), slope.sum()
+        du = layout.gather(dq.mul_(scale), slope.mT @ q * scale, u)
+        return value, Unit.pull(du, u, lengths), dscale, dbias
+
+
+def whole_sigmoid(
+    z: Float[Tensor, "2 n d"],
+    rows: Rows,
+    temperature: float | Float[Tensor, ""],
+    bias: float | Float[Tensor, ""],
+) -> Float[Tensor, ""] | None:
+    """The unweighted loss of a small batch in one function; None where this is not possible."""
+    require_positive(temperature=temperature)
+    samples = range(z.shape[1])
+    anchors, candidates = (range(1), samples[rows]), (range(1, 2), samples)
+    read = not math.isinf(largest_scale(temperature))
+    if not (read and fits_whole(z) and anchors[1]):
+        return None
+    z = precise(z)
+    scalars = 1 / as_scalar(temperature, z), as_scalar(bias, z)
+    layout, keep = Layout(anchors, candidates, "one"), torch.is_grad_enabled()
+    return cast("tuple[Tensor, ...]", SigmoidLoss.apply(z, *scalars, layout, keep))[0]
 
 
 def negatives(views: int, samples: int) -> int:

@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -14,6 +13,7 @@ from cl.losses._pairwise import ALL, Rows, compare
 from cl.losses._sum import pair_sum
 from cl.losses._views import mean_over_view_pairs
 from cl.losses.nt_xent import nt_xent
+from cl.precision import without_autocast
 
 
 def supcon(
@@ -49,6 +49,7 @@ def supcon(
     Example:
         Two samples of one class at right angles, one view: log(e^0) - 0.
 
+        >>> import torch
         >>> supcon(torch.eye(2)[None], torch.tensor([1, 1]), temperature=1.0).item()
         0.0
 
@@ -67,7 +68,7 @@ def supcon(
         return factor * mean_over_view_pairs(
             lambda *pair: nt_xent(*pair, temperature=temperature), z, ids, rows
         )
-    with torch.autocast(z.device.type, enabled=False):
+    with without_autocast(z):
         context = compare(z, ids, rows, temperature)
         count = context.mean_positive()[1]
         has_positives, divisor = count > 0, count.clamp(min=1).to(context.z.dtype)

@@ -3,14 +3,13 @@
 FaceNet (Schroff et al. 2015, https://arxiv.org/abs/1503.03832) squares them.
 """
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from cl.bounds import NonNegative
 from cl.losses._defined import mean, require_views
-from cl.precision import length, precise
+from cl.precision import length, precise, without_autocast
 
 
 def triplet(
@@ -36,6 +35,7 @@ def triplet(
     Example:
         An anchor at 0, its positive at 2, its negative at 1.5: 2 - 1.5 + 1.
 
+        >>> import torch
         >>> round(triplet(torch.tensor([[[0.0]], [[2.0]], [[1.5]]])).item(), 4)
         1.5
 
@@ -45,7 +45,7 @@ def triplet(
         >>> torch.testing.assert_close(triplet(z), F.triplet_margin_loss(*z))
     """
     require_views(z, exactly=3)
-    with torch.autocast(z.device.type, enabled=False):
+    with without_autocast(z):
         anchor, positive, negative = precise(z)
         near, far = (length(anchor - other + eps) for other in (positive, negative))
         return mean(F.relu(near - far + margin))

@@ -10,7 +10,7 @@ from torch import Tensor
 from cl.bounds import NonNegative
 from cl.losses._defined import require_samples, require_views
 from cl.losses._pairs import ALL, Rows
-from cl.precision import precise
+from cl.precision import precise, without_autocast
 
 EPS = 1e-4  # the paper's, under the root
 # Of methods that bring no optimizer: SGD at a rate for normalized embeddings diverges.
@@ -62,7 +62,7 @@ def vicreg(
         >>> naive = 25 * F.mse_loss(*z) + 25 * hinge + covariances
         >>> torch.testing.assert_close(vicreg(z), naive)
     """
-    with torch.autocast(z.device.type, enabled=False):
+    with without_autocast(z):
         z = precise(z)
         require_views(z)
         require_samples(z)

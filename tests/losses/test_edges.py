@@ -230,6 +230,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
 def blockwise(loss: Loss) -> bool:
     """Whether a loss is computed by an engine, which discards its blocks."""
     engines = {"LogSumExpBackward", "PairSumBackward", "DivergenceSumBackward"}
+    engines |= {f"{x}LossBackward" for x in ("Softmax", "Energy", "Sigmoid", "Gaussian")}
     engines.add("DirectLogSumExpBackward")
     nodes, names = [loss(embeddings().requires_grad_()).grad_fn], set[str]()
     while nodes:
@@ -262,6 +263,8 @@ def test_transforms_of_functions(name: str, options: dict[str, Any]) -> None:
     assert_close(torch.func.grad(loss)(z), gradients[0])
     assert_close(torch.func.vmap(loss)(batch), values)
     assert_close(torch.func.vmap(torch.func.grad(loss))(batch), gradients)
+    of_sum = torch.func.grad(lambda batch: torch.func.vmap(loss)(batch).sum())(batch)
+    assert_close(of_sum, gradients)
     twice = torch.func.jacrev(lambda z: torch.stack([loss(z), 2 * loss(z)]))(z)
     assert_close(twice, torch.stack([gradients[0], 2 * gradients[0]]))
 

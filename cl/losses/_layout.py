@@ -1,0 +1,111 @@
+"""How one matrix product, or a batch of them, has all pairs of a small batch; no masks."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cl.losses._pairs import disjoint, take
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the pairs of one sample are in a matrix of pairs, or in a batch of them.
+
+    Args:
+        anchors: their views and samples; in a matrix samples run fastest.
+        candidates: their views and samples, which are all.
+        product: which matrices there are. one: of all anchors and all candidates. each: of every
+            view with itself. crossed: of each of two views with the other. mutual: of the first
+            view with the second, whose rows and columns both have anchors.
+    """
+
+    anchors: tuple[range, range]
+    candidates: tuple[range, range]
+    product: Literal["one", "each", "crossed", "mutual"]
+
+    @cached_property
+    def shape(self) -> tuple[int, int]:
+        """How many views the anchors and the candidates of a matrix are from."""
+        return (len(self.anchors[0]), len(self.candidates[0])) if self.product == "one" else (1, 1)
+
+    @cached_property
+    def own_view(self) -> int | None:
+        """The candidate view that is the first anchor's; None: no anchor meets itself."""
+        views, of_views = self.anchors[0], self.candidates[0]
+        if self.product in {"crossed", "mutual"} or disjoint(views, of_views):
+            return None
+        return views.start - of_views.start if self.product == "one" else 0
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the candidates of each matrix are its anchors."""
+        return self.own_view is not None and self.anchors == self.candidates
+
+    @property
+    def positives(self) -> int:
+        """How many of a sample's candidates are not the anchor."""
+        return self.shape[1] - (self.own_view is not None)
+
+    def own(self, x: Float[Tensor, "... m c"]) -> Float[Tensor, "... a w r"]:
+        """A view of the pairs of one sample, by anchor view, candidate view and anchor sample."""
+        views, of_views = self.shape
+        pairs = x.view(*x.shape[:-2], views, -1, of_views, x.shape[-1] // of_views)
+        return pairs.diagonal(self.anchors[1].start, -3, -1)
+
+    def fill_self(self, own: Float[Tensor, "... a w r"], value: float) -> None:
+        """Fill the pairs of an anchor with itself."""
+        if self.own_view is not None:
+            own.diagonal(self.own_view, -3, -2).fill_(value)
+
+    def arrange(self, z: Float[Tensor, "v n d"]) -> tuple[Tensor, Tensor | None]:
+        """The anchors and the candidates of the product; None: the anchors."""
+        q = take(z, self.anchors)
+        if self.product == "mutual":
+            one, other = q.unbind()  # a single node of autograd
+            return one, other
+        k = None if self.is_alone else take(z, self.candidates)
+        if self.product == "one":
+            return q.flatten(0, 1), None if k is None else k.flatten(0, 1)
+        return q, k.flip(0) if k is not None and self.product == "crossed" else k
+
+    def gather(self, dq: Tensor, dk: Tensor | None, like: Float[Tensor, "v n d"]) -> Tensor:
+        """The gradient of all embeddings, from those of what `arrange` returns."""
+        if self.product == "mutual" and dk is not None:
+            dq, dk = torch.stack([dq, dk]), None
+        if dk is None and dq.numel() == like.numel():
+            return dq.view_as(like)
+        dz = torch.zeros_like(like)
+        of_anchors, of_candidates = take(dz, self.anchors), take(dz, self.candidates)
+        of_anchors += dq.view_as(of_anchors)
+        if dk is not None:
+            of_candidates += dk.flip(0) if self.product == "crossed" else dk.view_as(of_candidates)
+        return dz
+
+
+def lay_out(
+    anchors: tuple[range, range],
+    candidates: tuple[range, range],
+    views: Literal["all", "same", "other"],
+) -> Layout | None:
+    """Find the product that has all pairs; None if there is none.
+
+    Args:
+        anchors: their views and samples.
+        candidates: their views and samples, which are all.
+        views: the views whose pairs count, see `Denominator`.
+    """
+    of_anchors, of_candidates = anchors[0], candidates[0]
+    same = of_anchors == of_candidates
+    if views == "same":
+        return Layout(anchors, candidates, "each") if same else None
+    if views == "other" and same and len(of_anchors) == 2:
+        whole = anchors[1] == candidates[1]
+        return Layout(anchors, candidates, "mutual" if whole else "crossed")
+    inside = of_anchors.start >= of_candidates.start and of_anchors.stop <= of_candidates.stop
+    if disjoint(of_anchors, of_candidates) or (inside and views == "all"):
+        return Layout(anchors, candidates, "one")
+    return None
