@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cl.autograd import Function
 from cl.losses._function import FirstOrder, one_by_one
-from cl.losses._layout import Layout
+from cl.losses._layout import PairLayout
 
 MAX_EMBEDDINGS = 2048  # of all views and processes, so that all ranks decide alike
 
@@ -27,7 +27,7 @@ class DirectLogSumExp(Function):
 
     @staticmethod
     def forward(
-        q: Tensor, k: Tensor | None, scale: Tensor | float, layout: Layout
+        q: Tensor, k: Tensor | None, scale: Tensor | float, layout: PairLayout
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         sums, positive, x = sum_exponentials(q, k, scale, layout)
         shape = -1, positive.shape[-1]
@@ -63,7 +63,7 @@ class DirectGradient(FirstOrder):
     def forward(
         g: Tensor,
         g_positive: Tensor | None,
-        layout: Layout,
+        layout: PairLayout,
         needs_scale: bool,
         q: Tensor,
         k: Tensor | None,
@@ -82,7 +82,7 @@ class DirectGradient(FirstOrder):
 
 
 def sum_exponentials(
-    q: Tensor, k: Tensor | None, scale: Tensor | float, layout: Layout
+    q: Tensor, k: Tensor | None, scale: Tensor | float, layout: PairLayout
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Sum the exponentials of the similarities of different samples.
 
@@ -110,7 +110,7 @@ def sum_exponentials(
 def gradients(
     g: Tensor,
     g_positive: Tensor | None,
-    layout: Layout,
+    layout: PairLayout,
     needs_scale: bool,
     q: Tensor,
     k: Tensor | None,

@@ -12,7 +12,7 @@ from cl.losses._pairs import disjoint, take
 
 
 @dataclass(frozen=True)
-class Layout:
+class PairLayout:
     """Where the pairs of one sample are in a matrix of pairs, or in a batch of them.
 
     Args:
@@ -90,7 +90,7 @@ def lay_out(
     anchors: tuple[range, range],
     candidates: tuple[range, range],
     views: Literal["all", "same", "other"],
-) -> Layout | None:
+) -> PairLayout | None:
     """Find the product that has all pairs; None if there is none.
 
     Args:
@@ -101,11 +101,11 @@ def lay_out(
     of_anchors, of_candidates = anchors[0], candidates[0]
     same = of_anchors == of_candidates
     if views == "same":
-        return Layout(anchors, candidates, "each") if same else None
+        return PairLayout(anchors, candidates, "each") if same else None
     if views == "other" and same and len(of_anchors) == 2:
         whole = anchors[1] == candidates[1]
-        return Layout(anchors, candidates, "mutual" if whole else "crossed")
+        return PairLayout(anchors, candidates, "mutual" if whole else "crossed")
     inside = of_anchors.start >= of_candidates.start and of_anchors.stop <= of_candidates.stop
     if disjoint(of_anchors, of_candidates) or (inside and views == "all"):
-        return Layout(anchors, candidates, "one")
+        return PairLayout(anchors, candidates, "one")
     return None

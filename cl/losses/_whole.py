@@ -13,7 +13,7 @@ from torch import Tensor
 from cl.autograd import Function
 from cl.losses._direct import gradients, sum_exponentials
 from cl.losses._function import Times, one_by_one
-from cl.losses._layout import Layout
+from cl.losses._layout import PairLayout
 from cl.precision import Unit
 
 LINEAR = 50.0  # from here on log(1 + e^x) is x, in float64 too
@@ -51,7 +51,7 @@ class SoftmaxLoss(WholeLoss):
 
     @staticmethod
     def forward(
-        z: Tensor, scale: Tensor | float, layout: Layout, with_positive: bool, keep: bool
+        z: Tensor, scale: Tensor | float, layout: PairLayout, with_positive: bool, keep: bool
     ) -> tuple[Tensor, ...]:
         u, lengths = Unit.forward(z)
         q, k = layout.arrange(u)
@@ -77,7 +77,7 @@ class EnergyLoss(WholeLoss):
 
     @staticmethod
     def forward(
-        z: Tensor, scale: Tensor | float, layout: Layout, weight: float, keep: bool
+        z: Tensor, scale: Tensor | float, layout: PairLayout, weight: float, keep: bool
     ) -> tuple[Tensor, ...]:
         u, lengths = Unit.forward(z)
         q, k = layout.arrange(u)

@@ -10,7 +10,7 @@ from torch import Tensor
 from cl.bounds import NonNegative
 from cl.losses._defined import mean, require_views
 from cl.losses._direct import gradients, sum_exponentials
-from cl.losses._layout import Layout
+from cl.losses._layout import PairLayout
 from cl.losses._logsumexp import MAX_SAFE_SCALE
 from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, Rows, compare, fits_whole
@@ -106,7 +106,7 @@ class GaussianLoss(WholeLoss):
 
     @staticmethod
     def forward(
-        z: Tensor, t: float, gamma: float, layout: Layout, keep: bool
+        z: Tensor, t: float, gamma: float, layout: PairLayout, keep: bool
     ) -> tuple[Tensor, ...]:
         u, lengths = Unit.forward(z)
         q, k = layout.arrange(u)
@@ -132,7 +132,7 @@ def whole_gaussian(
     safe = 0 < 2 * t <= MAX_SAFE_SCALE and not isinstance(gamma, Tensor)
     if not (safe and len(z) == 2 and len(samples) > 1 and anchors[1] and fits_whole(z)):
         return None
-    layout, keep = Layout(anchors, candidates, "each"), torch.is_grad_enabled()
+    layout, keep = PairLayout(anchors, candidates, "each"), torch.is_grad_enabled()
     outputs = GaussianLoss.apply(precise(z), t, gamma, layout, keep)
     return cast("tuple[Tensor, ...]", outputs)[0]
 

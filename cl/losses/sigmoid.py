@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cl.bounds import NonNegative, Positive, Share
 from cl.losses._defined import require_positive
-from cl.losses._layout import Layout
+from cl.losses._layout import PairLayout
 from cl.losses._pairs import Pairs, take
 from cl.losses._pairwise import ALL, Rows, as_scalar, compare, fits_whole, largest_scale
 from cl.losses._sum import pair_sum
@@ -102,7 +102,7 @@ class SigmoidLoss(WholeLoss):
 
     @staticmethod
     def forward(
-        z: Tensor, scale: Tensor, bias: Tensor, layout: Layout, keep: bool
+        z: Tensor, scale: Tensor, bias: Tensor, layout: PairLayout, keep: bool
     ) -> tuple[Tensor, ...]:
         u, lengths = Unit.forward(z)
         (q,), (k,) = take(u, layout.anchors), take(u, layout.candidates)
@@ -134,7 +134,7 @@ def whole_sigmoid(
         return None
     z = precise(z)
     scalars = 1 / as_scalar(temperature, z), as_scalar(bias, z)
-    layout, keep = Layout(anchors, candidates, "one"), torch.is_grad_enabled()
+    layout, keep = PairLayout(anchors, candidates, "one"), torch.is_grad_enabled()
     return cast("tuple[Tensor, ...]", SigmoidLoss.apply(z, *scalars, layout, keep))[0]
 
 
