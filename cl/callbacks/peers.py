@@ -80,7 +80,7 @@ class Peers(Callback):
         seconds = time.monotonic() - self.heard[rank]
         return (
             f"{self.name(rank)} has given no sign of life for {seconds:.0f} s: it was killed, "
-            f"stands still or cannot be reached"
+            f"hangs or cannot be reached"
         )
 
     def name(self, rank: int) -> str:
@@ -90,7 +90,7 @@ class Peers(Callback):
     def why(self, error: Exception) -> tuple[str, int] | None:
         """Which process was lost, and the rank that is to say so; None of an error of our own.
 
-        The others are told of an error of our own.
+        The other processes get the message of an error of our own.
 
         Args:
             error: what has ended the training on this process.

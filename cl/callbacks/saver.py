@@ -55,7 +55,7 @@ class Saving:
 
 
 def failure(error: Exception | None) -> tuple[str, str, int] | None:
-    """What others are told of an error: the host, the cause in a line, and the exit code."""
+    """The message of an error for the other processes: host, cause in a line, exit code."""
     if error is None:
         return None
     lines = str(error).strip().splitlines()  # the last one of a worker's traceback is its cause

@@ -1,4 +1,4 @@
-"""One of several processes is killed or stands still: the others end, and its name is said."""
+"""One of several processes is killed or hangs: the others end, and its name is said."""
 
 import os
 import signal
