@@ -127,3 +127,32 @@ def test_lars_step_is_the_papers(wd: float) -> None:
     expected = w - 0.5 * trust * (g + wd * w)
     torch.testing.assert_close(net.encoder.weight.detach(), expected, rtol=1e-6, atol=1e-9)
     torch.testing.assert_close(net.encoder.bias.detach(), b - 0.5 * gb)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_fused_kernels_do_what_torchs_loops_do(name: str) -> None:
+    """Ten steps in float64, of matrices that decay and vectors that do not."""
+    torch.manual_seed(0)
+    module, plain = (nn.Linear(7, 5).double() for _ in range(2))
+    plain.load_state_dict(module.state_dict())
+    o = Optimization(optimizer=name, lr=0.05, weight_decay=0.1)  # pyright: ignore[reportArgumentType]
+    ours = optimizer(module, o)
+    assert all(group["fused"] for group in ours.param_groups)
+    loops = {
+        "sgd": lambda p: torch.optim.SGD(p, o.lr, momentum=o.momentum, foreach=False),
+        "adam": lambda p: torch.optim.Adam(p, o.lr, foreach=False),
+        "adamw": lambda p: torch.optim.AdamW(p, o.lr, foreach=False),
+    }[name](
+        [
+            {"params": [plain.weight], "weight_decay": o.weight_decay},
+            {"params": [plain.bias], "weight_decay": 0.0},
+        ]
+    )
+    for _ in range(10):
+        x = torch.randn(3, 7, dtype=torch.float64)
+        for net, opt in ((module, ours), (plain, loops)):
+            opt.zero_grad()
+            net(x).square().sum().backward()
+            opt.step()
+    torch.testing.assert_close(module.weight, plain.weight, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(module.bias, plain.bias, rtol=1e-12, atol=1e-14)
