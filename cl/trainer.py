@@ -3,6 +3,7 @@
 import gc
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -47,6 +48,7 @@ FREE |= {"max_bad_steps", "take_over", "override", "timeout"}
 LEARNING_RATES = {"lr", "lr_scaling", "classifier_lr", "learned_lr", "warmup_epochs"}
 LEARNING_RATES |= {"warmup_start_lr", "lr_decay_steps", "lr_decay_rate"}
 OVERRIDABLE = LEARNING_RATES | {"weight_decay", "momentum", "clip_grad_norm", "loss_options"}
+LENGTHS = ("epochs", "max_steps")  # of a run, which may grow
 FREE |= {"checkpoint_every", "checkpoint_unit", "keep_best", "keep_epochs"}
 FREE |= {"num_nodes", "global_batch_size"}  # their product is compared
 LOGGERS = ("pytorch_lightning", "lightning_fabric", "lightning.fabric")
@@ -142,7 +144,7 @@ def run_folder(
 
 
 def check_same_settings(config: Config, folder: Path) -> dict[str, Any]:
-    """Refuse to continue a run as another one, but for what `--override` may change.
+    """Refuse to continue a run as another one, but longer, or with what `--override` may change.
 
     Returns:
         The settings that are changed on purpose, with their new values.
@@ -156,10 +158,11 @@ def check_same_settings(config: Config, folder: Path) -> dict[str, Any]:
     if config.global_batch() != batch:
         keys.append("batch_size")
     different = "; ".join(f"--{k} {now.get(k)}, was {before.get(k)}" for k in sorted(keys))
+    longer = {k for k in LENGTHS if before.get(k) and (now.get(k) or math.inf) > before[k]}
     follows = config.scheduler == FOLLOWS_LOSS
     free = OVERRIDABLE - LEARNING_RATES if follows else OVERRIDABLE
-    if keys and not (config.override and free.issuperset(keys)):
-        fixed = sorted({*keys} - free)
+    if not longer.issuperset(keys) and not (config.override and (free | longer).issuperset(keys)):
+        fixed = sorted({*keys} - free - longer)
         words = f"not --{', --'.join(fixed)}" if fixed else "all of it"
         raise ValueError(
             f"{folder} holds a run of other settings: {different}. Its own are given by --config "
@@ -167,6 +170,10 @@ def check_same_settings(config: Config, folder: Path) -> dict[str, Any]:
         )
     if keys:
         say(f"{folder} goes on with {different}")
+    if longer.intersection(keys):
+        say("its schedules go on from here as those of a run that was as long from the start")
+    if "max_steps" in longer.intersection(keys):
+        say(f"an epoch that --max_steps {before['max_steps']} cut short is not completed")
     return {k: now[k] for k in keys}
 
 
