@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from cl import checkpoints, hardware, runs, trainer
 from cl.config import Pretrain
-from cl.config.encoders import has_weights, is_foreign, takes_texts
+from cl.config.encoders import TIMM, has_weights, is_foreign, takes_texts
 from cl.config.signature import loss as loss_thing
 from cl.config.signature import method as method_thing
 from cl.data import sets, tokens
@@ -25,6 +25,7 @@ from cl.data.sets import DECODING, Captioned, Images, Source, TextPairs
 from cl.data.sets._levels import measure_statistics
 from cl.data.text_data import TextData
 from cl.eval._baseline import measure_frozen
+from cl.eval._restore import about_file, encoder_name, timm_configuration
 from cl.losses import get_loss, negatives
 from cl.methods import get_method
 from cl.methods._base import Method
@@ -285,18 +286,46 @@ def prepared_for(config: Pretrain) -> dict[str, Any]:
     Raises:
         ValueError: there are no such weights.
     """
-    weights = config.method_settings.get("image_weights")
-    if not weights:
-        return {}
-    about = checkpoints.about_encoder(checkpoints.encoder_file(weights, "--image_weights"))
+    if config.init_from == TIMM:
+        about: Mapping[str, Any] = timm_configuration(config.encoder)
+    else:
+        flag = "init_from" if config.init_from else "image_weights"
+        weights = config.init_from or config.method_settings.get(flag)
+        if not weights:
+            return {}
+        about = about_file(checkpoints.encoder_file(weights, f"--{flag}"))
     return {name: tuple(about[name]) for name in ("mean", "std") if name in about}
 
 
-def build_encoder(config: Pretrain) -> nn.Module:
-    """The encoder: the caller's own, or one as its name says."""
+def build_encoder(config: Pretrain) -> tuple[nn.Module, dict[str, Any]]:
+    """The encoder: the caller's own, or one as its name says; with the weights of `--init_from`.
+
+    Returns:
+        The encoder, and what those weights say of how it is built, for its own file.
+
+    Raises:
+        ValueError: the weights are another encoder's.
+    """
+    encoder = make_encoder(config)
+    if config.init_from in (None, TIMM):
+        return encoder, {}
+    file = checkpoints.encoder_file(config.init_from, "--init_from")
+    if own_object(config.encoder) is None:
+        encoder_name(file, config.encoder, about_file(file).get("encoder"))  # are they of it?
+    report = checkpoints.load_weights(encoder, file)
+    built = {key: getattr(report, key) for key in ("padding", "epsilon")}
+    return encoder, {key: value for key, value in built.items() if value is not None}
+
+
+def make_encoder(config: Pretrain) -> nn.Module:
+    """The encoder, with random weights or with those that its name says."""
     if encoder := own_object(config.encoder):
+        if config.init_from == TIMM:
+            raise ValueError("--init_from timm needs the name of one of timm's encoders")
         return encoder
     if takes_texts(config.encoder):
+        if config.init_from == TIMM:
+            raise ValueError(f"--init_from timm needs an encoder of images, not {config.encoder}")
         return texts.encoder_of(
             config.encoder, pooling=config.pooling, pretrained=config.pretrained
         )
@@ -306,6 +335,8 @@ def build_encoder(config: Pretrain) -> nn.Module:
         zero_init_residual=config.zero_init_residual,
         norm=config.norm,
         channels=config.channels or 3,
+        stem=config.stem,
+        pretrained=config.init_from == TIMM,
     )
 
 
@@ -390,6 +421,7 @@ def encoder_metadata(config: Pretrain, recipes: Sequence[Recipe]) -> dict[str, A
     return {
         "encoder": config.encoder,
         "norm": config.norm,
+        **({"stem": config.stem} if config.stem else {}),
         "image_size": config.resolved_image_size,
         **prepared,
         **{name: value for name in DECODING if (value := getattr(config, name)) is not None},

@@ -409,7 +409,8 @@ def last_lines(
         for key, name in (("linear_top1", "linear (logistic)"), ("knn_top1", "kNN")):
             before, after = (100 * result[when][key] for when in ("untrained", "trained"))
             of = parts.format(**result["trained"])
-            lines.append(f"{name:18}{after:.1f} % top-1 (random init {before:.1f} %), {of}")
+            start = "at the start" if config.init_from else "random init"
+            lines.append(f"{name:18}{after:.1f} % top-1 ({start} {before:.1f} %), {of}")
     place = f"run               {run.folder}"
     evaluations = evaluations_of(config.dataset, config.data_folder)
     if program is None:

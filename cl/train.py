@@ -96,7 +96,7 @@ def train(config: Pretrain) -> Run:
         config = going_on(config)
         source = build.load_source(config)
         config = build.complete(config, source)
-        encoder = build.build_encoder(config)
+        encoder, built = build.build_encoder(config)
         text_encoder = build.build_text_encoder(config)
         data = build.build_data(config, source, text_encoder or encoder)
         run = Run(config.runs_folder, encoder)
@@ -116,7 +116,7 @@ def train(config: Pretrain) -> Run:
             steps = summary.steps_per_epoch(config, data)
             summary.plot_schedules(config, *moving, steps, trainer.console)
             return run
-        return fit_run(config, data, method, options)
+        return fit_run(config, data, method, options, built)
 
 
 def going_on(config: Pretrain) -> Pretrain:
@@ -130,7 +130,13 @@ def going_on(config: Pretrain) -> Pretrain:
     return replace(config, resume_training_from=str(folder))
 
 
-def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[str, Any]) -> Run:
+def fit_run(
+    config: Pretrain,
+    data: build.Data,
+    method: Method,
+    options: dict[str, Any],
+    built: dict[str, Any],
+) -> Run:
     """Train, in a folder of the run's own.
 
     Args:
@@ -138,6 +144,7 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
         data: what is trained on.
         method: what is trained.
         options: of the Trainer, about the hardware.
+        built: what the weights it starts from say of how the encoder is built.
     """
     recipes = data.recipes if isinstance(data, ContrastiveData | ImageTextData) else []
     derived = {
@@ -154,7 +161,7 @@ def fit_run(config: Pretrain, data: build.Data, method: Method, options: dict[st
     if space.is_short:
         warnings.warn(f"the disk will be full: {space.describe()} in {folder}", stacklevel=2)
 
-    about = build.encoder_metadata(config, recipes)
+    about = build.encoder_metadata(config, recipes) | built
     if config.max_steps == 0:
         if not runs.other_rank():
             for name, module in method.saved.items():

@@ -111,7 +111,8 @@ SHARED_FLAGS = """
     --debug --no-debug
 """
 PRETRAIN_FLAGS = """
-    --auto_resume --checkpoint_every --checkpoint_unit --image_weights --keep_best --keep_epochs
+    --auto_resume --checkpoint_every --checkpoint_unit --image_weights --init_from --keep_best
+    --keep_epochs --stem
     --lock --lora_rank --max_time --merge_lora --no-auto_resume --no-merge_lora --no-pretrained
     --pretrained --text_encoder --text_weights
     --brightness --contrast --saturation --hue --crop_scale --crop_size --flip_prob --grayscale_prob

@@ -9,6 +9,7 @@ TRANSFORMERS = ("minilm", "hf:FOLDER", "package:NAME")  # encoders of texts that
 TEXTS = ("bag_wN", *TRANSFORMERS)  # encoders of texts, as `cl.nets.texts` makes them
 BAG = re.compile(r"bag_w[1-9]\d*")
 TRANSFORMER = re.compile(r"minilm|(hf|package):.+")
+TIMM = "timm"  # whose own weights --init_from means by it
 LONGEST = 1024  # n-grams of a text that a bag reads, of which a word has ten
 PIECES = 64, 256  # tokens of a query and of a document that a transformer reads
 

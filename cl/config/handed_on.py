@@ -15,7 +15,7 @@ from cl.config.store import ConfigError, values_from_json
 from cl.config.words import FILES, config_file
 
 # Settings that name a run, by its folder, a file in it, or its id.
-RUNS = ("config", "verify", "resume_training_from", "pretrained_feature_extractor")
+RUNS = ("config", "verify", "resume_training_from", "pretrained_feature_extractor", "init_from")
 ID = re.compile(r"\w[\w.-]*")
 OF_DATA = ("dataset", "data_folder", "train_dir", "val_dir", "class_list", "max_pixels")
 POSITIONAL = {"dataset", "encoder"}

@@ -32,6 +32,7 @@ OF_FOLDERS = ("dataset", datasets.Having(("class_folders",)))
 OF_IMAGES = ("dataset", datasets.OfKind(("images",)))
 WITH_IMAGES = ("dataset", datasets.OfKind(("images", "image-text")))
 OF_PAIRS = ("dataset", datasets.OfKind(("text",)))
+ONE_ENCODER = ("dataset", datasets.OfKind(("images", "text")))
 WITH_TEXTS = ("dataset", datasets.OfKind(("text", "image-text")))
 TRANSFORMER = ("text_encoder", Transformers())
 
@@ -309,6 +310,19 @@ class MethodOptions:
         "batch norm, so that a sample's features depend on that sample alone",
         "batch",
         needs=WITH_IMAGES,
+    )
+    stem: Literal["small", "full"] | None = flag(
+        "first layers of a ResNet, patches of a ViT: small for small images, full as published",
+        None,
+        needs=WITH_IMAGES,
+        shown="small up to 64 px",
+    )
+    init_from: str | None = flag(
+        "the encoder starts from the weights of this run or file, or from timm's own (timm)",
+        None,
+        metavar="RUN|FILE|timm",
+        needs=ONE_ENCODER,
+        shown="random weights",
     )
     pretrained: bool | None = flag(
         "start from the weights in the encoder's folder; --no-pretrained re-initializes them",

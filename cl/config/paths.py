@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from cl.config.datasets import row_of
+from cl.config.encoders import TIMM
 from cl.config.machine import sentence_of
 from cl.config.programs import Linear, Pretrain
 
@@ -16,8 +17,9 @@ LARGEST = 2**26
 
 def faults_of_paths(config: Pretrain | Linear) -> Iterator[str]:
     """Messages about what is not there, cannot be read, or cannot be written."""
-    for name in ("resume_training_from", "pretrained_feature_extractor"):
-        if given := getattr(config, name, None):
+    for name in ("resume_training_from", "pretrained_feature_extractor", "init_from"):
+        given = getattr(config, name, None)
+        if given and (name, given) != ("init_from", TIMM):
             try:
                 is_usable_folder(Path(given))
             except FileNotFoundError:

@@ -71,7 +71,7 @@ class PairTask(TextTask):
     @property
     def built(self) -> dict[str, Any]:
         """What no tensor tells, and sums of both encoders; the card has one of them together."""
-        about = {k: self.about.get(k) for k in ("norm", "image_size", "padding", "epsilon")}
+        about = {k: self.about.get(k) for k in ("norm", "stem", "image_size", "padding", "epsilon")}
         names = {"name": self.about["encoder"], "text_encoder": self.about["text_encoder"]}
         sides = {side: self.encoder.get_submodule(side) for side in ("image", "text")}
         sums = {f"{side}_sha256": checkpoints.fingerprint(of) for side, of in sides.items()}

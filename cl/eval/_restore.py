@@ -161,16 +161,17 @@ def restore(
         sizes = [*dict.fromkeys((timms["size"], recipe.size))]
     norm = about.get("norm", "batch")
     channels = len(about.get("mean", recipe.mean))
-    create = partial(encoders.create, name, norm=norm, channels=channels)
+    stem = about.get("stem")
+    create = partial(encoders.create, name, norm=norm, channels=channels, stem=stem)
     if pair:
         create = partial(towers_of, create, file, about)
     encoder, report, size = load_fitting(file, given, sizes, create)
-    prepared, said_by = of_weights(file, about, timms, report, small=size <= encoders.SMALL)
+    prepared, said_by = of_weights(file, about, timms, report, small=encoders.is_small(size, stem))
     if "." in name and timms and prepared.get("central") == timms["central"]:
         said_by = f"timm's configuration of {name}"
     recipe = recipe.changed({"size": image_size or size} | prepared | dict(preparation or {}))
     said_by += ", changed by flags" if preparation else ""
-    own = {"encoder": name, "norm": norm, "image_size": size}
+    own = {"encoder": name, "norm": norm, "image_size": size} | ({"stem": stem} if stem else {})
     own |= {k: getattr(recipe, k) for k in PREPARATION} | {"dataset": dataset} | decoding(about)
     built = {key: getattr(report, key, None) for key in ("padding", "epsilon")}
     own |= {key: value for key, value in built.items() if value is not None}
@@ -455,6 +456,7 @@ def about_run(file: Path) -> dict[str, Any]:
         own = {"encoder": run.encoder, "max_length": list(run.resolved_max_length)}
         return own | {name: getattr(run, name) for name in ("pooling", "lora_rank")}
     own = {"encoder": run.encoder, "norm": run.norm, "image_size": run.resolved_image_size}
+    own |= {"stem": run.stem} if run.stem else {}
     about = {"mean": recipes[0]["mean"], "std": recipes[0]["std"]}
     if run.kind == "image-text":
         own |= {"text_encoder": run.text_encoder, "max_length": list(run.resolved_max_length)}

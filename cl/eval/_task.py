@@ -60,7 +60,7 @@ class Task:
     @property
     def built(self) -> dict[str, Any]:
         """What no tensor of the encoder tells."""
-        about = {k: self.about.get(k) for k in ("norm", "image_size", "padding", "epsilon")}
+        about = {k: self.about.get(k) for k in ("norm", "stem", "image_size", "padding", "epsilon")}
         return {"name": self.about["encoder"], **about}
 
     @property

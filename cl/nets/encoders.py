@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -13,6 +14,7 @@ from cl.nets.norm import group_norm
 from cl.nets.resnet6 import ResNet6
 
 SMALL = 64  # px: up to here a stem that divides the side by four would throw the image away
+STEMS = ("resnet", "vision_transformer")  # timm's families that `small_stem` and patches change
 RESNET6 = re.compile(r"resnet6(?:_w([1-9]\d*))?")
 
 
@@ -24,31 +26,40 @@ def create(
     norm: str = "batch",
     weights_follow: bool = False,
     channels: int = 3,
+    stem: str | None = None,
+    pretrained: bool = False,
 ) -> nn.Module:
     """The encoder of that name: `(n c h w)` images to `(n d)` features, d = `width` of it.
 
     Args:
         name: a timm model, `resnet6_wN` (width N; `resnet6` is width 32), or `package.module:Name`,
             a class or function without required arguments that makes a module.
-        image_size: side of the images in pixels; up to 64 the stem keeps the side (`small_stem`).
+        image_size: side of the images in pixels.
         zero_init_residual: the last norm of every residual branch starts at zero, so that each
             block starts as the identity (Goyal et al. 2017, https://arxiv.org/abs/1706.02677, 5.1).
         norm: `group` puts group norm in the place of every batch norm.
         weights_follow: weights are loaded into it, so that a tag of timm's may say which they are.
         channels: of the images, which the stem takes; an encoder of the user's own has its own.
+        stem: `small` keeps the side (`small_stem`; a ViT gets 8 x 8 patches), `full` is as
+            published; None is small up to 64 px.
+        pretrained: with timm's weights, of the tag in the name or its first.
 
     Raises:
-        ValueError: an unknown name, a tag of weights that are not loaded, or `zero_init_residual`
-            or a `norm` for an encoder that has no such thing.
+        ValueError: an unknown name, a tag of weights that are not loaded, weights that are not on
+            this machine and cannot be fetched, or `zero_init_residual`, a `norm` or a `stem` for
+            an encoder that has no such thing.
     """
     model_name, _, tag = name.partition(".") if ":" not in name else (name, "", "")
-    if tag and not weights_follow:
+    if tag and not (weights_follow or pretrained):
         raise ValueError(
             f"ENCODER {name}: the tag .{tag} names pretrained weights, and weights are not loaded: "
             f"training starts from random ones. {model_name} is the encoder alone; main_linear.py "
-            "evaluates a file of weights (--pretrained_feature_extractor)."
+            "evaluates a file of weights (--pretrained_feature_extractor), and --init_from timm "
+            "starts from timm's."
         )
-    model = build(name, image_size, zero_init_residual, channels)
+    wanted = {"--zero_init_residual": zero_init_residual, "--stem": stem is not None}
+    small = is_small(image_size, stem)
+    model = build(name, image_size, channels, wanted, small=small, pretrained=pretrained)
     if norm == "group":
         if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
             raise ValueError(f"--norm group: {name} has no batch norm to put it in the place of")
@@ -56,31 +67,89 @@ def create(
     return model
 
 
-def build(name: str, image_size: int, zero_init_residual: bool, channels: int) -> nn.Module:
-    """`create` with the encoder's own norm."""
-    if ":" in name:
-        return import_encoder(name)
-    if ours := RESNET6.fullmatch(name):
-        if zero_init_residual:
-            raise ValueError(f"--zero_init_residual needs a timm ResNet, not {name}")
-        return ResNet6(int(ours[1] or 32), channels)
+def is_small(image_size: int, stem: str | None) -> bool:
+    """Whether the stem is for small images, see `create`."""
+    return image_size <= SMALL if stem is None else stem == "small"
+
+
+def build(
+    name: str,
+    image_size: int,
+    channels: int,
+    wanted: Mapping[str, bool],
+    *,
+    small: bool,
+    pretrained: bool,
+) -> nn.Module:
+    """`create` with the encoder's own norm.
+
+    Args:
+        name: see `create`.
+        image_size: see `create`.
+        channels: see `create`.
+        wanted: flags that only families of timm's have, and whether they are given.
+        small: the stem is.
+        pretrained: see `create`.
+    """
+    ours = RESNET6.fullmatch(name)
+    if ":" in name or ours:
+        for flag, given in {**wanted, "--init_from timm": pretrained}.items():
+            if given:
+                raise ValueError(f"{flag} needs an encoder of timm's, such as resnet18, not {name}")
+        return ResNet6(int(ours[1] or 32), channels) if ours else import_encoder(name)
     import timm  # a second, and not for ours
 
     check_name(name)
     family = timm.model_entrypoint(name).__module__.rpartition(".")[2]
-    options: dict[str, Any] = {}
-    if family == "resnet":
-        options["zero_init_last"] = zero_init_residual
-    elif zero_init_residual:
-        raise ValueError(f"--zero_init_residual needs a timm ResNet, not {name}")
-    if family == "vision_transformer":  # built for one size; small images get 8 x 8 patches
-        options |= {"img_size": image_size, "dynamic_img_size": True, "dynamic_img_pad": True}
-        if image_size <= SMALL:
-            options["patch_size"] = max(2, image_size // 8)
-    model = timm.create_model(name, num_classes=0, in_chans=channels, **options)
-    if image_size <= SMALL:
+    options = options_of_family(name, family, image_size, wanted, small=small)
+    options |= {"num_classes": 0, "in_chans": channels}
+    if pretrained:
+        if small and family in STEMS:
+            raise ValueError(f"--init_from timm: the weights of {name} need --stem full")
+        return with_weights(name, options)
+    model = timm.create_model(name, **options)
+    if small:
         small_stem(model)
     return model
+
+
+def options_of_family(
+    name: str, family: str, image_size: int, wanted: Mapping[str, bool], *, small: bool
+) -> dict[str, Any]:
+    """What a family of timm's models takes besides; the rest as in `build`.
+
+    Raises:
+        ValueError: a flag is given that the family does not have.
+    """
+    if wanted["--zero_init_residual"] and family != "resnet":
+        raise ValueError(f"--zero_init_residual needs a timm ResNet, not {name}")
+    if wanted["--stem"] and family not in STEMS:
+        raise ValueError(f"--stem needs a timm ResNet or ViT, not {name}")
+    if family == "resnet":
+        return {"zero_init_last": wanted["--zero_init_residual"]}
+    if family != "vision_transformer":
+        return {}
+    # It is built for one size; small images get 8 x 8 patches.
+    options = {"img_size": image_size, "dynamic_img_size": True, "dynamic_img_pad": True}
+    return options | ({"patch_size": max(2, image_size // 8)} if small else {})
+
+
+def with_weights(name: str, options: Mapping[str, Any]) -> nn.Module:
+    """A model of timm's with its own weights, from this machine or fetched.
+
+    Raises:
+        ValueError: they are not here and cannot be fetched.
+    """
+    import timm
+
+    try:
+        return timm.create_model(name, pretrained=True, **options)
+    except (OSError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"--init_from timm: the weights of {name} are not on this machine and cannot be "
+            f"fetched; --init_from takes a file of them too ({reason})"
+        ) from error
 
 
 def check_name(name: str) -> None:

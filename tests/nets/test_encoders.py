@@ -1,7 +1,12 @@
 """Encoders give the features they promise, at every size their stem is made for."""
 
+from pathlib import Path
+
+import huggingface_hub
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cl.nets.encoders import create, width
@@ -14,9 +19,9 @@ from cl.nets.heads import each_view, mlp
         ("resnet6_w8", 16),
         ("resnet6_w8", 32),
         ("resnet18", 32),
-        ("resnet10t", 32),
+        ("test_resnet", 32),
         ("resnet18", 96),
-        ("vit_tiny_patch16_224", 32),
+        ("test_vit", 32),
         ("mobilenetv3_small_050", 32),
         ("lcnet_050", 32),
         ("ghostnet_100", 32),
@@ -49,7 +54,7 @@ def test_unknown_names_are_answered_with_a_near_one() -> None:
     with pytest.raises(ValueError, match="--zero_init_residual"):
         create("resnet6_w8", 32, zero_init_residual=True)
     with pytest.raises(ValueError, match="--zero_init_residual"):
-        create("vit_tiny_patch16_224", 224, zero_init_residual=True)
+        create("test_vit", 224, zero_init_residual=True)
 
 
 def test_each_view_is_one_forward() -> None:
@@ -121,5 +126,46 @@ def test_a_tag_means_weights_and_is_refused_without_them() -> None:
 
 
 def test_group_norm_needs_a_batch_norm() -> None:
-    with pytest.raises(ValueError, match="--norm group: vit_tiny_patch16_224 has no batch norm"):
-        create("vit_tiny_patch16_224", 32, norm="group")
+    with pytest.raises(ValueError, match="--norm group: test_vit has no batch norm"):
+        create("test_vit", 32, norm="group")
+
+
+@pytest.mark.parametrize("name", ["resnet18", "test_vit"])
+def test_the_stem_is_chosen(name: str) -> None:
+    small, full = (create(name, 32, stem=stem).eval() for stem in ("small", "full"))
+    published = timm.create_model(name, num_classes=0).state_dict()
+    key = "conv1.weight" if name == "resnet18" else "patch_embed.proj.weight"
+    assert full.state_dict()[key].shape == published[key].shape
+    assert small.state_dict()[key].shape != published[key].shape
+    assert full(torch.zeros(1, 3, 32, 32)).shape == (1, width(full))
+
+
+@pytest.mark.parametrize("name", ["resnet6_w8", "torch.nn:Identity", "mobilenetv3_small_050"])
+def test_a_stem_that_an_encoder_does_not_have_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="--stem needs"):
+        create(name, 32, stem="small")
+
+
+def test_timms_weights_are_taken_from_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a cache of the Hugging Face hub as a download leaves it; nothing else is asked."""
+    name = "test_resnet"
+    config = timm.get_pretrained_cfg(name)
+    assert config is not None
+    theirs = timm.create_model(name)
+    repository = tmp_path / f"models--{config.hf_hub_id.replace('/', '--')}"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text("0" * 40)
+    snapshot = repository / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    save_file(theirs.state_dict(), snapshot / "model.safetensors")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ValueError, match="are not on this machine and cannot be fetched"):
+        create(name, 96, pretrained=True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    encoder = create(name, 96, pretrained=True)
+    for key, value in encoder.state_dict().items():
+        assert torch.equal(value, theirs.state_dict()[key])
+    with pytest.raises(ValueError, match="--stem full"):
+        create(name, 32, pretrained=True)
