@@ -1,11 +1,12 @@
-"""MNRL on texts by ours and by sentence-transformers: every step's loss, MRR@10, time.
+"""MNRL on texts by ours and by sentence-transformers: every step's loss, weights, MRR@10, time.
 
     python benchmarks/text_training.py [DATASET] [--data_folder DATA] [--mini_batch_size 8]
 
 Both trainers get the same weights, batches in the same order, AdamW with a linear decay to 0 and a
 largest gradient norm of 1, float32 and no dropout; `--mini_batch_size` caches gradients on both
-sides. They take turns, whole trainings one after the other. The corpus that is searched is cut to
-`--documents`: those that answer a query, then the first others.
+sides. They take turns, whole trainings one after the other. Weights are compared by how far both
+moved: the norm of the difference of the two movements, in that of ours. The corpus that is searched
+is cut to `--documents`: those that answer a query, then the first others.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cl.data import sets
 from cl.data.sets import Source, TextPairs
@@ -62,12 +63,13 @@ class Plan:
 
 
 class Trained(NamedTuple):
-    """The loss of every step, the seconds of the training, and MRR@10 after it."""
+    """The loss of every step, the seconds of the training, weights and MRR@10 after it."""
 
     losses: list[float]
     wall: float
     cpu: float
     mrr10: float
+    weights: Tensor
 
 
 class Losses(pl.Callback):
@@ -100,15 +102,31 @@ def data_of(plan: Plan) -> TextData:
     )
 
 
+def weights_of(plan: Plan, model: nn.Module) -> Tensor:
+    """Parameters of a model of transformers in one vector, those that the encoder has."""
+    names = [name for name, _ in read_transformer(f"hf:{plan.folder}").model.named_parameters()]
+    return torch.cat([model.get_parameter(name).detach().flatten() for name in names])
+
+
+def moved_apart(plan: Plan, a: Trained, b: Trained) -> float:
+    """How far the weights' movements are from each other, in the norm of the first."""
+    start = weights_of(plan, read_transformer(f"hf:{plan.folder}").model)
+    return float((a.weights - b.weights).norm() / (a.weights - start).norm())
+
+
 def measured(
-    plan: Plan, losses: list[float], begun: tuple[float, float], embedded: Callable[..., Tensor]
+    plan: Plan,
+    losses: list[float],
+    begun: tuple[float, float],
+    model: nn.Module,
+    embedded: Callable[..., Tensor],
 ) -> Trained:
     """The end of a training: its seconds since `begun`, and its encoder searches."""
     wall, cpu = (now - then for now, then in zip(clocks(), begun, strict=True))
     val = plan.source.val
     features = [embedded(list(texts)) for texts in (val.queries, val.documents)]
     found = of_texts(features[0], features[1], torch.from_numpy(val.judgments))
-    return Trained(losses, wall, cpu, found.numbers["mrr10"])
+    return Trained(losses, wall, cpu, found.numbers["mrr10"], weights_of(plan, model))
 
 
 def clocks() -> tuple[float, float]:
@@ -142,7 +160,11 @@ def ours(plan: Plan) -> Trained:
     trainer.fit(method, datamodule=data)
     how = TextTransform(data.tokenizer, plan.longest)
     return measured(
-        plan, recorder.losses, begun, lambda texts: embed(encoder, texts, transform=how)[0]
+        plan,
+        recorder.losses,
+        begun,
+        encoder.model,
+        lambda texts: embed(encoder, texts, transform=how)[0],
     )
 
 
@@ -194,7 +216,8 @@ def theirs(plan: Plan) -> Trained:
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     steps = [line["loss"] for line in trainer.state.log_history if "loss" in line]
-    return measured(plan, steps, begun, partial(model.encode, convert_to_tensor=True))
+    embedded = partial(model.encode, convert_to_tensor=True)
+    return measured(plan, steps, begun, model[0].auto_model, embedded)
 
 
 def cut(pairs: TextPairs, documents: int) -> TextPairs:
@@ -219,7 +242,7 @@ def compare(plan: Plan, rounds: int) -> tuple[list[Trained], list[Trained]]:
     for _ in range(rounds):
         for name, train, each in zip(("ours", "theirs"), (ours, theirs), found, strict=True):
             each.append(train(plan))
-            losses, wall, cpu, mrr10 = each[-1]
+            losses, wall, cpu, mrr10, _ = each[-1]
             print(
                 f"{name:6}  {len(losses)} steps, loss {losses[0]:.5f} to {losses[-1]:.5f}, "
                 f"MRR@10 {mrr10:.4f}, {wall:.1f} s, {cpu:.1f} CPU s",
@@ -264,10 +287,13 @@ def main() -> None:
         folder, where = Path(temporary, "encoder"), Path(temporary, "theirs")
         without_dropout(given.encoder, folder, given.max_length)
         sizes = given.max_length, given.batch_size, given.mini_batch_size
-        a, b = compare(Plan(source, folder, *sizes, given.lr, where), given.rounds)
+        plan = Plan(source, folder, *sizes, given.lr, where)
+        a, b = compare(plan, given.rounds)
+        apart = moved_apart(plan, a[0], b[0])
     gap = max(abs(x - y) for x, y in zip(a[0].losses, b[0].losses, strict=True))
     ratio = min(each.cpu for each in b) / min(each.cpu for each in a)
-    print(f"losses differ by at most {gap:.1e}, MRR@10 by {abs(a[0].mrr10 - b[0].mrr10):.4f}; ")
+    print(f"losses differ by at most {gap:.1e}, weights by {apart:.1e} of their movement, ", end="")
+    print(f"MRR@10 by {abs(a[0].mrr10 - b[0].mrr10):.4f};")
     print(f"theirs takes {ratio:.2f} x our CPU time, the shortest of n = {given.rounds} each")
 
 

@@ -1,15 +1,20 @@
-"""Writes docs/exactness.md: every loss and method on 1 to 4 processes. `make exactness` runs it."""
+"""Writes docs/exactness.md: every loss and method on 1 to 4 processes. `make exactness` runs it.
 
+`python docs/exactness.py pairs` writes its part on texts and captions anew, and nothing else.
+"""
+
+import re
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' machinery is not installed
 
 import torch
 
-from tests.distributed import exactness
-from tests.distributed.exactness import BOUNDS, SHARDS, Found
+from tests.distributed import exactness, pairs
+from tests.distributed.exactness import BOUNDS, SHARDS, Found, Steps
 
 PAGE = Path(__file__).with_name("exactness.md")
 HEAD = """# Exact on any number of devices
@@ -25,6 +30,15 @@ bounds the same numbers at every commit for two and three processes: 1e-10 in fl
 float32.
 
 torch {torch}, x86-64, one thread a process. Shards: {shards}.
+"""
+PAIRS = """
+## Texts, and images with captions: float64, every error at most {bound:g}
+
+{samples} pairs of which some share a document or a caption, also across processes; MNRL's have two
+hard negatives each. Encoders are the bag of n-grams, a transformer, its low-rank updates, and
+CLIP's two towers, whose temperature is learned. `tests/distributed/test_pairs.py` bounds the same
+numbers at every commit for three processes. Shards: {shards}.
+
 """
 HOW = """
 ## How
@@ -79,25 +93,56 @@ On uneven shards lightly's NT-Xent raises an error. Nobody else has DHEL and KCL
 """
 
 
-def page(found: dict[str, dict[str, Found]]) -> str:
-    """The whole text, from what each sharding found."""
+def table(found: dict[str, Found], names: list[str], bound: float) -> str:
+    """A row for each name, a column for each sharding but "1", which has the right numbers."""
     one, many = found["1"], [k for k in found if k != "1"]
-    shards = "; ".join(f"{k} {SHARDS[k]}" for k in many)
-    text = HEAD.format(samples=exactness.SAMPLES, torch=torch.__version__, shards=shards)
+    text = f"| value, gradient | {' | '.join(many)} |\n|---|{'---|' * len(many)}\n"
+    for name in names:
+        errors = [exactness.error(found[k][name], one[name]) for k in many]
+        cells = (f"{value:.0e}, {gradient:.0e}" for value, gradient in errors)
+        text += f"| {name} | {' | '.join(cells).replace('0e+00', '0')} |\n"
+        if max(max(pair) for pair in errors) > bound:
+            sys.exit(f"{name}: {errors}, more than {bound}")
+    return text
+
+
+def computed(shards: dict[str, list[int]], steps: Steps) -> dict[str, dict[str, Any]]:
+    """What each sharding found, by its name."""
+    with tempfile.TemporaryDirectory() as folder:
+        return {
+            k: exactness.computed(sizes, Path(folder, f"{k}.pt"), steps)
+            for k, sizes in shards.items()
+        }
+
+
+def listed(shards: dict[str, list[int]]) -> str:
+    """The samples of each process, in words."""
+    return "; ".join(f"{k} {sizes}" for k, sizes in shards.items() if k != "1")
+
+
+def of_pairs() -> str:
+    """The part on texts and captions."""
+    found, bound = computed(pairs.SHARDS, pairs.steps), BOUNDS["64"]
+    text = PAIRS.format(bound=bound, samples=pairs.SAMPLES, shards=listed(pairs.SHARDS))
+    return text + table(found, [*found["1"]], bound)
+
+
+def page() -> str:
+    """The whole text."""
+    text = HEAD.format(samples=exactness.SAMPLES, torch=torch.__version__, shards=listed(SHARDS))
+    found = computed(SHARDS, exactness.everything)
     for bits, bound in BOUNDS.items():
         text += f"\n## float{bits}: every error at most {bound:g}\n\n"
-        text += f"| value, gradient | {' | '.join(many)} |\n|---|{'---|' * len(many)}\n"
-        for name in exactness.names():
-            errors = [exactness.error(found[k][bits][name], one[bits][name]) for k in many]
-            cells = (f"{value:.0e}, {gradient:.0e}" for value, gradient in errors)
-            text += f"| {name} | {' | '.join(cells).replace('0e+00', '0')} |\n"
-            if max(max(pair) for pair in errors) > bound:
-                sys.exit(f"{name} in float{bits}: {errors}, more than {bound}")
-    return text + HOW
+        of_bits = {k: each[bits] for k, each in found.items()}
+        text += table(of_bits, exactness.names(), bound)
+    return text + of_pairs() + HOW
+
+
+def with_pairs(text: str) -> str:
+    """The page as it is, with its part on texts and captions anew."""
+    part = of_pairs()
+    return re.sub(r"\n(## Texts.*)?## How\n", lambda _: f"{part}\n## How\n", text, flags=re.DOTALL)
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder:
-        PAGE.write_text(
-            page({k: exactness.computed(s, Path(folder) / f"{k}.pt") for k, s in SHARDS.items()})
-        )
+    PAGE.write_text(with_pairs(PAGE.read_text()) if sys.argv[1:] == ["pairs"] else page())

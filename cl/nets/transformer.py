@@ -48,7 +48,7 @@ class Transformer(nn.Module):
     def forward(self, x: Int[Tensor, "n l"]) -> Float[Tensor, "n d"]:
         inside = x >= 0
         if not inside.numel():
-            return torch.zeros(len(x), self.num_features, device=x.device)
+            return torch.zeros(len(x), self.num_features, device=x.device, dtype=self.model.dtype)
         padding = self.model.config.pad_token_id or 0
         ids = x.masked_fill(~inside, padding)
         h = self.model(input_ids=ids, attention_mask=inside.long()).last_hidden_state

@@ -5,7 +5,7 @@
 
 import inspect
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ DTYPES = {"64": torch.float64, "32": torch.float32}
 BOUNDS = {"64": 1e-10, "32": 1e-5}
 METHOD, BUFFERS, REDUCTIONS, HALVES = "method", "buffers", "reductions", "halves"
 Found = dict[str, list[Tensor]]  # by name: the value, and the gradient of every parameter
+Steps = Callable[[list[int], int], Mapping[str, Any]]  # of the samples of each process, and a rank
 
 
 def error(ours: list[Tensor], expected: list[Tensor]) -> tuple[float, float]:
@@ -240,12 +241,8 @@ def counted(seen: list[int], bucket: dist.GradBucket) -> torch.futures.Future[Te
     return allreduce_hook(dist.group.WORLD, bucket)  # pyright: ignore[reportArgumentType]
 
 
-def work(rank: int, sizes: list[int], file: Path) -> None:
-    """One of the processes; they meet by a file beside the one that is written."""
-    torch.set_num_threads(1)
-    if len(sizes) > 1:
-        store = dist.FileStore(str(file.with_suffix(".store")), len(sizes))
-        dist.init_process_group("gloo", store=store, rank=rank, world_size=len(sizes))
+def everything(sizes: list[int], rank: int) -> dict[str, Found]:
+    """What one of the processes finds of losses and methods, by the bits of its numbers."""
     found: dict[str, Found] = {}
     for bits, dtype in DTYPES.items():
         found[bits] = of_losses(sizes, rank, dtype)
@@ -258,7 +255,16 @@ def work(rank: int, sizes: list[int], file: Path) -> None:
             if not name.endswith(REDUCTIONS):
                 tensors[0] = distributed.all_reduce_sum(tensors[0]) / len(sizes)
             found[bits][name] = tensors
-    found["16"] = of_halves()
+    return found | {"16": of_halves()}
+
+
+def work(rank: int, sizes: list[int], file: Path, steps: Steps) -> None:
+    """One of the processes; they meet by a file beside the one that is written."""
+    torch.set_num_threads(1)
+    if len(sizes) > 1:
+        store = dist.FileStore(str(file.with_suffix(".store")), len(sizes))
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=len(sizes))
+    found = steps(sizes, rank)
     if rank == 0:
         torch.save(found, file)
     if len(sizes) > 1:
@@ -271,9 +277,9 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
-def computed(sizes: list[int], file: Path) -> dict[str, Found]:
-    """What so many real processes found, by the bits of their numbers."""
-    mp.spawn(work, (sizes, file), nprocs=len(sizes))
+def computed(sizes: list[int], file: Path, steps: Steps = everything) -> dict[str, Any]:
+    """What so many real processes found in their steps; a file that is written on the way."""
+    mp.spawn(work, (sizes, file, steps), nprocs=len(sizes))
     return torch.load(file, weights_only=True)
 
 
