@@ -46,7 +46,7 @@ FLAGS = (
 
 
 @pytest.mark.slow
-def test_a_job_that_is_queued_again_goes_on(folder: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_a_job_that_is_queued_again_goes_on(folder: Path, tmp_path: Path) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, text in (("srun", SRUN.format(python=sys.executable)), ("scontrol", SCONTROL)):

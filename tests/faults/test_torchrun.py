@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from multiprocessing.connection import Connection
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from cl import distributed
-from tests.faults.processes import RUN, Ranks, environment, same
+from tests.end_to_end.test_devices import same_run
+from tests.faults.processes import RUN, Ranks, environment, group_signal, same
 
 ROOT = Path(__file__).parents[2]
 STEPS = ["--checkpoint_every", "5", "--checkpoint_unit", "steps"]
@@ -90,3 +92,20 @@ def test_a_killed_process_is_started_again_and_the_run_goes_on(
     (folder,) = (tmp_path / "runs").iterdir()
     assert f"going on with {folder}" in said
     assert same(folder, whole)
+
+
+@pytest.mark.parametrize("worlds", [(2, 1), (1, 2)])
+def test_fewer_or_more_processes_go_on_with_the_same_global_batch(
+    worlds: tuple[int, int], tmp_path: Path
+) -> None:
+    """In float64: what rounding makes of another order of sums stays below 1e-6."""
+    words = [*RUN, "--global_batch_size", "128"]
+    words[words.index("--precision") + 1] = "64"
+    before, after = worlds
+    part = Ranks(words, tmp_path, "part", world=before, act=group_signal(9, signal.SIGTERM))
+    rest = Ranks(words, tmp_path, "whole", world=before)
+    assert part.end() == [143] * before, part.said()
+    assert rest.end() == [0] * before, rest.said()
+    part = Ranks([*words, "--auto_resume"], tmp_path, "part", world=after)
+    assert part.end() == [0] * after, part.said()
+    same_run(rest.folder, part.folder)
