@@ -3,6 +3,7 @@
 import os
 import secrets
 import time
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, TypeVar
 
@@ -217,6 +218,13 @@ def open_store(port: int | None = None) -> Any:
     host, new = os.environ["MASTER_ADDR"], port is None
     store: Any = dist.TCPStore  # pyright: ignore[reportPrivateImportUsage]
     return store(host, port or 0, is_master=new, wait_for_workers=False)
+
+
+def reshard(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """This process's part of what the processes of a checkpoint held, be they more or fewer."""
+    if len(parts) == world_size():
+        return parts[rank()]
+    return torch.cat([*parts], dim).tensor_split(world_size(), dim)[rank()]
 
 
 def barrier() -> None:

@@ -94,6 +94,7 @@ def test_a_killed_process_is_started_again_and_the_run_goes_on(
     assert same(folder, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("worlds", [(2, 1), (1, 2)])
 def test_fewer_or_more_processes_go_on_with_the_same_global_batch(
     worlds: tuple[int, int], tmp_path: Path
