@@ -31,7 +31,7 @@ srun --kill-on-bad-exit=1 .venv/bin/python main_contrastive.py imagenet100 resne
     --data_folder "$data" --train_dir imagenet-100/train --val_dir imagenet-100/test \
     --epochs 100 --optimizer sgd --scheduler warmup_cosine --lr 0.3 --weight_decay 1e-4 \
     --global_batch_size 256 --num_workers 8 --hidden_mlp 2048 --temperature 0.2 \
-    --project contrastive_learning --name simclr "$@" || code=$?
+    --project contrastive_learning --name simclr --run_id "slurm-$SLURM_JOB_ID" "$@" || code=$?
 if ((code == 143)); then # SIGTERM: the step was saved
     scontrol requeue "$SLURM_JOB_ID"
 fi

@@ -1,6 +1,9 @@
 """The only file that knows that there is more than one process."""
 
 import os
+import secrets
+import time
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, TypeVar
 
@@ -11,6 +14,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 T = TypeVar("T")
+ASKED_EVERY = 0.05  # seconds between two looks for processes that ask where they meet
 
 
 def world_size() -> int:
@@ -153,23 +157,74 @@ def is_of_others(error: Exception) -> bool:
     return isinstance(error, dist.DistError) or "gloo" in str(error)
 
 
-def settle(key: str, value: str) -> str | None:
-    """A word that all processes of torchrun share, before they are a group.
+class Rendezvous:
+    """One start of torchrun's processes, which begin on a store of their own.
+
+    torchrun's store outlives a restart with all that was left in it, the addresses of processes
+    that have ended included, and a machine's count of restarts is its own.
 
     Args:
-        key: what the word is about.
-        value: this process's proposal; the first one to come is everybody's.
+        store: torchrun's.
 
-    Returns:
-        The word, the same after a restart; None where torchrun keeps no store.
+    Attributes:
+        number: how many times torchrun has started the processes, this time included.
     """
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        own, others = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]) - 1
+        if own == 0:
+            self.fresh = open_store()
+            self.number = store.add("cl/starts", 1)
+            self.fresh.set("cl/start", str(self.number))
+            while self.fresh.add("cl/here", 0) < others:
+                self.answer(others)
+                time.sleep(ASKED_EVERY)
+        else:
+            asked = secrets.token_hex(8)  # which nobody before this start has asked
+            store.set(f"cl/asked/{own}", asked)
+            self.fresh = open_store(int(store.get(f"cl/port/{asked}")))
+            self.number = int(self.fresh.get("cl/start"))
+            self.fresh.add("cl/here", 1)
+        os.environ["MASTER_PORT"] = str(self.fresh.port)
+
+    def answer(self, others: int) -> None:
+        """Tell the other processes where this start's store is; those that have ended ask too."""
+        for rank in range(1, others + 1):
+            if self.store.check([f"cl/asked/{rank}"]):
+                asked = self.store.get(f"cl/asked/{rank}").decode()
+                self.store.set(f"cl/port/{asked}", str(self.fresh.port))
+
+    def settle(self, key: str, value: str) -> str:
+        """A word that all processes share, the same after a restart.
+
+        Args:
+            key: what the word is about.
+            value: this process's proposal; the first one to come is everybody's.
+        """
+        return self.store.compare_set(f"cl/{key}", "", value).decode()
+
+
+@cache
+def rendezvous() -> Rendezvous | None:
+    """The start of this process by torchrun; None where it keeps no store. All of them call it."""
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
         return None
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    store = dist.TCPStore(  # pyright: ignore[reportPrivateImportUsage]
-        host, port, is_master=False
-    )
-    return store.compare_set(f"cl/{key}", "", value).decode()
+    return Rendezvous(open_store(int(os.environ["MASTER_PORT"])))
+
+
+def open_store(port: int | None = None) -> Any:
+    """A store at the first process's machine: the one at a port, or a new one of this process's."""
+    host, new = os.environ["MASTER_ADDR"], port is None
+    store: Any = dist.TCPStore  # pyright: ignore[reportPrivateImportUsage]
+    return store(host, port or 0, is_master=new, wait_for_workers=False)
+
+
+def reshard(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """This process's part of what the processes of a checkpoint held, be they more or fewer."""
+    if len(parts) == world_size():
+        return parts[rank()]
+    return torch.cat([*parts], dim).tensor_split(world_size(), dim)[rank()]
 
 
 def barrier() -> None:

@@ -22,7 +22,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.strategies import DDPStrategy
 from rich.console import Console
 
-from cl import checkpoints, hardware, logs, runs
+from cl import checkpoints, distributed, hardware, logs, runs
 from cl.callbacks.bar import Bar, Lines
 from cl.callbacks.finite import FiniteSteps
 from cl.callbacks.peers import LOST, Peers
@@ -81,6 +81,7 @@ def setup(config: Config) -> Iterator[None]:
     """
     levels = {name: logging.getLogger(name).level for name in LOGGERS}
     environment = dict(os.environ)
+    distributed.rendezvous()
     handlers = {}
     if threading.current_thread() is threading.main_thread():  # no other may set them
         handlers = {s: signal.getsignal(s) for s in ASKED}

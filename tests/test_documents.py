@@ -118,7 +118,7 @@ def test_a_scripts_command_is_taken(script: Path, more: list[str], copied: Path)
     )
     subprocess.run(
         ["bash", copied / "bash_files" / script.name, *first, *more, "--seed", "7"],
-        env={**os.environ, "PATH": f"{copied}/bin:{os.environ['PATH']}"},
+        env=os.environ | {"PATH": f"{copied}/bin:{os.environ['PATH']}", "SLURM_JOB_ID": "17"},
         cwd=copied,
         check=True,
         capture_output=True,

@@ -46,7 +46,7 @@ def call(tmp_path: Path) -> Call:
             cwd=there,
             env=os.environ
             | {"PATH": f"{repository}/bin:{os.environ['PATH']}", "WORDS": str(tmp_path / "words")}
-            | {"CDPATH": str(tmp_path / "elsewhere"), "REAL": real},
+            | {"CDPATH": str(tmp_path / "elsewhere"), "REAL": real, "SLURM_JOB_ID": "17"},
             capture_output=True,
             text=True,
         )

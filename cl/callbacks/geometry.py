@@ -12,6 +12,7 @@ from cl import distributed, measures
 from cl.callbacks.finite import unless
 from cl.callbacks.watch import needs_log
 from cl.data.loaders.given import as_batch
+from cl.distributed import reshard
 from cl.interrupts import Stop
 from cl.knn import classify
 from cl.metrics import MONITORS
@@ -54,10 +55,11 @@ class Geometry(Callback):
         return {"known": gather(own), "last": gather(last)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        banks = state_dict["known"]
-        own = distributed.rank() % len(banks)
-        self.known = [tuple(pair) for pair in banks[own]]
-        self.last = state_dict.get("last", [None] * len(banks))[own]
+        newest = zip(*(reversed(bank) for bank in state_dict["known"]), strict=False)
+        steps = [zip(*step, strict=True) for step in newest]
+        self.known = [(reshard(h), reshard(labels)) for h, labels in reversed(steps)]
+        last = state_dict.get("last", [None])
+        self.last = None if last[0] is None else reshard(last, dim=1)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         device = pl_module.device

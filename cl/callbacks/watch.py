@@ -56,6 +56,9 @@ class Watch(Callback):
         ranks = state_dict["ranks"]
         own = ranks[distributed.rank() % len(ranks)]
         self.sums, self.epoch_sums = (dict(own[k]) for k in ("sums", "epoch_sums"))
+        if len(ranks) != distributed.world_size():  # then each process has the mean of all
+            for name, sums in (("sums", self.sums), ("epoch_sums", self.epoch_sums)):
+                sums |= {k: sum(each[name][k] for each in ranks) / len(ranks) for k in sums}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.since = time.perf_counter()

@@ -64,16 +64,14 @@ def new_id(given: str | None) -> str:
     """
     if given:
         return given
-    launcher = started()
-    letters = string.ascii_lowercase + string.digits
-    made = "".join(secrets.choice(letters) for _ in range(8))
-    if "CL_RUN_ID" not in os.environ and launcher and launcher.nodes * launcher.per_node > 1:
+    by, met = started(), distributed.rendezvous()
+    made = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(8))
+    if "CL_RUN_ID" not in os.environ and by and by.nodes * by.per_node > 1:
         if job := os.environ.get("SLURM_JOB_ID"):  # all its processes know it
             return f"slurm-{job}"
-        agreed = distributed.settle("run_id", made)
-        if agreed is None:
-            raise ValueError(f"--run_id: needed under {launcher.by}, so that all write one run")
-        made = agreed
+        if met is None:
+            raise ValueError(f"--run_id: needed under {by.by}, so that all write one run")
+    made = met.settle("run_id", made) if met else made
     return os.environ.setdefault("CL_RUN_ID", made)
 
 
@@ -129,7 +127,9 @@ def saved(folder: Path) -> bool:
 def started_again() -> bool:
     """Whether torchrun or SLURM have started this program again after its end."""
     counts = ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")
-    return any(os.environ.get(name, "0") != "0" for name in counts)
+    met = distributed.rendezvous()
+    again = met is not None and met.number > 1
+    return again or any(os.environ.get(name, "0") != "0" for name in counts)
 
 
 def keep_skipped(folder: Path, names: Sequence[str]) -> None:

@@ -116,6 +116,20 @@ def test_nothing_is_measured_before_training() -> None:
     assert validate(after(NOISE * 0, "stop"), *ASKED, sanity=True) == {}
 
 
+def test_one_process_goes_on_with_the_neighbors_of_two() -> None:
+    """Each step's samples of both, in the order of the processes."""
+    banks = [
+        [(torch.full((2, 1), 10.0 * p + s), torch.full((2,), s)) for s in (1, 2)] for p in (0, 1)
+    ]
+    last = [torch.full((2, 2, 1), float(p)) for p in (0, 1)]
+    callback = Geometry("warn")
+    callback.load_state_dict({"known": banks, "last": last})
+    assert [h[:, 0].tolist() for h, _ in callback.known] == [[1, 1, 11, 11], [2, 2, 12, 12]]
+    assert [labels.tolist() for _, labels in callback.known] == [[1] * 4, [2] * 4]
+    assert callback.last is not None
+    assert callback.last[0, :, 0].tolist() == [0, 0, 1, 1]
+
+
 @pytest.mark.parametrize(("bank", "kept"), [(1, 4), (8, 8), (10, 12), (100, 24)])
 def test_the_bank_keeps_the_newest(bank: int, kept: int) -> None:
     callback = Geometry("warn", bank)

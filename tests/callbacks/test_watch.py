@@ -133,3 +133,13 @@ def test_validation_gets_the_mean_and_takes_no_time(monkeypatch: pytest.MonkeyPa
     step(watch, t)
     watch.clock()
     assert watch.rate == 8 / 4
+
+
+def test_one_process_goes_on_with_the_sums_of_two() -> None:
+    """As if both processes' samples had been its own: the mean of their means."""
+    watch, t = Watch(3), trainer(global_step=2)
+    ranks = [{"train/loss": torch.tensor(loss), "n": torch.tensor(2)} for loss in (2.0, 6.0)]
+    watch.load_state_dict({"ranks": [{"sums": sums, "epoch_sums": sums} for sums in ranks]})
+    step(watch, t)
+    ((_, row),) = t.loggers[0]
+    assert row["train/loss"] == pytest.approx((4 + LOSSES[2]) / 3)

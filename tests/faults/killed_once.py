@@ -1,0 +1,26 @@
+"""A pretraining, of which torchrun's processes are killed once: `STEP RANK MARK FLAG ...`."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import main_contrastive
+from cl.callbacks.saver import Saver
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    step, rank, mark = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
+    see = Saver.on_train_batch_end
+
+    def on_train_batch_end(self: Saver, trainer: Any, *rest: Any) -> None:
+        see(self, trainer, *rest)
+        if trainer.global_step == step and trainer.global_rank == rank and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Saver.on_train_batch_end = on_train_batch_end
+    sys.exit(main_contrastive.main(sys.argv[4:]))
