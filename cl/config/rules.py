@@ -301,6 +301,9 @@ def pretraining(config: Pretrain) -> Iterator[Fault]:
         yield message, ("keep_epochs", "epochs")
     if config.dry_run and config.show_views:
         yield "--dry_run cannot be used with --show_views.", ("dry_run", "show_views")
+    if config.dry_run and config.max_steps == 0:
+        message = "--dry_run draws what changes in steps: --max_steps 0 has none."
+        yield message, ("dry_run", "max_steps")
     m, n = config.mini_batch_size, config.batch_size_per_device
     if m and m > n:
         yield (
