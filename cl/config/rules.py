@@ -114,9 +114,10 @@ def idle(config: Linear, options: Mapping[str, Option]) -> dict[str, str]:
     """What an evaluation has no use for that trains nothing, or sees each image once as it is."""
     found = {}
     training = words_having("trains", plugins(config.eval))
-    if not {*training} & {*config.eval}:
+    if config.mine or not {*training} & {*config.eval}:
         named = (name for name, o in options.items() if o.group == OptimizationOptions.__name__)
-        found |= dict.fromkeys(named, f"needs --eval {either(training)}")
+        reason = "cannot be used with --mine" if config.mine else f"needs --eval {either(training)}"
+        found |= dict.fromkeys(named, reason)
     if not (config.augment or of_images(config.eval)):
         reason = f"needs --augment or --eval {either(of_images(built_in()))}"
         found |= dict.fromkeys(OF_VIEWS, reason)
