@@ -146,8 +146,13 @@ def image_text_data(
         how: images are loaded.
 
     Raises:
-        ValueError: a caption may be longer than the encoder of texts can read.
+        ValueError: a caption may be longer than the encoder of texts can read, or all are the same.
     """
+    if len({*source.train.texts}) == 1:
+        raise ValueError(
+            f"DATASET {config.dataset}: all training images have the same caption, so that there "
+            "is nothing to tell apart"
+        )
     images, longest = source.train.images, config.resolved_max_length[0]
     if isinstance(text_encoder, Transformer):
         text_encoder.check_length(f"--text_encoder {config.text_encoder}", (longest, longest))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cl.config import ConfigError, Pretrain, from_json, parse_pretrain, to_json
+from cl.config import ConfigError, Pretrain, from_json, parse_linear, parse_pretrain, to_json
 
 TEXT_LINE = ["wordnet", "bag_w16"]
 
@@ -49,3 +49,9 @@ def test_texts_are_compared_without_a_projector_and_by_their_documents() -> None
     digits = parse_pretrain(["digits", "resnet18"]).method_settings
     assert (digits["hidden_mlp"], digits["supervised"]) == (2048, False)
     assert parse_pretrain([*TEXT_LINE, "--method", "byol"]).method_settings["hidden_mlp"] == 2048
+
+
+def test_mining_trains_nothing(capsys: pytest.CaptureFixture) -> None:
+    line = [*TEXT_LINE, "--pretrained_feature_extractor", ".", "--mine", "mined.jsonl"]
+    parse_linear([*line, "--epochs", "5"])
+    assert "ignored --epochs, which cannot be used with --mine" in capsys.readouterr().err

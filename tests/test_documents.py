@@ -1,8 +1,7 @@
-"""Every command of the documents and every script says what the programs take."""
+"""Modules of the documents work, and every script says what the programs take."""
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,22 +18,12 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 SCRIPTS = sorted(ROOT.glob("bash_files/run_*.sh"))
 PARSE = {"main_contrastive.py": parse_pretrain, "main_linear.py": parse_linear}
-GIVEN = {"PATH": "/", "/datasets": "/"}  # what stands for a folder of the reader's
-# No GPUs here; what goes on with any flag, or with those of a run that is not there.
-LEFT_OUT = re.compile(r"--gpus( \d+)+|\.\.\.|# .*|--config \S+")
 
 
 def parsed(words: list[str]) -> Pretrain | Linear:
     """The configuration of a command line, from the program's name on."""
-    program, *rest = [GIVEN.get(word, word) for word in words if not re.fullmatch(r"\[.*", word)]
+    program, *rest = words
     return PARSE[program](rest)
-
-
-def commands(text: str) -> list[list[str]]:
-    """The words from a program's name on, of every command that is written out."""
-    text = re.sub(r"\\\n\s*", " ", text)
-    found = re.findall(r"python3? (main_\w+\.py [a-z].*?)(?:`|\n|$)", text)
-    return [shlex.split(LEFT_OUT.sub("", line)) for line in found]
 
 
 MODULES = {
@@ -44,11 +33,6 @@ MODULES = {
         r"```python\n# (\w+\.py)\n(.*?)```", file.read_text(encoding="utf-8"), re.DOTALL
     )
 }
-CASES = [
-    pytest.param(line, id=f"{file.name} {number}")
-    for file in DOCUMENTS
-    for number, line in enumerate(commands(file.read_text(encoding="utf-8")))
-]
 
 
 @pytest.fixture
@@ -66,22 +50,6 @@ def test_a_data_set_of_ones_own_is_read(tmp_path: Path) -> None:
     np.savez(tmp_path / "flowers.npz", labels=labels, pixels=pixels)
     source = load("flowers:read", str(tmp_path))
     assert (len(source.train), len(source.val), preset("flowers:read").size) == (54, 6, 64)
-
-
-@pytest.mark.usefixtures("modules")
-@pytest.mark.parametrize("line", CASES)
-@pytest.mark.filterwarnings("ignore:--")
-def test_a_documents_command_is_taken(line: list[str]) -> None:
-    assert parsed(line).dataset
-
-
-def test_commands_are_found_in_every_document_that_has_some() -> None:
-    names = " ".join(str(case.id) for case in CASES)
-    assert {name for name in ("README.md", "methods.md", "migrating.md") if name in names} == {
-        "README.md",
-        "methods.md",
-        "migrating.md",
-    }
 
 
 def test_a_loss_is_quoted_as_it_is() -> None:

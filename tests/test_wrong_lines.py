@@ -200,6 +200,7 @@ digits resnet6_w8 --pretrained_feature_extractor x
 digits resnet6_w8 --on_collapse die
 digits resnet6_w8 --dry_run nowhere/x.png
 digits resnet6_w8 --dry_run x.nothing
+digits resnet6_w8 --dry_run x.png --max_steps 0
 digits resnet6_w8 --show_views nowhere/x.png
 digits resnet6_w8 --accumulate_grad_batches 4
 digits resnet6_w8 -h nothing

@@ -114,9 +114,10 @@ def idle(config: Linear, options: Mapping[str, Option]) -> dict[str, str]:
     """What an evaluation has no use for that trains nothing, or sees each image once as it is."""
     found = {}
     training = words_having("trains", plugins(config.eval))
-    if not {*training} & {*config.eval}:
+    if config.mine or not {*training} & {*config.eval}:
         named = (name for name, o in options.items() if o.group == OptimizationOptions.__name__)
-        found |= dict.fromkeys(named, f"needs --eval {either(training)}")
+        reason = "cannot be used with --mine" if config.mine else f"needs --eval {either(training)}"
+        found |= dict.fromkeys(named, reason)
     if not (config.augment or of_images(config.eval)):
         reason = f"needs --augment or --eval {either(of_images(built_in()))}"
         found |= dict.fromkeys(OF_VIEWS, reason)
@@ -301,6 +302,9 @@ def pretraining(config: Pretrain) -> Iterator[Fault]:
         yield message, ("keep_epochs", "epochs")
     if config.dry_run and config.show_views:
         yield "--dry_run cannot be used with --show_views.", ("dry_run", "show_views")
+    if config.dry_run and config.max_steps == 0:
+        message = "--dry_run draws what changes in steps: --max_steps 0 has none."
+        yield message, ("dry_run", "max_steps")
     m, n = config.mini_batch_size, config.batch_size_per_device
     if m and m > n:
         yield (

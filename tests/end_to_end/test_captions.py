@@ -103,3 +103,14 @@ def test_a_resumed_run_is_the_whole_one(
     assert one.keys() == two.keys()
     assert all(torch.equal(one[key], two[key]) for key in one)
     assert json.loads((whole / "config.json").read_text())["loss"] == "clip"
+
+
+def test_captions_that_are_all_the_same_are_refused(
+    pretrain: Run, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Wherever the batches fall there is no negative."""
+    name = written(tmp_path, [{"image": f"{i}.png", "captions": ["a dog"]} for i in range(12)])
+    words = "resnet6_w8 --method clip --text_encoder bag_w6 --image_size 8 --batch_size 3"
+    pretrain(name, *words.split(), "--data_folder", tmp_path, expect=2)
+    errors = capsys.readouterr().err.splitlines()[-1:]
+    assert errors[0].startswith(f"error: DATASET {name}: all training images have the same caption")

@@ -12,7 +12,7 @@ README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 MODULES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", README, re.DOTALL))
 COMMANDS = {
     module: shlex.split(line)
-    for line in re.findall(r"^    python main_\w+\.py (.*)$", README, re.MULTILINE)
+    for line in re.findall(r"^    \.venv/bin/python main_\w+\.py (.*)$", README, re.MULTILINE)
     for module in MODULES
     if f"{module}:" in line
 }

@@ -37,7 +37,7 @@ def tiny(folder: Path, vocabulary: int | None = None, **options: Any) -> Path:
     )
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     sizes |= {"intermediate_size": 64, "max_position_embeddings": 40}
-    config = library.BertConfig(vocab_size=vocabulary or len(pieces), **sizes, **options)
+    config = library.BertConfig(vocab_size=vocabulary or len(pieces), **(sizes | options))
     library.BertModel(config).save_pretrained(folder)
     fast.save_pretrained(folder)
     return folder
