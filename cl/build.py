@@ -66,6 +66,8 @@ def load_source(config: Pretrain) -> Source[Any] | GivenData:
         config.val_dir,
         config.download,
         class_list=config.class_list,
+        image_column=config.image_column,
+        label_column=config.label_column,
         value_range=config.value_range,
         channels=config.channels,
         exif_orientation=config.exif_orientation,

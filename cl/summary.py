@@ -423,7 +423,7 @@ def last_lines(
         words = run.folder, images, "--out", run.folder / "features.npy"
         return [*lines, place, f"next              {runs.command(EMBEDS, *words)}"]
     words = [config.dataset, config.encoder, "--pretrained_feature_extractor", run.folder]
-    places = "data_folder", "train_dir", "val_dir", "class_list"
+    places = "data_folder", "train_dir", "val_dir", "class_list", "image_column", "label_column"
     for flag in (*places, "image_size", "channels", "max_pixels"):
         if getattr(config, flag) != getattr(Pretrain, flag, None):
             words += [f"--{flag}", getattr(config, flag)]

@@ -30,6 +30,7 @@ from cl.runs import Run
 PROGRAM = "main_contrastive.py"
 # Flags of reading a data set by its name.
 READING = ("data_folder", "train_dir", "val_dir", "class_list", "data_fraction", "skip_corrupt")
+READING += ("image_column", "label_column")
 READING += ("value_range", "channels", "exif_orientation", "max_pixels")
 
 

@@ -215,7 +215,12 @@ def run_script(file: str, words: list[str], steps: int) -> int:
     """Carry out what a script of bash_files hands to the interpreter."""
     path = f"{Path('bin').absolute()}:{os.environ['PATH']}"
     command = ["bash", file, *(GIVEN.get(word, word) for word in words)]
-    subprocess.run(command, env=os.environ | {"PATH": path, "SLURM_JOB_ID": "17"}, check=True, capture_output=True)
+    subprocess.run(
+        command,
+        env=os.environ | {"PATH": path, "SLURM_JOB_ID": "17"},
+        check=True,
+        capture_output=True,
+    )
     words = Path("words").read_text().split("\0")[:-1]
     start = next(i for i, word in enumerate(words) if re.match(r"main_|cl\.compare", word))
     return carry_out(words[start:], steps)

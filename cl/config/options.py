@@ -29,6 +29,7 @@ WARMUP = ("scheduler", Schedulers(schedules.warms_up))
 PRESET = "the preset's"
 OF_IMAGE_FILES = ("dataset", datasets.Having(("image_files",)))
 OF_FOLDERS = ("dataset", datasets.Having(("class_folders",)))
+OF_TABLES = ("dataset", datasets.Having(("image_columns",)))
 OF_IMAGES = ("dataset", datasets.OfKind(("images",)))
 WITH_IMAGES = ("dataset", datasets.OfKind(("images", "image-text")))
 OF_PAIRS = ("dataset", datasets.OfKind(("text",)))
@@ -73,6 +74,20 @@ class DataOptions:
     )
     class_list: str | None = flag(
         "file with the class folders to take, one a line", None, metavar="PATH", needs=OF_FOLDERS
+    )
+    image_column: str | None = flag(
+        "column of the images, or of their paths",
+        None,
+        metavar="NAME",
+        needs=OF_TABLES,
+        shown="found by its type or name",
+    )
+    label_column: str | None = flag(
+        "column of the labels, words or whole numbers",
+        None,
+        metavar="NAME",
+        needs=OF_TABLES,
+        shown="found by its type or name",
     )
     value_range: tuple[float, float] | Literal["auto"] | None = flag(
         "values of image files that become black and white, others are cut off; auto is the range "

@@ -43,7 +43,7 @@ def again(group: type, name: str, default: Any, **about: Any) -> Any:
 
 
 def closest(word: str, known: Iterable[str]) -> str | None:
-    """The known word that was probably meant: one of nearly the same letters, or that begins so.
+    """The known word that was probably meant: one that begins so, or of nearly the same letters.
 
     >>> closest("--weight", ["--weight_decay", "--lr"]), closest("--pretrained", ["--train_dir"])
     ('--weight_decay', None)
@@ -52,7 +52,7 @@ def closest(word: str, known: Iterable[str]) -> str | None:
     wanted = word.strip("-").replace("-", "_")
     near = get_close_matches(wanted, names, n=1, cutoff=0.75 if wanted[3:] else 0.65)
     longer = sorted((name for name in names if wanted[2:] and name.startswith(wanted)), key=len)
-    found = near or longer
+    found = longer or near
     return names[found[0]] if found else None
 
 

@@ -79,6 +79,8 @@ def load_labeled(config: Linear) -> Source[Any]:
         config.val_dir,
         config.download,
         class_list=config.class_list,
+        image_column=config.image_column,
+        label_column=config.label_column,
         value_range=config.value_range,
         channels=config.channels,
         exif_orientation=config.exif_orientation,

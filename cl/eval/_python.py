@@ -29,6 +29,7 @@ from cl.eval._transform import Transform
 
 # Flags of reading a data set, which has been read.
 READING = ("data_folder", "train_dir", "val_dir", "class_list", "data_fraction", "skip_corrupt")
+READING += ("image_column", "label_column")
 
 
 @dataclass(frozen=True)

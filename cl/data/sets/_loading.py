@@ -33,6 +33,8 @@ def load(
     data_fraction: float = 1.0,
     skip_corrupt: bool = False,
     labeled: bool = False,
+    image_column: str | None = None,
+    label_column: str | None = None,
     workers: int = 0,
     console: Console | None = None,
 ) -> Source[Any]:
@@ -55,6 +57,8 @@ def load(
         data_fraction: a fraction of the training images up to 1, or a number of them above it.
         skip_corrupt: decode every image now, and leave out those that cannot be decoded.
         labeled: leave the images without a label out.
+        image_column: of a table of images.
+        label_column: of a table of images.
         workers: threads that decode.
         console: for its progress.
 
@@ -65,7 +69,8 @@ def load(
     turn = dataset_row(name)["exif_orientation"] if exif_orientation is None else exif_orientation
     known = None if value_range == "auto" else value_range
     how = Decoding(known, channels, turn, max_pixels)
-    source = read(name, Where(Path(data_folder), train_dir, val_dir, class_list, download, how))
+    folders = Path(data_folder), train_dir, val_dir, class_list, download
+    source = read(name, Where(*folders, how, image_column, label_column))
     if not isinstance(source.train, Images):
         return fraction_of(source, data_fraction)
     source = decoded_as(source, how)

@@ -27,6 +27,8 @@ class Where:
         class_list: a file with the classes to take.
         download: fetch what is not there.
         decoding: how image files become pixels.
+        image_column: of a table.
+        label_column: of a table.
     """
 
     folder: Path
@@ -35,6 +37,8 @@ class Where:
     class_list: str | None = None
     download: bool = False
     decoding: Decoding = RGB
+    image_column: str | None = None
+    label_column: str | None = None
 
     @property
     def suffixes(self) -> tuple[str, ...]:

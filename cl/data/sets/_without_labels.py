@@ -1,7 +1,5 @@
 """Images without labels, wherever they are: below a folder, of a pattern, in a list, an array."""
 
-import csv
-from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -11,14 +9,20 @@ import numpy as np
 from cl.data.sets._decode import ARRAY
 from cl.data.sets._images import Images, in_files
 from cl.data.sets._item import ItemError, stack_of
+from cl.data.sets._table import (
+    DELIMITERS,
+    IMAGES,
+    column_called,
+    files_named,
+    read_lines,
+    read_table,
+)
 from cl.data.sets._values import Decoding
 from cl.data.sets._walk import Walk, is_hidden, is_image
 
-LISTS = {".txt": None, ".lst": None, ".csv": ",", ".tsv": "\t"}  # what parts their columns
+LISTS = (".txt", ".lst", *DELIMITERS)
 ARRAYS = (ARRAY, ".npz")
-COLUMNS = ("path", "image", "file", "filename", "filepath", "image_path", "file_name")
 PATTERN = "*?["
-NAMED = 3  # of many files, in a message
 
 
 def images_at(place: Path, walk: Walk, flag: str, how: Decoding) -> Images:
@@ -68,37 +72,10 @@ def listed_in(file: Path, flag: str) -> list[Path]:
     Raises:
         ValueError: it is not one of paths, or some of the files are not there.
     """
-    try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{flag}: {file} is no text in UTF-8 ({error})") from None
-    delimiter = LISTS[file.suffix.lower()]
-    names = column_of(lines, delimiter, file, flag) if delimiter else lines
-    paths = [file.parent / name.strip() for name in names if name.strip()]
-    absent = [path for path in paths if not path.is_file()]
-    if absent:
-        some = ", ".join(map(str, absent[:NAMED]))
-        raise ValueError(
-            f"{flag}: {len(absent)} of the {len(paths)} files of {file} are not there: {some}"
-        )
-    return paths
-
-
-def column_of(lines: Sequence[str], delimiter: str, file: Path, flag: str) -> list[str]:
-    """The column of paths of a table with a header.
-
-    Raises:
-        ValueError: no column is called as one of paths, or several are.
-    """
-    table = csv.DictReader(lines, delimiter=delimiter)
-    header = [name or "" for name in table.fieldnames or ()]
-    named = [name for name in header if name.strip().lower() in COLUMNS]
-    if len(named) != 1:
-        raise ValueError(
-            f"{flag}: the first line of {file} must name one column of paths "
-            f"({', '.join(COLUMNS)}); it has {', '.join(named or header) or 'nothing'}"
-        )
-    return [row[named[0]] or "" for row in table]
+    if file.suffix.lower() not in DELIMITERS:
+        return files_named(read_lines(file, flag), file, flag)
+    table = read_table(file, flag)
+    return files_named(table[column_called([*table], IMAGES, "paths", file, flag)], file, flag)
 
 
 def in_array(file: Path, flag: str, how: Decoding) -> Images:

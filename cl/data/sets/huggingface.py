@@ -1,8 +1,10 @@
-"""Data sets that Hugging Face's `datasets` saved to a folder: images left encoded, or texts.
+"""Data sets of Hugging Face's `datasets` in a folder: images left encoded, or texts.
 
-Images and labels are found by the types of the columns, texts by their names: query (anchor,
-question), positive (answer, document, passage) and columns that begin with negative; sentence1,
-sentence2 and score; or text. Its dataset_info.json says which of both it has.
+The folder is what `save_to_disk` wrote, or has .parquet files as the hub does, called by their
+splits; of these `datasets` makes a copy in its cache that can be mapped. Images and labels are
+found by the types of the columns, or by `--image_column` and `--label_column`; texts by their
+names: query (anchor, question), positive (answer, document, passage) and columns that begin with
+negative; sentence1, sentence2 and score; or text. Its dataset_info.json says which of both it has.
 """
 
 import importlib
@@ -22,12 +24,13 @@ from cl.data.sets._split import HOLD_OUT, split, split_sentence
 from cl.data.sets._walk import VALIDATION, Walk, part_of_name
 
 ROW = {
-    "help": "what save_to_disk wrote",
+    "help": "what save_to_disk wrote, or .parquet files of the hub",
     "order": 91,
     "argument": "FOLDER",
     "image_files": True,
     "exif_orientation": True,
     "columns": True,
+    "image_columns": True,
 }
 LABELS = ("label", "labels", "class", "category")  # what a column of them may be called
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
@@ -95,16 +98,23 @@ def read(name: str, where: Where) -> Source[Any]:
         )
     place = where.folder / name.partition(":")[2]
     try:
-        found = library.load_from_disk(str(place))
-    except (OSError, ValueError) as error:
+        tables = tables_in(place)
+        found = (
+            library.load_dataset("parquet", data_files=tables)
+            if tables
+            else library.load_from_disk(str(place))
+        )
+    except (OSError, ValueError, library.exceptions.DatasetsError) as error:
         raise ValueError(f"DATASET {name}: {place} holds no saved data set ({error})") from None
     parts = found if isinstance(found, library.DatasetDict) else {"train": found}
     if has_texts(library, [*parts.values()]):
+        if tables:
+            raise ValueError(f"DATASET {name}: of texts {place} must be what save_to_disk wrote")
         return source_of_columns(name, parts, str(place))
     called = {part_of_name(split): split for split in reversed(parts)}
     if "train" not in called:
         raise ValueError(f"DATASET {name}: {place} has no split train, but {', '.join(parts)}")
-    names, train = read_split(library, parts[called["train"]], place, called["train"])
+    names, train = read_split(library, parts[called["train"]], where, place, called["train"])
     second = next((called[part] for part in VALIDATION if part in called), None)
     others = sorted({*parts} - {called["train"], second})
     left = Walk(left_out=Counter({f"in {split}": len(parts[split]) for split in others})).describe()
@@ -114,7 +124,7 @@ def read(name: str, where: Where) -> Source[Any]:
         how = f"no validation split: {split_sentence(HOLD_OUT, labeled=bool(classes))}"
         more = {"held_out": HOLD_OUT, "split": how, "left_out": left}
         return Source(name, classes, train, val, named=bool(names), **more)
-    names_there, val = read_split(library, parts[second], place, second)
+    names_there, val = read_split(library, parts[second], where, place, second, names)
     if names != names_there:
         raise ValueError(
             f"DATASET {name}: {second} has other classes, or another order, than train"
@@ -136,25 +146,61 @@ def numbered(*parts: Images) -> list[str]:
     return [str(c) for c in range(1 + max(int(p.labels.max(initial=-1)) for p in parts))]
 
 
+def tables_in(place: Path) -> dict[str, list[str]]:
+    """The .parquet files below a folder by their splits, which begin their names or their folders'.
+
+    >>> tables_in(Path("nowhere"))
+    {}
+    """
+    found: dict[str, list[str]] = {}
+    for file in sorted(place.rglob("*.parquet")) if place.is_dir() else ():
+        names = (file.stem.partition("-")[0], file.parent.name, "train")
+        split = next(name for name in names if part_of_name(name))
+        found.setdefault(split, []).append(str(file))
+    return found
+
+
 def read_split(
-    library: Any, data: Any, place: Path, called: str
+    library: Any,
+    data: Any,
+    where: Where,
+    place: Path,
+    called: str,
+    known: list[str] | None = None,
 ) -> tuple[list[str] | None, Images]:
-    """Class names, of whole numbers none, and images of a split; labels of -1 without a column."""
+    """Class names, of whole numbers none, and images of a split; labels of -1 without a column.
+
+    Args:
+        library: `datasets`.
+        data: the split.
+        where: with the names of columns.
+        place: of the data set.
+        called: the split's name.
+        known: the classes of the training part, for labels that are words.
+
+    Raises:
+        ValueError: columns are not told apart, or a label is no class of the training part.
+    """
     title, features = f"{place} {called}", data.features
-    image = the_only(
+    for option in ("image_column", "label_column"):
+        name = getattr(where, option)
+        if name is not None and name not in features:
+            raise ValueError(f"--{option} {name}: {title} has the columns {', '.join(features)}")
+    image = where.image_column or the_only(
         [k for k, f in features.items() if isinstance(f, library.Image)], "Image", title
     )
-    kinds = {k: f for k, f in features.items() if isinstance(f, library.ClassLabel)}
-    kinds = kinds or {k: f for k, f in features.items() if getattr(f, "dtype", "") in INTEGERS}
+    label = where.label_column or label_column(library, features, title)
     names, labels = None, np.full(len(data), -1)
-    if words := [k for k in LABELS if getattr(features.get(k), "dtype", "") in STRINGS]:
-        raise ValueError(
-            f"{title}: the labels in {words[0]} are strings; class_encode_column makes them classes"
-        )
-    if kinds:
-        label = the_only([*kinds], "ClassLabel (or of whole numbers)", title)
+    if label is not None and getattr(features[label], "dtype", "") in STRINGS:
+        words = data[label][:]
+        names = known or sorted({word for word in words if word})
+        if other := sorted({word for word in words if word} - {*names}):
+            raise ValueError(f"{title}: {len(other)} classes that do not train: {other[0]}")
+        index = {name: number for number, name in enumerate(names)}
+        labels = np.array([index.get(word, -1) for word in words], np.int64)
+    elif label is not None:
         labels = np.array([-1 if c is None else c for c in data[label][:]], np.int64)
-        names = getattr(kinds[label], "names", None)
+        names = getattr(features[label], "names", None)
     encoded = data.select_columns([image]).cast_column(image, library.Image(decode=False))
     rows = np.arange(len(labels))
     return list(names) if names else None, Images(
@@ -162,11 +208,19 @@ def read_split(
     )
 
 
+def label_column(library: Any, features: Any, title: str) -> str | None:
+    """The column of labels: of type ClassLabel, of words with a label's name, of whole numbers."""
+    kinds = [k for k, f in features.items() if isinstance(f, library.ClassLabel)]
+    kinds = kinds or [k for k in LABELS if getattr(features.get(k), "dtype", "") in STRINGS]
+    kinds = kinds or [k for k, f in features.items() if getattr(f, "dtype", "") in INTEGERS]
+    return the_only(kinds, "ClassLabel (or of whole numbers)", title) if kinds else None
+
+
 def the_only(columns: list[str], kind: str, title: str) -> str:
     """The one column of a type."""
     if len(columns) != 1:
         raise ValueError(
             f"{title}: needs one column of type {kind}, has {len(columns)} "
-            f"({', '.join(columns) or 'none'}); remove_columns and cast_column make it so"
+            f"({', '.join(columns) or 'none'}); --image_column and --label_column choose"
         )
     return columns[0]
