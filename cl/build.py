@@ -97,6 +97,20 @@ def complete(config: Pretrain, source: Source[Any] | GivenData) -> Pretrain:
     return replace(config, batch_size=views.shape[1], global_batch_size=None, **size)
 
 
+def fitting(config: Pretrain, encoder: nn.Module) -> Pretrain:
+    """The configuration with no more tokens of a text than its encoder has positions for.
+
+    Args:
+        config: of the run; what it asks for itself stays, and is checked where texts are read.
+        encoder: of texts, if the run has one.
+    """
+    most = encoder.longest if isinstance(encoder, Transformer) else None
+    if most is None or config.max_length is not None:
+        return config
+    query, document = (min(each, most) for each in config.resolved_max_length)
+    return replace(config, max_length=(query, document))
+
+
 def first_views(data: GivenData) -> Tensor:
     """The views of the largest size in the first batch of a loader, `(v n ...)`."""
     return next(iter(data.train_dataloader())).views[0]

@@ -205,3 +205,12 @@ def test_an_encoder_that_is_not_on_disk(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     pretrain("wordnet", "hf:no/such", expect=2)
     assert "give a folder" in capfd.readouterr().err
+
+
+def test_no_more_tokens_are_used_than_there_are_positions(words: list[str], pretrain: Run) -> None:
+    """Where `--max_length` is not given; the tiny model has 40 positions."""
+    at = words.index("--max_length")
+    run = pretrain(
+        *words[:at], *words[at + 3 :], *"--loss mnrl --batch_size 8 --max_steps 0".split()
+    )
+    assert json.loads((run / "config.json").read_text())["max_length"] == [40, 40]
