@@ -114,13 +114,14 @@ def all_reduce_max(x: Shaped[Tensor, ""]) -> Shaped[Tensor, ""]:
 
 
 @cache
-def on_hosts(_: Any) -> Any:
+def on_hosts(group: Any) -> Any:
     """The group of all processes whose exchange waits for no GPU; its first use is by all.
 
     Args:
-        _: the group of the devices, for which there is one.
+        group: of the devices, for which there is one; it has the same timeout.
     """
-    return dist.new_group(backend="gloo")
+    devices = group._get_backend(group._device_types[0])
+    return dist.new_group(backend="gloo", timeout=devices.options._timeout)
 
 
 def any_of(flag: Shaped[Tensor, ""]) -> bool:

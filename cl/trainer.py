@@ -301,6 +301,9 @@ def fit(
     With `more` wandb is left open where the training came to its end.
     """
     code, why, speaker = 0, "", 0
+    callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+    peers = next(each for each in callbacks if isinstance(each, Peers))
+    peers.advice = lambda: escape_controls(runs.how_to_go_on(program, folder))
     try:
         with interrupts.handled():
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
@@ -312,16 +315,15 @@ def fit(
     except SystemExit:  # Lightning's answer to a second Ctrl-C
         code, why = 130, "ended at once, without the step in progress"
     except Exception as error:
-        callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
-        peers = next(each for each in callbacks if isinstance(each, Peers))
         with interrupts.handled():
             lost = peers.why(error)
         if lost is None:
             if trainer.is_global_zero:  # the error itself is told by whoever called
-                how = escape_controls(runs.how_to_go_on(program, folder))
-                print(how, file=sys.stderr)  # noqa: T201
+                print(peers.advice(), file=sys.stderr)  # noqa: T201
             raise
         (why, speaker), code = lost, LOST
+    finally:
+        peers.end()
     if code or not more:
         close(trainer.loggers, code)
     if code and trainer.global_rank == speaker:

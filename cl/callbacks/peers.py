@@ -5,6 +5,8 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from cl import distributed
+from cl.config.machine import is_of_machine, sentence_of
 from cl.interrupts import interrupts
 
 BEAT = 1.0  # seconds between two signs of life
@@ -26,49 +29,71 @@ class Peers(Callback):
     Each process gives a sign of life every second, from a thread. The first one looks at all of
     them and the others at the first. A collective operation that waits for longer than the timeout,
     or whose partner has ended, is an error of the library's, which names nobody: `why` does. Where
-    nothing raises such an error the thread ends the process.
+    nothing raises such an error another thread ends the process; it reads a clock and nothing else,
+    since a question to a host that cannot be reached stays without an answer.
 
     Args:
         minutes: the timeout.
+
+    Attributes:
+        advice: says how to go on, also where a thread ends the process.
     """
 
     def __init__(self, minutes: float) -> None:
         self.limit = 60 * minutes
         self.hosts: list[Any] = []
-        self.board: distributed.Board | None = None  # the training's, not the thread's
         self.heard: dict[int, float] = {}  # by rank: when it last gave a sign of life
+        self.failure = ""  # what this process tells the others of an error of its own
+        self.failed = ""  # what another one told
+        self.over = threading.Event()
+        self.looks = threading.Thread()
+        self.advice: Callable[[], str] = str
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if distributed.world_size() > 1 and not self.hosts:
-            self.hosts = distributed.gather_objects(socket.gethostname())
-            self.board = distributed.Board()  # now: with the first process gone there is none
-            leave_others_to_themselves()
-            threading.Thread(target=self.look, args=(distributed.Board(),), daemon=True).start()
+        if distributed.world_size() == 1 or self.hosts:
+            return
+        self.hosts = distributed.gather_objects(socket.gethostname())
+        others = range(1, len(self.hosts)) if distributed.rank() == 0 else [0]
+        self.heard = dict.fromkeys(others, time.monotonic())
+        leave_others_to_themselves()
+        board = distributed.Board()  # now: with the first process gone there is none
+        self.looks = threading.Thread(target=self.look, args=(board,), daemon=True)
+        self.looks.start()
+        threading.Thread(target=self.watch, daemon=True).start()
 
     def look(self, board: distributed.Board) -> None:
-        """Give signs of life and look at those of others; in a thread.
+        """Give signs of life and look at those of others, until the end or that of the board.
 
         Args:
-            board: of its own.
+            board: of this thread.
         """
-        own = distributed.rank()
-        others = range(1, len(self.hosts)) if own == 0 else [0]
-        seen = dict.fromkeys(others, "")
-        self.heard = dict.fromkeys(others, time.monotonic())
-        for beat in count():
-            try:
+        own, seen = distributed.rank(), dict.fromkeys(self.heard, "")
+        with suppress(RuntimeError):  # the board has gone with the first process
+            for beat in count():
                 board.write(f"beat/{own}", str(beat))
-                words = {other: board.read(f"beat/{other}") for other in others}
-            except RuntimeError:  # the board has gone with the first process
-                return
-            now = time.monotonic()
-            self.heard.update({other: now for other in others if words[other] != seen[other]})
-            seen = words
+                words = {other: board.read(f"beat/{other}") for other in seen}
+                self.failed = board.read("failed")
+                now = time.monotonic()
+                self.heard.update({other: now for other in seen if words[other] != seen[other]})
+                seen = words
+                if self.over.wait(BEAT):
+                    break
+            if self.failure:
+                board.write("failed", self.failure)
+
+    def watch(self) -> None:
+        """End the process where another one is silent and the library does not."""
+        while not self.over.wait(BEAT):
             if silent := self.silent(self.limit + LATE):
-                sys.stderr.write(f"{self.describe(silent[0])}\n")
+                sys.stderr.write(f"{self.describe(silent[0])}\n{self.advice()}\n")
                 sys.stderr.flush()
                 os._exit(LOST)
-            time.sleep(BEAT)
+
+    def end(self) -> None:
+        """Look no more; a thread that waits for a lost host is left to itself."""
+        self.over.set()
+        if self.looks.is_alive():
+            self.looks.join(QUIET)
 
     def silent(self, seconds: float) -> list[int]:
         """The processes without a sign of life for so long."""
@@ -95,25 +120,23 @@ class Peers(Callback):
         Args:
             error: what has ended the training on this process.
         """
-        if self.board is None:
+        if not self.hosts:
             return None
         interrupts.wait()  # a launcher that ends what is left of a run must not end this
-        board, own = self.board, distributed.rank()
+        own = distributed.rank()
         if not distributed.is_of_others(error):
             lines = str(error).strip().splitlines() or [""]
-            what = f"{self.name(own)} has failed: {type(error).__name__}: {lines[-1]}"
-            board.write("failed", what)
+            what = f"{type(error).__name__}: {lines[-1]}"
+            what = sentence_of(error) if is_of_machine(error) else what
+            self.failure = f"{self.name(own)} has failed: {what}"
             return None
         until = time.monotonic() + 2 * QUIET
-        while time.monotonic() < until:
-            try:
-                if failed := board.read("failed"):
-                    return failed, 0
-            except RuntimeError:
-                break
+        while time.monotonic() < until and self.looks.is_alive():
+            if self.failed:
+                return self.failed, 0
             if silent := self.silent(QUIET):
                 return self.describe(silent[0]), min({0, 1} - {silent[0]})
-            time.sleep(BEAT)
+            time.sleep(BEAT / 4)
         if own:
             return f"{self.name(0)} has ended", 1
         return f"the connection to another process was lost: {str(error).splitlines()[0]}", 0

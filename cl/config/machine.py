@@ -3,6 +3,7 @@
 import errno
 import math
 import os
+import re
 import time
 import warnings
 
@@ -17,9 +18,11 @@ ADVICE = {
     errno.EISDIR: "a folder stands where a file must be",
     errno.ENAMETOOLONG: "choose a shorter one",
     errno.EMFILE: "ulimit -n raises the limit, fewer --num_workers need fewer",
-    errno.ENOMEM: "a smaller --batch_size or fewer --num_workers need less",
+    errno.ENOMEM: "a smaller --batch_size, parts of a batch (--mini_batch_size), more processes "
+    "with the same --global_batch_size, or fewer --num_workers need less",
 }
 WORKERS = "Original Traceback (most recent call last):"  # how torch hands on what a worker raised
+TRIED = re.compile(r"[Tt]ried to allocate ([\d.]+ \w+)")  # torch's words
 
 HOUR = 3600.0  # s
 
@@ -45,7 +48,13 @@ def is_of_machine(error: BaseException) -> bool:
     """
     if isinstance(error, OSError):
         return error.errno != errno.EBADF
-    return isinstance(error, MemoryError)
+    return is_of_memory(error)
+
+
+def is_of_memory(error: BaseException) -> bool:
+    """Whether a process or a GPU has too little memory; torch says so by errors of its own."""
+    of_torch = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and of_torch)
 
 
 def sentence_of(error: Exception) -> str:
@@ -60,9 +69,10 @@ def sentence_of(error: Exception) -> str:
         )
         advice = f"; {ADVICE[error.errno]}" if error.errno in ADVICE else ""
         return f"{where}{error.strerror}{advice}"
-    if isinstance(error, MemoryError):
-        said = str(error) or "the memory is not enough"
-        return f"{said}; {ADVICE[errno.ENOMEM]}"
+    if is_of_memory(error):
+        asked = TRIED.search(str(error))
+        said = f"the memory is not enough for {asked[1]} more" if asked else str(error)
+        return f"{said or 'the memory is not enough'}; {ADVICE[errno.ENOMEM]}"
     text = str(error)
     if WORKERS in text:
         text = text.rstrip().splitlines()[-1].partition(": ")[2] or text

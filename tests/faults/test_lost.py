@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.faults.processes import RUN, Act, Ranks
 
@@ -34,9 +35,15 @@ def stop_last(trainer: Any) -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
+def need_too_much(trainer: Any) -> None:
+    """In the forward pass of the next step, as an allocator raises it."""
+    if at_step(trainer, 1):
+        trainer.lightning_module.encoder.forward = lambda _: torch.empty(2**55)
+
+
 def fail_inside_a_step(trainer: Any) -> None:
     if at_step(trainer, 1):
-        raise MemoryError("no memory is left")
+        raise KeyError("a name")
 
 
 @pytest.mark.parametrize(
@@ -45,7 +52,12 @@ def fail_inside_a_step(trainer: Any) -> None:
         (kill_last, 1, "has given no sign of life for"),
         (kill_first, 0, "has "),
         (stop_last, 1, "has given no sign of life for"),
-        (fail_inside_a_step, 1, "has failed: MemoryError: no memory is left"),
+        (
+            need_too_much,
+            1,
+            "has failed: the memory is not enough for 144115188075855872 bytes more",
+        ),
+        (fail_inside_a_step, 1, "has failed: KeyError: 'a name'"),
     ],
 )
 def test_the_others_end_and_say_whom_they_lost(

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 import main_contrastive
 import main_linear
@@ -153,6 +154,10 @@ def test_what_this_user_may_not_is_named(refused, words: str, said: str) -> None
         (OSError(errno.EMFILE, "Too many open files"), "Too many open files; ulimit -n"),
         (OSError("cannot identify\n image"), "cannot identify image"),
         (MemoryError(), "the memory is not enough; a smaller --batch_size"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ..."),
+            "the memory is not enough for 2.00 GiB more; a smaller --batch_size",
+        ),
         (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "Connection reset"),
         (
             ValueError(

@@ -26,7 +26,7 @@ def torchrun(place: Path, world: int, *words: str, restarts: int = 0) -> subproc
     return subprocess.Popen(
         [*line, "--output", str(place)],
         cwd=ROOT,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1", "BREAK": "kill -9 $PPID"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -85,7 +85,7 @@ def test_a_killed_process_is_started_again_and_the_run_goes_on(
     rank: int, whole: Path, tmp_path: Path
 ) -> None:
     """The first process is killed or the last one; no id is given, and no word of resuming."""
-    words = ["tests.faults.killed_once", "9", str(rank), str(tmp_path / "mark"), *RUN, *STEPS]
+    words = ["tests.faults.broken_once", "9", str(rank), str(tmp_path / "mark"), *RUN, *STEPS]
     run = torchrun(tmp_path / "runs", 2, *words, restarts=1)
     said, _ = run.communicate(timeout=180)
     assert run.returncode == 0, said
