@@ -166,7 +166,9 @@ def restore(
     if pair:
         create = partial(towers_of, create, file, about)
     encoder, report, size = load_fitting(file, given, sizes, create)
-    prepared, said_by = of_weights(file, about, timms, report, small=encoders.is_small(size, stem))
+    prepared, said_by = of_weights(
+        file, about, timms, report, small=encoders.has_small_stem(size, stem)
+    )
     if "." in name and timms and prepared.get("central") == timms["central"]:
         said_by = f"timm's configuration of {name}"
     recipe = recipe.changed({"size": image_size or size} | prepared | dict(preparation or {}))

@@ -58,7 +58,7 @@ def create(
             "starts from timm's."
         )
     wanted = {"--zero_init_residual": zero_init_residual, "--stem": stem is not None}
-    small = is_small(image_size, stem)
+    small = has_small_stem(image_size, stem)
     model = build(name, image_size, channels, wanted, small=small, pretrained=pretrained)
     if norm == "group":
         if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
@@ -67,7 +67,7 @@ def create(
     return model
 
 
-def is_small(image_size: int, stem: str | None) -> bool:
+def has_small_stem(image_size: int, stem: str | None) -> bool:
     """Whether the stem is for small images, see `create`."""
     return image_size <= SMALL if stem is None else stem == "small"
 
@@ -106,7 +106,7 @@ def build(
     if pretrained:
         if small and family in STEMS:
             raise ValueError(f"--init_from timm: the weights of {name} need --stem full")
-        return with_weights(name, options)
+        return with_own_weights(name, options)
     model = timm.create_model(name, **options)
     if small:
         small_stem(model)
@@ -134,7 +134,7 @@ def options_of_family(
     return options | ({"patch_size": max(2, image_size // 8)} if small else {})
 
 
-def with_weights(name: str, options: Mapping[str, Any]) -> nn.Module:
+def with_own_weights(name: str, options: Mapping[str, Any]) -> nn.Module:
     """A model of timm's with its own weights, from this machine or fetched.
 
     Raises:

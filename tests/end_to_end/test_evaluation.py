@@ -57,6 +57,7 @@ def test_all_from_one_pass(run: Path, linear: Run, capsys: pytest.CaptureFixture
     made = {
         "name": "resnet6_w8",
         "norm": "batch",
+        "stem": None,
         "image_size": 16,
         "padding": None,
         "epsilon": None,

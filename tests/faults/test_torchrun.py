@@ -38,6 +38,7 @@ def start(rank: int, port: int, answer: Connection) -> None:
     os.environ.update(environment(rank, 2))
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"
+    distributed.rendezvous.cache_clear()  # what the process it was forked from knew
     met = distributed.rendezvous()
     assert met
     met.fresh.set(f"left/{rank}", "")
