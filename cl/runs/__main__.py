@@ -15,6 +15,7 @@ from cl.config.schema import options_of, spell
 from cl.runs import listing
 from cl.runs.choosing import select_runs, sort_runs
 from cl.runs.listing import Listed
+from cl.runs.lock import check_owner
 from cl.terminal import escape_controls, one_line
 
 WRONG = 2  # the exit code of a command that cannot be carried out as it stands
@@ -59,6 +60,11 @@ def parser() -> Parser:
     subcommands["diff"].add_argument("runs", nargs=2, metavar="RUN")
     subcommands["delete"].add_argument("runs", nargs="+", metavar="RUN")
     subcommands["delete"].add_argument("--yes", action="store_true", help="delete without asking")
+    subcommands["delete"].add_argument(
+        "--take_over",
+        action="store_true",
+        help="also what a process of another machine has, which must have ended",
+    )
     return made
 
 
@@ -161,6 +167,10 @@ def delete_runs(asked: argparse.Namespace) -> int:
     for run in runs:
         if run.state == "running":
             raise ValueError(f"{run.name} is running; nothing was deleted")
+        try:
+            check_owner(run.folder, asked.take_over)
+        except ValueError as error:
+            raise ValueError(f"{error}; nothing was deleted") from None
         if run.folder.is_symlink():
             raise ValueError(f"{run.folder} is a link to another folder; nothing was deleted")
         if inside := next(listing.runs_in(run.folder, run.folder), None):

@@ -103,6 +103,12 @@ def test_delete_refuses_and_then_deletes_nothing(
             (line,) = capsys.readouterr().err.splitlines()
             assert line.startswith("error: ")
             assert message in line
+    owner = root / "a" / "owner.json"
+    owner.write_text('{"host": "elsewhere", "process": 1}')
+    call(root, "delete", "a", "--yes", expect=2)
+    assert "the machine elsewhere, " in capsys.readouterr().err
+    assert owner.exists()
+    owner.unlink()
     call(root, "delete", "link", "--yes", expect=2)
     assert "is a link to another folder" in capsys.readouterr().err
     assert sorted(root.rglob("*")) == before
