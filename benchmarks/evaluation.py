@@ -2,7 +2,8 @@
 
     python benchmarks/evaluation.py DATA_FOLDER RUN [--encoder resnet18] [--images 2000]
 
-DATA_FOLDER holds torchvision's CIFAR-10, RUN is a folder of main_contrastive.py on it.
+DATA_FOLDER holds torchvision's CIFAR-10, RUN is a folder of main_contrastive.py on it. Without them
+nothing is measured, and a line says so.
 
 1. 100 epochs of linear evaluation of `--encoder` on `--images` training images and all 10,000 test
    images: main_linear.py from start to end, against a loop that runs the frozen encoder over
@@ -201,11 +202,14 @@ def neighbors(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> None
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Evaluation against its peers.")
-    parser.add_argument("data_folder")
-    parser.add_argument("run", type=Path)
+    parser.add_argument("data_folder", nargs="?")
+    parser.add_argument("run", type=Path, nargs="?")
     parser.add_argument("--encoder", default="resnet18")
     parser.add_argument("--images", type=int, default=2000)
     given = parser.parse_args()
+    if given.run is None:
+        print("nothing is measured: give a folder with CIFAR-10, and a run that was trained on it")
+        return
     versions = {"torch": torch.__version__, "threads": torch.get_num_threads()}
     print(json.dumps(versions))
     parts = of_run(given.data_folder, given.run)

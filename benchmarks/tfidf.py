@@ -46,7 +46,9 @@ def tfidf(pairs: TextPairs, known: Sequence[str], settings: dict[str, Any]) -> d
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("dataset", help="of texts, as on the command line of the programs")
+    parser.add_argument(
+        "dataset", nargs="?", default="wordnet", help="of texts, as on the command line"
+    )
     parser.add_argument("--data_folder", default="data")
     parser.add_argument("--val_dir")
     parser.add_argument(
