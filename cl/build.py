@@ -97,7 +97,7 @@ def complete(config: Pretrain, source: Source[Any] | GivenData) -> Pretrain:
     return replace(config, batch_size=views.shape[1], global_batch_size=None, **size)
 
 
-def fitting(config: Pretrain, encoder: nn.Module) -> Pretrain:
+def with_known_positions(config: Pretrain, encoder: nn.Module) -> Pretrain:
     """The configuration with no more tokens of a text than its encoder has positions for.
 
     Args:

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -48,8 +49,12 @@ def unreadable(*_: Any) -> None:
 @pytest.mark.parametrize(
     ("act", "rank", "code", "why"),
     [
-        (kill_workers, 1, 1, "exited unexpectedly"),
-        (fail_first, 0, 2, "b.png cannot be read as an image; step 9 is saved"),
+        # Whichever of torch's two messages comes first.
+        (kill_workers, 1, 1, "exited unexpectedly|killed by signal"),
+        pytest.param(
+            *(fail_first, 0, 2, "b.png cannot be read as an image; step 9 is saved"),
+            marks=pytest.mark.slow,
+        ),
         (fail_last, 1, 2, "b.png cannot be read as an image; step 9 is saved"),
     ],
 )
@@ -61,7 +66,7 @@ def test_the_step_before_is_saved(
     assert ranks.end(60) == [code, code], ranks.said()
     first, second = ranks.said()
     assert f"process {rank} of 2 on {os.uname().nodename}: " in first
-    assert why in first
+    assert re.search(why, first), first
     assert "go on with: " in first
     assert "Traceback" not in first + second
     assert all(gone(group, 5) for group in groups)

@@ -51,7 +51,7 @@ def fail_inside_a_step(trainer: Any) -> None:
     [
         (kill_last, 1, "has given no sign of life for"),
         (kill_first, 0, "has "),
-        (stop_last, 1, "has given no sign of life for"),
+        pytest.param(*(stop_last, 1, "has given no sign of life for"), marks=pytest.mark.slow),
         (
             need_too_much,
             1,

@@ -9,7 +9,7 @@ IMAGES = ("path", "image", "file", "filename", "filepath", "image_path", "file_n
 NAMED = 3  # of many things, in a message
 
 
-def read_lines(file: Path, flag: str) -> list[str]:
+def lines_in(file: Path, flag: str) -> list[str]:
     """The lines of a text.
 
     Raises:
@@ -21,13 +21,13 @@ def read_lines(file: Path, flag: str) -> list[str]:
         raise ValueError(f"{flag}: {file} is no text in UTF-8 ({error})") from None
 
 
-def read_table(file: Path, flag: str) -> dict[str, list[str]]:
+def table_in(file: Path, flag: str) -> dict[str, list[str]]:
     """The columns of a .csv or .tsv by their names, which its first line says.
 
     Raises:
         ValueError: it is no text, or a line has more values than there are columns.
     """
-    lines = read_lines(file, flag)
+    lines = lines_in(file, flag)
     rows = csv.DictReader(lines, delimiter=DELIMITERS[file.suffix.lower()])
     columns: dict[str, list[str]] = {name: [] for name in rows.fieldnames or ()}
     for row in rows:

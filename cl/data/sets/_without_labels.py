@@ -14,8 +14,8 @@ from cl.data.sets._table import (
     IMAGES,
     column_called,
     files_named,
-    read_lines,
-    read_table,
+    lines_in,
+    table_in,
 )
 from cl.data.sets._values import Decoding
 from cl.data.sets._walk import Walk, is_hidden, is_image
@@ -73,8 +73,8 @@ def listed_in(file: Path, flag: str) -> list[Path]:
         ValueError: it is not one of paths, or some of the files are not there.
     """
     if file.suffix.lower() not in DELIMITERS:
-        return files_named(read_lines(file, flag), file, flag)
-    table = read_table(file, flag)
+        return files_named(lines_in(file, flag), file, flag)
+    table = table_in(file, flag)
     return files_named(table[column_called([*table], IMAGES, "paths", file, flag)], file, flag)
 
 

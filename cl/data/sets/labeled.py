@@ -15,7 +15,7 @@ import numpy as np
 from cl.data.sets._images import Images, in_files
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import HOLD_OUT, split, split_sentence
-from cl.data.sets._table import DELIMITERS, IMAGES, NAMED, column_called, files_named, read_table
+from cl.data.sets._table import DELIMITERS, IMAGES, NAMED, column_called, files_named, table_in
 from cl.data.sets._walk import VALIDATION, part_of_name
 
 ROW = {
@@ -60,7 +60,7 @@ def read_rows(
     """
     if not (file.is_file() and file.suffix.lower() in DELIMITERS):
         raise ValueError(f"{flag}: {file} must be a table, {' or '.join(DELIMITERS)}")
-    table = read_table(file, flag)
+    table = table_in(file, flag)
     images, labels = where.image_column, where.label_column
     for option, column in (("--image_column", images), ("--label_column", labels)):
         if column is not None and column not in table:
