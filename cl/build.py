@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -314,8 +315,10 @@ def prepared_for(config: Pretrain) -> dict[str, Any]:
         weights = config.init_from or config.method_settings.get(flag)
         if not weights:
             return {}
+        weights = started_from(config, weights) if config.init_from else weights
         about = about_file(checkpoints.encoder_file(weights, f"--{flag}"))
-    return {name: tuple(about[name]) for name in ("mean", "std") if name in about}
+    known = {name: tuple(about[name]) for name in ("mean", "std") if name in about}
+    return {k: v for k, v in known.items() if len(v) == (config.channels or 3)}
 
 
 def build_encoder(config: Pretrain) -> tuple[nn.Module, dict[str, Any]]:
@@ -330,12 +333,18 @@ def build_encoder(config: Pretrain) -> tuple[nn.Module, dict[str, Any]]:
     encoder = make_encoder(config)
     if config.init_from in (None, TIMM):
         return encoder, {}
-    file = checkpoints.encoder_file(config.init_from, "--init_from")
+    file = checkpoints.encoder_file(started_from(config, config.init_from), "--init_from")
     if own_object(config.encoder) is None:
         encoder_name(file, config.encoder, about_file(file).get("encoder"))  # are they of it?
     report = checkpoints.load_weights(encoder, file)
     built = {key: getattr(report, key) for key in ("padding", "epsilon")}
     return encoder, {key: value for key, value in built.items() if value is not None}
+
+
+def started_from(config: Pretrain, weights: str) -> Path:
+    """Where to read what the run started from: of one that goes on, its own folder has it."""
+    going_on = config.resume_training_from
+    return Path(weights) if going_on is None else runs.folder_of(checkpoints.resumable(going_on))
 
 
 def make_encoder(config: Pretrain) -> nn.Module:
@@ -357,7 +366,8 @@ def make_encoder(config: Pretrain) -> nn.Module:
         norm=config.norm,
         channels=config.channels or 3,
         stem=config.stem,
-        pretrained=config.init_from == TIMM,
+        pretrained=config.init_from == TIMM and config.resume_training_from is None,
+        weights_follow=config.init_from == TIMM,
     )
 
 

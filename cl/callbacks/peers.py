@@ -44,7 +44,7 @@ class Peers(Callback):
         self.hosts: list[Any] = []
         self.heard: dict[int, float] = {}  # by rank: when it last gave a sign of life
         self.failure = ""  # what this process tells the others of an error of its own
-        self.failed = ""  # what another one told
+        self.failed = ""  # the error of another process
         self.over = threading.Event()
         self.looks = threading.Thread()
         self.advice: Callable[[], str] = str

@@ -19,7 +19,8 @@ def faults_of_paths(config: Pretrain | Linear) -> Iterator[str]:
     """Messages about what is not there, cannot be read, or cannot be written."""
     for name in ("resume_training_from", "pretrained_feature_extractor", "init_from"):
         given = getattr(config, name, None)
-        if given and (name, given) != ("init_from", TIMM):
+        resumed = name == "init_from" and config.resume_training_from  # its own folder has it
+        if given and not resumed and (name, given) != ("init_from", TIMM):
             try:
                 is_usable_folder(Path(given))
             except FileNotFoundError:

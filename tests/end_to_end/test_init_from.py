@@ -51,3 +51,15 @@ def test_a_chosen_stem_is_built_again(tmp_path: Path) -> None:
     run = start(tmp_path, "resnet10t", stem="full")
     encoder, _ = cl.load_encoder(run.folder)
     assert not isinstance(encoder.get_submodule("maxpool"), torch.nn.Identity)
+
+
+def test_a_run_goes_on_without_the_file_it_started_from(tmp_path: Path) -> None:
+    file = tmp_path / "encoder.safetensors"
+    about = {"encoder": "resnet6_w8", "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+    checkpoints.save_encoder(encoders.create("resnet6_w8", 32), file, about)
+    more = {"init_from": str(file), "epochs": 2, "baseline": False, "max_steps": None}
+    run = start(tmp_path, **more)
+    file.unlink()
+    longer = start(tmp_path, **more | {"epochs": 3}, resume_training_from=str(run.folder))
+    assert longer.code == 0
+    assert checkpoints.about_encoder(run.folder / checkpoints.ENCODER)["mean"] == about["mean"]

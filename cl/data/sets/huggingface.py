@@ -179,7 +179,7 @@ def read_split(
         known: the classes of the training part, for labels that are words.
 
     Raises:
-        ValueError: columns are not told apart, or a label is no class of the training part.
+        ValueError: it is not clear which column is meant, or a class does not train.
     """
     title, features = f"{place} {called}", data.features
     for option in ("image_column", "label_column"):
