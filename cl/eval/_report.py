@@ -112,6 +112,10 @@ def print_result(name: str, result: EvalResult) -> None:
 def format_metric(name: str, share: float, result: EvalResult) -> str:
     """Format a metric in percent, with its interval where it has one."""
     text = f"{name} {100 * share:.2f} %"
+    per_class = result.numbers.get("per_class", ())
+    if name == "mean_per_class" and (absent := per_class.count(None)):
+        measured = f"{len(per_class) - absent:,} of {len(per_class):,} classes"
+        text += f" (of {measured}; the others have no test image)"
     if span := result.numbers.get(f"{name}_95"):
         text += f" (95 %: {100 * span[0]:.2f} to {100 * span[1]:.2f})"
     return text

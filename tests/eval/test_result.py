@@ -7,7 +7,9 @@ import pytest
 import torch
 from sklearn.metrics import confusion_matrix, top_k_accuracy_score
 from torch import Tensor
+from torchmetrics.classification import MulticlassAccuracy
 
+from cl.eval._report import format_metric
 from cl.eval._result import Features, confusion, score
 from cl.eval._select import held_out, labeled, select_hyperparameters
 
@@ -60,6 +62,21 @@ def test_few_classes_have_no_top5() -> None:
     assert numbers.keys() == {"top1", "top1_95", "mean_per_class", "per_class"}
     few = score(torch.eye(3)[:2], torch.arange(2)).numbers
     assert few["per_class"] == [1.0, 1.0, None]
+
+
+def test_mean_per_class_is_torchmetrics_and_says_what_it_leaves_out() -> None:
+    """Over the classes that are in the test part; class 7 has no image there."""
+    kept = torch.from_numpy(LABELS) != 7
+    scores, labels = torch.from_numpy(SCORES)[kept], torch.from_numpy(LABELS)[kept]
+    found = score(scores, labels)
+    per_class = MulticlassAccuracy(12, average=None)(scores.argmax(dim=1), labels)
+    present = labels.unique()
+    mean = found.numbers["mean_per_class"]
+    assert mean == pytest.approx(float(per_class[present].double().mean()), abs=1e-6)
+    said = format_metric("mean_per_class", mean, found)
+    assert said.endswith(" % (of 11 of 12 classes; the others have no test image)")
+    whole = score(torch.from_numpy(SCORES), torch.from_numpy(LABELS))
+    assert "classes" not in format_metric("mean_per_class", 0.5, whole)
 
 
 def test_a_tenth_of_every_class_is_held_out() -> None:
