@@ -131,7 +131,7 @@ def build_data(config: Pretrain, source: Source[Any] | GivenData, text_encoder: 
     if isinstance(source, GivenData):
         return source
     if isinstance(source.train, TextPairs):
-        check_positives(config, source.train)
+        check_positives(config, source)
         return text_data(config, source, text_encoder)
     how: dict[str, Any] = {
         "batch_size": config.batch_size_per_device,
@@ -143,7 +143,7 @@ def build_data(config: Pretrain, source: Source[Any] | GivenData, text_encoder: 
     }
     if isinstance(source.train, Captioned):
         return image_text_data(config, source, text_encoder, how)
-    check_positives(config, source.train)
+    check_positives(config, source)
     checked = inspection(config, source.train, source.val)
     return ContrastiveData(source, recipes_of(config, source.train), inspection=checked, **how)
 
@@ -167,7 +167,7 @@ def image_text_data(
     """
     if len({*source.train.texts}) == 1:
         raise ValueError(
-            f"DATASET {config.dataset}: all training images have the same caption, so that there "
+            f"DATASET {source.name}: all training images have the same caption, so that there "
             "is nothing to tell apart"
         )
     images, longest = source.train.images, config.resolved_max_length[0]
@@ -188,8 +188,7 @@ def text_data(config: Pretrain, source: Source[TextPairs], encoder: nn.Module) -
     method = own_object(config.method) or get_method(config.method)
     if method.views.__func__ is not Method.views.__func__:
         raise ValueError(
-            f"--method {config.method} compares changes of images; DATASET {config.dataset} has "
-            "text"
+            f"--method {config.method} compares changes of images; DATASET {source.name} has text"
         )
     if isinstance(encoder, Transformer):
         encoder.check_length(f"ENCODER {config.encoder}", config.resolved_max_length)
@@ -200,12 +199,12 @@ def text_data(config: Pretrain, source: Source[TextPairs], encoder: nn.Module) -
         batch_size=config.batch_size_per_device,
         seed=config.seed,
         fill_last=config.last_batch_fill,
-        negatives=hard_negatives(config, source.train),
+        negatives=hard_negatives(config, source),
         contrasted=bool(config.loss_name and negatives(config.loss_name, SIDES, 2)),
     )
 
 
-def check_positives(config: Pretrain, samples: Images | TextPairs) -> None:
+def check_positives(config: Pretrain, source: Source[Any]) -> None:
     """Check that two samples are of one class where that is what is asked for.
 
     Raises:
@@ -214,6 +213,7 @@ def check_positives(config: Pretrain, samples: Images | TextPairs) -> None:
     option = method_thing(config.method).options.get("supervised")
     if option is None or not config.method_options.get("supervised", option.default):
         return
+    samples = source.train
     known = samples.labels[samples.labels >= 0]
     if len(np.unique(known)) < len(known):
         return
@@ -221,12 +221,12 @@ def check_positives(config: Pretrain, samples: Images | TextPairs) -> None:
     given = config.method_options.get("supervised")
     flag = f"--method {config.method}" if given is None else "--supervised"
     raise ValueError(
-        f"{flag}: no two of the {len(samples):,} training samples of {config.dataset} {share}, so "
+        f"{flag}: no two of the {len(samples):,} training samples of {source.name} {share}, so "
         "that there are no positives but a sample's own views; --method simclr is that"
     )
 
 
-def hard_negatives(config: Pretrain, pairs: TextPairs) -> int:
+def hard_negatives(config: Pretrain, source: Source[TextPairs]) -> int:
     """How many hard negatives of a pair are in a step.
 
     Raises:
@@ -234,10 +234,10 @@ def hard_negatives(config: Pretrain, pairs: TextPairs) -> int:
     """
     if not loss_thing(config.loss_name).sides:
         return 0
-    least = min(map(len, pairs.negatives), default=0)
+    least = min(map(len, source.train.negatives), default=0)
     asked = config.hard_negatives
     if asked is not None and asked > least:
-        raise ValueError(f"--hard_negatives {asked}: some pair of {config.dataset} has {least}")
+        raise ValueError(f"--hard_negatives {asked}: some pair of {source.name} has {least}")
     return least if asked is None else asked
 
 

@@ -17,7 +17,7 @@ from cl.config import Pretrain, check_environment, configure
 from cl.data.image_text_data import ImageTextData
 from cl.data.loaders.sampler import checksum
 from cl.data.module import ContrastiveData
-from cl.data.sets import from_texts, holds_texts
+from cl.data.sets import check_items, from_texts, holds_texts
 from cl.data.source_data import SourceData
 from cl.data.text_data import TextData
 from cl.eval._baseline import Baseline
@@ -70,6 +70,7 @@ def pretrain(
     """
     if not isinstance(data, str) and (misplaced := [f for f in READING if f in flags]):
         raise ValueError(f"{', '.join(misplaced)} cannot be used with data that are no name")
+    check_items(data)
     data = from_texts(data) if holds_texts(data) else data
     named = {"encoder": encoder, "dataset": data, "method": method}
     config = configure(Pretrain, named | ({} if loss is None else {"loss": loss}) | flags)

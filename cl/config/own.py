@@ -30,6 +30,12 @@ class Own(str):
         return self  # the object is the user's
 
 
+def called(word: str) -> str:
+    """How messages call a thing: by the name that an object says it has, or by its word."""
+    name = getattr(getattr(word, "object", None), "name", None)
+    return name if isinstance(name, str) else word
+
+
 def is_own(word: object) -> bool:
     """Whether the value of a setting stands for an object that the program itself handed over."""
     return isinstance(word, Own)

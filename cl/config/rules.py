@@ -26,7 +26,7 @@ from cl.config.evaluations import (
     words_having,
 )
 from cl.config.options import OptimizationOptions
-from cl.config.own import is_own
+from cl.config.own import called, is_own
 from cl.config.programs import Linear, Pretrain, rooms
 from cl.config.schedulers import unusable
 from cl.config.schema import Option, either, options_of, spell
@@ -204,7 +204,9 @@ def of_encoder(config: Pretrain | Linear) -> Iterator[Fault]:
         return
     takes = "text" if encoders.takes_texts(encoder) else "images"
     use = f" Use {either(encoders.TEXTS)}." if takes == "images" else ""
-    message = f"ENCODER {encoder} takes {takes}, but DATASET {config.dataset} has {kind}.{use}"
+    message = (
+        f"ENCODER {encoder} takes {takes}, but DATASET {called(config.dataset)} has {kind}.{use}"
+    )
     yield message, ("encoder", "dataset")
 
 
@@ -249,12 +251,15 @@ def of_kind(config: Linear) -> Iterator[Fault]:
     """What texts and images can be evaluated by."""
     given, searched = spell(config.eval), for_texts()
     if config.kind == "image-text" and not {*config.eval} <= {*for_captions()}:
-        need = f"cannot be used with DATASET {config.dataset}; of images with captions there is"
-        yield f"--eval {given} {need} --eval {either(for_captions())}.", ("eval", "dataset")
+        need = f"cannot be used with DATASET {called(config.dataset)}; of images with captions"
+        yield (
+            f"--eval {given} {need} there is --eval {either(for_captions())}.",
+            ("eval", "dataset"),
+        )
     if config.kind == "text" and config.mine:
         yield from of_mining(config)
     elif config.kind == "text" and not {*config.eval} <= {*searched}:
-        need = f"needs labeled images; of DATASET {config.dataset} there is --eval"
+        need = f"needs labeled images; of DATASET {called(config.dataset)} there is --eval"
         yield f"--eval {given} {need} {either(searched)}.", ("eval", "dataset")
     if config.kind != "text" and any(name != ALL and about(name).scored for name in config.eval):
         yield f"--eval {given} needs a DATASET of text with scores.", ("eval", "dataset")
@@ -320,10 +325,10 @@ def of_things(config: Pretrain) -> Iterator[Fault]:
     samples = signature.method(method).samples
     fitting = [name for name, of in signature.methods().items() if of.samples == config.kind]
     if samples and samples != config.kind:
-        message = f"--method {method} needs a DATASET of {samples}; {config.dataset} has "
+        message = f"--method {method} needs a DATASET of {samples}; {called(config.dataset)} has "
         yield f"{message}{config.kind}.", ("method", "dataset")
     if fitting and method not in fitting and ":" not in method:
-        message = f"DATASET {config.dataset} has {config.kind}, which needs --method "
+        message = f"DATASET {called(config.dataset)} has {config.kind}, which needs --method "
         yield f"{message}{either(fitting)}.", ("method", "dataset")
     if ":" in method and signature.method(method) is signature.NOTHING:
         yield f"--method {method}: the module has no such class.", ("method",)

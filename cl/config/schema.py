@@ -192,7 +192,9 @@ class Option:
 
     def refusal(self, given: object) -> ValueError:
         """The error that says what is wrong with a value and what to do."""
-        word, noun = spell(given), self.about.get("noun")
+        plain = isinstance(given, str | int | float | tuple | list | dict | None)
+        word = spell(given) if plain else f"an object of {type(given).__qualname__}"
+        noun = self.about.get("noun")
         near = did_you_mean(word, self.forms)
         if own.FORM in self.forms and not near:
             near = f"; {own.absent(word)}" * bool(own.absent(word))

@@ -47,7 +47,10 @@ class TextData(SourceData[TextPairs]):
         self.contrasted = contrasted
         positive = source.train.positive
         if not len(positive):
-            raise ValueError(f"DATASET {source.name}: there are no training pairs")
+            raise ValueError(
+                f"DATASET {source.name}: there are no training pairs, so that it can only be "
+                "evaluated on"
+            )
         if (positive == positive[0]).all():
             raise ValueError(
                 f"DATASET {source.name}: all {len(positive):,} training pairs have the same "
@@ -61,11 +64,16 @@ class TextData(SourceData[TextPairs]):
 
     def tokens(self, pairs: TextPairs) -> tuple[Tokens, Tokens]:
         """The tokens of the queries and those of the documents."""
-        query, document = self.longest
-        return (
-            tokenize(pairs.queries, self.tokenizer, query, "queries"),
-            tokenize(pairs.documents, self.tokenizer, document, "documents"),
-        )
+        queries = tokenize(pairs.queries, self.tokenizer, self.longest[0], "queries")
+        if pairs.documents is self.source.train.documents:  # one corpus for both parts
+            return queries, self.train_documents
+        return queries, tokenize(pairs.documents, self.tokenizer, self.longest[1], "documents")
+
+    @cached_property
+    def train_documents(self) -> Tokens:
+        """The tokens of the corpus that is trained on."""
+        documents = self.source.train.documents
+        return tokenize(documents, self.tokenizer, self.longest[1], "documents")
 
     @cached_property
     def train_tokens(self) -> tuple[Tokens, Tokens]:

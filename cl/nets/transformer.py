@@ -5,7 +5,8 @@ The packages are imported when an encoder is made: they cost seconds, which noth
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -97,7 +98,8 @@ class Transformer(nn.Module):
         new = folder.with_name(f"{folder.name}.new")
         shutil.rmtree(new, ignore_errors=True)
         (new / "1_Pooling").mkdir(parents=True)
-        self.model.save_pretrained(new, state_dict=model)
+        with silent(import_module("transformers")):
+            self.model.save_pretrained(new, state_dict=model)
         self.subwords.save_pretrained(new)
         kind = "sentence_transformers.models"
         modules = [
@@ -232,10 +234,7 @@ def with_weights(library: Any, folder: Path, config: Any, **local: Any) -> Any:
     Raises:
         ValueError: another one is missing.
     """
-    logs = library.utils.logging
-    level = logs.get_verbosity()
-    logs.set_verbosity_error()
-    try:
+    with silent(library):
         model, report = library.AutoModel.from_pretrained(
             folder,
             config=config,
@@ -244,13 +243,26 @@ def with_weights(library: Any, folder: Path, config: Any, **local: Any) -> Any:
             output_loading_info=True,
             **local,
         )
-    finally:
-        logs.set_verbosity(level)
     missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
     if missing:
         more = f" and {len(missing) - 1} more" if missing[1:] else ""
         raise ValueError(f"its weights have no {missing[0]}{more}")
     return model
+
+
+@contextmanager
+def silent(library: Any) -> Iterator[None]:
+    """Neither what the library reports below errors, nor its progress bars, among our lines."""
+    logs = library.utils.logging
+    level, bars = logs.get_verbosity(), logs.is_progress_bar_enabled()
+    logs.set_verbosity_error()
+    logs.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logs.set_verbosity(level)
+        if bars:
+            logs.enable_progress_bar()
 
 
 def check_architecture(config: Any, tokenizer: Any) -> None:

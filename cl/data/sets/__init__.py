@@ -5,7 +5,7 @@ function `read(name, where)` that gives a `Source`. `load` is the way in.
 """
 
 from cl.data.sets._decode import UnreadableError
-from cl.data.sets._from_dataset import from_dataset
+from cl.data.sets._from_dataset import check_items, from_dataset
 from cl.data.sets._from_texts import from_texts, holds_texts
 from cl.data.sets._images import Images, Paths, Stored, in_files
 from cl.data.sets._loading import load
@@ -31,6 +31,7 @@ __all__ = [
     "TextPairs",
     "UnreadableError",
     "Where",
+    "check_items",
     "dataset_row",
     "from_dataset",
     "from_texts",

@@ -111,6 +111,17 @@ def part_of(data: Any, labels: npt.ArrayLike | None, title: str, decoding: Decod
     return images if labels is None else replace(images, labels=as_labels(labels, images, title))
 
 
+def check_items(data: Any) -> None:
+    """Refuse an empty list, and a pair of them: nothing says what its items are.
+
+    Raises:
+        ValueError: it is one.
+    """
+    parts = data if isinstance(data, tuple) else (data,)
+    if all(isinstance(part, list | tuple) and not part for part in parts):
+        raise ValueError(f"{name_of(data)}: it has no items")
+
+
 def check_map_style(data: Any, title: str) -> None:
     """Refuse what has no items by number."""
     if isinstance(data, DataLoader):
