@@ -1,5 +1,6 @@
 """The two commands: parse, check, then load what takes seconds and work."""
 
+import sys
 from collections.abc import Sequence
 
 from cl.config import Linear, Pretrain, run
@@ -16,6 +17,10 @@ def pretrain_command(argv: Sequence[str] | None = None) -> int:
     """
 
     def work(config: Pretrain) -> int:
+        if config.seeds:
+            from cl.compare.__main__ import run_seeds
+
+            return run_seeds(config, sys.argv[1:] if argv is None else argv)
         from cl.train import train
 
         return train(config).code

@@ -405,12 +405,12 @@ def last_lines(
     """
     lines, result = ["", headline(run, metrics)], run.result
     if {"untrained", "trained"} <= result.keys():
-        parts = "fitted to {fitted_on:,.0f} images, tested on {measured_on:,.0f}"
         for key, name in (("linear_top1", "linear (logistic)"), ("knn_top1", "kNN")):
             before, after = (100 * result[when][key] for when in ("untrained", "trained"))
-            of = parts.format(**result["trained"])
             start = "at the start" if config.init_from else "random init"
-            lines.append(f"{name:18}{after:.1f} % top-1 ({start} {before:.1f} %), {of}")
+            lines.append(f"{name:18}{after:.1f} % top-1 ({start} {before:.1f} %)")
+        fitted = "fitted to {fitted_on:,.0f} images, tested on {measured_on:,.0f}"
+        lines.append(" " * 18 + fitted.format(**result["trained"]))
     place = f"run               {run.folder}"
     evaluations = evaluations_of(config.dataset, config.data_folder)
     if program is None:

@@ -74,6 +74,8 @@ def pretrain(
     data = from_texts(data) if holds_texts(data) else data
     named = {"encoder": encoder, "dataset": data, "method": method}
     config = configure(Pretrain, named | ({} if loss is None else {"loss": loss}) | flags)
+    if config.seeds:
+        raise ValueError("seeds is of the command line: call pretrain once for each, with its seed")
     check_environment(config)
     with kept_random_states():
         run = train(config)

@@ -23,7 +23,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from rich.console import Console
 
 from cl import checkpoints, distributed, hardware, logs, runs
-from cl.callbacks.bar import Bar, Lines
+from cl.callbacks.bar import Bar, DataWait, Lines
 from cl.callbacks.finite import FiniteSteps
 from cl.callbacks.peers import LOST, Peers
 from cl.callbacks.rates import ConfiguredRates
@@ -228,7 +228,7 @@ def make_trainer(
 ) -> pl.Trainer:
     """A Trainer that logs into the run's folder, and shows a bar where there is a terminal."""
     watch = Watch(config.log_every_n_steps)
-    bar = Bar(watch) if console.is_terminal else Lines(watch)
+    bar = Bar(watch, console) if console.is_terminal else Lines(watch)
     resumed = [] if checkpoint is None else [ConfiguredRates()]
     if options["strategy"] == "ddp":
         patience = timedelta(minutes=config.timeout)
@@ -247,6 +247,7 @@ def make_trainer(
             bar,
         ],
         plugins=[checkpoints.SafeIO(), *plugins],
+        profiler=DataWait(),
         num_sanity_val_steps=0,
         enable_model_summary=False,
         use_distributed_sampler=False,

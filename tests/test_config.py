@@ -177,6 +177,7 @@ def test_a_line_says_what_json_says(seed, tmp_path):
         "show_views",
         "dry_run",
         "schedule",
+        "seeds",
         "n_crops",
         "run_id",
         "warmup_epochs",

@@ -1,8 +1,10 @@
 """`python -m cl.compare PLAN.toml`: run what is missing of a comparison, and print its table."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,9 @@ from cl import build, report, trainer
 from cl.compare import estimate, table
 from cl.compare.cells import LOCK, Cell, cells_of, data_words
 from cl.compare.locks import locked
-from cl.compare.plan import read_plan
+from cl.compare.plan import Comparison, read_plan
 from cl.compare.runner import Runner
+from cl.compare.seeds import plan_of_seeds
 from cl.config import ConfigError, Pretrain, check_environment, parse_pretrain
 from cl.config.program import WRONG
 from cl.data.sets import Source
@@ -40,7 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     asked = parser.parse_args(argv)
     try:
-        return run_plan(asked)
+        plan = read_plan(asked.plan)
+        place = asked.output or parse_pretrain(plan.run).runs_folder
+        return run_plan(plan, place / plan.name, asked, str(asked.plan), Sources())
     except Stop as stop:
         sys.stderr.write(f"{stop}\n")
         return stop.code
@@ -52,14 +57,53 @@ def main(argv: Sequence[str] | None = None) -> int:
         return WRONG
 
 
-def run_plan(asked: argparse.Namespace) -> int:
-    """Read the plan, say what it costs, run what is missing, write and print the table."""
-    plan = read_plan(asked.plan)
+def run_seeds(config: Pretrain, argv: Sequence[str]) -> int:
+    """Run a command line once with each of its `--seeds`; the exit code back, as that of `main`.
+
+    Args:
+        config: as parsed.
+        argv: its words.
+
+    Raises:
+        ValueError: nothing can be evaluated.
+    """
+    sources, plan = Sources(), plan_of_seeds(config, argv)
+    if config.kind == "images" and len(sources.load(config).classes) < 2:
+        why = f"DATASET {config.dataset} has no labels: run each seed by --seed"
+        raise ValueError(f"--seeds summarizes evaluations by labels, and {why}")
+    return run_plan(plan, config.runs_folder / plan.name, Asked(), shlex.join(argv), sources)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a comparison is carried out, see `--help`."""
+
+    dry_run: bool = False
+    jobs: int | None = None
+    gpus: Sequence[int] = ()
+    budget: float | None = None
+    retry: bool = True
+
+
+def run_plan(
+    plan: Comparison,
+    folder: Path,
+    asked: Asked | argparse.Namespace,
+    said: str,
+    sources: "Sources",
+) -> int:
+    """Say what a plan costs, run what is missing, write and print the table.
+
+    Args:
+        plan: what is compared.
+        folder: of the comparison.
+        asked: how.
+        said: the words of the command that goes on with it.
+        sources: the data, as far as they are loaded.
+    """
     jobs = (len(asked.gpus) or 1) if asked.jobs is None else asked.jobs
     if jobs < 1:
         raise ValueError(f"--jobs must be at least 1, not {jobs}.")
-    folder = (asked.output or parse_pretrain(plan.run).runs_folder) / plan.name
-    sources = Sources()
     if asked.dry_run:
         plan_work(cells_of(plan, folder, sources.load), sources, jobs, asked)
         return 0
@@ -68,17 +112,18 @@ def run_plan(asked: argparse.Namespace) -> int:
         left = plan_work(cells, sources, jobs, asked)
         signal = Runner(left, jobs, asked.gpus, trainer.say).run()
         found = table.collect(plan, cells, not_of_plan(folder, cells))
-        for line in ["", *table.write(found, folder).splitlines()]:
+        table.write(found, folder)
+        for line in ["", *table.brief(found)]:
             trainer.say(line)
         trainer.say(f"{folder / table.STEM}.md, .csv, .json{write_page(folder, found)}")
     if signal:
-        trainer.say(f"go on with the same command: {asked.plan}")
+        trainer.say(f"go on with the same command: {said}")
         return 128 + signal
     return 0 if all(map(table.is_done, found["cells"])) else FAILED
 
 
 def plan_work(
-    cells: Sequence[Cell], sources: "Sources", jobs: int, asked: argparse.Namespace
+    cells: Sequence[Cell], sources: "Sources", jobs: int, asked: Asked | argparse.Namespace
 ) -> list[Cell]:
     """The cells that are to be run, after what they cost was measured and said.
 

@@ -78,9 +78,16 @@ class Cell:
             return {}
         return {card["evaluation"]: card for card in found}
 
+    @property
+    def measure(self) -> str:
+        """The number that is compared; of an evaluation alone the first, by which it is quoted."""
+        evaluation, slash, _ = self.row.measure.partition("/")
+        numbers = self.cards.get(evaluation, {}).get("numbers", {})
+        return self.row.measure if slash else f"{evaluation}/{next(iter(numbers), '')}"
+
     def predictions(self) -> npt.NDArray[np.int64] | None:
         """`(n 2)`, the true and the predicted class of each test image, where top-1 is measured."""
-        evaluation, _, number = self.row.measure.rpartition("/")
+        evaluation, _, number = self.measure.rpartition("/")
         file = self.results / f"predictions-{evaluation.replace(':', '-')}.csv"
         if number != "top1" or not file.exists():
             return None

@@ -55,7 +55,8 @@ class Row:
         run: words behind those of the plan for `main_contrastive.py`; None for a row that is not
             pretrained.
         evaluate: words for `main_linear.py`, instead of the plan's.
-        measure: the number that is compared, `EVALUATION/NUMBER`, instead of the plan's.
+        measure: the number that is compared, `EVALUATION/NUMBER`, instead of the plan's; of
+            `EVALUATION` alone it is the first.
         of: the row of the plan that the grid multiplied, where it did.
         grid: the values that the grid gave it, by flag.
     """

@@ -52,6 +52,7 @@ def collect(plan: Comparison, cells: Sequence[Cell], others: Sequence[str] = ())
         `cells` with state and numbers; `notes`, what must be said beside the table.
     """
     found = [describe_cell(cell) for cell in cells]
+    quoted = [cell.measure for cell in cells if cell.cards]
     add_steps(found, {cell.folder.name: probe_curve(cell) for cell in cells})
     values = {
         row.name: {c["seed"]: c["value"] for c in found if c["row"] == row.name and is_done(c)}
@@ -69,7 +70,7 @@ def collect(plan: Comparison, cells: Sequence[Cell], others: Sequence[str] = ())
     notes += [f"{name} is not of this plan" for name in others]
     return {
         "name": plan.name,
-        "measure": plan.measure,
+        "measure": plan.measure if "/" in plan.measure or not quoted else quoted[0],
         "reference": plan.reference,
         "rows": [
             summarize(row.name, values[row.name], found) | {"of": row.of, "grid": {**row.grid}}
@@ -111,16 +112,16 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
     collapse = [line[line.index("COLLAPSED") :] for line in said if "COLLAPSED" in line]
     if state == "done" and collapse:
         state, why = "failed", collapse[-1]
-    if state == "done" and cell.row.measure not in numbers:
-        state, why = "failed", f"it has no {cell.row.measure}, only {', '.join(sorted(numbers))}"
-    evaluation, _, name = cell.row.measure.partition("/")
+    if state == "done" and cell.measure not in numbers:
+        state, why = "failed", f"it has no {cell.measure}, only {', '.join(sorted(numbers))}"
+    evaluation, _, name = cell.measure.partition("/")
     return {
         "row": cell.row.name,
         "seed": cell.seed,
         "folder": cell.folder.name,
         "state": state,
         "reason": why if state == "failed" else "",
-        "value": numbers.get(cell.row.measure),
+        "value": numbers.get(cell.measure),
         "test_images_95": cards.get(evaluation, {}).get("numbers", {}).get(f"{name}_95"),
         "start": start_sums(cell),
         "numbers": numbers | online(cell) | of_the_log(said),
@@ -300,6 +301,23 @@ def markdown(found: Mapping[str, Any]) -> str:
     lines += ["", *(f"- {escape_markdown(line)}" for line in claims(found["differences"])), ""]
     lines += [f"- {escape_markdown(note)}" for note in found["notes"]]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def brief(found: Mapping[str, Any]) -> Iterator[str]:
+    """What a terminal shows: each row's interval, the differences and the notes.
+
+    Args:
+        found: see `collect`.
+    """
+    rows = [("", f"{found['measure']} in %", "95 % over seeds", "n")]
+    for row in found["rows"]:
+        mean, _, span = spell_interval(row).partition(" ")
+        asked = f" of {row['n'] + row['missing']}" * bool(row["missing"])
+        rows.append((row["row"], mean, span.strip("()"), f"{row['n']}{asked}"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(w.ljust(n) for w, n in zip(row, widths, strict=True)).rstrip()
+    yield from map(one_line, [*claims(found["differences"]), *found["notes"]])
 
 
 def table_of(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:

@@ -607,6 +607,16 @@ class WatchingOptions:
     keep_epochs: tuple[int, ...] = flag(
         "epochs whose checkpoints are kept too", (), low=1, shown="none"
     )
+    seeds: tuple[int, ...] = flag(
+        "train once with each of these seeds, evaluate every run, and print the mean with its 95 % "
+        "interval; they are kept in the folder --run_id, and the same command goes on with them",
+        (),
+        low=0,
+        high=2**32 - 1,
+        once=True,
+        common=True,
+        shown="one run with --seed",
+    )
     on_collapse: Literal["warn", "stop"] = flag("what to do when the embeddings collapse", "warn")
     baseline: bool = flag("evaluate the untrained encoder before training", True)
     dry_run: str | None = flag(

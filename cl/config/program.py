@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from cl.config.check import check_environment
 from cl.config.launcher import is_first
 from cl.config.machine import is_of_machine, sentence_of
 from cl.config.parse import parse
-from cl.config.programs import C
+from cl.config.programs import PROGRAMS, C, from_clone
 from cl.config.store import ConfigError
 from cl.interrupts import Stop, interrupts
 from cl.terminal import escape_controls
@@ -34,9 +35,24 @@ def run(of: type[C], argv: Sequence[str] | None, work: Callable[[C], int]) -> in
     except Stop as stop:
         sys.stderr.write(f"{stop}\n")
         return stop.code
+    except ModuleNotFoundError as error:
+        if "--debug" in words or (error.name or "").startswith("cl."):
+            raise
+        sys.stderr.write(f"error: {without_packages(error)}\n")
+        return WRONG
     except Exception as error:
         if "--debug" in words or not (isinstance(error, ValueError) or is_of_machine(error)):
             raise
         lines = error.args if isinstance(error, ConfigError) else [sentence_of(error)]
         sys.stderr.writelines(f"error: {escape_controls(line)}\n" for line in lines)
         return WRONG
+
+
+def without_packages(error: ModuleNotFoundError) -> str:
+    """What to do where a package is missing, as it is where another Python was meant."""
+    environment = PROGRAMS / ".venv"
+    how = "install the package again"
+    if from_clone():
+        other = environment.exists() and Path(sys.prefix).resolve() != environment.resolve()
+        how = f"run {environment / 'bin' / 'python'}" if other else "make setup installs it"
+    return f"{error.name} is not installed for {sys.executable}; {how}."

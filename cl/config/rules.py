@@ -25,6 +25,7 @@ from cl.config.evaluations import (
     untrained,
     words_having,
 )
+from cl.config.launcher import started
 from cl.config.options import OptimizationOptions
 from cl.config.own import called, is_own
 from cl.config.programs import Linear, Pretrain, rooms
@@ -316,7 +317,20 @@ def pretraining(config: Pretrain) -> Iterator[Fault]:
             f"--mini_batch_size must be at most the {n} samples of a device in a step, not {m}.",
             ("mini_batch_size", "batch_size", "global_batch_size"),
         )
+    yield from of_seeds(config)
     yield from of_things(config)
+
+
+def of_seeds(config: Pretrain) -> Iterator[Fault]:
+    """What cannot be done once with each seed."""
+    if len({*config.seeds}) < len(config.seeds):
+        yield f"--seeds must name each seed once, not {spell(config.seeds)}.", ("seeds",)
+    for name in ("resume_training_from", "dry_run", "show_views"):
+        if config.seeds and getattr(config, name):
+            yield f"--{name} cannot be used with --seeds.", (name, "seeds")
+    if config.seeds and started() and config.processes > 1:
+        message = "--seeds starts its runs itself: --devices says how many processes each has."
+        yield message, ("seeds",)
 
 
 def of_things(config: Pretrain) -> Iterator[Fault]:

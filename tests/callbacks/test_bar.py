@@ -1,13 +1,15 @@
-"""The progress a person reads: which numbers, in which words, one line an epoch."""
+"""The progress a person reads: which numbers, in which words, one line an epoch, one that moves."""
 
+import io
 from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
 import pytorch_lightning as pl
+from rich.console import Console
 
 from cl.callbacks import bar
-from cl.callbacks.bar import Bar, Lines, summary
+from cl.callbacks.bar import NEXT_BATCH, Bar, DataWait, Lines, numbers
 from cl.callbacks.watch import Watch
 
 SHOWN = {
@@ -18,12 +20,13 @@ SHOWN = {
     "val/knn_top1": 1.0,
     "lr": 0.1,
 }
-LINE = "loss 3.7654  train probe 27.5%  val probe 34.1%  val knn 100.0%  img/s 1235"
+LINE = "loss 3.765  probe 27.5% train, 34.1% val  knn 100.0%  1,235 img/s"
 
 
 def trainer(step: int = 0, **known: object) -> Mock:
     default = {"global_step": step, "current_epoch": 0, "max_epochs": 4, "is_global_zero": True}
-    return Mock(spec=pl.Trainer, estimated_stepping_batches=100, **default | known)
+    default |= {"estimated_stepping_batches": 100, "num_training_batches": 25}
+    return Mock(spec=pl.Trainer, **default | {"num_val_batches": [8], "profiler": None} | known)
 
 
 @pytest.fixture
@@ -41,42 +44,101 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return clock
 
 
+def begin(lines: Lines, step: int) -> None:
+    """A training that has done its first step, which is the `step`-th of the run."""
+    lines.on_train_start(trainer(step - 1), pl.LightningModule())
+    lines.on_train_batch_end(trainer(step), pl.LightningModule(), None, None, 0)
+
+
 def test_one_line_an_epoch(
     watch: Watch, clock: SimpleNamespace, capsys: pytest.CaptureFixture
 ) -> None:
     """A resumed run's time is that of its own steps: 25 of them in 50 s, then 50 in 75 s."""
     lines, module = Lines(watch), pl.LightningModule()
-    lines.on_train_start(trainer(25), module)
+    begin(lines, 25)
     for epoch, now in ((1, 100.0), (2, 125.0)):
         clock.now = now
         lines.on_train_epoch_end(trainer(25 * (epoch + 1), current_epoch=epoch), module)
     lines.on_train_epoch_end(trainer(100, current_epoch=3, is_global_zero=False), module)
     assert capsys.readouterr().out.splitlines() == [
-        f"epoch 2/4  {LINE}  left 0:01:40",
-        f"epoch 3/4  {LINE}  left 0:00:38",
+        f"epoch 2/4  {LINE}  data wait 0%  left 0:01:40",
+        f"epoch 3/4  {LINE}  data wait 0%  left 0:00:38",
     ]
-
-
-def test_the_bar_shows_the_same(watch: Watch, clock: SimpleNamespace) -> None:
-    shown = Bar(watch)
-    shown.started, shown.first = clock.now, 25
-    clock.now = 100.0
-    metrics = shown.get_metrics(trainer(50), pl.LightningModule())
-    assert "  ".join(f"{k} {v}" for k, v in metrics.items()) == f"{LINE}  left 0:01:40"
 
 
 @pytest.mark.parametrize(
     ("seconds", "left"),
-    [(0, "0:00:00"), (59.6, "0:01:00"), (3661, "1:01:01"), (36_000, "10:00:00")],
+    [(59.6, "0:01:00"), (3661, "1:01:01"), (36_000, "10:00:00")],
 )
 def test_time_left(watch: Watch, clock: SimpleNamespace, seconds: float, left: str) -> None:
-    """Half of the steps took as long as the other half will."""
-    assert summary(trainer(50), watch, clock.now - seconds, 0)["left"] == left
+    """Half of the steps took as long as the other half will; the first one's time is its own."""
+    lines = Lines(watch)
+    clock.now = 1000.0  # of which the first step took a lot
+    begin(lines, 1)
+    clock.now += seconds
+    assert lines.pace(trainer(51, estimated_stepping_batches=101))[-1] == f"left {left}"
 
 
 def test_what_is_not_known_is_left_out(clock: SimpleNamespace) -> None:
     """Before the first step there is no loss and no guess; a probe without validation has one."""
     watch = Watch(10)
-    assert summary(trainer(25), watch, clock.now, 25) == {"img/s": "0"}
+    assert numbers(watch) == Lines(watch).pace(trainer(25)) == []
     watch.shown = {"train/probe_top1": 0.5}
-    assert list(summary(trainer(25), watch, clock.now, 25)) == ["train probe", "img/s"]
+    assert numbers(watch) == ["probe 50.0% train"]
+    assert numbers(watch, short=True) == ["probe 50.0%"]
+    lines = Lines(watch)
+    begin(lines, 1)
+    clock.now += 10
+    endless = trainer(11, estimated_stepping_batches=float("inf"))
+    assert lines.pace(endless) == ["data wait 0%"]
+
+
+def test_waiting_for_data(watch: Watch, clock: SimpleNamespace) -> None:
+    """3 of 12 seconds; other actions that are profiled are not counted."""
+    wait, lines = DataWait(), Lines(watch)
+    begin(lines, 1)
+    for name, seconds in ((NEXT_BATCH, 3), ("run_training_batch", 9)):
+        wait.start(name)
+        clock.now += seconds
+        wait.stop(name)
+    assert lines.pace(trainer(3, profiler=wait))[0] == "data wait 25%"
+
+
+@pytest.mark.parametrize(
+    ("width", "beside"),
+    [
+        (120, "loss 3.765  probe 34.1%  1,235 img/s  wait 0%  left 0:00:25"),
+        (80, "loss 3.765  probe 34.1%  1,235 img/s  wait 0%  left 0:00:25"),
+        (60, "loss 3.765  probe 34.1%  left 0:00:25"),
+        (30, "left 0:00:25"),
+        (20, ""),
+    ],
+)
+def test_the_bar_has_one_line(
+    watch: Watch, clock: SimpleNamespace, width: int, beside: str
+) -> None:
+    """What there is no room for is left out; the epochs that have ended stay above."""
+    written = io.StringIO()
+    console = Console(file=written, width=width, force_terminal=True, color_system=None)
+    shown, module = Bar(watch, console), pl.LightningModule()
+    begin(shown, 25)
+    clock.now += 50
+    shown.on_train_batch_end(trainer(75), module, None, None, 11)
+    shown.on_validation_batch_end(trainer(75), module, None, None, 7, 0)
+    shown.on_train_epoch_end(trainer(75), module)
+    shown.on_train_end(trainer(75), module)
+    pictures = written.getvalue().replace("\x1b[2K", "\n").splitlines()
+    bars = [picture.rstrip("\r") for picture in pictures if picture.startswith("epoch 1/4 ━")]
+    assert all(len(picture) <= width for picture in bars)
+    assert bars[-1].rstrip().endswith(f" {beside}".rstrip())
+    assert width < 80 or f"epoch 1/4  {LINE}\n" in written.getvalue()
+
+
+def test_only_the_first_process_draws(watch: Watch, clock: SimpleNamespace) -> None:
+    written = io.StringIO()
+    shown = Bar(watch, Console(file=written, force_terminal=True))
+    shown.disable()
+    begin(shown, 1)
+    shown.on_train_epoch_end(trainer(25, is_global_zero=False), pl.LightningModule())
+    shown.on_train_end(trainer(25), pl.LightningModule())
+    assert written.getvalue() == ""

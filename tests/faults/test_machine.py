@@ -14,6 +14,7 @@ import torch
 import main_contrastive
 import main_linear
 from cl import checkpoints
+from cl.config import Pretrain, program
 from cl.config.machine import sentence_of
 
 LONG = "n" * 300
@@ -211,3 +212,20 @@ def test_weights_that_are_no_file_are_not_waited_for(tmp_path: Path, name: str, 
     if name == "last.ckpt":
         with pytest.raises(ValueError, match="is damaged"):
             checkpoints.SafeIO().load_checkpoint(file)
+
+
+def test_another_python_is_told_which_one_is_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a clone the environment's, where there is one."""
+
+    def work(_: Pretrain) -> int:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(program, "PROGRAMS", tmp_path)
+    monkeypatch.setattr(program, "from_clone", lambda: True)
+    for how in ("make setup installs it", f"run {tmp_path}/.venv/bin/python"):
+        assert program.run(Pretrain, ["digits", "resnet6_w4"], work) == 2
+        said = f"error: torch is not installed for {sys.executable}; {how}.\n"
+        assert capsys.readouterr().err.endswith(said)
+        (tmp_path / ".venv").mkdir(exist_ok=True)
