@@ -33,6 +33,7 @@ from cl.methods._base import Method
 from cl.nets import encoders, texts
 from cl.nets.lora import LoRA
 from cl.nets.transformer import Transformer
+from cl.runs.tokens import KeptTokens
 
 Data = ContrastiveData | TextData | ImageTextData | GivenData
 CHECKED = "checked_data.txt"  # in the folder of runs: sums of data without damaged images
@@ -176,7 +177,10 @@ def image_text_data(
     return ImageTextData(
         source,
         recipes_of(config, images),
-        tokens.tokenizer_of(config.text_encoder, text_encoder, "--text_encoder"),
+        KeptTokens(
+            tokens.tokenizer_of(config.text_encoder, text_encoder, "--text_encoder"),
+            config.runs_folder,
+        ),
         longest=longest,
         inspection=inspection(config, images, source.val.images),
         **how,
@@ -194,7 +198,7 @@ def text_data(config: Pretrain, source: Source[TextPairs], encoder: nn.Module) -
         encoder.check_length(f"ENCODER {config.encoder}", config.resolved_max_length)
     return TextData(
         source,
-        tokens.tokenizer_of(config.encoder, encoder),
+        KeptTokens(tokens.tokenizer_of(config.encoder, encoder), config.runs_folder),
         longest=config.resolved_max_length,
         batch_size=config.batch_size_per_device,
         seed=config.seed,
@@ -315,8 +319,8 @@ def prepared_for(config: Pretrain) -> dict[str, Any]:
         weights = config.init_from or config.method_settings.get(flag)
         if not weights:
             return {}
-        weights = started_from(config, weights) if config.init_from else weights
-        about = about_file(checkpoints.encoder_file(weights, f"--{flag}"))
+        file = checkpoints.encoder_file(started_from(config, weights), f"--{flag}")
+        about = about_file(file)
     known = {name: tuple(about[name]) for name in ("mean", "std") if name in about}
     return {k: v for k, v in known.items() if len(v) == (config.channels or 3)}
 
@@ -345,6 +349,13 @@ def started_from(config: Pretrain, weights: str) -> Path:
     """Where to read what the run started from: of one that goes on, its own folder has it."""
     going_on = config.resume_training_from
     return Path(weights) if going_on is None else runs.folder_of(checkpoints.resumable(going_on))
+
+
+def without_weights(config: Pretrain) -> dict[str, None]:
+    """What names weights to start from, of a run that goes on: its checkpoint has them."""
+    names = (f"{side}_weights" for side in ("image", "text"))
+    going_on = config.resume_training_from is not None
+    return {name: None for name in names if going_on and name in config.method_settings}
 
 
 def make_encoder(config: Pretrain) -> nn.Module:
@@ -428,7 +439,9 @@ def build_method(
             classifier_lr=config.resolved_classifier_lr,
             learned_lr=config.resolved_learned_lr,
         ),
-        **config.method_settings | ({"text_encoder": text_encoder} if text_encoder else {}),
+        **config.method_settings
+        | ({"text_encoder": text_encoder} if text_encoder else {})
+        | without_weights(config),
     )
 
 

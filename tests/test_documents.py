@@ -12,6 +12,7 @@ import pytest
 from cl.config import Linear, Pretrain, parse_linear, parse_pretrain
 from cl.data.augment.recipe import preset
 from cl.data.sets import load
+from tests.documents import commands
 from tests.methods.made import OF_IMAGES as METHODS
 
 ROOT = Path(__file__).parents[1]
@@ -52,8 +53,25 @@ def test_a_data_set_of_ones_own_is_read(tmp_path: Path) -> None:
     assert (len(source.train), len(source.val), preset("flowers:read").size) == (54, 6, 64)
 
 
-def test_a_loss_is_quoted_as_it_is() -> None:
-    assert (ROOT / "cl/losses/dcl.py").read_text() in (ROOT / "docs/extending.md").read_text()
+EXECUTED = {  # what is no module of the reader's, which a command names
+    "README.md": "end_to_end/test_readme.py",
+    "api.md": "end_to_end/test_api_documents.py",
+    "data.md": "data/test_documents.py",
+    "evaluation.md": "eval/test_python.py",
+}
+QUOTED = {"ARCHITECTURE.md": "cl/methods/simsiam.py", "extending.md": "cl/losses/dcl.py"}
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: file.name)
+def test_python_in_a_document_is_executed_or_quoted(file: Path) -> None:
+    named = [word for each in DOCUMENTS for line in commands(each) for word in line]
+    for block in re.findall(r"```python\n(.*?)```", file.read_text(encoding="utf-8"), re.DOTALL):
+        if module := re.match(r"# (\w+)\.py\n", block):
+            assert any(f"{module[1]}:" in word for word in named)
+        elif file.name in QUOTED:
+            assert block in (ROOT / QUOTED[file.name]).read_text()
+        else:
+            assert file.name in (ROOT / "tests" / EXECUTED[file.name]).read_text()
 
 
 @pytest.fixture

@@ -6,7 +6,9 @@ import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
+from unicodedata import unidata_version
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +66,8 @@ class NGrams:
     12
     """
 
+    identity = f"{WORD.pattern} {SIZES} {LARGEST} crc32, Unicode {unidata_version}"
+
     def __init__(self) -> None:
         self.known: dict[str, npt.NDArray[np.int32]] = {}
 
@@ -99,10 +103,11 @@ class Subwords:
     def __init__(self, tokenizer: Any) -> None:
         self.tokenizer = tokenizer
         words = tokenizer.backend_tokenizer.to_str()  # before any call, which changes it
-        self.digest = hashlib.sha256(words.encode()).hexdigest()[:8]
+        version = import_module("tokenizers").__version__
+        self.identity = f"{hashlib.sha256(words.encode()).hexdigest()}, tokenizers {version}"
 
     def __str__(self) -> str:
-        return f"{len(self.tokenizer):,} subwords ({self.digest})"
+        return f"{len(self.tokenizer):,} subwords ({self.identity[:8]})"
 
     def __call__(self, texts: Sequence[str], longest: int) -> Tokens:
         """The tokens of texts, at most `longest` of each, special ones included.

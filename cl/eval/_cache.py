@@ -1,6 +1,5 @@
 """A content-addressed cache of extracted features, with checksums."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -10,7 +9,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ import torch
 from torch import nn
 
 from cl import checkpoints, distributed
+from cl.checkpoints.files import lock_file
 from cl.checkpoints.space import say_bytes
 from cl.data.sets import RGB, Images
 from cl.data.sets._sums import hash_images
@@ -80,7 +79,7 @@ def written_alone(file: Path, wait: Callable[[], object]) -> Iterator[None]:
         busy = False
         if distributed.rank() == 0:
             try:
-                handle = lock_features(lock)
+                handle = lock_file(lock)
             except BlockingIOError:
                 busy = True
         if not distributed.broadcast_object(busy):
@@ -97,31 +96,6 @@ def written_alone(file: Path, wait: Callable[[], object]) -> Iterator[None]:
             os.close(handle)
 
 
-def lock_features(lock: Path) -> int | None:
-    """Lock a file that is made for it; None where nothing can be locked or written.
-
-    Raises:
-        BlockingIOError: another process has it.
-    """
-    if not is_writable(lock.parent):
-        return None
-    while True:
-        handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(handle), lock.stat()):
-                return handle
-        except FileNotFoundError:  # who had it has just deleted it
-            pass
-        except BlockingIOError:
-            os.close(handle)
-            raise
-        except OSError:  # a file system without locks
-            os.close(handle)
-            return None
-        os.close(handle)
-
-
 def shortage(folder: Path, samples: int, width: int) -> str:
     """Why features are not kept: both numbers, where a disk has no room; empty where it has."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -136,16 +110,6 @@ def gather_features(own: Features) -> Features:
     parts: list[Any] = distributed.gather_objects(own)
     h, labels = zip(*parts, strict=True)
     return torch.cat(h), torch.cat(labels)
-
-
-def is_writable(folder: Path) -> bool:
-    """Whether a file can be made in a folder, which is made."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
 
 
 def save_features(file: Path, features: Features, samples: int, writer: str) -> None:

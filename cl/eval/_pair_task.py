@@ -51,7 +51,7 @@ class PairTask(TextTask):
     @cached_property
     def tokenizer(self) -> Tokenizer:
         texts = self.encoder if isinstance(self.encoder, SavedCLIP) else self.encoder.text
-        return tokens.tokenizer_of(self.about["text_encoder"], texts)
+        return self.kept(tokens.tokenizer_of(self.about["text_encoder"], texts))
 
     @property
     def image_preparation(self) -> str:

@@ -10,6 +10,7 @@ from rich.console import Console
 from torch import Tensor
 
 from cl import checkpoints, distributed, hardware, runs, trainer
+from cl.checkpoints.files import is_writable
 from cl.config import Linear
 from cl.config.evaluations import about, meant
 from cl.data.augment.recipe import Recipe
@@ -244,7 +245,7 @@ class Task:
             console=console if first and console.is_terminal else None,
             **hardware.own_device(self.options),
         )
-        if not distributed.broadcast_object(_cache.is_writable(self.cache)):
+        if not distributed.broadcast_object(is_writable(self.cache)):
             file = self.folder / "features" / file.name
         if why := distributed.broadcast_object(_cache.shortage(file.parent, n, own[0].shape[1])):
             trainer.say(why)

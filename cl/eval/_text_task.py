@@ -18,6 +18,7 @@ from cl.data.sets._texts import serialized
 from cl.data.tokens import Tokenizer, tokenize
 from cl.eval._result import BothParts, Features
 from cl.eval._task import PASS, Task
+from cl.runs.tokens import KeptTokens
 
 
 class TextTask(Task):
@@ -28,7 +29,12 @@ class TextTask(Task):
     @cached_property
     def tokenizer(self) -> Tokenizer:
         """That of the encoder of texts."""
-        return tokens.tokenizer_of(self.about["encoder"], self.encoder)
+        return self.kept(tokens.tokenizer_of(self.about["encoder"], self.encoder))
+
+    def kept(self, tokenizer: Tokenizer) -> Tokenizer:
+        """The same with a file for its tokens, but where all is computed again."""
+        verified = self.config.verify
+        return tokenizer if verified else KeptTokens(tokenizer, self.config.runs_folder)
 
     @property
     def longest(self) -> tuple[int, int]:

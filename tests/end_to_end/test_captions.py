@@ -15,6 +15,7 @@ import cl
 import main_contrastive
 import main_linear
 from cl.callbacks.saver import Saver
+from cl.checkpoints import ENCODER, about_encoder, save_encoder
 from cl.data.sets import load
 from cl.metrics import read_metrics
 from cl.nets import encoders, texts
@@ -83,9 +84,15 @@ def test_a_lock_needs_weights(
 
 
 def test_a_resumed_run_is_the_whole_one(
-    pretrain: Run, line: list[str], monkeypatch: pytest.MonkeyPatch
+    pretrain: Run, line: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Interrupted inside the second epoch."""
+    """Interrupted inside the second epoch, and without the weights that it started from."""
+    about = {"encoder": "resnet6_w8", "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]}
+    files = {side: tmp_path / f"{side}.safetensors" for side in ("image", "text")}
+    save_encoder(encoders.create("resnet6_w8", 8), files["image"], about)
+    save_encoder(texts.encoder_of("bag_w6"), files["text"], {"encoder": "bag_w6"})
+    line += ["--lock", "image"]
+    line += [word for side, file in files.items() for word in (f"--{side}_weights", str(file))]
     whole = pretrain(*line, run_id="whole")
     ask = Saver.on_train_batch_end
 
@@ -97,12 +104,15 @@ def test_a_resumed_run_is_the_whole_one(
     monkeypatch.setattr(Saver, "on_train_batch_end", interrupt)
     part = pretrain(*line, run_id="part", expect=143)
     monkeypatch.undo()
+    for file in files.values():
+        file.unlink()
     words = ["--config", part / "config.json", "--resume_training_from", part]
     assert main_contrastive.main([str(word) for word in words]) == 0
     one, two = (torch.load(r / "last.ckpt", weights_only=True)["state_dict"] for r in (whole, part))
     assert one.keys() == two.keys()
     assert all(torch.equal(one[key], two[key]) for key in one)
     assert json.loads((whole / "config.json").read_text())["loss"] == "clip"
+    assert about_encoder(part / ENCODER)["mean"] == about["mean"]
 
 
 def test_captions_that_are_all_the_same_are_refused(

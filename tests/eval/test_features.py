@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cl.checkpoints import fingerprint
+from cl.checkpoints import files, fingerprint
+from cl.checkpoints.files import is_writable, lock_file
 from cl.data.augment.recipe import Recipe
 from cl.data.module import PlainLoader
 from cl.data.sets import in_files as in_files_of
@@ -21,9 +22,7 @@ from cl.eval import _cache
 from cl.eval._cache import (
     cache_key,
     gather_features,
-    is_writable,
     load_features,
-    lock_features,
     save_features,
     shortage,
     written_alone,
@@ -232,7 +231,7 @@ def test_two_evaluations_do_not_write_the_same_features(tmp_path: Path) -> None:
         assert waits.wait(20)
         assert not inside.is_set()
         with pytest.raises(BlockingIOError):
-            lock_features(file.with_suffix(".lock"))
+            lock_file(file.with_suffix(".lock"))
     thread.join(20)
     assert inside.is_set()
     assert not list(file.parent.iterdir())
@@ -242,13 +241,13 @@ def test_a_cache_that_cannot_be_written_or_locked_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
-    assert lock_features(tmp_path / "file" / "0.lock") is None
+    assert lock_file(tmp_path / "file" / "0.lock") is None
 
     def no_locks(*_: object) -> None:
         raise OSError("no locks available")
 
-    monkeypatch.setattr(_cache.fcntl, "flock", no_locks)
-    assert lock_features(tmp_path / "0.lock") is None
+    monkeypatch.setattr(files.fcntl, "flock", no_locks)
+    assert lock_file(tmp_path / "0.lock") is None
 
 
 def test_features_without_room_on_the_disk_stay_in_memory(
