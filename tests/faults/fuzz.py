@@ -10,6 +10,7 @@ import io
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -20,6 +21,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -39,6 +41,7 @@ from cl.data.sets._decode import decode
 from cl.metrics import COLUMNS, read_metrics, read_newest
 from cl.nets import encoders
 from tests.data.made import picture
+from tests.faults.made_sets import FORMS, files_of
 
 SECONDS, GIGABYTES = 20, 1.0
 # Words of Python and of libraries that tell a user neither what is wrong nor what to do.
@@ -160,7 +163,8 @@ class Fuzz:
                 content = json.dumps(found).encode()
             file.write_bytes(content)
             words = ["--config", str(file)]
-            self.case("configs", lambda w=words: settle(Pretrain, w), content[:300])
+            for of in (Pretrain, Linear):
+                self.case("configs", lambda w=words, of=of: settle(of, w), content[:300])
             stored = content.decode(errors="replace")
             self.case("configs", lambda s=stored: from_json(s), content[:300])
             yield
@@ -276,6 +280,33 @@ class Fuzz:
             self.case("JSON lines", lambda r=read: self.read_all(r), raw[:300])
             yield
 
+    def data_sets(self, make: Callable[[Path], list[str]]) -> Iterator[None]:
+        """Data sets of a form, one of whose files is damaged, or has other words."""
+        whole, place, draw = (
+            self.folder / f"whole_{make.__name__}",
+            self.folder / "set",
+            self.random,
+        )
+        whole.mkdir()
+        names = make(whole)
+        while True:
+            name = draw.choice(names)
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copytree(whole, place)
+            file = draw.choice(files_of(name, place))
+            content = file.read_bytes()
+            if content.isascii() and draw.random() < 0.5:
+                words = re.split(r"(\s|,|:)", content.decode())
+                for _ in range(draw.choice((1, 1, 2, 5))):
+                    words[draw.randrange(len(words))] = draw.choice([*WORDS, "{", "[" * 10**5])
+                content = "".join(words).encode(errors="surrogatepass")
+            else:
+                content = self.damaged(content)
+            file.write_bytes(content)
+            what = name, file.name, content[:200]
+            self.case(make.__name__, lambda n=name: self.read_all(n, place), what)
+            yield
+
     def metrics(self) -> Iterator[None]:
         """metrics.csv as it is read, and as a resumed run goes on with it."""
         file = self.folder / "metrics.csv"
@@ -298,11 +329,11 @@ class Fuzz:
             self.case("metrics", read, content[-80:])
             yield
 
-    def read_all(self, name: str) -> None:
-        """Load a data set of the scratch folder and decode it."""
+    def read_all(self, name: str, place: Path | None = None) -> None:
+        """Load a data set of the scratch folder, or of a folder in it, and decode it."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            source = sets.load(name, str(self.folder))
+            source = sets.load(name, str(place or self.folder))
             for part in (source.train, source.val):
                 images = getattr(part, "images", part)
                 for at in range(len(images)) if isinstance(images, sets.Images) else ():
@@ -355,9 +386,11 @@ def fuzz(number: int, seed: int = 0, kinds: list[str] | None = None) -> Fuzz:
     made.folder.mkdir(parents=True)
     try:
         os.chdir(made.folder)
-        every = [made.command_lines, made.configs, made.weights, made.run_checkpoints]
+        every: list[Any] = [made.command_lines, made.configs, made.weights, made.run_checkpoints]
         every += [made.images, made.shards, made.lines, made.metrics]
-        going = [each() for each in every if not kinds or each.__name__ in kinds]
+        called = {each.__name__: each for each in every}
+        called |= {form.__name__: partial(made.data_sets, form) for form in FORMS}
+        going = [each() for name, each in called.items() if not kinds or name in kinds]
         while sum(made.counts.values()) < number:
             for each in going:
                 next(each)

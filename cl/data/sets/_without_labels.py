@@ -85,15 +85,27 @@ def in_array(file: Path, flag: str, how: Decoding) -> Images:
         ValueError: it is no array, no such array, or one of several.
     """
     try:
-        found: Any = np.load(file, mmap_mode="r", allow_pickle=False)
-        if isinstance(found, np.lib.npyio.NpzFile):
+        pixels = stack_of(load_array(file), how)
+    except Exception as error:  # damaged bytes can raise anything
+        raise ValueError(f"{flag}: {file} holds no images: {error}") from None
+    return Images(np.full(len(pixels), -1), pixels)
+
+
+def load_array(file: Path) -> Any:
+    """The array of a .npy, or the one of images in a .npz.
+
+    Raises:
+        ItemError: there is not one of images.
+        Exception: any, of a damaged file.
+    """
+    with file.open("rb") as opened:  # which numpy would leave open where it is damaged
+        if opened.read(2) == b"PK":
+            opened.seek(0)
+            found = np.load(opened, allow_pickle=False)
             names = [name for name in found.files if found[name].ndim in (3, 4)]
             if len(names) != 1:
                 raise ItemError(
                     f"it must have one array of images, and has {', '.join(names) or 'none'}"
                 )
-            found = found[names[0]]
-        pixels = stack_of(found, how)
-    except (OSError, ValueError, EOFError) as error:
-        raise ValueError(f"{flag}: {file} holds no images: {error}") from None
-    return Images(np.full(len(pixels), -1), pixels)
+            return found[names[0]]
+    return np.load(file, mmap_mode="r", allow_pickle=False)

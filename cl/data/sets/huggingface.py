@@ -22,6 +22,7 @@ from cl.data.sets._inside import file_inside
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import HOLD_OUT, split, split_sentence
 from cl.data.sets._walk import VALIDATION, Walk, part_of_name
+from cl.terminal import one_line
 
 ROW = {
     "help": "what save_to_disk wrote, or .parquet files of the hub",
@@ -104,9 +105,13 @@ def read(name: str, where: Where) -> Source[Any]:
             if tables
             else library.load_from_disk(str(place))
         )
-    except (OSError, ValueError, library.exceptions.DatasetsError) as error:
-        raise ValueError(f"DATASET {name}: {place} holds no saved data set ({error})") from None
-    parts = found if isinstance(found, library.DatasetDict) else {"train": found}
+        parts = found if isinstance(found, library.DatasetDict) else {"train": found}
+        for part in parts.values():
+            part.data.table.validate(full=True)  # else a damaged offset ends the process
+    except Exception as error:  # damaged bytes can raise anything
+        known = OSError, ValueError, library.exceptions.DatasetsError
+        said = one_line(error) if isinstance(error, known) else "it is damaged"
+        raise ValueError(f"DATASET {name}: {place} holds no saved data set ({said})") from None
     if has_texts(library, [*parts.values()]):
         if tables:
             raise ValueError(f"DATASET {name}: of texts {place} must be what save_to_disk wrote")
