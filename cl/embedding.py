@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cl.config.launcher import cores
-from cl.config.program import WRONG
+from cl.config.program import refuse
 
 WORKERS = 4  # threads that decode, or fewer where there are fewer cores
 FORM, NAMES = ".npy", ".txt"  # of the two files
@@ -25,9 +25,8 @@ def embed_command(argv: Sequence[str] | None = None) -> int:
     try:
         file = new_file(asked.out)
         write_features(asked, file)
-    except ValueError as error:
-        sys.stderr.write(f"error: {' '.join(str(error).split())}\n")
-        return WRONG
+    except Exception as error:
+        return refuse(error)
     return 0
 
 

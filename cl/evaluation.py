@@ -113,7 +113,7 @@ def evaluate_configured(
         if not runs.other_rank():
             title = f"evaluation {task.folder.name}"
             summary.show(title, _report.summary_rows(task), trainer.console)
-        device = trainer.start_processes(task.options)
+        device = trainer.start_processes(task.options, config.timeout)
         if config.mine is not None and isinstance(task, TextTask):
             with runs.hold(task.folder):
                 write_mined(task)

@@ -4,6 +4,7 @@
 """
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ SHARED = Path(__file__).parents[2] / "shared"
 # Of a cluster's job or a user's shell: they change what runs do and how wide their tables are.
 OWNERS = ("CL_RUN_ID", "SLURM_", "TORCHELASTIC_", "WANDB_", "TTY_")
 OWNERS += ("RANK", "LOCAL_", "NODE_RANK", "WORLD_SIZE", "MASTER_", "COLUMNS", "FORCE_COLOR")
+HANDLERS = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -24,6 +26,9 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     for name in [name for name in os.environ if name.startswith(OWNERS)]:
         del os.environ[name]
+    for number, handler in HANDLERS.items():  # a shell's background job inherits them as ignored
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
     if "PYTEST_XDIST_WORKER" in os.environ:  # one of several workers has a core
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 

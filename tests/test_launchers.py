@@ -8,7 +8,8 @@ from cl.config import ConfigError, check_environment, parse_pretrain
 from cl.config.launcher import Started, started
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "6", "LOCAL_WORLD_SIZE": "3"}
-SLURM = {"SLURM_PROCID": "0", "SLURM_NNODES": "2", "SLURM_NTASKS": "8"}
+TASKS = {"SLURM_PROCID": "0", "SLURM_NNODES": "2", "SLURM_NTASKS": "8"}
+SLURM = TASKS | {"SLURM_NTASKS_PER_NODE": "4"}
 WORDS = ["digits", "resnet6_w8"]
 
 
@@ -64,6 +65,7 @@ def test_the_settings_follow_the_launcher(
             TORCHRUN,
             "--devices must fit the 3 processes that torchrun started on a node",
         ),
+        ("", TASKS, "srun's --ntasks does not say where .*; give --ntasks-per-node 4"),
         (
             "--devices 8",
             SLURM,

@@ -15,13 +15,12 @@ from cl.compare.locks import locked
 from cl.compare.plan import Comparison, read_plan
 from cl.compare.runner import Runner
 from cl.compare.seeds import plan_of_seeds
-from cl.config import ConfigError, Pretrain, check_environment, parse_pretrain
-from cl.config.program import WRONG
+from cl.config import Pretrain, check_environment, parse_pretrain
+from cl.config.program import refuse
 from cl.data.sets import Source
 from cl.interrupts import Stop
 from cl.runs.files import REPORT
 from cl.runs.listing import find_runs
-from cl.terminal import escape_controls, one_line
 
 FAILED = 1  # the exit code where a cell has no value
 
@@ -51,10 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return stop.code
     except KeyboardInterrupt:
         return 130
-    except ValueError as error:
-        lines = error.args if isinstance(error, ConfigError) else [one_line(error)]
-        sys.stderr.writelines(f"error: {escape_controls(line)}\n" for line in lines)
-        return WRONG
+    except Exception as error:
+        return refuse(error)
 
 
 def run_seeds(config: Pretrain, argv: Sequence[str]) -> int:

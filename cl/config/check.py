@@ -66,6 +66,11 @@ def other_processes(config: Pretrain | Linear) -> Iterator[str]:
             )
         return
     by, nodes, per_node = launcher
+    if by == "SLURM" and nodes * per_node > 1 and "SLURM_NTASKS_PER_NODE" not in os.environ:
+        yield (
+            f"srun's --ntasks does not say where the processes are; give --ntasks-per-node "
+            f"{per_node} in its place."
+        )
     if config.nodes != nodes:
         yield f"--num_nodes must be the {nodes} that {by} started, not {config.nodes}."
     if config.devices_per_node != per_node:

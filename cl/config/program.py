@@ -41,11 +41,25 @@ def run(of: type[C], argv: Sequence[str] | None, work: Callable[[C], int]) -> in
         sys.stderr.write(f"error: {without_packages(error)}\n")
         return WRONG
     except Exception as error:
-        if "--debug" in words or not (isinstance(error, ValueError) or is_of_machine(error)):
+        if "--debug" in words:
             raise
-        lines = error.args if isinstance(error, ConfigError) else [sentence_of(error)]
-        sys.stderr.writelines(f"error: {escape_controls(line)}\n" for line in lines)
-        return WRONG
+        return refuse(error)
+
+
+def refuse(error: Exception) -> int:
+    """Say in a sentence why a command cannot be carried out, or what the machine refuses.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        Exception: the error, where the program itself is wrong.
+    """
+    if not (isinstance(error, ValueError) or is_of_machine(error)):
+        raise error
+    lines = error.args if isinstance(error, ConfigError) else [sentence_of(error)]
+    sys.stderr.writelines(f"error: {escape_controls(line)}\n" for line in lines)
+    return WRONG
 
 
 def without_packages(error: ModuleNotFoundError) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cl.config import Linear, Pretrain
+from cl.config.program import refuse
 from cl.config.schema import options_of, spell
 from cl.runs import listing
 from cl.runs.choosing import select_runs, sort_runs
@@ -78,12 +79,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         try:
             return COMMANDS[asked.command](asked)
-        except ValueError as error:
-            sys.stderr.write(f"error: {one_line(error)}\n")
-            return WRONG
         except BrokenPipeError:  # `| head` has enough
             sys.stderr.close()
             return 0
+        except Exception as error:
+            return refuse(error)
 
 
 def list_runs(asked: argparse.Namespace) -> int:

@@ -82,7 +82,7 @@ def environment(rank: int, world: int) -> dict[str, str]:
 def execute(argv: list[str], log: Path, own: dict[str, str], act: Act | None) -> None:
     os.setsid()
     multiprocessing.set_start_method(None, force=True)  # workers are started as ever
-    for number in (signal.SIGINT, signal.SIGTERM):  # a fork server ignores the first one
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # ignored by a fork server
         signal.signal(number, signal.SIG_DFL)
     with log.open("a") as out:
         os.dup2(out.fileno(), 1)
