@@ -18,6 +18,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy as FabricDDP
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.strategies import DDPStrategy
 from rich.console import Console
@@ -27,7 +28,7 @@ from cl.callbacks.bar import Bar, DataWait, Lines
 from cl.callbacks.finite import FiniteSteps
 from cl.callbacks.peers import LOST, Peers
 from cl.callbacks.rates import ConfiguredRates
-from cl.callbacks.saver import NOT_FINITE, NOT_SAVED, Saver
+from cl.callbacks.saver import BROKEN, NOT_FINITE, Saver, peers_of
 from cl.callbacks.watch import Watch
 from cl.config import Linear, Pretrain, from_json, is_own, to_json
 from cl.config.store import batch_of
@@ -262,10 +263,17 @@ def make_trainer(
     return made
 
 
-def start_processes(options: Mapping[str, Any]) -> torch.device:
-    """Start the other processes, where there are to be any and nobody did; this one's device."""
-    names = ("accelerator", "devices", "num_nodes", "strategy")
-    fabric = Fabric(**{name: options[name] for name in names})
+def start_processes(options: Mapping[str, Any], timeout: float) -> torch.device:
+    """Start the other processes, where there are to be any and nobody did; this one's device.
+
+    Args:
+        options: of the Trainer.
+        timeout: minutes that a process waits for the others.
+    """
+    chosen = {name: options[name] for name in ("accelerator", "devices", "num_nodes", "strategy")}
+    if chosen["strategy"] == "ddp":
+        chosen["strategy"] = FabricDDP(timeout=timedelta(minutes=timeout))
+    fabric = Fabric(**chosen)
     fabric.launch()
     return fabric.device
 
@@ -302,15 +310,14 @@ def fit(
     With `more` wandb is left open where the training came to its end.
     """
     code, why, speaker = 0, "", 0
-    callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
-    peers = next((each for each in callbacks if isinstance(each, Peers)), Peers(math.inf))
+    peers = peers_of(trainer) or Peers(math.inf)
+    savers = [each for each in trainer.checkpoint_callbacks if isinstance(each, Saver)]
     peers.advice = lambda: escape_controls(runs.how_to_go_on(program, folder))
     try:
         with interrupts.handled():
             trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-        for saver in trainer.checkpoint_callbacks:
-            if isinstance(saver, Saver) and saver.unsaved and not more:
-                code, why = NOT_SAVED, saver.unsaved
+        for saver in [] if more else savers:
+            code, why = saver.outcome()
     except Stop as stop:
         code, why = stop.code, str(stop)
     except SystemExit:  # Lightning's answer to a second Ctrl-C
@@ -318,17 +325,19 @@ def fit(
     except Exception as error:
         with interrupts.handled():
             lost = peers.why(error)
+        steps = [each.describe(trainer) for each in savers if trainer.is_global_zero]
         if lost is None:
             if trainer.is_global_zero:  # the error itself is told by whoever called
-                print(peers.advice(), file=sys.stderr)  # noqa: T201
+                print(*steps, peers.advice(), sep="\n", file=sys.stderr)  # noqa: T201
             raise
         (why, speaker), code = lost, LOST
+        why = "; ".join([why, *steps])
     finally:
         peers.end()
     if code or not more:
         close(trainer.loggers, code)
     if code and trainer.global_rank == speaker:
-        how = runs.how_to_go_on(program, folder, slower=code == NOT_FINITE)
+        how = runs.how_to_go_on(program, folder, slower=code in (NOT_FINITE, BROKEN))
         print(f"{why}\n{escape_controls(how)}", file=sys.stderr)  # noqa: T201
     return code
 

@@ -119,3 +119,13 @@ def test_a_scripts_command_is_taken(script: Path, more: list[str], copied: Path)
     assert config.seed == 7
     assert isinstance(config, Pretrain)
     assert more[1:] in ([], [config.method], [config.loss])
+
+
+def test_the_tests_that_documents_name_are_there() -> None:
+    named = [
+        (ROOT / path, name)
+        for file in DOCUMENTS
+        for path, name in re.findall(r"(tests/[\w/]+\.py)::(\w+)", file.read_text("utf-8"))
+    ]
+    assert named
+    assert [at for at in named if f"def {at[1]}(" not in at[0].read_text()] == []

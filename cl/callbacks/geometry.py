@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cl import distributed, measures
 from cl.callbacks.finite import unless
+from cl.callbacks.saver import BROKEN
 from cl.callbacks.watch import needs_log
 from cl.data.loaders.given import as_batch
 from cl.distributed import reshard
@@ -136,7 +137,8 @@ class Geometry(Callback):
         pl_module.train()
         z, _ = distributed.gather(z)
         if not z.isfinite().all():
-            raise Stop(f"step {trainer.global_step}: embeddings are not finite; a lower --lr?", 4)
+            what = f"step {trainer.global_step}: embeddings are not finite; a lower --lr?"
+            raise Stop(what, BROKEN)
         if len(z[0]) < 2:
             return  # one embedding has no geometry
         values = (

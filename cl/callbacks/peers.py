@@ -27,16 +27,20 @@ class Peers(Callback):
     """Tells who of several processes is silent or has failed, where the others wait for it.
 
     Each process gives a sign of life every second, from a thread. The first one looks at all of
-    them and the others at the first. A collective operation that waits for longer than the timeout,
-    or whose partner has ended, is an error of the library's, which names nobody: `why` does. Where
-    nothing raises such an error another thread ends the process; it reads a clock and nothing else,
-    since a question to a host that cannot be reached stays without an answer.
+    them and the others at the first. Where one has failed inside of a step it is too late to
+    exchange anything: each leaves its part of the step before, by which the first one saves it.
+
+    A collective operation that waits for longer than the timeout, or whose partner has ended, is an
+    error of the library's, which names nobody: `why` does. Where nothing raises such an error
+    another thread ends the process; it reads a clock and nothing else, since a question to a host
+    that cannot be reached stays without an answer.
 
     Args:
         minutes: the timeout.
 
     Attributes:
         advice: says how to go on, also where a thread ends the process.
+        part: gives what this process has of a checkpoint, None where it has none.
     """
 
     def __init__(self, minutes: float) -> None:
@@ -48,11 +52,20 @@ class Peers(Callback):
         self.over = threading.Event()
         self.looks = threading.Thread()
         self.advice: Callable[[], str] = str
+        self.part: Callable[[], Any] = lambda: None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if distributed.world_size() == 1 or self.hosts:
             return
-        self.hosts = distributed.gather_objects(socket.gethostname())
+        own = socket.gethostname(), trainer.num_training_batches
+        each: list[Any] = distributed.gather_objects(own)
+        if len({batches for _, batches in each}) > 1:
+            numbers = ", ".join(str(batches) for _, batches in each)
+            raise ValueError(
+                f"the processes have {numbers} batches an epoch; each must have as many as the "
+                f"others: torch.utils.data.DistributedSampler sees to that"
+            )
+        self.hosts = [host for host, _ in each]
         others = range(1, len(self.hosts)) if distributed.rank() == 0 else [0]
         self.heard = dict.fromkeys(others, time.monotonic())
         leave_others_to_themselves()
@@ -72,14 +85,43 @@ class Peers(Callback):
             for beat in count():
                 board.write(f"beat/{own}", str(beat))
                 words = {other: board.read(f"beat/{other}") for other in seen}
-                self.failed = board.read("failed")
+                failed = board.read("failed")
+                if failed and own and not (self.failed or self.failure):
+                    board.send(f"part/{own}", self.part())
+                self.failed = failed
                 now = time.monotonic()
                 self.heard.update({other: now for other in seen if words[other] != seen[other]})
                 seen = words
                 if self.over.wait(BEAT):
                     break
-            if self.failure:
-                board.write("failed", self.failure)
+
+    def on_exception(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
+    ) -> None:
+        """Tell the others of an error of our own, and leave them our part of the checkpoint."""
+        if not self.hosts or not isinstance(exception, Exception):
+            return
+        interrupts.wait()  # a launcher that ends what is left of a run must not end this
+        if distributed.is_of_others(exception):
+            return
+        lines = str(exception).strip().splitlines() or [""]
+        what = f"{type(exception).__name__}: {lines[-1]}"
+        what = sentence_of(exception) if is_of_machine(exception) else what
+        self.failure = f"{self.name(distributed.rank())} has failed: {what}"
+        with suppress(RuntimeError):  # the board has gone with the first process
+            board = distributed.Board()
+            board.send(f"part/{distributed.rank()}", self.part())
+            board.write("failed", self.failure)
+
+    def collect(self) -> list[Any]:
+        """The parts of all processes, in their order; of one that is lost, and our own: None."""
+        board, until = distributed.Board(), time.monotonic() + 2 * QUIET
+        keys = [f"part/{rank}" for rank in self.heard]
+        while not all(board.read(key) for key in keys):
+            if time.monotonic() > until or self.silent(QUIET):
+                break
+            time.sleep(BEAT / 4)
+        return [None, *(board.receive(key) for key in keys)]
 
     def watch(self) -> None:
         """End the process where another one is silent and the library does not."""
@@ -115,21 +157,13 @@ class Peers(Callback):
     def why(self, error: Exception) -> tuple[str, int] | None:
         """Which process was lost, and the rank that is to say so; None of an error of our own.
 
-        The other processes get the message of an error of our own.
-
         Args:
             error: what has ended the training on this process.
         """
-        if not self.hosts:
+        if not self.hosts or self.failure:
             return None
-        interrupts.wait()  # a launcher that ends what is left of a run must not end this
+        interrupts.wait()  # as above
         own = distributed.rank()
-        if not distributed.is_of_others(error):
-            lines = str(error).strip().splitlines() or [""]
-            what = f"{type(error).__name__}: {lines[-1]}"
-            what = sentence_of(error) if is_of_machine(error) else what
-            self.failure = f"{self.name(own)} has failed: {what}"
-            return None
         until = time.monotonic() + 2 * QUIET
         while time.monotonic() < until and self.looks.is_alive():
             if self.failed:

@@ -18,6 +18,7 @@ from pytorch_lightning.callbacks import Checkpoint
 
 from cl import checkpoints, distributed
 from cl.callbacks.finite import finite_steps
+from cl.callbacks.peers import Peers
 from cl.checkpoints.background import Background, Write
 from cl.checkpoints.files import NotSavedError
 from cl.config.machine import Hourly
@@ -28,6 +29,7 @@ EXCHANGED = 8  # steps between two questions on several GPUs whether one of them
 LONG = 60.0  # s of work that a validation must not put at risk
 OUT_OF_TIME = 75  # exit code of --max_time, sysexits.h's "try again"
 FAILED, WRONG = 1, 2  # exit codes of an error of the program and of what it was given
+BROKEN = 4  # exit code of weights or embeddings that are not finite
 NOT_FINITE = 65  # exit code of --max_bad_steps, sysexits.h's "data error"
 NOT_SAVED = 74  # exit code of a run whose last state is not on the disk, sysexits.h's "I/O error"
 Unit = Literal["steps", "epochs", "minutes"]
@@ -63,13 +65,30 @@ def failure(error: Exception | None) -> tuple[str, str, int] | None:
     return socket.gethostname(), why, WRONG if isinstance(error, ValueError) else FAILED
 
 
+def random_states() -> dict[str, torch.Tensor]:
+    """The states of torch's generators."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["gpu"] = torch.cuda.get_rng_state()
+    return states
+
+
+def peers_of(trainer: pl.Trainer) -> Peers | None:
+    """The Trainer's `Peers`, if it has one."""
+    each = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+    return next((callback for callback in each if isinstance(callback, Peers)), None)
+
+
 class Saver(Checkpoint):
     """Writes `last.ckpt` and `encoder.safetensors`, and ends a run that is asked to end.
 
     A signal is only noted when it comes (`cl.interrupts`); the step in progress is finished and
     saved, then the run ends with the exit code that is usual for the signal. One that comes while
     the run validates saves the step before it, and the resumed run validates again. After an
-    exception between two steps the step before it is saved too, where there is one process.
+    exception the step before it is saved too, unless the optimizer's step has begun: what a forward
+    and a backward pass have changed is put back as `FiniteSteps` has kept it. Of several processes
+    each leaves its part by `Peers`; on GPUs they have gone on to queue the optimizer's step, and
+    nothing is saved.
 
     What is written is copied first, and the training goes on meanwhile; a write that failed is said
     by the next one, or at the end.
@@ -91,9 +110,12 @@ class Saver(Checkpoint):
         self.validates = False
         self.common = 0  # validation batches that every process has
         self.random: dict[str, torch.Tensor] = {}
+        self.before: dict[str, torch.Tensor] = {}  # random states before the step in progress
+        self.untouched = False  # whether all can be as it was before the step in progress
         self.best: dict[str, float] = {}  # names of files, and how good they are
         self.background = Background()
         self.unsaved = ""  # why the newest checkpoint is not on the disk
+        self.broken = ""  # why the newest step is no checkpoint
         self.failure = Hourly()
 
     def state_dict(self) -> dict[str, Any]:
@@ -109,15 +131,15 @@ class Saver(Checkpoint):
             if "gpu" in self.random:
                 torch.cuda.set_rng_state(self.random["gpu"])
         self.newest, self.held = time.monotonic(), trainer.global_step
+        if peers := peers_of(trainer):
+            peers.part = partial(self.part, trainer, pl_module)
         interrupts.wait()
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Random states of every process: dropout goes on where it was; data needs none."""
-        own = {"cpu": torch.get_rng_state()}
-        if torch.cuda.is_available():
-            own["gpu"] = torch.cuda.get_rng_state()
+        own = self.before if self.untouched else random_states()
         checkpoint["random"] = distributed.gather_objects(own)
         if self.validates:  # Lightning goes on with the validation in whose first batch it was
             begun = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
@@ -133,14 +155,68 @@ class Saver(Checkpoint):
     def on_exception(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException
     ) -> None:
-        interrupts.end_wait()
+        if distributed.world_size() == 1:
+            interrupts.end_wait()
         self.finish()
-        if isinstance(exception, Exception) and distributed.world_size() == 1:
-            done = trainer.fit_loop.epoch_loop.batch_progress.total
-            between = done.ready == done.completed  # a step that failed has moved statistics
-            if between and 0 < trainer.global_step != self.tried:
+        if isinstance(exception, Exception):
+            try:
+                self.save_step_before(trainer, pl_module)
+            except Exception as error:  # the one that ends the run is to be told
+                warnings.warn(f"step {trainer.global_step} is NOT saved: {error}", stacklevel=2)
+
+    def save_step_before(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save the step before an exception, where it is whole on all processes."""
+        done = trainer.fit_loop.epoch_loop.batch_progress.total
+        others = nullcontext()
+        if distributed.world_size() > 1:
+            own, peers = self.place(trainer, pl_module), peers_of(trainer)
+            if own is None or peers is None or not trainer.is_global_zero:
+                return
+            parts = peers.collect()
+            if any(part is None or part[0] != own for part in parts[1:]):
+                return
+            trainer.strategy.barrier = lambda *_, **__: None  # nobody comes to it any more
+            others = distributed.given_objects([part[1] if part else [] for part in parts])
+        elif not self.untouched and done.ready != done.completed:
+            return
+        if self.untouched:
+            self.take_back(trainer)
+        if 0 < trainer.global_step != self.tried:
+            with others:
                 self.save(trainer, pl_module)
-                self.finish()
+            self.finish()
+
+    def place(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> tuple[int, bool, bool] | None:
+        """Where this process is, whose state can be saved as that of the step before; else None."""
+        whole = self.untouched or self.validates
+        if not whole or pl_module.device.type != "cpu":
+            return None
+        return trainer.global_step, self.untouched, self.validates
+
+    def part(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> tuple[Any, list[object]] | None:
+        """What this process sends for a checkpoint of the step before, and of which step it is."""
+        place = self.place(trainer, pl_module)
+        if place is None:
+            return None
+        with distributed.kept_objects() as own:
+            trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+        return place, own
+
+    def take_back(self, trainer: pl.Trainer) -> None:
+        """Put all as it was before the step in progress; its batch will be the next one."""
+        finite, loader, loop = finite_steps(trainer), trainer.train_dataloader, trainer.fit_loop
+        assert finite is not None
+        finite.kept.put_back()
+        loader.take_back()  # pyright: ignore[reportOptionalMemberAccess]
+        loop.epoch_loop.batch_progress.is_last_batch = False
+        optimizer = loop.epoch_loop.automatic_optimization.optim_progress.optimizer
+        for progress in (loop.epoch_loop.batch_progress, optimizer.step, optimizer.zero_grad):
+            for count in (progress.total, progress.current):
+                count.reset_on_restart()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -150,25 +226,28 @@ class Saver(Checkpoint):
         Raises:
             Stop: one has none.
         """
+        self.before = random_states()
+        known = finite_steps(trainer) is not None
+        self.untouched = known and hasattr(trainer.train_dataloader, "take_back")
         if distributed.world_size() == 1:
             return
         if not distributed.any_of(torch.tensor(interrupts.failed is not None)):
             return
         each: list[Any] = distributed.gather_objects(failure(interrupts.failed))
         rank = next(rank for rank, found in enumerate(each) if found)
-        loader: Any = trainer.train_dataloader
-        loader.take_back()
-        progress = trainer.fit_loop.epoch_loop.batch_progress
-        progress.is_last_batch = False
-        for count in (progress.total, progress.current):
-            count.ready -= 1
+        self.take_back(trainer)
         if 0 < trainer.global_step != self.tried:
             self.save(trainer, pl_module)
         self.finish()
         interrupts.end_wait()
         host, why, code = each[rank]
-        saved = f"step {trainer.global_step} is {'' if self.whole else 'NOT '}saved"
+        saved = self.describe(trainer)
         raise Stop(f"process {rank} of {len(each)} on {host}: {why}; {saved}", code)
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        self.untouched = False
 
     def on_train_batch_end(
         self,
@@ -271,11 +350,17 @@ class Saver(Checkpoint):
             self.save(trainer, pl_module)
         self.finish()
         interrupts.end_wait()
-        step = f"step {trainer.global_step} is {'' if self.whole else 'NOT '}saved"
-        step = self.unsaved or step
+        step = self.unsaved or self.describe(trainer)
         if number == CODE:
             raise Stop(f"--max_time: after {minutes:g} minutes {step}", OUT_OF_TIME)
         raise Stop(f"{signal.Signals(number).name}: {step}", CODE + number)
+
+    def describe(self, trainer: pl.Trainer) -> str:
+        """Whether the newest step is saved, in words."""
+        if self.tried < 0 and trainer.global_step == self.held:
+            return "no step was done"
+        saved = self.whole and self.tried == trainer.global_step
+        return f"step {trainer.global_step} is {'' if saved else 'NOT '}saved"
 
     def save(
         self,
@@ -297,6 +382,7 @@ class Saver(Checkpoint):
         """
         self.finish()
         self.newest, self.tried, self.whole = time.monotonic(), trainer.global_step, False
+        self.broken = ""
         finite = finite_steps(trainer)
         in_row = finite.state_dict()["in_row"] if finite else 0
         if in_row and trainer.global_step - self.held <= in_row:
@@ -304,11 +390,11 @@ class Saver(Checkpoint):
         state = pl_module.state_dict()
         broken = [name for name, value in state.items() if not value.isfinite().all()]
         if broken:  # the same on all processes
-            warnings.warn(
+            self.broken = (
                 f"step {trainer.global_step} is NOT saved: {len(broken)} tensors are not finite "
-                f"(NaN or infinite), as {broken[0]}; the checkpoint before is kept",
-                stacklevel=2,
+                f"(NaN or infinite), as {broken[0]}; the checkpoint before is kept"
             )
+            warnings.warn(self.broken, stacklevel=2)
             return
         self.held = trainer.global_step  # the same on all processes, also where the disk is full
         io, none = trainer.strategy.checkpoint_io, list[Write]()
@@ -343,6 +429,12 @@ class Saver(Checkpoint):
             self.failure.warn(str(error))
         else:
             self.unsaved = "" if self.whole else self.unsaved
+
+    def outcome(self) -> tuple[int, str]:
+        """The exit code of a run that came to its end, and why it is not 0."""
+        if self.broken:
+            return BROKEN, self.broken
+        return (NOT_SAVED if self.unsaved else 0), self.unsaved
 
     def choose(self, trainer: pl.Trainer, epoch: int) -> tuple[list[str], list[str]]:
         """The names under which this epoch's checkpoint is kept, and those that it takes out."""

@@ -14,8 +14,9 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch.utils.data import DataLoader, Subset
 
-from cl.callbacks.saver import NOT_SAVED, Saver, Saving
+from cl.callbacks.saver import BROKEN, NOT_SAVED, Saver, Saving
 from cl.checkpoints import SafeIO, io, plan_space
+from cl.config import parse_pretrain, to_json
 from cl.trainer import fit
 
 
@@ -88,6 +89,29 @@ def test_what_is_not_finite_takes_no_good_checkpoints_place(tmp_path: Path) -> N
         saver.save(trainer, module)
     assert (tmp_path / "last.ckpt").read_bytes() == good[0]
     assert (tmp_path / "encoder.safetensors").read_bytes() == good[1]
+
+
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set")
+def test_a_last_state_that_is_not_finite_has_a_code_of_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Also behind a step that a full disk did not take."""
+
+    class Breaks(Callback):
+        def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+            if trainer.current_epoch == 1:
+                torch.nn.init.constant_(module.layer.weight, torch.nan)
+
+    (tmp_path / "config.json").write_text(to_json(parse_pretrain(["digits", "resnet6_w8"])))
+    saver = Saver(tmp_path, {})
+    saver.unsaved = "step 1 is NOT saved: the disk is full"
+    trainer = pl.Trainer(max_epochs=2, callbacks=[Breaks(), saver], plugins=[SafeIO()], **OPTIONS)
+    data = pl.LightningDataModule.from_datasets(*[Subset([torch.zeros(1)] * 2, [0, 1])] * 2)
+    with pytest.warns(UserWarning, match="step 4 is NOT saved: 1 tensors are not finite"):
+        assert fit(trainer, Fits(), data, None, None, tmp_path) == BROKEN
+    said = capsys.readouterr().err
+    assert "step 4 is NOT saved: 1 tensors are not finite" in said
+    assert SafeIO().load_checkpoint(tmp_path / "last.ckpt")["global_step"] == 2
 
 
 @pytest.mark.parametrize("what", ["checkpoint", "encoder"])

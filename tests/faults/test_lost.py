@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from tests.faults.processes import RUN, Act, Ranks
 
@@ -35,13 +34,7 @@ def stop_last(trainer: Any) -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def need_too_much(trainer: Any) -> None:
-    """In the forward pass of the next step, as an allocator raises it."""
-    if at_step(trainer, 1):
-        trainer.lightning_module.encoder.forward = lambda _: torch.empty(2**55)
-
-
-def fail_inside_a_step(trainer: Any) -> None:
+def fail_after_a_step(trainer: Any) -> None:
     if at_step(trainer, 1):
         raise KeyError("a name")
 
@@ -52,12 +45,7 @@ def fail_inside_a_step(trainer: Any) -> None:
         (kill_last, 1, "has given no sign of life for"),
         (kill_first, 0, "has "),
         pytest.param(*(stop_last, 1, "has given no sign of life for"), marks=pytest.mark.slow),
-        (
-            need_too_much,
-            1,
-            "has failed: the memory is not enough for 144115188075855872 bytes more",
-        ),
-        (fail_inside_a_step, 1, "has failed: KeyError: 'a name'"),
+        (fail_after_a_step, 1, "has failed: KeyError: 'a name'; step 9 is NOT saved"),
     ],
 )
 def test_the_others_end_and_say_whom_they_lost(

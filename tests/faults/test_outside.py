@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cl.commands import pretrain_command
+from cl.compare.__main__ import main as compare
 from cl.data.sets import UnreadableError, load
 from cl.data.sets._decode import decode
 from cl.data.sets._inside import file_inside
@@ -177,4 +179,18 @@ def test_an_array_with_a_pickle_is_no_image(tmp_path: Path, monkeypatch: Any) ->
     for raw in (content.getvalue(), pickle.dumps(Code())):
         with pytest.raises(UnreadableError):
             decode(raw, "x.npy", Decoding(channels=2))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["config.json", "plan.yaml", "plan.toml"])
+def test_a_configuration_is_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, name: str
+) -> None:
+    """YAML that would run code is not JSON or TOML, whatever the file is called."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_text('dataset: !!python/object/apply:os.mkdir ["ran"]\n')
+    program = compare if name == "plan.toml" else pretrain_command
+    words = [name] if name == "plan.toml" else ["--config", name]
+    assert program(words) == 2
+    assert name in capsys.readouterr().err
     assert not (tmp_path / "ran").exists()

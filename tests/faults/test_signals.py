@@ -4,8 +4,10 @@ import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from tests.faults.processes import RUN, Ranks, children, gone, group_signal, same
 
@@ -33,6 +35,20 @@ def test_the_step_is_saved_and_the_run_goes_on(
     again = Ranks([*RUN, "--auto_resume"], tmp_path, "run")
     assert again.end() == [0], again.said()
     assert same(again.folder, whole)
+
+
+def end_last(trainer: Any) -> None:
+    if trainer.global_step == 9 and trainer.global_rank == 1:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_of_two_processes_ends_both_at_the_same_step(tmp_path: Path) -> None:
+    ranks = Ranks(RUN, tmp_path, "run", world=2, act=end_last)
+    assert ranks.end() == [143, 143], ranks.said()
+    assert "SIGTERM: step 9 is saved" in ranks.said()[0]
+    saved = torch.load(ranks.folder / "last.ckpt", weights_only=True)
+    assert (saved["global_step"], len(saved["random"])) == (9, 2)
 
 
 def wait(trainer: object) -> None:

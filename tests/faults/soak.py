@@ -1,0 +1,109 @@
+"""What a long run takes more of from minute to minute: `python -m tests.faults.soak --minutes 30`.
+
+A pretraining on digits that saves a checkpoint every three seconds is watched from outside: its
+memory, threads, open files, and its folder without the rows of metrics.csv, which are the numbers
+that it is for. The slope of each is a least-squares line through the means of equal parts of the
+time, whose 95 % interval is Student's: parts of a minute or more are as good as independent where
+samples are not. The exit code is 1 where an interval does not contain zero.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import t as student
+
+from cl.metrics import read_metrics
+
+ROOT = Path(__file__).parents[2]
+EVERY = 5.0  # seconds between two samples
+BEGINNING = 0.15  # part of the time in which caches fill and threads of the start end; left out
+PARTS = 20
+RUN = (
+    "digits resnet6_w8 --epochs 1000000 --batch_size 64 --hidden_mlp 64 --encoding_size 32 "
+    "--precision 32 --warmup_epochs 1 --no-baseline --no-report --wandb off "
+    "--checkpoint_every 0.05 --checkpoint_unit minutes --log_every_n_steps 1000"
+).split()
+UNITS = {"memory": "MB", "threads": "", "open files": "", "folder": "MB"}
+
+
+def sample(process: int, folder: Path) -> list[float]:
+    """The numbers of `UNITS` at this moment."""
+    place = Path(f"/proc/{process}")
+    proportional = (place / "smaps_rollup").read_text().partition("\nPss:")[2].split()[0]
+    threads = len([*(place / "task").iterdir()])
+    files = len([*(place / "fd").iterdir()])
+    size = 0
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # it was exchanged for a new one
+            size += file.stat().st_size if file.name != "metrics.csv" else 0
+    return [int(proportional) / 1000, threads, files, size / 1e6]
+
+
+def slope(times: np.ndarray, values: np.ndarray) -> tuple[float, float]:
+    """The slope of a line through the means of the parts, and half of its 95 % interval.
+
+    >>> x = np.arange(100.0)
+    >>> rise, half = slope(x, 2 * x)
+    >>> round(rise, 6), half < 1e-9
+    (2.0, True)
+    """
+    x, y = (np.array([p.mean() for p in np.array_split(a, PARTS)]) for a in (times, values))
+    centered = x - x.mean()
+    rise = (centered @ y) / (centered @ centered)
+    rest = y - y.mean() - rise * centered
+    error = np.sqrt((rest @ rest) / (PARTS - 2) / (centered @ centered))
+    return float(rise), float(student.ppf(0.975, PARTS - 2) * error)
+
+
+def watch(minutes: float, place: Path) -> tuple[np.ndarray, list[dict[str, str]], int]:
+    """Run for so many minutes; samples with their times in hours, the rows, and the exit code."""
+    line = [sys.executable, str(ROOT / "main_contrastive.py"), *RUN, "--max_time", str(minutes)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    found, folder = [], place / "run"
+    with (place / "said.txt").open("w") as said:
+        process = subprocess.Popen(
+            [*line, "--output", str(place), "--run_id", "run"],
+            env=environment,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        )
+        while not (folder / "last.ckpt").exists() and process.poll() is None:
+            time.sleep(0.2)
+        began = time.monotonic()
+        while process.poll() is None:
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                found.append([(time.monotonic() - began) / 3600, *sample(process.pid, folder)])
+            time.sleep(EVERY)
+    return np.array(found), read_metrics(folder / "metrics.csv"), process.returncode
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=30.0, help="how long it trains (30)")
+    minutes = parser.parse_args().minutes
+    with tempfile.TemporaryDirectory() as place:
+        samples, rows, code = watch(minutes, Path(place))
+        said = (Path(place) / "said.txt").read_text()
+    if code != 75 or len(samples) < 2 * PARTS:  # 75: its time was over
+        sys.stderr.write(f"{said}the run ended with code {code} after {len(samples)} samples\n")
+        return 2
+    kept = samples[int(len(samples) * BEGINNING) :]
+    print(f"{len(kept)} samples of {minutes:g} minutes, {len(rows)} epochs")  # noqa: T201
+    rises = 0
+    for (name, unit), values in zip(UNITS.items(), kept.T[1:], strict=True):
+        rise, half = slope(kept[:, 0], values)
+        rises += not rise - half <= 0 <= rise + half
+        head = f"{name}: {values[0]:.6g} to {values[-1]:.6g} {unit}"
+        print(f"{head}, {rise:+.4g} +- {half:.3g} {unit} an hour")  # noqa: T201
+    return int(rises > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
