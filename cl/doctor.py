@@ -11,13 +11,12 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
 from cl.terminal import escape_controls
+from cl.versions import LIBRARIES, versions
 
-LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "timm", "numpy", "scikit-learn", "numba")
 ROOM = 5 * 2**30  # bytes of a disk, fewer of which a run with its checkpoints may fill
 WAIT = timedelta(seconds=10)  # for two processes to find each other
 Finding = tuple[str, str]  # "ok", "warning" or "error", and a sentence
@@ -26,11 +25,9 @@ OK, WARNING, ERROR = "ok", "warning", "error"
 
 def check_libraries() -> Iterator[Finding]:
     """Versions of what computes."""
-    found = {"python": sys.version.split()[0]}
+    found = versions()
     for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
+        if name not in found:
             yield ERROR, f"{name} is not installed: pip install -r requirements.txt"
     yield OK, ", ".join(f"{name} {number}" for name, number in found.items())
 

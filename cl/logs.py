@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lightning_fabric.utilities.rank_zero import rank_zero_only
-from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from cl.config.machine import Hourly, sentence_of
 from cl.metrics import COLUMNS, read_metrics
@@ -112,27 +112,39 @@ def without_secrets(error: Exception) -> str:
     return said.replace(key, "***") if key else said
 
 
-class Wandb(WandbLogger):
-    """Lightning's wandb logger, which on an error of wandb's says so once and is silent then."""
+class UntilItFails(Logger):
+    """A logger besides the first, which on an error of its own says so once and is silent then."""
 
     broken = False
 
     @rank_zero_only
-    def log_metrics(self, metrics: Mapping[str, int | float], step: int | None = None) -> None:
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
         if self.broken:
             return
         try:
             super().log_metrics(metrics, step)
-        except Exception as error:  # whatever wandb raises, hours of training weigh more
+        except Exception as error:  # whatever it raises, hours of training weigh more
             self.broken = True
-            warnings.warn(
-                f"wandb stopped ({without_secrets(error)}); metrics.csv goes on", stacklevel=2
-            )
+            which = type(self).__name__.lower()
+            said = f"{which} stopped ({without_secrets(error)}); metrics.csv goes on"
+            warnings.warn(said, stacklevel=2)
+
+
+class TensorBoard(UntilItFails, TensorBoardLogger):
+    """Lightning's logger of TensorBoard's files."""
+
+
+class Wandb(UntilItFails, WandbLogger):
+    """Lightning's logger of wandb, with what is logged at the end."""
 
     def close(
-        self, code: int, numbers: Mapping[str, float] | None = None, pictures: Sequence[Path] = ()
+        self,
+        code: int,
+        numbers: Mapping[str, float] | None = None,
+        pictures: Sequence[Path] = (),
+        encoder: Path | None = None,
     ) -> None:
-        """End the run, after its last numbers and pictures."""
+        """End the run, after its last numbers, its pictures and the encoder's file."""
         import wandb
 
         try:
@@ -140,6 +152,10 @@ class Wandb(WandbLogger):
                 self.experiment.summary.update(dict(numbers))
             if pictures:
                 self.experiment.log({path.stem: wandb.Image(str(path)) for path in pictures})
+            if encoder:
+                model = wandb.Artifact(f"encoder-{self.experiment.id}", "model")
+                model.add_file(str(encoder))
+                self.experiment.log_artifact(model)
             self.experiment.finish(exit_code=code)
         except Exception as error:  # the numbers are in the run's folder
             warnings.warn(
@@ -156,11 +172,20 @@ def wandb_log(
     name: str | None,
     project: str,
     config: Mapping[str, Any],
+    tags: Sequence[str] = (),
+    **more: str | None,
 ) -> Wandb | None:
     """A started wandb run, online when logged in, else offline; None if it cannot start at all.
 
     Args:
         mode: `auto` asks WANDB_MODE, then for a key; nothing ever asks the user.
+        folder: of the run.
+        run_id: of the run.
+        name: in wandb.
+        project: in wandb.
+        config: settings, and what follows from them.
+        tags: of the run.
+        more: other arguments of `wandb.init` that are words: entity, group, notes, job_type.
     """
     if mode == "off" or os.environ.get("WANDB_MODE") == "disabled":
         return None
@@ -175,7 +200,8 @@ def wandb_log(
         )
         warnings.warn(said, stacklevel=2)
         return None
-    where = {"dir": str(folder), "id": run_id, "name": name, "project": project}
+    where: dict[str, Any] = {"dir": str(folder), "id": run_id, "name": name, "project": project}
+    where |= more | ({"tags": tags} if tags else {})
     # Git's address of the repository may hold a token, of which wandb strikes out only a password.
     quiet = wandb.Settings(silent=True, console="off", init_timeout=30, disable_git=True)
     for attempt in dict.fromkeys((mode, "offline")):

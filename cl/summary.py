@@ -74,7 +74,7 @@ def start_table(
         "encoder": f"{config.encoder}, {stem}{about_weights(image)}",
         **about_texts(config, encoder),
         "all parameters": sum(p.numel() for p in method.parameters()),
-        "devices": f"{config.processes} x {options['accelerator']}, {options['precision']}",
+        "devices": f"{config.processes} x {device_name(options)}, {options['precision']}",
         **processes(config, options["accelerator"]),
         "global batch": f"{batch:,}, {chunk:,} on a device at a time",
         "learning rate": f"{config.optimizer} {config.scaled_lr():g} ({config.scheduler}){probe}",
@@ -82,6 +82,12 @@ def start_table(
         **about_views(config, data, method, encoder, chunk),
         "disk": space_needed(config, method).describe(),
     }
+
+
+def device_name(options: Mapping[str, Any]) -> str:
+    """The model of a GPU; of others their kind."""
+    gpu = options["accelerator"] == "gpu" and torch.cuda.is_available()
+    return torch.cuda.get_device_name() if gpu else str(options["accelerator"])
 
 
 def space_needed(config: Pretrain, method: nn.Module) -> checkpoints.Space:

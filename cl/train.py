@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from torch import nn
@@ -26,6 +27,7 @@ from cl.methods._base import Method
 from cl.nets import lora
 from cl.nets.norm import SyncEverywhere
 from cl.runs import Run
+from cl.runs.card import carded
 
 PROGRAM = "main_contrastive.py"
 # Flags of reading a data set by its name.
@@ -192,15 +194,35 @@ def fit_run(
     made = trainer.make_trainer(config, folder, checkpoint, callbacks, options, plugins)
 
     program = None if build.brings_own(config) else PROGRAM
-    with runs.hold(folder):
-        code = trainer.fit(made, method, data, checkpoint, program, folder)
+    with runs.hold(folder), carded(folder, str(rows["devices"])) as card:
+        code = trainer.fit(made, method, data, checkpoint, program, folder, keep_log=True)
+        card["code"] = code
     run = Run(folder, lora.without_updates(method.evaluated).eval(), method, code)
-    if not code and made.is_global_zero:
-        for line in summary.last_lines(config, run, made.callback_metrics, program):
-            trainer.say(line)
-    report.after_run(config, folder, data)
+    conclude(config, run, data, made, program)
     method.trainer = data.trainer = None  # whose loaders keep their worker processes
     return run
+
+
+def conclude(
+    config: Pretrain, run: Run, data: build.Data, made: pl.Trainer, program: str | None
+) -> None:
+    """Say what a run has reached, write its page, and end what is logged to wandb.
+
+    Args:
+        config: of the run.
+        run: that has ended, or came to its end early.
+        data: what it was trained on.
+        made: the trainer.
+        program: that trained; None if only a call from Python repeats the run.
+    """
+    if not run.code and made.is_global_zero:
+        for line in summary.last_lines(config, run, made.callback_metrics, program):
+            trainer.say(line)
+    report.after_run(config, run.folder, data)
+    if not run.code:
+        weights = run.folder / checkpoints.ENCODER if config.wandb_artifact else None
+        numbers = {f"{when}/{k}": v for when, each in run.result.items() for k, v in each.items()}
+        trainer.close(made.loggers, 0, numbers, sorted(run.folder.glob("*.png")), weights)
 
 
 def searches(data: build.Data) -> list[Callback]:

@@ -41,7 +41,9 @@ from cl.terminal import escape_controls, one_line
 Config = Pretrain | Linear
 console = Console(highlight=False, soft_wrap=True)
 # Settings that a continued run may change: they move no number of the training.
-FREE = {"name", "project", "output", "wandb", "log_every_n_steps", "num_workers", "on_collapse"}
+FREE = {"name", "project", "wandb_entity", "wandb_group", "wandb_tags", "wandb_notes"}
+FREE |= {"wandb_artifact", "logger"}
+FREE |= {"output", "wandb", "log_every_n_steps", "num_workers", "on_collapse"}
 FREE |= {"baseline", "gpus", "devices", "data_folder", "batch_size", "debug", "run_id", "config"}
 FREE |= {"report", "resume_training_from", "auto_resume", "max_time"}
 FREE |= {"max_bad_steps", "take_over", "override", "timeout"}
@@ -133,7 +135,7 @@ def run_folder(
         folder = config.runs_folder / runs.new_id(config.run_id)
         if read_metrics(folder / runs.METRICS) and not runs.saved(folder):
             check_same_settings(config, folder)  # it ended before it saved anything
-        more = {**(derived or {}), "global_batch_size": config.global_batch()}
+        more = {**(derived or {}), **resolved(config), "global_batch_size": config.global_batch()}
         runs.start(folder, to_json(config, more), config.take_over)
         return folder, None
     checkpoint = checkpoints.resumable(config.resume_training_from)
@@ -143,6 +145,18 @@ def run_folder(
     if changed:
         runs.record(folder, changed)
     return folder, checkpoint
+
+
+def resolved(config: Config) -> dict[str, Any]:
+    """What the settings of a pretraining amount to, for who reads config.json or wandb."""
+    if isinstance(config, Linear):
+        return {}
+    return {
+        "learning_rate": config.scaled_lr(),
+        "probe_learning_rate": config.resolved_classifier_lr,
+        "warmup_epochs": config.resolved_warmup_epochs,
+        "workers": config.resolved_num_workers,
+    }
 
 
 def check_same_settings(config: Config, folder: Path) -> dict[str, Any]:
@@ -283,16 +297,31 @@ def make_loggers(config: Config, folder: Path, checkpoint: Path | None) -> list[
     if runs.other_rank():
         return []
     step = int(checkpoints.SafeIO().load_checkpoint(checkpoint)["global_step"]) if checkpoint else 0
-    csv = logs.CSVLog(folder / runs.METRICS, step)
+    found: list[Any] = [logs.CSVLog(folder / runs.METRICS, step)]
     wandb = logs.wandb_log(
         config.wandb,
         folder,
         run_id=folder.name,
         name=config.name,
         project=config.project,
-        config=json.loads(to_json(config)),
+        config=json.loads(logs.CREDENTIALS.sub("", (folder / runs.CONFIG).read_text())),
+        entity=config.wandb_entity,
+        group=config.wandb_group or evaluated_run(config),
+        tags=[tag.strip() for tag in (config.wandb_tags or "").split(",") if tag.strip()],
+        notes=config.wandb_notes,
+        job_type="evaluation" if isinstance(config, Linear) else "pretraining",
     )
-    return [csv, wandb] if wandb else [csv]
+    if wandb and (url := wandb.experiment.url):
+        say(f"wandb             {url}")
+    if config.logger:
+        found.append(logs.TensorBoard(folder, name="", version=config.logger, purge_step=step))
+    return [*found, wandb] if wandb else found
+
+
+def evaluated_run(config: Config) -> str | None:
+    """The id of the run whose encoder is evaluated; None where none is."""
+    given = Path(getattr(config, "pretrained_feature_extractor", None) or "")
+    return given.resolve().name if given.name and (given / runs.CONFIG).exists() else None
 
 
 def fit(
@@ -304,10 +333,12 @@ def fit(
     folder: Path,
     *,
     more: bool = False,
+    keep_log: bool = False,
 ) -> int:
     """Train; where it ends early say why and how to go on. The process's exit code back.
 
-    With `more` wandb is left open where the training came to its end.
+    With `more`, where other trainings follow, and with `keep_log` wandb is left open where the
+    training came to its end.
     """
     code, why, speaker = 0, "", 0
     peers = peers_of(trainer) or Peers(math.inf)
@@ -334,7 +365,7 @@ def fit(
         why = "; ".join([why, *steps])
     finally:
         peers.end()
-    if code or not more:
+    if code or not (more or keep_log):
         close(trainer.loggers, code)
     if code and trainer.global_rank == speaker:
         how = runs.how_to_go_on(program, folder, slower=code in (NOT_FINITE, BROKEN))
@@ -347,8 +378,9 @@ def close(
     code: int = 0,
     numbers: Mapping[str, float] | None = None,
     pictures: Sequence[Path] = (),
+    encoder: Path | None = None,
 ) -> None:
-    """End what is logged to wandb, after its last numbers and pictures."""
+    """End what is logged to wandb, after its last numbers, pictures and the encoder's file."""
     for logger in loggers:
         if isinstance(logger, logs.Wandb):
-            logger.close(code, numbers, pictures)
+            logger.close(code, numbers, pictures, encoder)

@@ -107,8 +107,9 @@ SHARED_FLAGS = """
     --clip_grad_norm --max_bad_steps
     --gpus --devices --num_nodes --timeout --precision --channels_last --no-channels_last
     --name --project --seed --output --run_id --resume_training_from --config --wandb
-    --log_every_n_steps --report --no-report --take_over --no-take_over --override --no-override
-    --debug --no-debug
+    --wandb_entity --wandb_group --wandb_tags --wandb_notes --wandb_artifact --no-wandb_artifact
+    --logger --log_every_n_steps --report --no-report --take_over --no-take_over --override
+    --no-override --debug --no-debug
 """
 PRETRAIN_FLAGS = """
     --auto_resume --checkpoint_every --checkpoint_unit --image_weights --init_from --keep_best

@@ -6,10 +6,13 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 import main_contrastive
+import main_linear
 from cl import logs
 from cl.config.check import installed
 from cl.metrics import read_metrics
@@ -191,3 +194,58 @@ def test_a_broken_wandb_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.warns(UserWarning, match=r"wandb stopped \(gone\)"):
         log.log_metrics({"train/loss": 1.0}, 1)
     log.log_metrics({"train/loss": 1.0}, 2)  # silent: a second warning would be an error here
+
+
+def test_what_wandb_is_told_of_a_run(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    reports: None,
+) -> None:
+    """A pretraining and the evaluation of it, on the command line; wandb itself is not asked."""
+    wandb = pytest.importorskip("wandb")
+    told, runs = list[dict[str, Any]](), list[Mock]()
+
+    def init(**given: Any) -> Mock:
+        told.append(given)
+        runs.append(Mock(id=given["id"], url=None if len(runs) else "https://wandb.ai/a/b"))
+        return runs[-1]
+
+    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setattr(logs.Wandb, "log_metrics", lambda *_: None)
+    line = ["digits", "resnet6_w4", "--output", str(tmp_path), "--num_workers", "0"]
+    line += ["--wandb", "offline"]
+    words = ["--run_id", "first", "--max_steps", "2", "--batch_size", "64", "--hidden_mlp", "32"]
+    words += ["--wandb_tags", "a,b", "--wandb_notes", "mine", "--wandb_artifact"]
+    assert main_contrastive.main([*line, *words]) == 0
+    assert "wandb             https://wandb.ai/a/b\n" in capsys.readouterr().out
+    evaluated = ["--pretrained_feature_extractor", str(tmp_path / "first"), "--eval", "knn"]
+    assert main_linear.main([*line, *evaluated, "--wandb_entity", "team"]) == 0
+    pretraining, evaluation = told
+    assert pretraining["job_type"] == "pretraining"
+    assert (pretraining["tags"], pretraining["notes"]) == (["a", "b"], "mine")
+    assert pretraining["config"]["derived"]["learning_rate"] == 0.3 * 64 / 256
+    assert (evaluation["job_type"], evaluation["group"]) == ("evaluation", "first")
+    assert evaluation["entity"] == "team"
+    summary = runs[0].summary.update.call_args.args[0]
+    result = json.loads((tmp_path / "first" / "result.json").read_text())
+    assert summary["trained/linear_top1"] == result["trained"]["linear_top1"]
+    assert "untrained/knn_top1" in summary
+    assert {"views"} <= runs[0].log.call_args.args[0].keys()
+    (artifact,) = runs[0].log_artifact.call_args.args
+    assert (artifact.type, list(artifact.manifest.entries)) == ("model", ["encoder.safetensors"])
+    assert not runs[1].log_artifact.called
+
+
+def test_tensorboard_has_the_same_numbers(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator"
+    ).EventAccumulator
+    words = "digits resnet6_w4 --max_steps 2 --batch_size 64 --num_workers 0 --wandb off"
+    words += " --logger tensorboard --run_id first --no-baseline --output"
+    assert main_contrastive.main([*words.split(), str(tmp_path)]) == 0
+    found = accumulator(str(tmp_path / "first" / "tensorboard"))
+    found.Reload()
+    (row,) = read_metrics(tmp_path / "first" / "metrics.csv")
+    (point,) = found.Scalars("train/loss")
+    assert (point.step, point.value) == (2, pytest.approx(float(row["train/loss"]), rel=1e-5))

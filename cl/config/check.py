@@ -42,7 +42,9 @@ def absent_gpus(config: Pretrain | Linear) -> Iterator[str]:
 
 
 def absent_packages(config: Pretrain | Linear) -> Iterator[str]:
-    """A message if wandb is asked for and not installed; `auto` is off then."""
+    """Messages if wandb or TensorBoard is asked for and not installed; `auto` is off then."""
+    if config.logger and not installed(config.logger):
+        yield f"--logger {config.logger} needs {config.logger}: pip install {config.logger}."
     if config.wandb in ("online", "offline") and not installed("wandb"):
         yield f"--wandb {config.wandb} needs wandb: pip install wandb, or --wandb off."
 

@@ -557,6 +557,27 @@ class RunOptions:
         "auto",
         common=True,
     )
+    wandb_entity: str | None = flag(
+        "team or user of the run in wandb", None, metavar="NAME", shown="that of your login"
+    )
+    wandb_group: str | None = flag(
+        "group of the run in wandb",
+        None,
+        metavar="NAME",
+        shown="none; of an evaluation the id of the run that it evaluates",
+    )
+    wandb_tags: str | None = flag(
+        "tags of the run in wandb, with commas between them", None, metavar="TAG,TAG", shown="none"
+    )
+    wandb_notes: str | None = flag("a note on the run in wandb", None, metavar="TEXT", shown="none")
+    wandb_artifact: bool = flag(
+        "log encoder.safetensors to wandb as an artifact when the run ends", False
+    )
+    logger: Literal["tensorboard"] | None = flag(
+        "log the same numbers as TensorBoard's files too, into the run's folder",
+        None,
+        shown="none",
+    )
     log_every_n_steps: int = flag("steps between two rows of metrics.csv", 50, low=1)
     report: bool = flag("write report.html, a page to look at, when the run ends", True)
     take_over: bool = flag(

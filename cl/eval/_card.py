@@ -3,16 +3,14 @@
 import hashlib
 import json
 import math
-import platform
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from cl.eval._result import EvalResult
 from cl.eval._task import Task
+from cl.versions import versions
 
-LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "timm", "numpy", "scikit-learn", "numba")
 NEAR = 1e-3  # a tenth of a point: what other hardware may move a number by
 LOOSE = (
     "sha256",
@@ -21,11 +19,6 @@ LOOSE = (
     "how.accelerator",
     "given.training.accelerator",
 )  # what other hardware may have otherwise
-
-
-def versions() -> dict[str, str]:
-    """Of what computes."""
-    return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
 def card(

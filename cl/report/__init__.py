@@ -7,7 +7,6 @@ import os
 import re
 import warnings
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,10 @@ import cl
 from cl.report import comparison, draw, page
 from cl.report.charts import charts_of
 from cl.report.draw import has_vega
+from cl.runs.card import read_starts
 from cl.runs.files import REPORT
 from cl.runs.listing import Listed, read_run
+from cl.versions import versions
 
 VIEWS = "views.png"
 PICTURES = 12  # at most, of all runs together
@@ -177,21 +178,19 @@ def pictures(runs: Sequence[Listed]) -> str:
 
 def all_settings(runs: Sequence[Listed]) -> str:
     """All settings of each run."""
-    boxes = (
-        page.details(f"All settings of {run.name}", page.settings_table(run.settings))
-        for run in runs
-    )
+    boxes = []
+    for run in runs:
+        boxes.append(page.details(f"All settings of {run.name}", page.settings_table(run.settings)))
+        for number, each in enumerate(read_starts(run.folder), 1):
+            rows = ((name, page.shown(value)) for name, value in flat(each))
+            title = f"Start {number} of {run.name}: command, versions, machine, time"
+            boxes.append(page.details(title, page.table(("entry", "value"), rows)))
     return f"<h2>Settings</h2>{''.join(boxes)}"
 
 
 def written_with() -> str:
     """The versions that wrote the page, which of a run's own page are the run's."""
-    found = [f"cl {cl.__version__}"]
-    for name in ("torch", "torchvision", "pytorch-lightning", "timm", "numpy", "scikit-learn"):
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
+    found = [f"cl {cl.__version__}", *(f"{name} {v}" for name, v in versions().items())]
     return f"<p>Written with {page.escape(', '.join(found))}. Nothing is loaded from elsewhere.</p>"
 
 

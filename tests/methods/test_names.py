@@ -23,14 +23,13 @@ OTHER_THINGS = {
     "cl/config/options.py": {"torchvision"},  # the backend
     "cl/data/augment/gpu.py": {"none"},  # a setting of torch
     "cl/data/module.py": {"torchvision"},  # the backend
-    "cl/eval/_card.py": {"torchvision"},  # the package
     "cl/checkpoints/formats.py": {"linear"},  # a layer in files of other projects
     "cl/config/programs.py": {"supervised"},  # an option of methods
     "cl/compare/table.py": {"folder"},  # a key of the table
-    "cl/doctor.py": {"torchvision"},  # the package
+    "cl/versions.py": {"torchvision"},  # the package
     "cl/logs.py": {"step"},  # a column
     "cl/metrics.py": {"step"},  # a column
-    "cl/report/__init__.py": {"linear", "knn", "torchvision"},  # numbers of result.json, a package
+    "cl/report/__init__.py": {"linear", "knn"},  # numbers of result.json
     "cl/report/charts.py": {"step"},  # a column
     "cl/runs/__main__.py": {"linear", "knn"},  # numbers of result.json
     "cl/runs/choosing.py": {"none"},  # a word for a value that is not there
