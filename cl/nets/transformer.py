@@ -48,14 +48,16 @@ class Transformer(nn.Module):
 
     def forward(self, x: Int[Tensor, "n l"]) -> Float[Tensor, "n d"]:
         inside = x >= 0
-        if not inside.numel():
+        if not inside.any():
             return torch.zeros(len(x), self.num_features, device=x.device, dtype=self.model.dtype)
+        lengths = inside.sum(dim=1)
+        longest = int(lengths.max())  # of a mini-batch it may be shorter than the batch's
+        x, inside = x[:, :longest], inside[:, :longest]
         padding = self.model.config.pad_token_id or 0
         ids = x.masked_fill(~inside, padding)
         h = self.model(input_ids=ids, attention_mask=inside.long()).last_hidden_state
         if self.pooling == "cls":
             return h[:, 0]
-        lengths = inside.sum(dim=1)
         if self.pooling == "last":
             return h[torch.arange(len(x), device=x.device), lengths - 1]
         return (h * inside[..., None]).sum(dim=1) / lengths.clamp(min=1)[:, None]

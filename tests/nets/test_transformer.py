@@ -15,6 +15,7 @@ from cl.data import sets
 from cl.data.tokens import Subwords, tokenizer_of
 from cl.eval._embed import embed
 from cl.nets import encoders, texts
+from cl.nets.gradient_cache import embed_in_chunks
 from cl.nets.transformer import Pooling, Transformer, folder_named, read_transformer
 from tests.nets.made_texts import NEEDS, tiny
 
@@ -53,6 +54,28 @@ def test_padding_and_no_text(folder: Path) -> None:
     x = tokens(encoder)
     torch.testing.assert_close(encoder(pad(x, (0, 5), value=-1)), encoder(x), rtol=0, atol=1e-6)
     assert encoder(x[:0]).shape == (0, 32)
+
+
+def test_a_mini_batch_is_no_longer_than_its_longest_text(folder: Path) -> None:
+    """And its features and gradients are those of the whole batch."""
+    encoder = read_transformer(f"hf:{folder}").eval().double()
+    x = tokens(encoder, ["a cat", "the dog of the river", "what", "a tree made of a book"])
+    seen: list[int] = []
+    encoder.model.embeddings.register_forward_pre_hook(
+        lambda _, __, given: seen.append(given["input_ids"].shape[1]), with_kwargs=True
+    )
+
+    def gradients(size: int) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        encoder.zero_grad()
+        h = embed_in_chunks(lambda c: encoder(c[0])[None], x[None], size, encoder)
+        (h**3).sum().backward()
+        return h, [p.grad for p in encoder.parameters() if p.grad is not None]
+
+    whole, chunks = gradients(4), gradients(1)
+    torch.testing.assert_close(chunks, whole, rtol=0, atol=1e-10)
+    lengths = (x >= 0).sum(dim=1).tolist()
+    assert seen[:1] == [max(lengths)]
+    assert {*seen[2:]} == {*lengths}
 
 
 def test_weights_are_loaded_or_drawn(folder: Path) -> None:
