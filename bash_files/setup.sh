@@ -4,6 +4,7 @@
 #   bash bash_files/setup.sh         what training needs
 #   bash bash_files/setup.sh dev     the tools of `make check` and `make test` besides
 #
+# With CPU=1 in the environment, and from then on in this .venv, requirements-cpu.txt: no CUDA, no DALI.
 # Installs about 6 GB (torch with CUDA, DALI) the first time and nothing while requirements.txt and
 # pyproject.toml stay as they are. A .venv that exists is used and added to. Sourced by a script, it
 # also moves to the repository's root, names the interpreter $python and sets the allocator.
@@ -33,17 +34,31 @@ make_venv() {
     exit 1
 }
 
+extra() { # $1: the extra, may be empty; what pyproject.toml lists under it, a line each
+    "$python" -c 'import sys, tomllib
+listed = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]
+print(*listed.get(sys.argv[1], ()), sep="\n")' "$1"
+}
+
 install() { # $1: the extra, may be empty
     local stamp=".venv/.installed${1:+-$1}" sum start=$SECONDS
-    sum="$PWD $(cat requirements.txt pyproject.toml | cksum)"
     [[ -x $python ]] || make_venv
+    if [[ -n ${CPU:-} ]]; then echo cpu >.venv/.cpu; fi
+    sum="$PWD $(cat requirements*.txt pyproject.toml | cksum) $(cat .venv/.cpu 2>/dev/null || true)"
     if [[ $(cat "$stamp" 2>/dev/null) == "$sum" ]]; then return; fi
     if ! recent "$python"; then
         echo "setup: .venv is $("$python" --version), Python >= 3.11 is needed: remove .venv" >&2
         exit 1
     fi
-    echo "setup: installing into .venv (the first time up to 6 GB and several minutes)" >&2
-    "$python" -m pip install -qq --disable-pip-version-check --editable ".${1:+[$1]}"
+    local pip=("$python" -m pip install -qq --disable-pip-version-check)
+    if [[ -e .venv/.cpu ]]; then
+        echo "setup: installing into .venv, without CUDA and DALI (several minutes the first time)" >&2
+        extra "$1" | "${pip[@]}" -r requirements-cpu.txt -r /dev/stdin
+        "${pip[@]}" --no-deps --editable .
+    else
+        echo "setup: installing into .venv (the first time up to 6 GB and several minutes)" >&2
+        "${pip[@]}" --editable ".${1:+[$1]}"
+    fi
     echo "$sum" | tee "$stamp" >.venv/.installed
     echo "setup: done in $((SECONDS - start)) s" >&2
 }

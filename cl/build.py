@@ -20,12 +20,13 @@ from cl.data import sets, tokens
 from cl.data.augment.recipe import SMALL_SCALE, SWAV_SMALL, Recipe, full_size
 from cl.data.image_text_data import ImageTextData
 from cl.data.inspection import Inspection
+from cl.data.loaders.base import check_channels
 from cl.data.loaders.texts import SIDES
-from cl.data.module import ContrastiveData, GivenData
+from cl.data.module import ContrastiveData, GivenData, PlainLoader
 from cl.data.sets import DECODING, Captioned, Images, Source, TextPairs
 from cl.data.sets._levels import measure_statistics
 from cl.data.text_data import TextData
-from cl.eval._baseline import measure_frozen
+from cl.eval._baseline import frozen_features, knn_top1, measure_frozen
 from cl.eval._restore import about_file, encoder_name, timm_configuration
 from cl.losses import get_loss, negatives
 from cl.methods import get_method
@@ -146,7 +147,32 @@ def build_data(config: Pretrain, source: Source[Any] | GivenData, text_encoder: 
         return image_text_data(config, source, text_encoder, how)
     check_positives(config, source)
     checked = inspection(config, source.train, source.val)
-    return ContrastiveData(source, recipes_of(config, source.train), inspection=checked, **how)
+    data = ContrastiveData(source, recipes_of(config, source.train), inspection=checked, **how)
+    data.labeled = probe_source(config, data)
+    return data
+
+
+def probe_source(config: Pretrain, data: ContrastiveData) -> Source:
+    """The images with labels by which a run is watched: its own, or those of `--probe_data`.
+
+    Raises:
+        ValueError: the run's own have labels too, or those of `--probe_data` have none.
+    """
+    name = config.probe_data
+    if name is None:
+        return data.source
+    if count_classes(data):
+        own = f"DATASET {data.source.name} has labels, by which the run is watched"
+        raise ValueError(f"--probe_data {name} is for images without labels: {own}")
+    elsewhere = replace(
+        config, dataset=name, train_dir=None, val_dir=None, class_list=None, data_fraction=1.0
+    )
+    source = load_source(elsewhere)
+    assert isinstance(source, Source)  # a name is no loader
+    if not isinstance(source.train, Images) or len(source.classes) < 2:
+        raise ValueError(f"--probe_data {name}: it has no images of several classes")
+    check_channels(source.train, data.recipes[0])
+    return source
 
 
 def image_text_data(
@@ -263,6 +289,12 @@ def count_classes(data: Data) -> int | None:
     else:
         number = len(getattr(getattr(data.train, "dataset", None), "classes", ()))
     return number if number > 1 else None
+
+
+def is_watched(data: ContrastiveData) -> bool:
+    """Whether there are images with labels to measure the encoder on."""
+    other = data.labeled is not data.source
+    return bool((other or count_classes(data)) and len(data.labeled.val))
 
 
 def recipes_of(config: Pretrain, images: Images) -> list[Recipe]:
@@ -491,13 +523,24 @@ def measurement(
     data: ContrastiveData, options: Mapping[str, Any]
 ) -> Callable[[nn.Module], dict[str, float]]:
     """A function: linear and kNN accuracy of an encoder on part of the data, on one device."""
-    one_device = hardware.own_device(dict(options))
+    classes, loaders, hw = len(data.labeled.classes), plain_parts(data), one_device(options)
+    return lambda encoder: measure_frozen(encoder, loaders(), classes, **hw)
 
-    def measure(encoder: nn.Module) -> dict[str, float]:
-        train, val = (data.plain(spread(part)) for part in (data.source.train, data.source.val))
-        return measure_frozen(encoder, (train, val), len(data.source.classes), **one_device)
 
-    return measure
+def neighbors(data: ContrastiveData, options: Mapping[str, Any]) -> Callable[[nn.Module], float]:
+    """A function: kNN accuracy of an encoder on the same part."""
+    loaders, hw = plain_parts(data), one_device(options)
+    return lambda encoder: knn_top1(*frozen_features(encoder, loaders(), **hw))
+
+
+def one_device(options: Mapping[str, Any]) -> dict[str, Any]:
+    return hardware.own_device(dict(options))
+
+
+def plain_parts(data: ContrastiveData) -> Callable[[], tuple[PlainLoader, PlainLoader]]:
+    """A function: loaders of a part of the images with labels, as they are."""
+    train, val = data.labeled.train, data.labeled.val
+    return lambda: (data.plain(spread(train)), data.plain(spread(val)))
 
 
 def spread(images: Images) -> Images:

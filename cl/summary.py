@@ -132,10 +132,18 @@ def about_data(data: Data) -> dict[str, object]:
         return {"data": f"{data.source.name}: {said}", "tokens": data.describe()}
     return {
         "data": f"{data.source.name}: {data.source.describe()}",
+        **about_probe_data(data),
         **({"pixels": said} if (said := images_shown(data).decoding.describe()) else {}),
         "views": ", ".join(f"{r.views} of {r.size} px" for r in data.recipes),
         "loader": data.describe(),
     }
+
+
+def about_probe_data(data: Data) -> dict[str, object]:
+    """The row about images with labels that a run without any is watched by."""
+    if not isinstance(data, ContrastiveData) or data.labeled is data.source:
+        return {}
+    return {"probe data": f"{data.labeled.name}: {data.labeled.describe()}"}
 
 
 def images_shown(data: ContrastiveData | ImageTextData) -> Images:

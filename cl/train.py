@@ -12,6 +12,7 @@ from torch import nn
 
 from cl import build, checkpoints, hardware, report, runs, summary, trainer
 from cl.callbacks.geometry import Geometry
+from cl.callbacks.labeled import Labeled
 from cl.callbacks.retrieval import CrossRetrieval, Retrieval
 from cl.callbacks.saver import Saver, Saving
 from cl.config import Pretrain, check_environment, configure
@@ -186,7 +187,9 @@ def fit_run(
     callbacks += searches(data)
     if isinstance(data, ContrastiveData):
         runs.keep_skipped(folder, data.source.skipped)
-        if config.baseline and build.count_classes(data) and data.val_samples:
+        if config.probe_data:
+            callbacks.append(Labeled(build.neighbors(data, options)))
+        if config.baseline and build.is_watched(data):
             measure, resumed = build.measurement(data, options), checkpoint is not None
             callbacks.append(Baseline(folder / runs.RESULT, measure, resumed=resumed))
     on_gpu, parallel = options["accelerator"] == "gpu", config.processes > 1

@@ -42,7 +42,7 @@ Config = Pretrain | Linear
 console = Console(highlight=False, soft_wrap=True)
 # Settings that a continued run may change: they move no number of the training.
 FREE = {"name", "project", "wandb_entity", "wandb_group", "wandb_tags", "wandb_notes"}
-FREE |= {"wandb_artifact", "logger"}
+FREE |= {"wandb_artifact", "logger", "probe_data"}
 FREE |= {"output", "wandb", "log_every_n_steps", "num_workers", "on_collapse"}
 FREE |= {"baseline", "gpus", "devices", "data_folder", "batch_size", "debug", "run_id", "config"}
 FREE |= {"report", "resume_training_from", "auto_resume", "max_time"}

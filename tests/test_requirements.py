@@ -25,7 +25,7 @@ PACKAGES |= {"lightning_fabric": "pytorch-lightning", "pytrec_eval": "pytrec-eva
 
 def listed(text: str) -> list[Requirement]:
     lines = (line.partition("#")[0].strip() for line in text.splitlines())
-    return [Requirement(line) for line in lines if line]
+    return [Requirement(line) for line in lines if line and not line.startswith("--")]
 
 
 ALWAYS = listed((ROOT / "requirements.txt").read_text())
@@ -120,3 +120,9 @@ def test_each_package_has_one_pin() -> None:
     text = (ROOT / "constraints.txt").read_text()
     names = re.findall(r"^([\w.-]+)==[\w.]+$", text, re.MULTILINE)
     assert len(names) == len({*names}) == len(PINS) == len(listed(text))
+
+
+def test_without_a_gpu_the_same_packages_but_dali_are_needed() -> None:
+    without = [r for r in ALWAYS if "dali" not in r.name]
+    assert len(without) == len(ALWAYS) - 1
+    assert listed((ROOT / "requirements-cpu.txt").read_text()) == without

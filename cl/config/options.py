@@ -638,6 +638,17 @@ class WatchingOptions:
         common=True,
         shown="one run with --seed",
     )
+    probe_data: str | None = flag(
+        "data set with labels by which a run on images without labels is watched: kNN after each "
+        "epoch, kNN and logistic regression before and after training; nothing is trained on it",
+        None,
+        choices=datasets.closed,
+        open=datasets.open_forms,
+        noun="data set",
+        metavar="DATASET",
+        shown="none",
+        needs=OF_IMAGES,
+    )
     on_collapse: Literal["warn", "stop"] = flag("what to do when the embeddings collapse", "warn")
     baseline: bool = flag("evaluate the untrained encoder before training", True)
     dry_run: str | None = flag(

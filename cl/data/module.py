@@ -163,6 +163,7 @@ class ContrastiveData(SourceData[Images]):
         inspection: Inspection | None = None,
     ) -> None:
         super().__init__(source, batch_size, seed, fill_last)
+        self.labeled = source  # by which a run is watched; of images without labels other ones
         self.inspection = inspection
         self.size = size or recipes[0].size
         self.recipes, self.workers = list(recipes), workers

@@ -13,6 +13,7 @@ from torch import nn
 
 from cl.data.module import PlainLoader
 from cl.eval._features import extract_features
+from cl.eval._result import Features, TestFeatures
 from cl.eval._select import labeled
 from cl.eval.logistic import logistic
 from cl.knn import classify
@@ -32,14 +33,33 @@ def measure_frozen(
     Raises:
         ValueError: a feature is not finite, or a part has too few labels.
     """
-    encoder = copy.deepcopy(encoder)
-    train, test = (labeled(extract_features(encoder, loader, **hw)) for loader in loaders)
+    train, test = frozen_features(encoder, loaders, **hw)
     return {
         "linear_top1": logistic(train, test, classes).numbers["top1"],
-        "knn_top1": float((classify(*train, test[0]) == test[1]).double().mean()),
+        "knn_top1": knn_top1(train, test),
         "fitted_on": len(train[0]),
         "measured_on": len(test[0]),
     }
+
+
+def frozen_features(
+    encoder: nn.Module, loaders: tuple[PlainLoader, PlainLoader], **hw: Any
+) -> tuple[Features, TestFeatures]:
+    """The features of the labeled images of both parts, by a copy of the encoder.
+
+    Args:
+        encoder: stays as it is.
+        loaders: of plain images.
+        hw: see `extract_features`.
+    """
+    encoder = copy.deepcopy(encoder)
+    train, test = (labeled(extract_features(encoder, loader, **hw)) for loader in loaders)
+    return train, test
+
+
+def knn_top1(train: Features, test: TestFeatures) -> float:
+    """The part of the test images whose class their neighbors among the training images tell."""
+    return float((classify(*train, test[0]) == test[1]).double().mean())
 
 
 class Baseline(Callback):

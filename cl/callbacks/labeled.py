@@ -1,0 +1,32 @@
+"""Each epoch: the kNN accuracy of data with labels, of a run whose own images have none."""
+
+from collections.abc import Callable
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from torch import nn
+
+from cl import distributed
+from cl.callbacks.watch import needs_log
+
+
+class Labeled(Callback):
+    """Each epoch: `val/knn_top1` of images that are not trained on.
+
+    Args:
+        knn: the accuracy of an encoder, measured on one device.
+    """
+
+    def __init__(self, knn: Callable[[nn.Module], float]) -> None:
+        self.knn = knn
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.sanity_checking:
+            return
+        encoder, top1 = pl_module.evaluated, torch.zeros((), device=pl_module.device)
+        assert isinstance(encoder, nn.Module)
+        if trainer.is_global_zero:
+            top1 += self.knn(encoder)
+        shared = distributed.all_reduce_sum(top1)
+        pl_module.log("val/knn_top1", shared, logger=needs_log(trainer))
