@@ -1,5 +1,6 @@
 """Plans: what they say, and every fault in a sentence that names the row."""
 
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from cl.compare.plan import read_plan
 from cl.config import ConfigError, Pretrain
 from cl.data import sets
 from cl.data.sets import Source
+from cl.losses import NAMES
 
 PLAN = """
 name = "tiny"
@@ -131,3 +133,12 @@ def test_words_of_a_row_that_are_wrong(
 def test_a_plan_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         read_plan(tmp_path / "none.toml")
+
+
+def test_the_plan_of_texts_has_every_loss() -> None:
+    """But that of leave-one-out contrast, of images alone, and what SimSiam and BYOL have."""
+    file = Path(__file__).parents[2] / "bash_files/plans/texts.toml"
+    plan = tomllib.loads(file.read_text(encoding="utf-8"))
+    named = {row.split()[1] for row in plan["rows"].values()}
+    assert {*NAMES} - named == {"cosine", "looc"}
+    assert {"simsiam", "byol"} <= named
