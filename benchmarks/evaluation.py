@@ -142,7 +142,7 @@ def logistic(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> None:
     mean, deviation = h.mean(0), h.std(0, correction=0).clamp(min=1e-6)
     x, q = (h - mean) / deviation, (queries - mean) / deviation
     ours, mine = timed(
-        lambda: regression.fit(x, labels, 10, l2=1 / (C * len(x)), steps=500).classifier
+        lambda: regression.fit_classifier(x, labels, 10, l2=1 / (C * len(x)), steps=500).classifier
     )
     search = LogisticRegression(C=C, tol=1e-6, max_iter=5000)
     theirs, scikit = timed(lambda: search.fit(x.numpy(), labels.numpy()))
@@ -171,7 +171,7 @@ def neighbors(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> None
     by_weight: Any = weights  # scikit-learn's types know words alone
 
     def mine() -> np.ndarray:
-        ((_, said),) = nearest.predict(train, queries, 10, [(K, TEMPERATURE)])
+        ((_, said),) = nearest.predict_votes(train, queries, 10, [(K, TEMPERATURE)])
         return said.argmax(1).numpy()
 
     def scikit() -> np.ndarray:

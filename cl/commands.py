@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 
 from cl.config import Linear, Pretrain, run
+from cl.config.parse import parse_transfer
 
 
 def pretrain_command(argv: Sequence[str] | None = None) -> int:
@@ -39,8 +40,11 @@ def evaluate_command(argv: Sequence[str] | None = None) -> int:
     """
 
     def work(config: Linear) -> int:
-        from cl.evaluation import evaluate_configured
+        from cl.evaluation import evaluate_configured, evaluate_transfer
 
+        if config.transfer:
+            words = sys.argv[1:] if argv is None else argv
+            return evaluate_transfer(parse_transfer(config, words))
         return evaluate_configured(config).code
 
     return run(Linear, argv, work)

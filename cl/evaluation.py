@@ -16,6 +16,7 @@ from cl.eval import _card, _report
 from cl.eval._call import check_preconditions, run_evaluation
 from cl.eval._embed import embed
 from cl.eval._load import load_task
+from cl.eval._memory import Memory, plan_memory
 from cl.eval._mine import write_mined
 from cl.eval._python import request
 from cl.eval._random import kept_random_states
@@ -110,16 +111,17 @@ def evaluate_configured(
             export.check_packages()
         earlier = _card.read_cards(cards_file(config.verify)) if config.verify else []
         task = load_task(config, source, restored)
+        memory = None if config.mine else plan_memory(task)
         if not runs.other_rank():
             title = f"evaluation {task.folder.name}"
-            summary.show(title, _report.summary_rows(task), trainer.console)
+            summary.show(title, _report.summary_rows(task, memory), trainer.console)
         device = trainer.start_processes(task.options, config.timeout)
         if config.mine is not None and isinstance(task, TextTask):
             with runs.hold(task.folder):
                 write_mined(task)
             return Outcome()
         loggers = trainer.make_loggers(config, task.folder, task.checkpoint)
-        outcome = check_each(task)
+        outcome = check_each(task, memory)
         doable = [name for name in meant(config.eval) if name not in outcome.errors]
         with runs.hold(task.folder):
             features = task.features(trainer.console) if doable and task.of_features else []
@@ -131,12 +133,47 @@ def evaluate_configured(
     return outcome
 
 
-def check_each(task: Task) -> Outcome:
-    """Leave out, before the first evaluation begins, those that labels show to be impossible."""
+def evaluate_transfer(configs: Sequence[Linear]) -> int:
+    """Evaluate on one data set after the other, and print a table with the mean over them.
+
+    Args:
+        configs: as checked, one for each data set.
+
+    Returns:
+        The exit code: 2 where a data set or an evaluation was left out, that of the signal that
+        ended it, else 0.
+    """
+    results: dict[str, Mapping[str, EvalResult]] = {}
+    code = 0
+    for config in configs:
+        try:
+            outcome = evaluate_configured(config)
+        except ValueError as error:
+            if config.debug:
+                raise
+            _report.print_failure(config.dataset, error, "DATASET")
+            outcome = Outcome(code=LEFT_OUT)
+        results[config.dataset] = outcome.results
+        code = max(code, outcome.code)
+        if outcome.code > LEFT_OUT:
+            break
+    trainer.console.print(_report.transfer_table(results))
+    return code
+
+
+def check_each(task: Task, memory: Memory | None) -> Outcome:
+    """Leave out, before the first evaluation begins, those that cannot be done.
+
+    Args:
+        task: what is evaluated; its labels show what is impossible.
+        memory: that the evaluations need.
+    """
     outcome = Outcome()
     for name in meant(task.config.eval):
         try:
             check_preconditions(name, task)
+            if memory is not None:
+                memory.check(name)
         except ValueError as error:
             outcome.errors[name] = error
             _report.print_failure(name, error)

@@ -1,13 +1,17 @@
 """Weighted k-nearest-neighbor classification (Wu et al. 2018, https://arxiv.org/abs/1805.01978)."""
 
-from collections.abc import Iterator
+from math import isqrt
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.precision import precise
+
+BANK = 16_384  # features of the bank that are compared at a time
+QUERIES = 1024  # with so many queries
 
 
 def classify(
@@ -17,13 +21,13 @@ def classify(
     *,
     k: int = 20,
     temperature: float = 0.07,
-    block: int = 1024,
+    block: int = QUERIES,
 ) -> Int[Tensor, " n"]:
     r"""The class with the largest sum of $e^{\cos(q, b) / T}$ over the k nearest of the bank.
 
     Args:
         bank: features whose classes are known, of any length.
-        queries: `block` of them at a time are compared with the whole bank.
+        queries: `block` of them at a time are compared with a block of the bank.
         k: 20, what solo-learn and lightly take for small sets (200 in the paper, for ImageNet).
         temperature: 0.07, the paper's.
 
@@ -39,21 +43,64 @@ def classify(
         raise ValueError("the features are not finite (NaN or infinite), so none is the nearest")
     if not len(bank):
         return torch.full((len(queries),), -1, device=queries.device)
-    answers = [
-        votes(near, classes[at], int(classes.max()) + 1, temperature).argmax(dim=1)
-        for near, at in nearest(bank, queries, k, block)
-    ]
-    return torch.cat(answers) if answers else classes[:0]
+    near, at = nearest(bank, queries, k, block)
+    return votes(near, classes[at], int(classes.max()) + 1, temperature).argmax(dim=1)
 
 
 def nearest(
-    bank: Float[Tensor, "m d"], queries: Float[Tensor, "n d"], k: int, block: int = 1024
-) -> Iterator[tuple[Float[Tensor, "b k"], Int[Tensor, "b k"]]]:
-    """Cosines and places of the k nearest of the bank, `block` queries at a time."""
-    bank = F.normalize(precise(bank), dim=1)
-    for q in queries.split(block):
-        near, at = (F.normalize(precise(q), dim=1) @ bank.T).topk(min(k, len(bank)), dim=1)
-        yield near, at
+    bank: Float[Tensor, "m d"], queries: Float[Tensor, "n d"], k: int, block: int = QUERIES
+) -> tuple[Float[Tensor, "n r"], Int[Tensor, "n r"]]:
+    """Cosines and places of the k nearest of the bank, r = min(k, m) of them, the nearest first.
+
+    The bank is read once, a block at a time, so that it may be larger than the memory. Beside the
+    queries, normalized, there is memory for blocks and for O(n k) numbers.
+
+    Args:
+        bank: features of any length and floating dtype.
+        queries: likewise.
+        k: at least 1.
+        block: queries that are compared with a block of the bank at a time.
+
+    >>> nearest(torch.eye(3), torch.tensor([[0.0, 1.0, 2.0]]), 2)[1].tolist()
+    [[2, 1]]
+    """
+    u = F.normalize(precise(queries), dim=1)
+    best = [
+        (q.new_empty(len(q), 0), q.new_empty(len(q), 0, dtype=torch.long)) for q in u.split(block)
+    ]
+    for number, rows in enumerate(bank.split(BANK)):
+        b = F.normalize(precise(rows), dim=1)
+        for i, q in enumerate(u.split(block)):
+            near, at = topk_by_groups(q @ b.T, k)
+            both = torch.cat([best[i][0], near], dim=1)
+            places = torch.cat([best[i][1], at + number * BANK], dim=1)
+            near, at = both.topk(min(k, both.shape[1]), dim=1)
+            best[i] = near, places.gather(1, at)
+    near, at = zip(*best, strict=True)
+    return torch.cat(near), torch.cat(at)
+
+
+def topk_by_groups(
+    scores: Float[Tensor, "q m"], k: int
+) -> tuple[Float[Tensor, "q r"], Int[Tensor, "q r"]]:
+    """The k largest of each row with their places, as `topk` gives them, in about half its time.
+
+    Of m / s groups with s members the k with the largest maxima hold k of the largest; s is the
+    root of m / k, with which the maxima and those groups' members are the fewest together.
+    """
+    m = scores.shape[1]
+    members = isqrt(m // k)
+    if members < 4:  # nothing is won
+        return scores.topk(min(k, m), dim=1)
+    groups = m // members
+    whole = rearrange(scores[:, : groups * members], "q (s g) -> q s g", g=groups)
+    top = rearrange(whole.amax(dim=1).topk(k, dim=1).indices, "q k -> q 1 k")
+    steps = torch.arange(members, device=scores.device) * groups
+    places = rearrange(top + rearrange(steps, "s -> s 1"), "q s k -> q (s k)")
+    rest = torch.arange(groups * members, m, device=scores.device)
+    places = torch.cat([places, rest.expand(len(scores), -1)], dim=1)
+    near, at = scores.gather(1, places).topk(k, dim=1)
+    return near, places.gather(1, at)
 
 
 def votes(

@@ -143,6 +143,7 @@ LINEAR_FLAGS = """
     --pretrained_feature_extractor --eval --augment --no-augment --lr_grid --weight_decay_grid
     --c --k --knn_temperature --lora_rank --pictures --no-pictures --export --verify
     --mean --std --interpolation --central --standardize --no-standardize
+    --layer --transfer --ways --shots --queries --episodes
 """
 
 

@@ -1,10 +1,12 @@
 """kNN against scikit-learn, whose neighbors are exact."""
 
 import numpy as np
+import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from cl.knn import classify
+from cl import knn
+from cl.knn import classify, nearest, topk_by_groups
 
 
 def test_votes_are_those_of_exact_neighbors() -> None:
@@ -50,3 +52,32 @@ def test_a_low_temperature_is_the_nearest_neighbors_class() -> None:
     assert (1 - near[:, 0]).max() > 0.12  # e^-120 is less than a float32 can be
     assert torch.equal(exact, votes.argmax(dim=1))
     assert torch.equal(found, exact)
+
+
+@pytest.mark.parametrize("size", [1, 37, 200])
+@pytest.mark.parametrize("k", [1, 7, 250])
+def test_the_nearest_are_those_of_one_product(
+    k: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the bank is cut; of fewer than k all are given."""
+    generator = torch.Generator().manual_seed(0)
+    bank, queries = (torch.randn(n, 8, generator=generator).double() for n in (200, 50))
+    monkeypatch.setattr(knn, "BANK", size)
+    near, at = nearest(bank, queries, k, 16)
+    u, q = (torch.nn.functional.normalize(x, dim=1) for x in (bank, queries))
+    expected = (q @ u.T).sort(dim=1, descending=True)
+    torch.testing.assert_close(near, expected.values[:, :k], rtol=0, atol=1e-12)
+    assert torch.equal(at, expected.indices[:, :k])
+
+
+@pytest.mark.parametrize("kind", ["different", "equal"])
+@pytest.mark.parametrize(("m", "k"), [(5, 9), (100, 1), (1000, 20), (1003, 20), (1024, 300)])
+def test_topk_of_groups_is_topk(kind: str, m: int, k: int) -> None:
+    """Also among equal scores, where each place comes once."""
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(30, m, generator=generator)
+    scores = scores if kind == "different" else scores.round()
+    near, at = topk_by_groups(scores, k)
+    assert torch.equal(near, scores.topk(min(k, m), dim=1).values)
+    assert torch.equal(scores.gather(1, at), near)
+    assert all(len({*row}) == min(k, m) for row in at.tolist())

@@ -693,6 +693,24 @@ class EvaluationOptions:
         noun="evaluation",
         common=True,
     )
+    layer: tuple[str, ...] = flag(
+        "features of these layers, one behind the other, in place of the encoder's output: numbers "
+        "of a ViT's blocks or a CNN's stages (-1 is the last one) or names of modules; behind "
+        "either :cls or :mean chooses the [CLS] token or the mean of the patch tokens",
+        (),
+        shown="the encoder's output",
+        metavar="LAYER",
+        needs=OF_IMAGES,
+    )
+    transfer: tuple[str, ...] = flag(
+        "evaluate on these data sets too, one after the other, each as a run of its own, and print "
+        "a table with the mean over them and DATASET",
+        (),
+        shown="none",
+        metavar="DATASET",
+        once=True,
+        common=True,
+    )
     mean: tuple[float, float, float] | None = flag(
         "mean of each channel, of values from 0 to 1, that is subtracted from images",
         None,

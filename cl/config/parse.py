@@ -1,5 +1,6 @@
 """A command line, or values from Python, become a configuration or the list of all their faults."""
 
+import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, replace
@@ -26,6 +27,7 @@ from cl.config.signature import loss, losses, method
 from cl.config.store import ConfigError, draft
 from cl.config.words import HELP, Line, options_named, sort
 
+NO_WORD = re.compile(r"\W+")
 Read = Callable[[Option, Any], Any]
 
 
@@ -55,6 +57,26 @@ def parse(of: type[C], argv: Sequence[str]) -> C:
         sys.stdout.write(help_of(of, argv[at + 1 :], line.given))
         raise SystemExit(0)
     return assemble(of, sort(of, argv), Option.read)
+
+
+def parse_transfer(config: Linear, argv: Sequence[str]) -> list[Linear]:
+    """A command line with `--transfer` as a configuration for each data set, DATASET first.
+
+    Args:
+        config: as parsed.
+        argv: its words.
+
+    Raises:
+        ConfigError: with a sentence for each fault of one of the data sets.
+    """
+    found = []
+    for name in (config.dataset, *config.transfer):
+        given = {k: v for k, v in sort(Linear, argv).given.items() if k != "transfer"}
+        given["dataset"] = [name]
+        if config.run_id:
+            given["run_id"] = [f"{config.run_id}-{NO_WORD.sub('_', name)}"]
+        found.append(replace(assemble(Linear, Line(given), Option.read), transfer=()))
+    return found
 
 
 def configure(program: type[C], values: Mapping[str, Any]) -> C:

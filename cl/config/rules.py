@@ -234,6 +234,8 @@ def evaluation(config: Linear) -> Iterator[Fault]:
         yield "--pictures cannot be used with --augment.", ("augment", "pictures")
     if images and config.pictures:
         yield f"--pictures cannot be used with --eval {given}.", ("eval", "pictures")
+    yield from of_layers(config)
+    yield from of_transfer(config)
     without, file = {*config.eval} <= {*untrained()}, config.pretrained_feature_extractor
     if file is None and not without and not encoders.has_weights(config.encoder):
         yield (
@@ -246,6 +248,28 @@ def evaluation(config: Linear) -> Iterator[Fault]:
             "from random weights.",
             ("pretrained_feature_extractor", "eval"),
         )
+
+
+def of_layers(config: Linear) -> Iterator[Fault]:
+    """What has no features of layers."""
+    if config.layer and (of_images(config.eval) or config.augment or needs_pair(config)):
+        what = "--augment" if config.augment else f"--eval {spell(config.eval)}"
+        yield f"--layer cannot be used with {what}: it is of frozen features.", ("layer", "eval")
+
+
+def of_transfer(config: Linear) -> Iterator[Fault]:
+    """What cannot be done on one data set after the other."""
+    if not config.transfer:
+        return
+    names = (config.dataset, *config.transfer)
+    if len({*names}) < len(names):
+        message = f"--transfer must name each data set once beside DATASET, not {spell(names)}."
+        yield message, ("transfer", "dataset")
+    for name in ("resume_training_from", "verify", "mine"):
+        if getattr(config, name):
+            yield f"--{name} cannot be used with --transfer.", (name, "transfer")
+    if config.processes > 1:
+        yield "--transfer runs on one device.", ("transfer", "devices", "gpus")
 
 
 def of_kind(config: Linear) -> Iterator[Fault]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cl import checkpoints, distributed
 from cl.checkpoints.files import lock_file
@@ -105,6 +105,18 @@ def shortage(folder: Path, samples: int, width: int) -> str:
     return f"they take {say_bytes(size)}, {say_bytes(free)} are free: they are not kept in {folder}"
 
 
+def map_new_file(new: Path, samples: int, width: int) -> Tensor:
+    """Room for features in a file that is mapped, so that a pass needs no memory for them.
+
+    Raises:
+        OSError: the disk has no room; without this check the process would end at a write.
+    """
+    array = np.lib.format.open_memmap(new, "w+", np.float32, (samples, width))
+    with new.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, new.stat().st_size)
+    return torch.from_numpy(array)
+
+
 def gather_features(own: Features) -> Features:
     """The features and labels of all processes, in memory."""
     parts: list[Any] = distributed.gather_objects(own)
@@ -112,29 +124,44 @@ def gather_features(own: Features) -> Features:
     return torch.cat(h), torch.cat(labels)
 
 
-def save_features(file: Path, features: Features, samples: int, writer: str) -> None:
+def unfinished_file(file: Path, writer: str) -> Path:
+    """What a file is called until it is complete.
+
+    Args:
+        file: of features or labels.
+        writer: whose name no other has that may write the same file now.
+    """
+    return file.with_suffix(f".{writer}.new")
+
+
+def save_features(
+    file: Path, features: Features, samples: int, writer: str, *, mapped: bool = False
+) -> None:
     """Keep features of which each process has its shard; the file appears when it is complete.
 
     Args:
         file: on a file system that all processes see.
         features: of this process's `shard`.
         samples: of all processes.
-        writer: whose name no other has that may write the same file now.
+        writer: see `unfinished_file`.
+        mapped: the features are in the new file already, see `map_new_file`.
     """
     first = samples * distributed.rank() // distributed.world_size()
     file.parent.mkdir(parents=True, exist_ok=True)
     for path, tensor in ((labels_file(file), features[1]), (file, features[0])):
-        new, own = path.with_suffix(f".{writer}.new"), tensor.contiguous().numpy()
+        new, own = unfinished_file(path, writer), tensor.contiguous().numpy()
         row = own.dtype.itemsize * int(np.prod(own.shape[1:]))
-        if distributed.rank() == 0:
+        in_place = mapped and path == file
+        if distributed.rank() == 0 and not in_place:
             np.lib.format.open_memmap(new, "w+", own.dtype, (samples, *own.shape[1:])).flush()
         for turn in range(distributed.world_size()):
             # One after the other and no page twice: hosts that share the folder keep pages of it.
             distributed.barrier()
             if turn == distributed.rank():
                 with new.open("r+b") as written:
-                    written.seek(new.stat().st_size - (samples - first) * row)
-                    written.write(own.data)
+                    if not in_place:
+                        written.seek(new.stat().st_size - (samples - first) * row)
+                        written.write(own.data)
                     written.flush()
                     os.fsync(written.fileno())
         distributed.barrier()

@@ -52,7 +52,7 @@ def provenance(task: Task) -> dict[str, Any]:
         "parts": task.parts,
         "split": task.source.protocol(),
         "encoder": task.built | {"sha256": task.fingerprint},
-        "layer": "the encoder's output",
+        "layer": " ".join(task.config.layer) or "the encoder's output",
         "transform": task.transform,
         "seed": task.config.seed,
     }

@@ -1,6 +1,6 @@
 """Features of a frozen encoder, from one pass over the images."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +25,7 @@ def extract_features(
     *,
     channels_last: bool = True,
     console: Console | None = None,
+    allocate: Callable[[int, int], Tensor] = torch.empty,
     **hardware: Any,
 ) -> Features:
     """Extract the features of all samples of a loader, in its order.
@@ -35,6 +36,7 @@ def extract_features(
         loader: gives one view a sample.
         channels_last: the layout in memory.
         console: shows the progress.
+        allocate: makes room for so many features of such a width, in float32.
         hardware: `accelerator`, `devices` (one) and `precision` of Lightning's Fabric.
 
     Returns:
@@ -48,7 +50,7 @@ def extract_features(
     hidden = console is None
     batches = track(loader, "features", console=console, transient=True, disable=hidden)
     for part, known in feature_batches(encoder, batches, channels_last=channels_last, **hardware):
-        h = part.new_empty(len(labels), part.shape[1]) if h is None else h
+        h = allocate(len(labels), part.shape[1]) if h is None else h
         h[done : done + len(part)] = part
         labels[done : done + len(part)] = known
         done += len(part)

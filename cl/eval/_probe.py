@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cl import distributed
+from cl.eval._blocks import deviation_and_mean, rows_in_block
 from cl.eval._result import Features, TestFeatures
 from cl.nets.probe import Probe, cross_entropy, shown_topk, topk_correct
 from cl.optim import Optimization, build_optimizer, lr_factor, optimizer, planned_steps
@@ -100,7 +101,7 @@ class FeatureData(pl.LightningDataModule):
         return {
             what: {
                 "labels": hashlib.sha256(y.cpu().numpy().tobytes()).hexdigest(),
-                "size": h.double().square().mean(dim=0).sqrt(),
+                "size": size_of(h),
             }
             for what, (h, y) in parts.items()
         }
@@ -127,6 +128,13 @@ class FeatureData(pl.LightningDataModule):
         return FeatureLoader(*self.test, self.batch_size)
 
 
+def size_of(h: Float[Tensor, "n d"]) -> Float[Tensor, " d"]:
+    """Root of the mean square of each feature, in float64."""
+    blocks = h.split(rows_in_block(h.shape[1]))
+    squares = torch.stack([rows.double().square().sum(dim=0) for rows in blocks])
+    return (squares.sum(dim=0) / len(h)).sqrt()
+
+
 class Standardization(nn.Module):
     """Standardize features by the mean and deviation that they have in the training part.
 
@@ -138,8 +146,8 @@ class Standardization(nn.Module):
 
     def __init__(self, h: Float[Tensor, "n d"]) -> None:
         super().__init__()
-        deviation, mean = torch.std_mean(h, dim=0, correction=0)
-        constant = deviation <= 10 * torch.finfo(h.dtype).eps * mean.abs()  # 0, or rounding's
+        deviation, mean = deviation_and_mean(h)
+        constant = deviation <= 10 * torch.finfo(mean.dtype).eps * mean.abs()  # 0, or rounding's
         self.register_buffer("mean", mean)
         self.register_buffer("deviation", deviation.masked_fill(constant, 1.0))
         self.mean: Tensor

@@ -59,6 +59,8 @@ def request(
     Raises:
         ValueError: with all that is wrong with it.
     """
+    if flags.get("transfer"):
+        raise ValueError("--transfer is of the command line: call evaluate for each data set")
     source = None if isinstance(data, str) else source_of(data, flags)
     of_texts = (
         kind_of(str(data), flags.get("data_folder", Linear.data_folder)) == "text"

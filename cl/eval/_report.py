@@ -8,19 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.table import Table
 
 from cl import export, runs, summary, trainer
 from cl.config import CARDS, to_json
 from cl.config.evaluations import plugins, words_having
 from cl.config.programs import rooms
 from cl.eval import _card
+from cl.eval._memory import Memory
 from cl.eval._result import EvalResult, Features
 from cl.eval._task import Task
 from cl.terminal import one_line
 
 
-def summary_rows(task: Task) -> dict[str, object]:
-    """What the settings amount to, as the table that the run begins with shows it."""
+def summary_rows(task: Task, memory: Memory | None = None) -> dict[str, object]:
+    """What the settings amount to, as the table that the run begins with shows it.
+
+    Args:
+        task: what is evaluated.
+        memory: that the evaluations need.
+    """
     config, source = task.config, task.source
     weights = f" of {task.file}: {task.report}" if task.file else ", untrained"
     said = " ".join(config.eval) + ", augmented" * config.augment
@@ -31,6 +38,8 @@ def summary_rows(task: Task) -> dict[str, object]:
         **task.shown_preparation,
         **summary.processes(config, task.options["accelerator"]),
     }
+    if memory is not None:
+        rows["memory"] = memory.describe()
     if not config.mine and {*words_having("trains", plugins(config.eval))} & {*config.eval}:
         rates = getattr(config, "lr_grid", ())
         chosen = (
@@ -85,15 +94,43 @@ def file_name(evaluation: str) -> str:
     return evaluation.replace(":", "-")
 
 
-def print_failure(name: str, error: Exception) -> None:
+def print_failure(name: str, error: Exception, what: str = "--eval") -> None:
     """Print why an evaluation could not be done; what is no user's error with its traceback."""
     if runs.other_rank():
         return
     if not isinstance(error, ValueError):
         traceback.print_exception(error)
     message = one_line(error)
-    where = "" if message.startswith("--") else f"--eval {name}: "
+    where = "" if message.startswith("--") else f"{what} {name}: "
     sys.stderr.write(f"error: {where}{message}\n")
+
+
+def transfer_table(results: Mapping[str, Mapping[str, EvalResult]]) -> Table:
+    """A row for each data set with the first number of each evaluation, and their mean.
+
+    Args:
+        results: by data set and evaluation.
+    """
+    names = [*dict.fromkeys(name for each in results.values() for name in each)]
+    first = {
+        d: {n: next(iter(scalars(r).items())) for n, r in e.items()} for d, e in results.items()
+    }
+    metric = {n: next(e[n][0] for e in first.values() if n in e) for n in names}
+    table = Table(title="transfer", title_justify="left", title_style="bold")
+    table.add_column("data set", overflow="fold")
+    for name in names:
+        table.add_column(f"{name} {metric[name]}", justify="right")
+    for dataset, each in first.items():
+        shares = [f"{100 * each[n][1]:.2f} %" if n in each else "-" for n in names]
+        table.add_row(summary.as_text(dataset), *shares)
+    means = []
+    for name in names:  # a mean of fewer data sets would be another number
+        shares = [each[name][1] for each in first.values() if name in each]
+        whole = len(shares) == len(first)
+        means.append(f"{100 * sum(shares) / len(shares):.2f} %" if whole else "-")
+    table.add_section()
+    table.add_row(f"mean of {len(first)}", *means)
+    return table
 
 
 def print_location(task: Task) -> None:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from cl.eval._blocks import rows_in_block
 from cl.eval._result import Features
 from cl.nets.probe import topk_correct
 
@@ -23,7 +24,8 @@ def labeled(part: Features) -> tuple[Float[Tensor, "k d"], Int[Tensor, " k"]]:
     h, labels = part
     known = labels >= 0
     h, labels = (h, labels) if known.all() else (h[known], labels[known])
-    if broken := int((~h.isfinite().all(dim=1)).sum()):
+    blocks = h.split(rows_in_block(h.shape[1]))  # which may be mapped from a file
+    if broken := sum(int((~rows.isfinite().all(dim=1)).sum()) for rows in blocks):
         raise ValueError(
             f"the features of {broken:,} of {len(h):,} images are not finite (NaN or infinite)"
         )

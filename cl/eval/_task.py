@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 
 from cl import checkpoints, distributed, hardware, runs, trainer
 from cl.checkpoints.files import is_writable
@@ -21,6 +22,7 @@ from cl.data.sets._sums import data_checksum
 from cl.eval import _cache, _features
 from cl.eval._restore import Restored
 from cl.eval._result import BothParts, Features, check_classes
+from cl.nets.layers import Layers
 from cl.terminal import escape_controls
 
 PASS = 256  # images that the frozen encoder gets at a time
@@ -62,7 +64,27 @@ class Task:
     def built(self) -> dict[str, Any]:
         """What no tensor of the encoder tells."""
         about = {k: self.about.get(k) for k in ("norm", "stem", "image_size", "padding", "epsilon")}
-        return {"name": self.about["encoder"], **about}
+        return {"name": self.about["encoder"], **about, **self.layers}
+
+    @cached_property
+    def feature_encoder(self) -> nn.Module:
+        """What gives the features: the encoder, or layers of it.
+
+        Raises:
+            ValueError: the encoder has no such layers.
+        """
+        if not self.config.layer:
+            return self.encoder
+        size, kind = self.recipe.size, next(self.encoder.parameters(), torch.empty(0)).dtype
+        example = torch.zeros(2, self.recipe.channels, size, size, dtype=kind)
+        return Layers(self.encoder, self.config.layer).measure(example)
+
+    @property
+    def layers(self) -> dict[str, Any]:
+        """The modules whose outputs are the features, each with its pooling; empty: the last."""
+        found = self.feature_encoder
+        chosen = [list(each) for each in found.chosen] if isinstance(found, Layers) else []
+        return {"layers": chosen} if chosen else {}
 
     @property
     def cache(self) -> Path:
@@ -238,19 +260,36 @@ class Task:
             console.print(escape_controls(f"features of {what}: {how}"), markup=False)
         if found is not None and known:
             return found
-        own = _features.extract_features(
-            self.encoder,
-            loader(distributed.rank(), distributed.world_size()),
-            channels_last=self.config.channels_last,
-            console=console if first and console.is_terminal else None,
-            **hardware.own_device(self.options),
-        )
         if not distributed.broadcast_object(is_writable(self.cache)):
             file = self.folder / "features" / file.name
-        if why := distributed.broadcast_object(_cache.shortage(file.parent, n, own[0].shape[1])):
+        new, alone, why = (
+            _cache.unfinished_file(file, self.folder.name),
+            distributed.world_size() == 1,
+            "",
+        )
+
+        def allocate(rows: int, width: int) -> Tensor:
+            nonlocal why
+            why = _cache.shortage(file.parent, n, width)
+            mapped = alone and not why
+            return _cache.map_new_file(new, rows, width) if mapped else torch.empty(rows, width)
+
+        try:
+            own = _features.extract_features(
+                self.feature_encoder,
+                loader(distributed.rank(), distributed.world_size()),
+                channels_last=self.config.channels_last,
+                console=console if first and console.is_terminal else None,
+                allocate=allocate,
+                **hardware.own_device(self.options),
+            )
+        except BaseException:
+            new.unlink(missing_ok=True)
+            raise
+        if why := distributed.broadcast_object(why):
             trainer.say(why)
             return _cache.gather_features(own)
-        _cache.save_features(file, own, n, self.folder.name)
+        _cache.save_features(file, own, n, self.folder.name, mapped=alone)
         found = _cache.load_features(file, n)
         if found is None:
             raise ValueError(f"{file} was written and is not there: is the disk full?")

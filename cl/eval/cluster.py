@@ -80,3 +80,15 @@ def precondition(
             f"--eval cluster needs test images of two classes: those of {dataset} are all of one, "
             "with which any clusters agree."
         )
+
+
+def working_memory(train: int, test: int, width: int, classes: int) -> int:
+    """Bytes that `cluster` takes beside the features: normalized, and k-means' own copies.
+
+    Args:
+        train: not used.
+        test: test images.
+        width: dimensions of the features.
+        classes: how many clusters there are.
+    """
+    return 4 * (4 * test * width + test * 4 + 6 * classes * width)

@@ -3,14 +3,13 @@
 from collections.abc import Iterable, Iterator
 from itertools import product
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import Count, Positive
 from cl.eval._result import EvalResult, Features, TestFeatures, score
 from cl.eval._select import check_selectable, labeled, select_hyperparameters
-from cl.knn import nearest, votes
+from cl.knn import BANK, QUERIES, nearest, votes
 
 KNNCandidate = tuple[int, float]  # neighbors, temperature
 
@@ -82,7 +81,32 @@ def predict_votes(
 ) -> Iterator[tuple[KNNCandidate, Float[Tensor, "m c"]]]:
     """Class scores of the queries for every candidate, from one search."""
     candidates = list(candidates)
-    near = list(nearest(bank[0], queries, max(k for k, _ in candidates)))
+    cosines, at = nearest(bank[0], queries, max(k for k, _ in candidates))
     for k, t in candidates:
-        blocks = [votes(cosines[:, :k], bank[1][at[:, :k]], classes, t) for cosines, at in near]
-        yield (k, t), torch.cat(blocks)
+        yield (k, t), votes(cosines[:, :k], bank[1][at[:, :k]], classes, t)
+
+
+def working_memory(
+    train: int,
+    test: int,
+    width: int,
+    classes: int,
+    *,
+    k: tuple[Count, ...],
+    knn_temperature: tuple[Positive, ...],
+) -> int:
+    """Bytes that `knn` takes beside the features: queries, blocks, neighbors, votes, held out.
+
+    Args:
+        train: training images.
+        test: test images.
+        width: dimensions of the features.
+        classes: how many there are.
+        k: the candidates.
+        knn_temperature: likewise.
+    """
+    selects = len(k) * len(knn_temperature) > 1
+    asked = max(test, train // 10) if selects else test
+    blocks = 4 * min(BANK, train) * (3 * width + 4 * min(QUERIES, asked))
+    held_out = 4 * train * width * selects
+    return blocks + held_out + 4 * asked * (2 * width + 8 * max(k) + 4 * classes)

@@ -18,6 +18,7 @@ from cl.bounds import NonNegative, Positive
 from cl.config.programs import LR
 from cl.data.module import ContrastiveData
 from cl.eval import _classifier
+from cl.eval._blocks import BLOCK
 from cl.eval._probe import FeatureData, Grid, LinearProbe, Standardization, train_grid
 from cl.eval._result import EvalResult, Features, TestFeatures, score
 from cl.eval._select import check_selectable, labeled, select_hyperparameters
@@ -108,6 +109,35 @@ def precondition(
     check_selectable(candidates, train, flags)
 
 
+def working_memory(
+    train: int,
+    test: int,
+    width: int,
+    classes: int,
+    *,
+    training: Training,
+    lr_grid: tuple[Positive, ...] = (),
+    weight_decay_grid: tuple[NonNegative, ...] = (),
+) -> int:
+    """Bytes that `linear` takes beside the features: what is held out, the test part, classifiers.
+
+    Args:
+        train: training images.
+        test: test images.
+        width: dimensions of the features.
+        classes: how many there are.
+        training: has the learning rate, if one was given.
+        lr_grid: the candidates.
+        weight_decay_grid: likewise.
+    """
+    candidates = len(learning_rates(training, lr_grid)) * len(weight_decay_grid or (0.0,))
+    selected = train * width * (candidates > 1)
+    tested = test * (3 * width + 4 * classes)
+    return 4 * (
+        selected + 6 * min(BLOCK, train * width) + tested + 6 * candidates * (width + 1) * classes
+    )
+
+
 def learning_rates(training: Training, lr_grid: tuple[float, ...]) -> tuple[float, ...]:
     """The candidates: the grid's, or --lr, or else `RATES`; a plateau is followed by one alone."""
     if lr_grid or training.lr is not None:
@@ -143,7 +173,8 @@ def select_candidate(
         h, labels = part
         if standardize:
             scale = Standardization(h)
-            h, queries = scale(h), scale(queries)
+            for own in (h, queries):  # copies, since what is held out lies between
+                own.sub_(scale.mean).div_(scale.deviation)
         with torch.random.fork_rng(devices=[]):  # what is trained then starts as without a search
             torch.manual_seed(seed)
             start = nn.Linear(queries.shape[1], classes)

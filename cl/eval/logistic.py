@@ -10,11 +10,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from cl.bounds import Positive
+from cl.eval._blocks import BLOCK, KEPT, Blocks, rows_in_block
 from cl.eval._probe import Standardization
 from cl.eval._result import EvalResult, Features, TestFeatures, score
 from cl.eval._select import check_selectable, labeled, select_hyperparameters
 
 ITERATIONS = 10_000  # C = 1e4 of features that are nearly dependent takes 2,000
+HISTORY = 20  # steps that L-BFGS keeps
 ENOUGH, SMALL = 1e-6, 1e-5  # largest entry of a gradient: ends the search, is not warned of
 
 
@@ -39,7 +41,8 @@ class Standardized(NamedTuple):
     scale: Standardization
 
     def __call__(self, queries: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
-        return self.fit.classifier(self.scale(queries.float()))
+        rows = rows_in_block(queries.shape[1])
+        return torch.cat([self.fit.classifier(self.scale(q.float())) for q in queries.split(rows)])
 
 
 def logistic(
@@ -110,36 +113,67 @@ def precondition(
     check_selectable(len(c), train, "--c")
 
 
+def working_memory(
+    train: int, test: int, width: int, classes: int, *, c: tuple[Positive, ...]
+) -> int:
+    """Bytes that `logistic` takes beside the features: blocks, L-BFGS, scores, what is held out.
+
+    Args:
+        train: training images.
+        test: test images.
+        width: dimensions of the features.
+        classes: how many there are.
+        c: the candidates.
+    """
+    kept = train * width if train * width <= KEPT else 0
+    selected = train * width * (len(c) > 1)
+    blocks = 3 * kept + 8 * min(BLOCK, train * max(width, classes))  # in float32 and in float64
+    return 4 * (selected + blocks + 4 * (HISTORY + 6) * (width + 1) * classes + 4 * test * classes)
+
+
 def fit_standardized(part: Features, classes: int, *, l2: float, steps: int) -> Standardized:
     """The classifier of a part's standardized features; one that is constant there is centered."""
-    h = part[0].float()
+    h = part[0].float() if part[0].dtype == torch.float64 else part[0]
     scale = Standardization(h)
-    return Standardized(fit_classifier(scale(h), part[1], classes, l2=l2, steps=steps), scale)
+    fit = fit_classifier(h, part[1], classes, l2=l2, steps=steps, scale=scale)
+    return Standardized(fit, scale)
 
 
 def fit_classifier(
-    h: Float[Tensor, "n d"], labels: Int[Tensor, " n"], classes: int, *, l2: float, steps: int
-) -> Optimum:
-    """The linear classifier at the minimum, from zero weights."""
-    classifier = nn.Linear(h.shape[1], classes).to(h)
-    nn.init.zeros_(classifier.weight)
-    nn.init.zeros_(classifier.bias)
-    iterations, gradient = run_lbfgs(classifier, h, labels, l2, steps)
-    if gradient > ENOUGH and h.dtype != torch.float64 and iterations < steps:
-        # Of features that are nearly dependent float32 ends up to 1e-2 above the least objective.
-        exact = h.double()
-        more, gradient = run_lbfgs(classifier.to(exact), exact, labels, l2, steps - iterations)
-        iterations += more
-    return Optimum(classifier.to(h).requires_grad_(False), iterations, gradient)
-
-
-def run_lbfgs(
-    classifier: nn.Linear,
     h: Float[Tensor, "n d"],
     labels: Int[Tensor, " n"],
+    classes: int,
+    *,
     l2: float,
     steps: int,
-) -> tuple[int, float]:
+    scale: nn.Module | None = None,
+) -> Optimum:
+    """The linear classifier at the minimum, from zero weights.
+
+    Args:
+        h: features, which may be mapped from a file: loss and gradient are summed over blocks.
+        labels: theirs.
+        classes: how many there are.
+        l2: the weight decay.
+        steps: at most.
+        scale: what is done to each block of features first; by default nothing.
+    """
+    dtype = torch.promote_types(h.dtype, torch.float32)
+    classifier = nn.Linear(h.shape[1], classes, device=h.device, dtype=dtype)
+    nn.init.zeros_(classifier.weight)
+    nn.init.zeros_(classifier.bias)
+    part = h, labels
+    blocks = Blocks(part, classes, scale, dtype)
+    iterations, gradient = run_lbfgs(classifier, blocks, l2, steps)
+    if gradient > ENOUGH and dtype != torch.float64 and iterations < steps:
+        # Of features that are nearly dependent float32 ends up to 1e-2 above the least objective.
+        exact = Blocks(part, classes, scale, torch.float64)
+        more, gradient = run_lbfgs(classifier.double(), exact, l2, steps - iterations)
+        iterations += more
+    return Optimum(classifier.to(dtype).requires_grad_(False), iterations, gradient)
+
+
+def run_lbfgs(classifier: nn.Linear, blocks: Blocks, l2: float, steps: int) -> tuple[int, float]:
     """Move a classifier to the minimum; iterations and the largest entry of the gradient there."""
     lbfgs = torch.optim.LBFGS(
         classifier.parameters(),
@@ -147,16 +181,20 @@ def run_lbfgs(
         max_eval=2 * steps,
         tolerance_grad=ENOUGH,
         tolerance_change=1e-12,
-        history_size=20,
+        history_size=HISTORY,
         line_search_fn="strong_wolfe",
     )
 
     def closure() -> Tensor:
         lbfgs.zero_grad()
-        losses = F.cross_entropy(classifier(h), labels, reduction="none")
         # In float32 the line search would take the mean's rounding for the minimum.
-        loss = losses.mean(dtype=torch.float64) + l2 / 2 * classifier.weight.square().sum()
+        loss = l2 / 2 * classifier.weight.square().sum(dtype=torch.float64)
         loss.backward()
+        for h, labels in blocks:
+            losses = F.cross_entropy(classifier(h), labels, reduction="none")
+            mean = losses.sum(dtype=torch.float64) / len(blocks)
+            mean.backward()
+            loss = loss.detach() + mean.detach()
         return loss
 
     with torch.enable_grad():

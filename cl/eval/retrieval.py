@@ -205,3 +205,15 @@ def precondition(
             f"--eval retrieval needs test images of two classes: those of {dataset} are all of "
             "one, so that whatever is found is right."
         )
+
+
+def working_memory(train: int, test: int, width: int, classes: int) -> int:
+    """Bytes that `retrieval` takes beside the features: normalized, and a block of similarities.
+
+    Args:
+        train: not used.
+        test: test images; at most so many are of a class.
+        width: dimensions of the features.
+        classes: not used.
+    """
+    return 4 * (2 * test * width + 10 * min(BLOCK, test) * test)

@@ -3,6 +3,7 @@
 import copy
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from types import SimpleNamespace
@@ -23,8 +24,10 @@ from cl.eval._cache import (
     cache_key,
     gather_features,
     load_features,
+    map_new_file,
     save_features,
     shortage,
+    unfinished_file,
     written_alone,
 )
 from cl.eval._features import extract_features
@@ -164,6 +167,21 @@ def test_what_is_stored_comes_back(tmp_path: Path) -> None:
     assert torch.equal(found[0], h)
     assert torch.equal(found[1], labels)
     assert load_features(file, 10) is None
+
+
+def test_a_pass_writes_into_a_mapped_file(tmp_path: Path) -> None:
+    """The same bits as by way of the memory; what is written in place is not written again."""
+    file = tmp_path / "0123.npy"
+    new = unfinished_file(file, "me")
+    loader = PlainLoader(IMAGES, Recipe(size=16), 4)
+    own = extract_features(
+        made(), loader, allocate=partial(map_new_file, new), accelerator="cpu", devices=1
+    )
+    assert new.stat().st_size == 128 + 4 * own[0].numel()
+    save_features(file, own, 11, "me", mapped=True)
+    assert not new.exists()
+    for found, expected in zip(load_features(file, 11), features_of(made()), strict=True):
+        assert torch.equal(found, expected)
 
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -31,6 +31,25 @@ def test_neighbors_are_scikit_learns(k: int) -> None:
     assert not found.chosen
 
 
+def test_the_defaults_are_the_protocol_of_dino() -> None:
+    """k = 20 and T = 0.07 as a loop: votes of exp(cosine / T), ranked for top-1 and top-5."""
+    queries, right = TEST[0][:200], TEST[1][:200]
+    bank, asked = (x / x.norm(dim=1, keepdim=True) for x in (TRAIN[0].double(), queries.double()))
+    top = {1: 0, 5: 0}
+    for q, label in zip(asked, right.tolist(), strict=True):
+        cosines = [float(q @ b) for b in bank]
+        near = sorted(range(len(bank)), key=lambda j: -cosines[j])[:20]
+        votes = [0.0] * 10
+        for j in near:
+            votes[int(TRAIN[1][j])] += np.exp(cosines[j] / 0.07)
+        ranked = sorted(range(10), key=lambda c: -votes[c])
+        for k in top:
+            top[k] += label in ranked[:k]
+    found = knn(TRAIN, (queries, right), 10)
+    assert found.how == {"k": 20, "temperature": 0.07, "similarity": "cosine"}
+    assert [found.numbers[f"top{k}"] for k in top] == [n / 200 for n in top.values()]
+
+
 def test_of_several_the_best_on_the_banks_own_part_is_taken() -> None:
     """With noisy labels one neighbor is worse than thirty."""
     g = torch.Generator().manual_seed(0)

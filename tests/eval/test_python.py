@@ -187,6 +187,28 @@ def test_embeddings_are_the_features_of_evaluation(run: Path, tmp_path: Path) ->
         assert torch.equal(known, labels if way != "array" else torch.full((359,), -1)), way
 
 
+def test_layers_have_features_and_cards_of_their_own(run: Path, tmp_path: Path) -> None:
+    """The encoder on the card is the same; a layer has one name in the cache."""
+    output = tmp_path / "runs"
+    found = {}
+    for i, layer in enumerate([(), ("1",), ("stage1",), ("-1",), ("0", "2")]):
+        flags = {"layer": layer, "output": str(output), "run_id": f"r{i}"} | QUIET
+        found[layer] = evaluate(run, "digits", "knn", **flags)["knn"].numbers["top1"]
+    widths = [np.load(f).shape[1] for f in (output / "features").glob("*[!s].npy")]
+    assert sorted(widths) == [16, 16, 32, 32, 32, 32, 40, 40]
+    assert found[()] == found["-1",] != found["1",] == found["stage1",]
+    cards = [json.loads((output / f"r{i}/cards.json").read_text()) for i in range(5)]
+    first, second, *_, last = (each["derived"]["cards"][0] for each in cards)
+    assert first["encoder"]["sha256"] == last["encoder"]["sha256"]
+    assert "layers" not in first["encoder"]
+    assert second["encoder"]["layers"] == [["stage1", ""]]
+    assert (first["layer"], last["layer"]) == ("the encoder's output", "0 2")
+    with pytest.raises(ValueError, match="--layer 3: there are 0 to 2, or -1 to -3: stem, stage1"):
+        evaluate(run, "digits", "knn", layer=("3",), **QUIET)
+    with pytest.raises(ValueError, match="--layer cannot be used with --augment"):
+        evaluate(run, "digits", "linear", layer=("1",), augment=True, **QUIET)
+
+
 def test_an_encoder_that_embeds_is_left_as_it_was() -> None:
     """Modes, layout and bits; features can be learned from."""
     net = Net()
