@@ -1,5 +1,6 @@
 """A program's frame: parse, check, work; what is wrong in a sentence each, and an exit code."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ def run(of: type[C], argv: Sequence[str] | None, work: Callable[[C], int]) -> in
         with interrupts.handled():
             config = parse(of, words)
             check_environment(config)
+            if "--debug" not in words:  # a lost process is a sentence, no stack of torch's own
+                os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
             if is_first() and "torch" not in sys.modules:
                 sys.stderr.write("loading PyTorch ...\n")  # takes seconds
             return work(config)

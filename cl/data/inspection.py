@@ -10,6 +10,7 @@ import hashlib
 import multiprocessing
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -89,6 +90,12 @@ def decode_all(parts: Sequence[Images], workers: int, checked: Path, sender: Con
     """
     heed_parent_alone()
     os.nice(LOWEST)
+    with suppress(BrokenPipeError):  # nobody listens any more
+        sender.send(first_unreadable(parts, workers, checked))
+
+
+def first_unreadable(parts: Sequence[Images], workers: int, checked: Path) -> str:
+    """Why the first image that cannot be decoded cannot be; empty where there is none."""
     digest = hashlib.sha256()
     for images in parts:
         digest.update(f"{images.decoding} {images.decoding.max_pixels} ".encode())
@@ -97,12 +104,11 @@ def decode_all(parts: Sequence[Images], workers: int, checked: Path, sender: Con
     if digest.hexdigest() not in known:
         for images in parts:
             for at in unreadable(images, workers, ""):
-                sender.send(reason(images, at))
-                return
+                return reason(images, at)
         checked.parent.mkdir(parents=True, exist_ok=True)
         with checked.open("a") as file:
             file.write(f"{digest.hexdigest()}\n")
-    sender.send("")
+    return ""
 
 
 def reason(images: Images, at: int) -> str:

@@ -1,5 +1,6 @@
 """Damaged images are found before the first step, copies in both parts are said."""
 
+import multiprocessing
 import time
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 import main_contrastive
 from cl.data import inspection
-from cl.data.inspection import Inspection
+from cl.data.inspection import Inspection, decode_all
 from cl.data.sets import Images, Source, UnreadableError, load
 from cl.data.sets._copies import copies
 from tests.data.made import in_memory
@@ -73,6 +74,21 @@ def test_a_process_that_is_killed_ends_nothing(tmp_path: Path) -> None:
     found.check()
     Inspection([in_memory()], 1, tmp_path / "checked").start()  # in memory: nothing to check
     wait(found)
+
+
+def test_where_nobody_listens_any_more_it_ends_without_a_word(
+    tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    """As that of a run that was ended."""
+    images = load("folder", str(write(tmp_path, 12))).train
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    receiver.close()
+    args = [images], 1, tmp_path / "checked", sender
+    process = multiprocessing.Process(target=decode_all, args=args)
+    process.start()
+    process.join(30)
+    assert process.exitcode == 0
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.filterwarnings("ignore:1 of 24 images cannot be read")

@@ -95,6 +95,9 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "cut.gz").write_bytes(gzip.compress(b"text\n" * 999)[:-9])
     with pytest.raises(ValueError, match=r"texts:cut.gz: .* cannot be read"):
         load("texts:cut.gz", str(tmp_path))
+    (tmp_path / "bad.gz").write_bytes(gzip.compress(b"text\n" * 999)[:10] + b"\xff" * 30)
+    with pytest.raises(ValueError, match=r"bad.gz, line 1 cannot be read: its bytes are damaged"):
+        load("texts:bad.gz", str(tmp_path))
     (tmp_path / "latin").write_bytes("gut\nschön\n".encode("latin-1"))
     with pytest.raises(ValueError, match="line 2 cannot be read"):
         load("texts:latin", str(tmp_path))

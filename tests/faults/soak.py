@@ -2,9 +2,11 @@
 
 A pretraining on digits that saves a checkpoint every three seconds is watched from outside: its
 memory, threads, open files, and its folder without the rows of metrics.csv, which are the numbers
-that it is for. The slope of each is a least-squares line through the means of equal parts of the
-time, whose 95 % interval is Student's: parts of a minute or more are as good as independent where
-samples are not. The exit code is 1 where an interval does not contain zero.
+that it is for. The slope of each is a least-squares line through equal parts of the time, whose
+95 % interval is Student's: parts of a minute or more are as good as independent where samples are
+not. Of memory and the folder a part has its mean; of threads and files its least number, which is
+that between two writes: how many samples fall into one says how busy the machine is. The exit code
+is 1 where an interval does not contain zero.
 """
 
 import argparse
@@ -13,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,6 +34,7 @@ RUN = (
     "--checkpoint_every 0.05 --checkpoint_unit minutes --log_every_n_steps 1000"
 ).split()
 UNITS = {"memory": "MB", "threads": "", "open files": "", "folder": "MB"}
+OF_PART = {"memory": np.mean, "threads": np.min, "open files": np.min, "folder": np.mean}
 
 
 def sample(process: int, folder: Path) -> list[float]:
@@ -46,15 +50,18 @@ def sample(process: int, folder: Path) -> list[float]:
     return [int(proportional) / 1000, threads, files, size / 1e6]
 
 
-def slope(times: np.ndarray, values: np.ndarray) -> tuple[float, float]:
-    """The slope of a line through the means of the parts, and half of its 95 % interval.
+def slope(
+    times: np.ndarray, values: np.ndarray, of_part: Callable[..., float]
+) -> tuple[float, float]:
+    """The slope of a line through the numbers of the parts, and half of its 95 % interval.
 
     >>> x = np.arange(100.0)
-    >>> rise, half = slope(x, 2 * x)
+    >>> rise, half = slope(x, 2 * x, np.mean)
     >>> round(rise, 6), half < 1e-9
     (2.0, True)
     """
-    x, y = (np.array([p.mean() for p in np.array_split(a, PARTS)]) for a in (times, values))
+    x = np.array([part.mean() for part in np.array_split(times, PARTS)])
+    y = np.array([of_part(part) for part in np.array_split(values, PARTS)])
     centered = x - x.mean()
     rise = (centered @ y) / (centered @ centered)
     rest = y - y.mean() - rise * centered
@@ -86,21 +93,25 @@ def watch(minutes: float, place: Path) -> tuple[np.ndarray, list[dict[str, str]]
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--samples", type=Path, help="write them there too, in hours")
     parser.add_argument("--minutes", type=float, default=30.0, help="how long it trains (30)")
-    minutes = parser.parse_args().minutes
+    asked = parser.parse_args()
+    minutes = asked.minutes
     with tempfile.TemporaryDirectory() as place:
         samples, rows, code = watch(minutes, Path(place))
         said = (Path(place) / "said.txt").read_text()
     if code != 75 or len(samples) < 2 * PARTS:  # 75: its time was over
         sys.stderr.write(f"{said}the run ended with code {code} after {len(samples)} samples\n")
         return 2
+    if asked.samples:
+        np.savetxt(asked.samples, samples, "%.6g", ",", header="hours,MB,threads,files,folder")
     kept = samples[int(len(samples) * BEGINNING) :]
     print(f"{len(kept)} samples of {minutes:g} minutes, {len(rows)} epochs")  # noqa: T201
     rises = 0
     for (name, unit), values in zip(UNITS.items(), kept.T[1:], strict=True):
-        rise, half = slope(kept[:, 0], values)
+        rise, half = slope(kept[:, 0], values, OF_PART[name])
         rises += not rise - half <= 0 <= rise + half
-        head = f"{name}: {values[0]:.6g} to {values[-1]:.6g} {unit}"
+        head = f"{name}: {values.min():.6g} to {values.max():.6g} {unit}"
         print(f"{head}, {rise:+.4g} +- {half:.3g} {unit} an hour")  # noqa: T201
     return int(rises > 0)
 

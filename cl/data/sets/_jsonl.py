@@ -43,7 +43,8 @@ def lines(file: Path, flag: str) -> Iterator[tuple[str, str]]:
                 if raw.strip():
                     yield f"{flag}: {file}, line {number}", raw.decode("utf-8-sig").rstrip("\r\n")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise ValueError(f"{flag}: {file}, line {number or 1} cannot be read: {error}") from None
+        said = "its bytes are damaged" if isinstance(error, zlib.error) else error
+        raise ValueError(f"{flag}: {file}, line {number or 1} cannot be read: {said}") from None
 
 
 def json_lines(file: Path, flag: str) -> Iterator[tuple[str, dict[str, Any]]]:

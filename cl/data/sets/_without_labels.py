@@ -87,7 +87,8 @@ def in_array(file: Path, flag: str, how: Decoding) -> Images:
     try:
         pixels = stack_of(load_array(file), how)
     except Exception as error:  # damaged bytes can raise anything
-        raise ValueError(f"{flag}: {file} holds no images: {error}") from None
+        said = error if isinstance(error, OSError | ValueError | EOFError) else "it is damaged"
+        raise ValueError(f"{flag}: {file} holds no images: {said}") from None
     return Images(np.full(len(pixels), -1), pixels)
 
 
