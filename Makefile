@@ -1,6 +1,8 @@
 # Every target prepares .venv first; bash_files/setup.sh installs only what changed.
 SHELL := bash
 with := source bash_files/setup.sh && "$$python"
+# One more than there are cores, since many tests wait for processes; at most 4.
+workers := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cores + 1 : 4)))
 .DEFAULT_GOAL := help
 .PHONY: help setup run check format test test-slow bench exactness audit ci clean
 
@@ -24,7 +26,7 @@ format: setup ## format and repair what ruff can
 	@$(with) -m ruff check --fix
 
 test: setup ## all tests but the slow ones; ARGS="-k dcl" passes anything on to pytest
-	@$(with) -m pytest -n auto --maxprocesses 4 --dist loadscope -m "not slow" $(ARGS)
+	@$(with) -m pytest -n $(workers) --dist loadscope -m "not slow" $(ARGS)
 
 test-slow: setup ## the tests that take minutes
 	@$(with) -m pytest -m slow $(ARGS)

@@ -118,7 +118,7 @@ def test_every_setting_has_a_help_a_group_and_an_allowed_default(of):
         assert setting.about["help"], name
         assert setting.group in {base.__name__ for base in of.__mro__}
         known = {"help", "low", "high", "above", "needs", "shortcut", "positional", "once"}
-        known |= {"metavar", "shown", "choices", "open", "noun", "common", "known_as"}
+        known |= {"metavar", "shown", "choices", "open", "noun", "common", "known_as", "of_words"}
         assert setting.about.keys() <= known
         if setting.default not in (MISSING, ()):
             assert setting.check(json.loads(json.dumps(setting.default))) == setting.default
@@ -474,6 +474,14 @@ def test_a_list_of_numbers_ends_where_the_numbers_end():
     assert parse_pretrain(["--name", "x", *DIGITS]).encoder == "resnet6_w16"
     assert parse_pretrain([*DIGITS, "--epochs=3", "--epochs", "4"]).epochs == 4
     assert parse_pretrain([*DIGITS, "--name=--lr"]).name == "--lr"
+
+
+def test_a_list_of_words_ends_at_the_next_flag():
+    weights = ["--pretrained_feature_extractor", "x.pth"]
+    lists = ["--layer", "-2", "blocks.6:mean", "--transfer", "cifar100", "stl10", *weights]
+    config = parse_linear([*DIGITS, *lists])
+    assert config.layer == ("-2", "blocks.6:mean")
+    assert config.transfer == ("cifar100", "stl10")
 
 
 def test_frozen():

@@ -65,7 +65,7 @@ CASES = [
     pytest.param(
         line,
         id=f"{file.name} {number} {shlex.join(line)[:60]}",
-        marks=[pytest.mark.slow] if "--pictures" in line else [],
+        marks=[pytest.mark.slow] if {"--pictures", "--seeds"} & {*line} else [],
     )
     for file in DOCUMENTS
     for number, line in enumerate(commands(file))

@@ -700,6 +700,7 @@ class EvaluationOptions:
         (),
         shown="the encoder's output",
         metavar="LAYER",
+        of_words=True,
         needs=OF_IMAGES,
     )
     transfer: tuple[str, ...] = flag(
@@ -708,6 +709,7 @@ class EvaluationOptions:
         (),
         shown="none",
         metavar="DATASET",
+        of_words=True,
         once=True,
         common=True,
     )

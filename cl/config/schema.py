@@ -26,10 +26,10 @@ def flag(help: str | Callable[[], str], default: Any = MISSING, **about: Any) ->
             given); `shortcut=("lars", ("sgd",))` makes `--lars` another way to set the value,
             allowed beside these; `positional=True` takes the name away; `known_as` are names that
             it has elsewhere, for who types one; `once=True` keeps the value out of what `--config`
-            hands on; `choices` are the words that are allowed, `open` those that go on behind their
-            colon as the user likes, and `noun` is what a choice is called;
-            `metavar` and `shown` are for `--help`. What can be called, the help too, is called when
-            the options are first asked for.
+            hands on; `of_words=True` lets a list of any words go on to the next flag; `choices` are
+            the words that are allowed, `open` those that go on behind their colon as the user
+            likes, and `noun` is what a choice is called; `metavar` and `shown` are for `--help`.
+            What can be called, the help too, is called when the options are first asked for.
     """
     if default is MISSING:
         return field(metadata={"help": help, **about})

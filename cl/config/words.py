@@ -171,11 +171,16 @@ def report_unknown(
 
 
 def ends(option: Option, words: Sequence[str]) -> int:
-    """Where a list ends: behind as many words as it takes, its last number or choice."""
+    """Where a list ends: behind as many words as it takes, its last number or choice.
+
+    One of any words ends at the next flag.
+    """
     if not words or words[0] in option.words:
         return len(words[:1])
     if option.many:
         return option.many
+    if option.about.get("of_words"):
+        return len(words)
 
     held = option.about.get("holds")
 

@@ -5,7 +5,7 @@ import multiprocessing
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from cl.data.loaders.base import Loader
 from cl.data.loaders.device import DeviceLoader
 from cl.data.loaders.memory import MemoryLoader
 from cl.data.loaders.sampler import Sampler
-from cl.data.loaders.workers import FileLoader
+from cl.data.loaders.workers import FileLoader, received
 from cl.data.sets import Images, Paths
 from tests.data.made import in_files, in_memory, picture
 
@@ -241,3 +241,25 @@ def test_dali_missing_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)
     with pytest.raises(ValueError, match="--backend dali: needs nvidia-dali; pip install"):
         DaliLoader(in_memory(), RECIPES, Sampler(12, 4, 5), 1)
+
+
+@pytest.mark.parametrize("error", [ConnectionResetError(104, "reset by peer"), EOFError()])
+def test_a_worker_that_ended_while_it_sent_is_said_to_have_ended(error: Exception) -> None:
+    """How its pipe breaks is a matter of time; what a worker hands on is its own."""
+
+    def batches() -> Iterator[int]:
+        yield 1
+        raise error
+
+    got = received(batches())
+    assert next(got) == 1
+    with pytest.raises(RuntimeError, match="a worker process exited unexpectedly"):
+        next(got)
+    own = ConnectionResetError("Caught it.\nOriginal Traceback (most recent call last):\n  ...")
+    with pytest.raises(ConnectionResetError):
+        next(received(iter_of(own)))
+
+
+def iter_of(error: Exception) -> Iterator[int]:
+    raise error
+    yield 0

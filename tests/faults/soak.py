@@ -1,12 +1,12 @@
 """What a long run takes more of from minute to minute: `python -m tests.faults.soak --minutes 30`.
 
 A pretraining on digits that saves a checkpoint every three seconds is watched from outside: its
-memory, threads, open files, and its folder without the rows of metrics.csv, which are the numbers
-that it is for. The slope of each is a least-squares line through equal parts of the time, whose
-95 % interval is Student's: parts of a minute or more are as good as independent where samples are
-not. Of memory and the folder a part has its mean; of threads and files its least number, which is
-that between two writes: how many samples fall into one says how busy the machine is. The exit code
-is 1 where an interval does not contain zero.
+memory (anonymous pages, which no other program shares), threads, open files, and its folder without
+the rows of metrics.csv, which are the numbers that it is for. The slope of each is a least-squares
+line through equal parts of the time, whose 95 % interval is Student's: parts of a minute or more
+are as good as independent where samples are not. Of memory and the folder a part has its mean; of
+threads and files its least number, which is that between two writes: how many samples fall into one
+says how busy the machine is. The exit code is 1 where an interval does not contain zero.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from cl.metrics import read_metrics
 ROOT = Path(__file__).parents[2]
 EVERY = 5.0  # seconds between two samples
 BEGINNING = 0.15  # part of the time in which caches fill and threads of the start end; left out
+END = 0.05  # likewise, in which the run ends
 PARTS = 20
 RUN = (
     "digits resnet6_w8 --epochs 1000000 --batch_size 64 --hidden_mlp 64 --encoding_size 32 "
@@ -40,14 +41,14 @@ OF_PART = {"memory": np.mean, "threads": np.min, "open files": np.min, "folder":
 def sample(process: int, folder: Path) -> list[float]:
     """The numbers of `UNITS` at this moment."""
     place = Path(f"/proc/{process}")
-    proportional = (place / "smaps_rollup").read_text().partition("\nPss:")[2].split()[0]
+    own = (place / "smaps_rollup").read_text().partition("\nAnonymous:")[2].split()[0]
     threads = len([*(place / "task").iterdir()])
     files = len([*(place / "fd").iterdir()])
     size = 0
     for file in folder.rglob("*"):
         with suppress(FileNotFoundError):  # it was exchanged for a new one
             size += file.stat().st_size if file.name != "metrics.csv" else 0
-    return [int(proportional) / 1000, threads, files, size / 1e6]
+    return [int(own) / 1000, threads, files, size / 1e6]
 
 
 def slope(
@@ -105,7 +106,7 @@ def main() -> int:
         return 2
     if asked.samples:
         np.savetxt(asked.samples, samples, "%.6g", ",", header="hours,MB,threads,files,folder")
-    kept = samples[int(len(samples) * BEGINNING) :]
+    kept = samples[int(len(samples) * BEGINNING) : int(len(samples) * (1 - END))]
     print(f"{len(kept)} samples of {minutes:g} minutes, {len(rows)} epochs")  # noqa: T201
     rises = 0
     for (name, unit), values in zip(UNITS.items(), kept.T[1:], strict=True):

@@ -112,5 +112,23 @@ class FileLoader(ImageLoader):
 
     def batches(self) -> Iterator[Batch]:
         rest = len(self.sampler) - self.sampler.given % len(self.sampler)
-        for views, index in islice(start_iterator(self.loader), rest):
+        for views, index in islice(received(start_iterator(self.loader)), rest):
             yield self.batch([], np.array(index, np.int64))._replace(views=views)
+
+
+def received(batches: Iterator[Any]) -> Iterator[Any]:
+    """What worker processes send.
+
+    Raises:
+        RuntimeError: one ended in the midst of sending, which torch lets the pipe say in its words.
+    """
+    while True:
+        try:
+            found = next(batches)
+        except StopIteration:
+            return
+        except (ConnectionError, EOFError) as error:
+            if "Original Traceback" in str(error):  # what a worker itself was told elsewhere
+                raise
+            raise RuntimeError(f"a worker process exited unexpectedly ({error})") from error
+        yield found
