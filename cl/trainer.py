@@ -311,8 +311,8 @@ def make_loggers(config: Config, folder: Path, checkpoint: Path | None) -> list[
         notes=config.wandb_notes,
         job_type="evaluation" if isinstance(config, Linear) else "pretraining",
     )
-    if wandb and (url := wandb.experiment.url):
-        say(f"wandb             {url}")
+    if wandb and not wandb.experiment.offline:
+        say(f"wandb             {wandb.experiment.url}")
     if config.logger:
         found.append(logs.TensorBoard(folder, name="", version=config.logger, purge_step=step))
     return [*found, wandb] if wandb else found

@@ -208,7 +208,7 @@ def test_what_wandb_is_told_of_a_run(
 
     def init(**given: Any) -> Mock:
         told.append(given)
-        runs.append(Mock(id=given["id"], url=None if len(runs) else "https://wandb.ai/a/b"))
+        runs.append(Mock(id=given["id"], url="https://wandb.ai/a/b", offline=bool(runs)))
         return runs[-1]
 
     monkeypatch.setattr(wandb, "init", init)
@@ -221,6 +221,7 @@ def test_what_wandb_is_told_of_a_run(
     assert "wandb             https://wandb.ai/a/b\n" in capsys.readouterr().out
     evaluated = ["--pretrained_feature_extractor", str(tmp_path / "first"), "--eval", "knn"]
     assert main_linear.main([*line, *evaluated, "--wandb_entity", "team"]) == 0
+    assert "https://wandb.ai" not in capsys.readouterr().out
     pretraining, evaluation = told
     assert pretraining["job_type"] == "pretraining"
     assert (pretraining["tags"], pretraining["notes"]) == (["a", "b"], "mine")
