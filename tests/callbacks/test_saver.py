@@ -14,7 +14,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch.utils.data import DataLoader, Subset
 
-from cl.callbacks.saver import BROKEN, NOT_SAVED, Saver, Saving
+from cl.callbacks.saver import BROKEN, NOT_SAVED, Saver, Saving, is_finite
 from cl.checkpoints import SafeIO, io, plan_space
 from cl.config import parse_pretrain, to_json
 from cl.trainer import fit
@@ -241,3 +241,17 @@ class Fits(pl.LightningModule):
             return torch.optim.Adam(self.parameters(), 0.1)
         momentum = 0.9 if self.optimizer == "sgd" else 0.0
         return torch.optim.SGD(self.parameters(), 0.1, momentum=momentum)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf, -torch.inf])
+def test_one_number_that_is_not_finite_is_found(dtype: torch.dtype, wrong: float) -> None:
+    value = torch.linspace(-1, 1, 1001).to(dtype)
+    value[0], value[1] = torch.finfo(dtype).max, torch.finfo(dtype).min
+    assert is_finite(value)
+    for at in (0, 500, 1000):
+        broken = value.clone()
+        broken[at] = wrong
+        assert not is_finite(broken.reshape(7, 143))
+    assert is_finite(value[:0])
+    assert is_finite(torch.arange(3))
