@@ -53,20 +53,23 @@ def unit(z: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
             [0.0000, 0.0000]])
     """
     z = precise(z)
-    if z.device.type != "cpu" or torch.compiler.is_compiling() or not z.numel():
+    if torch.compiler.is_compiling() or not z.numel():
         return F.normalize(z * safe_factor(z, dim=-1), dim=-1)
     return cast("tuple[Tensor, Tensor]", Unit.apply(z))[0]
 
 
 class Unit(Function):
-    """`unit` on a CPU, where reading the lengths is cheaper than a factor for each.
+    """`unit` without a factor for each vector, wherever there is a cheaper way.
 
-    The lengths are an output so that the second derivative is right; a row of zeros, which has no
-    gradient, counts as infinitely long.
+    On a CPU the lengths are read, on a card float32's are summed in float64. The lengths are an
+    output so that the second derivative is right; a row of zeros, which has no gradient, counts as
+    infinitely long.
     """
 
     @staticmethod
     def forward(z: Tensor) -> tuple[Tensor, Tensor]:
+        if z.device.type == "cuda" and z.dtype == torch.float32:
+            return Unit.of_float32(z)
         lengths = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
         if z.device.type == "cpu":  # of others reading the lengths would synchronize
             shortest, longest = lengths.aminmax()
@@ -77,6 +80,13 @@ class Unit(Function):
         lengths = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
         u = z / lengths.where(lengths > 0, 1.0)
         return u, (lengths / factor).where(lengths > 0, torch.inf)
+
+    @staticmethod
+    def of_float32(z: Tensor) -> tuple[Tensor, Tensor]:
+        """The same where no square can overflow or vanish."""
+        lengths = torch.linalg.vector_norm(z, dim=-1, keepdim=True, dtype=torch.float64)
+        lengths = lengths.masked_fill(lengths == 0, torch.inf)
+        return (z / lengths).float(), lengths.float()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

@@ -1,5 +1,6 @@
 """Where a training step makes the host wait for the GPU, counted, and what a step launches."""
 
+import time
 import traceback
 import warnings
 from collections import Counter
@@ -12,10 +13,11 @@ from pytorch_lightning.callbacks import Callback
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu.experiment import Case, ours, quiet
-from benchmarks.gpu.part import Table, given
+from benchmarks.gpu.part import Table, given, synchronize
 from cl.callbacks.saver import Stop
 
-FIRST, COUNTED, PROFILED = 12, 4, 4  # steps before, steps that are counted, steps in the profile
+# Steps before, of which the last are timed; steps that are counted; steps in the profile.
+FIRST, TIMED, COUNTED, PROFILED = 70, 50, 4, 4
 ROOT = Path(__file__).parents[2]
 
 
@@ -26,6 +28,7 @@ class Waits(Callback):
         self.cuda, self.lines = cuda, Counter[str]()
         self.profiler: profile | None = None
         self.shown = warnings.showwarning
+        self.started = self.rate = 0.0  # samples per second of the timed steps
 
     def note(self, message: Any, *_: Any, **__: Any) -> None:
         """A warning of torch's: the innermost line of the package's that led to it."""
@@ -47,7 +50,13 @@ class Waits(Callback):
         batch_idx: int,
     ) -> None:
         step = trainer.global_step
+        if step == FIRST - TIMED:
+            synchronize(pl_module.device)
+            self.started = time.perf_counter()
         if step == FIRST:
+            synchronize(pl_module.device)
+            seconds = time.perf_counter() - self.started
+            self.rate = TIMED * len(batch.labels) / seconds
             self.listen()
         elif step == FIRST + COUNTED:
             self.ignore()
@@ -106,6 +115,7 @@ def main() -> None:
     table = g.table(title, "what", "number")
     waits = Waits(not g.rehearse)
     ours(case, g.out / "waits", [waits], g.rehearse)
+    table.value(case.encoder, waits.rate)
     if g.rehearse:
         table.note("without CUDA there is nothing to wait for; the training it counts in ran")
         return

@@ -2,8 +2,8 @@ r"""Row-wise log-sum-exp of a small batch: one product, whose exponentials are k
 
 In a small batch the number of operations takes the time, not the memory that they touch. So there
 are no blocks and no masks here: the pairs of one sample are a diagonal of the matrix of pairs,
-taken out of it for the positive and zeroed for the sum. Memory is $O(n^2)$; beyond `MAX_EMBEDDINGS`
-the block engine is faster.
+taken out of it for the positive and left out of the sum. Memory is $O(n^2)$; beyond `MAX_PAIRS` the
+block engine is faster.
 """
 
 from typing import Any, cast
@@ -15,7 +15,8 @@ from cl.autograd import Function
 from cl.losses._function import FirstOrder, one_by_one
 from cl.losses._layout import PairLayout
 
-MAX_EMBEDDINGS = 2048  # of all views and processes, so that all ranks decide alike
+# Pairs of all processes' anchors, so that all ranks decide alike: 16 MB and 256 MB in float32.
+MAX_PAIRS = {"cpu": 2**22, "cuda": 2**26}
 
 
 class DirectLogSumExp(Function):
@@ -29,9 +30,9 @@ class DirectLogSumExp(Function):
     def forward(
         q: Tensor, k: Tensor | None, scale: Tensor | float, layout: PairLayout
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        sums, positive, x = sum_exponentials(q, k, scale, layout)
+        lse, positive, x, sums = sum_exponentials(q, k, scale, layout)
         shape = -1, positive.shape[-1]
-        return sums.log().view(shape), positive.reshape(shape), x, sums
+        return lse.view(shape), positive.reshape(shape), x, sums
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -83,7 +84,7 @@ class DirectGradient(FirstOrder):
 
 def sum_exponentials(
     q: Tensor, k: Tensor | None, scale: Tensor | float, layout: PairLayout
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Sum the exponentials of the similarities of different samples.
 
     Args:
@@ -93,18 +94,25 @@ def sum_exponentials(
         layout: where the pairs are.
 
     Returns:
-        The sums, the similarities to the only positive (or none) and the exponentials, in which
-        those of the same sample are 0.
+        The log-sum-exp, the similarities to the only positive (or none), the exponentials, in which
+        those of the same sample are 0, and their sums; both relative to the largest of a row if
+        the layout subtracts it.
     """
     x = (q * scale) @ (q if k is None else k).mT
     own = layout.own(x)
     layout.fill_self(own, -torch.inf)
     positive = own.amax(dim=-2) if layout.positives == 1 else x.new_empty(0, own.shape[-1])
+    own.fill_(-torch.inf)
+    if layout.subtract_max:
+        largest = x.amax(dim=-1)
+        sums = x.sub_(largest.unsqueeze(-1)).exp_().sum(dim=-1)
+        return sums.log().add_(largest), positive, x, sums
     x.exp_()
-    own.zero_()
     if layout.product == "mutual":
-        return torch.stack([x.sum(dim=1), x.sum(dim=0)]), positive, x
-    return x.sum(dim=-1), positive, x
+        sums = torch.stack([x.sum(dim=1), x.sum(dim=0)])
+    else:
+        sums = x.sum(dim=-1)
+    return sums.log(), positive, x, sums
 
 
 def gradients(
@@ -133,7 +141,10 @@ def gradients(
     """
     weight = g.view(sums.shape) / sums
     # p is scale times the gradient with respect to each similarity
-    if k is None:  # a similarity is in the row of either of its embeddings
+    if k is None and layout.subtract_max:
+        p = exponentials * weight.unsqueeze(-1)
+        p = p + p.mT
+    elif k is None:  # a similarity is in the row of either of its embeddings
         p = (weight.unsqueeze(-1) + weight.unsqueeze(-2)).mul_(exponentials)
     elif layout.product == "mutual":
         p = (weight[0].unsqueeze(1) + weight[1]).mul_(exponentials)

@@ -1,5 +1,6 @@
 """How one matrix product, or a batch of them, has all pairs of a small batch; no masks."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -21,11 +22,14 @@ class PairLayout:
         product: which matrices there are. one: of all anchors and all candidates. each: of every
             view with itself. crossed: of each of two views with the other. mutual: of the first
             view with the second, whose rows and columns both have anchors.
+        subtract_max: whether the largest similarity of a row must be subtracted before the
+            exponential, because the scale may be above `MAX_SAFE_SCALE`.
     """
 
     anchors: tuple[range, range]
     candidates: tuple[range, range]
     product: Literal["one", "each", "crossed", "mutual"]
+    subtract_max: bool = False
 
     @cached_property
     def shape(self) -> tuple[int, int]:
@@ -39,6 +43,12 @@ class PairLayout:
         if self.product in {"crossed", "mutual"} or disjoint(views, of_views):
             return None
         return views.start - of_views.start if self.product == "one" else 0
+
+    @property
+    def pairs(self) -> int:
+        """How many pairs its matrices have if all samples are anchors."""
+        views = {"one": math.prod(self.shape), "mutual": 1}.get(self.product, len(self.anchors[0]))
+        return views * len(self.candidates[1]) ** 2
 
     @property
     def is_alone(self) -> bool:
@@ -90,6 +100,7 @@ def lay_out(
     anchors: tuple[range, range],
     candidates: tuple[range, range],
     views: Literal["all", "same", "other"],
+    subtract_max: bool = False,
 ) -> PairLayout | None:
     """Find the product that has all pairs; None if there is none.
 
@@ -97,15 +108,16 @@ def lay_out(
         anchors: their views and samples.
         candidates: their views and samples, which are all.
         views: the views whose pairs count, see `Denominator`.
+        subtract_max: see `PairLayout`; not of both rows and columns of a matrix.
     """
     of_anchors, of_candidates = anchors[0], candidates[0]
     same = of_anchors == of_candidates
     if views == "same":
-        return PairLayout(anchors, candidates, "each") if same else None
+        return PairLayout(anchors, candidates, "each", subtract_max) if same else None
     if views == "other" and same and len(of_anchors) == 2:
-        whole = anchors[1] == candidates[1]
-        return PairLayout(anchors, candidates, "mutual" if whole else "crossed")
+        mutual = anchors[1] == candidates[1] and not subtract_max
+        return PairLayout(anchors, candidates, "mutual" if mutual else "crossed", subtract_max)
     inside = of_anchors.start >= of_candidates.start and of_anchors.stop <= of_candidates.stop
     if disjoint(of_anchors, of_candidates) or (inside and views == "all"):
-        return PairLayout(anchors, candidates, "one")
+        return PairLayout(anchors, candidates, "one", subtract_max)
     return None

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cl.losses._defined import mean, require_positive, require_views
-from cl.losses._direct import MAX_EMBEDDINGS, DirectLogSumExp
-from cl.losses._layout import lay_out
+from cl.losses._direct import MAX_PAIRS, DirectLogSumExp
+from cl.losses._layout import PairLayout, lay_out
 from cl.losses._logsumexp import MAX_SAFE_SCALE, log_sum_exp
 from cl.losses._pairs import (
     ALL,
@@ -57,11 +57,6 @@ class PairContext:
     anchors: tuple[range, range]
     candidates: tuple[range, range]
     block_size: int
-
-    @property
-    def is_small(self) -> bool:
-        """Whether all pairs fit in one matrix that is kept; the same on all processes."""
-        return is_small(self.z)
 
     @property
     def q(self) -> Float[Tensor, "a d"]:
@@ -119,12 +114,12 @@ class PairContext:
             The log-sum-exp, and the similarity to the positive, which is empty unless there is one;
             None where the block engine is needed.
         """
-        safe = self.max_scale * abs(power) <= MAX_SAFE_SCALE
         several = self.z.shape[1] > 1 and self.anchors[1] and self.candidates[0]
-        if not (self.is_small and self.unique and safe and several):
+        if not (self.unique and several):
             return None
-        layout = lay_out(self.anchors, self.candidates, select.views)
-        if layout is None:
+        subtract_max = self.max_scale * abs(power) > MAX_SAFE_SCALE
+        layout = lay_out(self.anchors, self.candidates, select.views, subtract_max)
+        if layout is None or not is_small(self.z, layout.pairs):
             return None
         q, k = layout.arrange(self.z)
         rest, positive, *_ = DirectLogSumExp.apply(
@@ -279,13 +274,10 @@ def compare(
     require_positive(temperature=temperature)
     v, n, _ = z.shape
     z = unit(z)
-    temperature, max_scale = as_scalar(temperature, z), largest_scale(temperature)
-    if math.isinf(max_scale):  # it was not read: what is not above 0 becomes NaN
-        temperature = temperature.where(temperature > 0, torch.nan)
     return PairContext(
         z,
-        1 / temperature,
-        max_scale,
+        as_scalar(inverse(temperature, z), z),
+        largest_scale(temperature),
         torch.arange(n, device=z.device) if ids is None else renumber(ids),
         ids is None,
         (range(v)[anchor_views], range(n)[rows]),
@@ -294,14 +286,24 @@ def compare(
     )
 
 
-def is_small(z: Float[Tensor, "v n d"]) -> bool:
-    """Whether all pairs fit in one matrix that is kept; the same on all processes."""
-    return len(z) * z.shape[1] <= MAX_EMBEDDINGS
+def is_small(z: Float[Tensor, "v n d"], pairs: int) -> bool:
+    """Whether the similarities of so many pairs may be kept; the same on all processes."""
+    return pairs <= MAX_PAIRS.get(z.device.type, MAX_PAIRS["cpu"])
 
 
-def fits_whole(z: Float[Tensor, "v n d"]) -> bool:
+def fits_whole(z: Float[Tensor, "v n d"], layout: PairLayout) -> bool:
     """Whether a loss of these embeddings may be one function that keeps all pairs."""
-    return is_small(z) and z.numel() > 0 and not torch.compiler.is_compiling()
+    return is_small(z, layout.pairs) and z.numel() > 0 and not torch.compiler.is_compiling()
+
+
+def inverse(temperature: float | Tensor, like: Tensor) -> float | Float[Tensor, ""]:
+    """The scale of similarities; NaN where a temperature that was not read is not above 0."""
+    if not isinstance(temperature, Tensor):
+        return 1 / temperature
+    temperature = temperature.to(like)
+    if math.isinf(largest_scale(temperature)):
+        temperature = temperature.where(temperature > 0, torch.nan)
+    return 1 / temperature
 
 
 def as_scalar(x: float | Tensor, like: Tensor) -> Float[Tensor, ""]:
@@ -384,16 +386,16 @@ def whole_loss(
         weight: of the log-sum-exp, where the denominator has the anchor's view alone.
     """
     require_positive(temperature=temperature)
-    safe = largest_scale(temperature) <= MAX_SAFE_SCALE
-    if not (ids is None and safe and fits_whole(z) and z.shape[1] > 1):
+    if ids is not None or z.shape[1] < 2:
         return None
     views, samples = range(len(z)), range(z.shape[1])
     anchors, candidates = (views[anchor_views], samples[rows]), (views[candidate_views], samples)
-    layout = lay_out(anchors, candidates, denominator.views)
-    if layout is None or not anchors[1]:
+    subtract_max = largest_scale(temperature) > MAX_SAFE_SCALE
+    layout = lay_out(anchors, candidates, denominator.views, subtract_max)
+    if layout is None or not (anchors[1] and fits_whole(z, layout)):
         return None
     z = precise(z)
-    scale = 1 / (temperature.to(z) if isinstance(temperature, Tensor) else temperature)
+    scale = inverse(temperature, z)
     keep = torch.is_grad_enabled()  # a batch of `vmap` does not say whether it needs a gradient
     if layout.positives == 1:
         outputs = SoftmaxLoss.apply(z, scale, layout, denominator.positives, keep)

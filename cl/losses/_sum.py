@@ -14,7 +14,7 @@ from torch import Tensor
 from cl.autograd import Function
 from cl.losses._function import Times, one_by_one
 from cl.losses._pairs import BlockSchedule, Denominator, EmbeddingBlock, Pairs, SelectPairs, take
-from cl.losses._pairwise import PairContext
+from cl.losses._pairwise import PairContext, is_small
 
 PairTerm = Callable[..., Tensor]  # (cosines, pairs, *scalars, *per_anchor) -> a term for each pair
 NearTerm = Callable[[Tensor], Tensor]  # squared distances -> a term for each pair
@@ -153,7 +153,10 @@ def pair_sum(
     Returns:
         The sum, a scalar.
     """
-    if context.is_small and near is None and not per_anchor:
+    within = isinstance(select, Denominator) and select.views == "same"
+    (anchors, _), (candidates, samples) = context.anchors, context.candidates
+    pairs = len(anchors) * (1 if within else len(candidates)) * len(samples) ** 2
+    if near is None and not per_anchor and is_small(context.z, pairs):
         return whole_sum(context, select, term, scalars)
     schedule = context.schedule(select, symmetric=not per_anchor)
     flat = [t.flatten() for t in per_anchor]

@@ -55,9 +55,9 @@ class SoftmaxLoss(WholeLoss):
     ) -> tuple[Tensor, ...]:
         u, lengths = Unit.forward(z)
         q, k = layout.arrange(u)
-        sums, positive, exponentials = sum_exponentials(q, k, scale, layout)
+        lse, positive, exponentials, sums = sum_exponentials(q, k, scale, layout)
         positive = positive.view(-1, positive.shape[-1])
-        rest = sums.log().view(-1, positive.shape[-1]) - positive  # accurate near zero, too
+        rest = lse.view(-1, positive.shape[-1]) - positive  # accurate near zero, too
         value = (F.softplus(rest, 1, LINEAR) if with_positive else rest).mean()
         if not keep:
             return (value,)
@@ -81,11 +81,11 @@ class EnergyLoss(WholeLoss):
     ) -> tuple[Tensor, ...]:
         u, lengths = Unit.forward(z)
         q, k = layout.arrange(u)
-        sums, _, exponentials = sum_exponentials(q, k, scale, layout)
+        lse, _, exponentials, sums = sum_exponentials(q, k, scale, layout)
         # every pair of views counts twice, as either is an anchor
         others = (q.sum(dim=0) - q) * (1 / (len(q) - 1) / sums.numel())
         cosine = (q * others).sum()
-        value = sums.log().mean() * weight - cosine * scale
+        value = lse.mean() * weight - cosine * scale
         if not keep:
             return (value,)
         g = scale * (weight / sums.numel()) * torch.ones_like(sums)

@@ -110,7 +110,7 @@ class GaussianLoss(WholeLoss):
     ) -> tuple[Tensor, ...]:
         u, lengths = Unit.forward(z)
         q, k = layout.arrange(u)
-        sums, _, exponentials = sum_exponentials(q, k, 2 * t, layout)
+        _, _, exponentials, sums = sum_exponentials(q, k, 2 * t, layout)
         factor = 2 * gamma * math.exp(-2 * t) / (sums.numel() * (z.shape[1] - 1))
         difference = q - q.flip(0)
         near = difference.square().sum(dim=-1, keepdim=True).mul_(-t).exp_()
@@ -130,9 +130,9 @@ def whole_gaussian(
     samples = range(z.shape[1])
     anchors, candidates = (range(2), samples[rows]), (range(2), samples)
     safe = 0 < 2 * t <= MAX_SAFE_SCALE and not isinstance(gamma, Tensor)
-    if not (safe and len(z) == 2 and len(samples) > 1 and anchors[1] and fits_whole(z)):
-        return None
     layout, keep = PairLayout(anchors, candidates, "each"), torch.is_grad_enabled()
+    if not (safe and len(z) == 2 and len(samples) > 1 and anchors[1] and fits_whole(z, layout)):
+        return None
     outputs = GaussianLoss.apply(precise(z), t, gamma, layout, keep)
     return cast("tuple[Tensor, ...]", outputs)[0]
 

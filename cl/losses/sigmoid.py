@@ -1,6 +1,5 @@
 """Sigmoid loss, SigLIP (Zhai et al. 2023, https://arxiv.org/abs/2303.15343, section 3.2)."""
 
-import math
 from typing import Any, cast
 
 import torch
@@ -12,7 +11,7 @@ from cl.bounds import NonNegative, Positive, Share
 from cl.losses._defined import require_positive
 from cl.losses._layout import PairLayout
 from cl.losses._pairs import Pairs, take
-from cl.losses._pairwise import ALL, Rows, as_scalar, compare, fits_whole, largest_scale
+from cl.losses._pairwise import ALL, Rows, as_scalar, compare, fits_whole, inverse
 from cl.losses._sum import pair_sum
 from cl.losses._views import pairs_with_targets
 from cl.losses._whole import LINEAR, WholeLoss
@@ -129,12 +128,11 @@ def whole_sigmoid(
     require_positive(temperature=temperature)
     samples = range(z.shape[1])
     anchors, candidates = (range(1), samples[rows]), (range(1, 2), samples)
-    read = not math.isinf(largest_scale(temperature))
-    if not (read and fits_whole(z) and anchors[1]):
+    layout, keep = PairLayout(anchors, candidates, "one"), torch.is_grad_enabled()
+    if not (fits_whole(z, layout) and anchors[1]):
         return None
     z = precise(z)
-    scalars = 1 / as_scalar(temperature, z), as_scalar(bias, z)
-    layout, keep = PairLayout(anchors, candidates, "one"), torch.is_grad_enabled()
+    scalars = as_scalar(inverse(temperature, z), z), as_scalar(bias, z)
     return cast("tuple[Tensor, ...]", SigmoidLoss.apply(z, *scalars, layout, keep))[0]
 
 

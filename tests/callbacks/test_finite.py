@@ -74,7 +74,7 @@ class Break(Callback):
             return loss
 
         def gradient(g: Tensor) -> Tensor:
-            first = torch.arange(g.numel()).view(g.shape) == 0
+            first = torch.arange(g.numel(), device=g.device).view(g.shape) == 0
             return g.masked_fill(first, torch.inf) if self.way(trainer) == "gradient" else g
 
         pl_module.objective = objective
