@@ -28,7 +28,7 @@ def classes_of(*parts: str) -> list[str]:
 def paths(source: Source) -> tuple[list[Path], list[Path]]:
     assert isinstance(source.train.files, Paths)
     assert isinstance(source.val.files, Paths)
-    return source.train.files.paths, source.val.files.paths
+    return [*source.train.files.paths], [*source.val.files.paths]
 
 
 @pytest.mark.parametrize(

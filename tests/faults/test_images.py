@@ -236,4 +236,4 @@ def test_loops_of_folders_end(tmp_path: Path) -> None:
     assert not holds_images(tmp_path, SUFFIXES)
     Image.fromarray(picture(8, 8)).save(tmp_path / "a.png")
     assert holds_images(tmp_path, SUFFIXES)
-    assert Walk().images(tmp_path) == [tmp_path / "a.png"]
+    assert [*Walk().images(tmp_path)] == [str(tmp_path / "a.png")]

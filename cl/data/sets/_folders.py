@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from cl.data.sets._images import Images, Paths, in_files
 from cl.data.sets._layout import Layout, find_layout
+from cl.data.sets._paths import PathArray
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import HOLD_OUT, split, split_sentence
 from cl.data.sets._walk import Walk, visible_folders
@@ -92,7 +93,7 @@ def read_val(layout: Layout, classes: list[str], train: Images, walk: Walk, chos
 def real_paths(images: Images) -> set[str]:
     """Where files lie, without links."""
     assert isinstance(images.files, Paths)
-    return set(map(os.path.realpath, images.files.paths))
+    return set(map(os.path.realpath, images.files.paths.words()))
 
 
 def check_wordnet(name: str, classes: Sequence[str], layout: Layout) -> str:
@@ -154,9 +155,11 @@ def class_folder(
         ValueError: there are no images, or none of a class.
     """
     classes, place = class_folders(places, flag), ", ".join(map(str, places))
+    root = os.path.commonpath(places)
     known = f"images end in {' '.join(walk.suffixes)}"
     if not classes and only is None:
-        if files := [file for folder in places for file in walk.images(folder)]:
+        files = PathArray.below(root, (f for folder in places for f in walk.images(folder)))
+        if len(files):
             return [], in_files(files)
         raise ValueError(f"{flag} {place}: no class folders in it, and no images; {known}")
     if only is not None:
@@ -166,11 +169,9 @@ def class_folder(
                 f"({', '.join(absent[:NAMED])})"
             )
         classes = list(only)
-    of_class = [
-        [file for folder in places if (folder / c).is_dir() for file in walk.images(folder / c)]
-        for c in classes
-    ]
-    empty = [c for c, files in zip(classes, of_class, strict=True) if not files]
+    counts = [0] * len(classes)
+    files = PathArray.below(root, files_of_classes(places, classes, walk, counts))
+    empty = [c for c, number in zip(classes, counts, strict=True) if not number]
     if empty and not may_lack:
         left = f"; {walk.describe()}" if walk.left_out else ""
         raise ValueError(
@@ -179,5 +180,22 @@ def class_folder(
         )
     for folder in places:
         walk.count_strays(folder)
-    labels = [label for label, files in enumerate(of_class) for _ in files]
-    return classes, in_files([file for files in of_class for file in files], labels)
+    return classes, in_files(files, np.repeat(np.arange(len(classes)), counts))
+
+
+def files_of_classes(
+    places: Sequence[Path], classes: Sequence[str], walk: Walk, counts: list[int]
+) -> Iterator[str]:
+    """The paths of all images, class by class.
+
+    Args:
+        places: the folders of a part.
+        classes: the folders in these.
+        walk: through them.
+        counts: how many images each class has, which is added to.
+    """
+    for label, c in enumerate(classes):
+        for folder in (place / c for place in places if (place / c).is_dir()):
+            for file in walk.images(folder):
+                counts[label] += 1
+                yield file

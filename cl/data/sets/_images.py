@@ -3,7 +3,7 @@
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cl.data.sets._decode import UnreadableError, decode
+from cl.data.sets._paths import Index, PathArray
 from cl.data.sets._values import RGB, Decoding, Pixels
-
-Index = npt.NDArray[np.int64]
 
 
 class Stored(ABC):
@@ -60,7 +59,7 @@ class Stored(ABC):
         return decode(content, self.name(at), how)
 
 
-def read_regular(path: Path) -> bytes:
+def read_regular(path: Path | str) -> bytes:
     """The bytes of a file; a pipe, socket or device is not waited for.
 
     Raises:
@@ -79,10 +78,10 @@ def open_at_once(path: str, flags: int) -> int:
     raise OSError("it is a pipe, a device or a folder, and no file")
 
 
-def size_and_time(path: Path) -> tuple[int, int]:
+def size_and_time(path: str) -> tuple[int, int]:
     """A file's bytes and the time of its last change in ns; -1 of a link that leads nowhere."""
     try:
-        found = path.stat()
+        found = os.stat(path)  # noqa: PTH116
     except OSError:  # it is named when it is read
         return -1, -1
     return found.st_size, found.st_mtime_ns
@@ -90,33 +89,34 @@ def size_and_time(path: Path) -> tuple[int, int]:
 
 @dataclass(frozen=True, eq=False)
 class Paths(Stored):
-    """Image files."""
+    """Image files, see `in_files`."""
 
-    paths: list[Path]
+    paths: PathArray
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def read(self, at: int) -> bytes:
-        return read_regular(self.paths[at])
+        return read_regular(self.paths.word(at))
 
     def name(self, at: int) -> str:
-        return str(self.paths[at])
+        return self.paths.word(at)
 
     def cache_key(self, at: int) -> str:
-        size, time = size_and_time(self.paths[at])
-        return f"{self.paths[at]} {size} {time}"
+        path = self.paths.word(at)
+        size, time = size_and_time(path)
+        return f"{path} {size} {time}"
 
     def identity(self, at: int) -> str:
-        path = self.paths[at]
-        return f"{path.parent.name}/{path.name} {size_and_time(path)[0]}"
+        folder, name = os.path.split(path := self.paths.word(at))  # ten times faster
+        return f"{os.path.basename(folder)}/{name} {size_and_time(path)[0]}"  # noqa: PTH119
 
     def size(self, at: int) -> int | None:
         path = self.paths[at]
         return path.stat().st_size if path.is_file() else None
 
     def subset(self, index: Index) -> "Paths":
-        return Paths([self.paths[i] for i in index])
+        return Paths(self.paths.subset(index))
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,7 +166,8 @@ class Images:
         )
 
 
-def in_files(paths: Sequence[Path], labels: Sequence[int] | None = None) -> Images:
+def in_files(paths: Iterable[Path] | PathArray, labels: npt.ArrayLike | None = None) -> Images:
     """Images of a file each; without labels these are -1."""
-    known = np.full(len(paths), -1) if labels is None else np.array(labels, np.int64)
-    return Images(known, files=Paths(list(paths)))
+    held = paths if isinstance(paths, PathArray) else PathArray.of(map(os.fspath, paths))
+    known = np.full(len(held), -1) if labels is None else np.array(labels, np.int64)
+    return Images(known, files=Paths(held))

@@ -69,7 +69,7 @@ def recognize(root: Path, walk: Walk) -> Layout:
     usable = [k for k in VALIDATION if k in parts and can_validate(parts[k], in_classes)]
     val = parts[usable[0]] if usable else []
     for folder in others + [f for k in VALIDATION for f in parts.get(k, []) if f not in val]:
-        walk.left_out[f"in {folder.name}"] += len(Walk(walk.suffixes).images(folder))
+        walk.left_out[f"in {folder.name}"] += sum(1 for _ in Walk(walk.suffixes).images(folder))
     return Layout(one_part(train), one_part(val))
 
 

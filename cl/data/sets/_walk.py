@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,31 +53,36 @@ class Walk:
     left_out: Counter[str] = field(default_factory=Counter)
     linked: bool = False
 
-    def images(self, folder: Path) -> list[Path]:
-        """All image files in a folder and in the folders in it, by path."""
-        found: list[Path] = []
-        self.visit(folder, found, set())
-        return sorted(found)
+    def images(self, folder: Path) -> Iterator[str]:
+        """The paths of all image files in a folder and in the folders in it, in their order."""
+        return self.visit(os.fspath(folder), set())
 
-    def visit(self, folder: Path, found: list[Path], seen: set[str]) -> None:
+    def visit(self, folder: str, seen: set[str]) -> Iterator[str]:
         real = os.path.realpath(folder)
         if real in seen:
             return
         seen.add(real)
+        names, folders = list[str](), set[str]()
         with os.scandir(folder) as entries:
             for entry in entries:
                 self.linked |= entry.is_symlink()
                 if is_hidden(entry.name):
                     self.leave_out(entry)
                 elif is_folder(entry):
-                    self.visit(Path(entry.path), found, seen)
+                    folders.add(entry.name)
                 elif is_image(entry.name, self.suffixes):
                     if entry.is_symlink() or entry.is_file():  # a link is judged when it is read
-                        found.append(Path(entry.path))
+                        names.append(entry.name)
                     else:
                         self.left_out["pipes, sockets and devices"] += 1
                 else:
                     self.left_out[Path(entry.name).suffix.lower() or "without a suffix"] += 1
+        for name in sorted([*names, *folders]):
+            path = os.path.join(folder, name)  # noqa: PTH118  # a Path costs ten times
+            if name in folders:
+                yield from self.visit(path, seen)
+            else:
+                yield path
 
     def leave_out(self, entry: "os.DirEntry[str]") -> None:
         """Count a hidden file, or those in a hidden folder."""

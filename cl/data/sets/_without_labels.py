@@ -9,13 +9,15 @@ import numpy as np
 from cl.data.sets._decode import ARRAY
 from cl.data.sets._images import Images, in_files
 from cl.data.sets._item import ItemError, stack_of
+from cl.data.sets._paths import PathArray
 from cl.data.sets._table import (
     DELIMITERS,
     IMAGES,
     column_called,
+    column_in,
+    columns_in,
     files_named,
     lines_in,
-    table_in,
 )
 from cl.data.sets._values import Decoding
 from cl.data.sets._walk import Walk, is_hidden, is_image
@@ -40,7 +42,7 @@ def images_at(place: Path, walk: Walk, flag: str, how: Decoding) -> Images:
         ValueError: there are no images, or the file is no such list or array.
     """
     if place.is_dir():
-        paths = walk.images(place)
+        paths = PathArray.below(str(place), walk.images(place))
     elif place.suffix.lower() in ARRAYS and place.is_file():
         return in_array(place, flag, how)
     elif place.suffix.lower() in LISTS and place.is_file():
@@ -49,7 +51,7 @@ def images_at(place: Path, walk: Walk, flag: str, how: Decoding) -> Images:
         paths = matching(place, walk)
     else:
         raise ValueError(f"{flag}: there is no {place}")
-    if not paths:
+    if not len(paths):
         left = f"; {walk.describe()}" if walk.left_out else ""
         raise ValueError(
             f"{flag}: no images in {place}; they end in {' '.join(walk.suffixes)}{left}"
@@ -57,16 +59,16 @@ def images_at(place: Path, walk: Walk, flag: str, how: Decoding) -> Images:
     return in_files(paths)
 
 
-def matching(pattern: Path, walk: Walk) -> list[Path]:
+def matching(pattern: Path, walk: Walk) -> PathArray:
     """The image files that a pattern matches, but for hidden ones."""
     plain = takewhile(lambda part: not any(sign in part for sign in PATTERN), pattern.parts)
     root = Path(*plain)
     found = (p for p in root.glob(str(pattern.relative_to(root))) if p.is_file())
     seen = (p for p in found if not any(map(is_hidden, p.relative_to(root).parts)))
-    return sorted(p for p in seen if is_image(p.name, walk.suffixes))
+    return PathArray.of(map(str, sorted(p for p in seen if is_image(p.name, walk.suffixes))))
 
 
-def listed_in(file: Path, flag: str) -> list[Path]:
+def listed_in(file: Path, flag: str) -> PathArray:
     """The paths that a list has; relative ones start at the folder of the list.
 
     Raises:
@@ -74,8 +76,8 @@ def listed_in(file: Path, flag: str) -> list[Path]:
     """
     if file.suffix.lower() not in DELIMITERS:
         return files_named(lines_in(file, flag), file, flag)
-    table = table_in(file, flag)
-    return files_named(table[column_called([*table], IMAGES, "paths", file, flag)], file, flag)
+    column = column_called(columns_in(file, flag), IMAGES, "paths", file, flag)
+    return files_named(column_in(file, column, flag), file, flag)
 
 
 def in_array(file: Path, flag: str, how: Decoding) -> Images:

@@ -7,15 +7,26 @@ partition or part says what validates, or `--val_dir` names a second table.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from cl.data.sets._images import Images, in_files
+from cl.data.sets._images import Images, Index, in_files
+from cl.data.sets._paths import PathArray, repeated
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import HOLD_OUT, split, split_sentence
-from cl.data.sets._table import DELIMITERS, IMAGES, NAMED, column_called, files_named, table_in
+from cl.data.sets._table import (
+    DELIMITERS,
+    IMAGES,
+    NAMED,
+    column_called,
+    column_in,
+    columns_in,
+    files_named,
+)
 from cl.data.sets._walk import VALIDATION, part_of_name
 
 ROW = {
@@ -39,20 +50,55 @@ def read(name: str, where: Where) -> Source[Images]:
         ValueError: it is no such table, or its files are not there.
     """
     flag = f"DATASET {name}"
-    files, labels, parts = read_rows(where.folder / name.partition(":")[2], where, flag)
-    given = bool(where.val_dir)
-    if where.val_dir:
-        more = read_rows(where.folder / where.val_dir, where, f"--val_dir {where.val_dir}")
-        if both := {*files} & {*more[0]}:
-            raise ValueError(f"--val_dir: {len(both)} of its images train too: {min(both)}")
-        parts = ["train"] * len(files) + ["val"] * len(more[0])
-        files, labels = files + more[0], labels + more[1]
-    return of_parts(name, files, labels, parts, "" if given else "its table says what validates")
+    first = table_at(where.folder / name.partition(":")[2], where, flag)
+    if not where.val_dir:
+        return of_table(name, first)
+    second = table_at(where.folder / where.val_dir, where, f"--val_dir {where.val_dir}")
+    there = {*second.files.words()}
+    if both := [word for word in first.files.words() if word in there]:
+        raise ValueError(f"--val_dir: {len(both)} of its images train too: {min(both)}")
+    classes, numbers = class_numbers([*first.labels.words, *second.labels.words])
+    train, val = (in_files(t.files, t.labels.become(numbers)) for t in (first, second))
+    return of_parts(name, classes, train, val, "")
 
 
-def read_rows(
-    file: Path, where: Where, flag: str
-) -> tuple[list[Path], list[str], list[str | None]]:
+class Column(NamedTuple):
+    """A column whose words come again and again.
+
+    Args:
+        words: each of them once.
+        rows: the place of each row's word among them, `(n)`.
+    """
+
+    words: list[str]
+    rows: Index
+
+    @classmethod
+    def of(cls, values: Iterable[str]) -> "Column":
+        places = dict[str, int]()
+        rows = np.fromiter((places.setdefault(v, len(places)) for v in values), np.int64)
+        return cls([*places], rows)
+
+    def become(self, other: Mapping[str, Any]) -> npt.NDArray[Any]:
+        """Of each row what stands for its word, `(n)`."""
+        return np.array([other[word] for word in self.words])[self.rows]
+
+
+class Table(NamedTuple):
+    """What a table says.
+
+    Args:
+        files: the images.
+        labels: their labels.
+        parts: the parts that they belong to; None if no column says it.
+    """
+
+    files: PathArray
+    labels: Column
+    parts: Column | None
+
+
+def table_at(file: Path, where: Where, flag: str) -> Table:
     """The files of a table, their labels, and the parts they belong to.
 
     Raises:
@@ -60,72 +106,81 @@ def read_rows(
     """
     if not (file.is_file() and file.suffix.lower() in DELIMITERS):
         raise ValueError(f"{flag}: {file} must be a table, {' or '.join(DELIMITERS)}")
-    table = table_in(file, flag)
+    columns = columns_in(file, flag)
     images, labels = where.image_column, where.label_column
     for option, column in (("--image_column", images), ("--label_column", labels)):
-        if column is not None and column not in table:
-            raise ValueError(f"{option} {column}: {file} has the columns {', '.join(table)}")
-    images = images or column_called([*table], IMAGES, "paths", file, flag)
-    labels = labels or column_called([*table], LABELS, "labels", file, flag)
-    files = files_named(table[images], file, flag)
-    if len(files) != len(table[images]):
+        if column is not None and column not in columns:
+            raise ValueError(f"{option} {column}: {file} has the columns {', '.join(columns)}")
+    images = images or column_called(columns, IMAGES, "paths", file, flag)
+    labels = labels or column_called(columns, LABELS, "labels", file, flag)
+    known = Column.of(column_in(file, labels, flag))
+    files = files_named(column_in(file, images, flag), file, flag)
+    if len(files) != len(known.rows):
         raise ValueError(f"{flag}: {file} has lines without a path in the column {images}")
-    if len({*files}) != len(files):
+    if repeated(files):
         raise ValueError(f"{flag}: {file} has files twice; an image has one label")
-    column = next((c for c in table if c.strip().lower() in PARTS), None)
-    parts = [part_of_name(part.strip()) for part in table[column]] if column else []
-    if None in parts:
-        line = table[column or ""][parts.index(None)]
-        raise ValueError(f"{flag}: {file} has a {column} called {line!r}, not train, val or test")
-    return files, [label.strip() for label in table[labels]], parts
+    name = next((c for c in columns if c.strip().lower() in PARTS), None)
+    parts = Column.of(column_in(file, name, flag)) if name else None
+    if parts and (unknown := [word for word in parts.words if part_of_name(word) is None]):
+        raise ValueError(
+            f"{flag}: {file} has a {name} called {unknown[0]!r}, not train, val or test"
+        )
+    return Table(files, known, parts)
+
+
+def of_table(name: str, table: Table) -> Source[Images]:
+    """The data set of one table, whose column may say the parts.
+
+    Raises:
+        ValueError: no image trains or none validates, or a class validates that does not train.
+    """
+    classes, numbers = class_numbers(table.labels.words)
+    images = in_files(table.files, table.labels.become(numbers))
+    if table.parts is None:
+        train, val = split(images, HOLD_OUT)
+        said = split_sentence(HOLD_OUT, labeled=bool(classes))
+        how = f"no parts: {said}"
+        return Source(name, classes, train, val, held_out=HOLD_OUT, split=how)
+    part = table.parts.become({word: part_of_name(word) for word in table.parts.words})
+    second = next((p for p in VALIDATION if (part == p).any()), None)
+    if second is None or not (part == "train").any():
+        raise ValueError(f"DATASET {name}: its parts must be train and val (or test)")
+    train, val = (images.subset(np.flatnonzero(part == p)) for p in ("train", second))
+    left = len(part) - len(train) - len(val)
+    how, others = "its table says what validates", f"{left} of other parts" if left else ""
+    return of_parts(name, classes, train, val, how, others)
 
 
 def of_parts(
-    name: str,
-    files: Sequence[Path],
-    words: Sequence[str],
-    parts: Sequence[str | None],
-    how: str,
+    name: str, classes: list[str], train: Images, val: Images, how: str, left_out: str = ""
 ) -> Source[Images]:
-    """The data set of files whose labels are words.
+    """The data set of two parts.
 
     Raises:
-        ValueError: no image trains, or a class validates that does not train.
+        ValueError: a class validates that does not train.
     """
-    classes, words = in_words(words)
-    index = {word: label for label, word in enumerate(classes)}
-    images = in_files([*files], [index.get(word, -1) for word in words])
-    if not parts:
-        train, val = split(images, HOLD_OUT)
-        said = split_sentence(HOLD_OUT, labeled=bool(classes))
-        return Source(name, classes, train, val, held_out=HOLD_OUT, split=f"no parts: {said}")
-    part = np.array(parts)
-    second = next((p for p in VALIDATION if p in parts), None)
-    if "train" not in parts or second is None:
-        raise ValueError(f"DATASET {name}: its parts must be train and val (or test)")
-    train, val = (images.subset(np.flatnonzero(part == p)) for p in ("train", second))
-    unknown = sorted({*val.labels.tolist()} - {*train.labels.tolist()} - {-1})
-    if unknown:
+    unknown = np.setdiff1d(val.labels[val.labels >= 0], train.labels)
+    if len(unknown):
         some = ", ".join(classes[c] for c in unknown[:NAMED])
         raise ValueError(
             f"DATASET {name}: {len(unknown)} classes validate and do not train: {some}"
         )
-    left = len(parts) - len(train) - len(val)
-    return Source(
-        name, classes, train, val, split=how, left_out=f"{left} of other parts" if left else ""
-    )
+    return Source(name, classes, train, val, split=how, left_out=left_out)
 
 
-def in_words(labels: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The classes of labels in their order, that of numbers by size; and the labels by class.
+def class_numbers(words: Iterable[str]) -> tuple[list[str], dict[str, int]]:
+    """The classes that labels name in their order, that of numbers by size; and each label's.
 
-    >>> in_words(["b", "a", "", "b"])
-    (['a', 'b'], ['b', 'a', '', 'b'])
-    >>> in_words(["10", "02", "-1", "2"])
-    (['2', '10'], ['10', '2', '', '2'])
+    >>> class_numbers(["b", "a", ""])
+    (['a', 'b'], {'b': 1, 'a': 0, '': -1})
+    >>> class_numbers(["10", "02", "-1", "2"])
+    (['2', '10'], {'10': 1, '02': 0, '-1': -1, '2': 0})
     """
-    if not all(NUMBER.fullmatch(label) for label in labels if label):
-        return sorted({*labels} - {""}), [*labels]
-    numbers = [int(label or -1) for label in labels]
-    words = ["" if n < 0 else str(n) for n in numbers]
-    return [str(n) for n in sorted({n for n in numbers if n >= 0})], words
+    labels = [*dict.fromkeys(words)]
+    names: dict[str, Any] = {label: label or None for label in labels}
+    if all(NUMBER.fullmatch(label) for label in labels if label):
+        numbers = {label: int(label or -1) for label in labels}
+        names = {label: number if number >= 0 else None for label, number in numbers.items()}
+    classes = sorted({*names.values()} - {None})
+    place = {c: number for number, c in enumerate(classes)} | {None: -1}
+    return [str(c) for c in classes], {label: place[name] for label, name in names.items()}
