@@ -7,6 +7,9 @@ from pathlib import Path
 
 from cl.config.launcher import cores
 from cl.config.program import refuse
+from cl.config.programs import Linear
+from cl.config.schema import options_of
+from cl.config.words import NUMBER
 
 WORKERS = 4  # threads that decode, or fewer where there are fewer cores
 FORM, NAMES = ".npy", ".txt"  # of the two files
@@ -37,7 +40,8 @@ def sorted_words(argv: Sequence[str] | None) -> Namespace:
         description="Write the features of images, or of texts, by an encoder that was trained.",
         allow_abbrev=False,
     )
-    add = parser.add_argument
+    parser._negative_number_matcher = NUMBER  # argparse's own does not know -1:cls
+    add, layer = parser.add_argument, options_of(Linear)["layer"].about
     add("encoder", metavar="RUN", help="a run's folder, its id, or a file of weights")
     add(
         "place",
@@ -46,6 +50,7 @@ def sorted_words(argv: Sequence[str] | None) -> Namespace:
     )
     add("--out", required=True, help="FILE.npy of the features; FILE.txt beside it has the names")
     add("--name", help="the encoder's name, where the file of weights does not say it")
+    add("--layer", nargs="+", default=[], metavar=layer["metavar"], help=layer["help"])
     add("--image_size", type=int, help="side of the images in pixels (default: the run's)")
     add("--batch_size", type=int, default=256, help="samples at a time (default: 256)")
     add("--num_workers", type=int, default=min(WORKERS, cores()), help="threads that decode")
@@ -89,16 +94,18 @@ def write_features(asked: Namespace, file: Path) -> None:
 
     from cl.checkpoints import encoder_file
     from cl.config.encoders import has_weights
-    from cl.eval._embed import device_of, placed
+    from cl.eval._embed import choose_layers, device_of, placed
     from cl.eval._features import feature_batches
     from cl.eval._places import loader_of
     from cl.eval._restore import find_run, load_encoder
+    from cl.eval._transform import TextTransform
     from cl.hardware import on_gpu
     from cl.trainer import console
 
     if not has_weights(asked.encoder):
         encoder_file(find_run(asked.encoder), "RUN")  # the flags of others need no mention
     encoder, transform = load_encoder(asked.encoder, asked.name, image_size=asked.image_size)
+    encoder = choose_layers(encoder, asked.layer, texts=isinstance(transform, TextTransform))
     how = asked.batch_size, asked.num_workers, console if asked.skip_corrupt else None
     loader, names = loader_of(Path(asked.place), transform, *how)
     device = device_of(encoder, asked.device or ("cuda" if on_gpu([]) else "cpu"))

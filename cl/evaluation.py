@@ -1,7 +1,7 @@
 """Evaluation: from an encoder and a data set to numbers, each with the card of what made it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from cl.eval._task import Task
 from cl.eval._text_task import TextTask
 from cl.eval._transform import Transform
 from cl.interrupts import Stop
+from cl.runs import Run
 
 __all__ = ["Transform", "embed", "evaluate", "evaluate_configured", "load_encoder"]
 DIFFERENT, LEFT_OUT = 1, 2  # exit codes
@@ -50,7 +51,7 @@ class Outcome:
 
 
 def evaluate(
-    encoder: nn.Module | str | Path,
+    encoder: nn.Module | Run | str | Path,
     data: Any,
     eval: str | Sequence[str] = "linear",
     *,
@@ -63,7 +64,7 @@ def evaluate(
 
     Args:
         encoder: a module from `(n c h w)` images, or `(n l)` tokens of texts, to `(n d)` features,
-            which is left as it is; or a run's folder or a file of weights, see `load_encoder`.
+            which is left as it is; or a run, its folder or a file of weights, see `load_encoder`.
         data: a `Source`; a data set's name, as on the command line; or what `from_dataset` takes: a
             torch `Dataset`, or a pair of them, for training and for testing; or what `from_texts`
             takes, pairs of texts.
@@ -112,6 +113,12 @@ def evaluate_configured(
         earlier = _card.read_cards(cards_file(config.verify)) if config.verify else []
         task = load_task(config, source, restored)
         memory = None if config.mine else plan_memory(task)
+        outcome = Outcome() if config.mine else check_each(task, memory)
+        doable = [name for name in meant(config.eval) if name not in outcome.errors]
+        if not (doable or config.export):
+            print_failures(outcome)
+            return replace(outcome, code=LEFT_OUT)
+        task.make_folder()
         if not runs.other_rank():
             title = f"evaluation {task.folder.name}"
             summary.show(title, _report.summary_rows(task, memory), trainer.console)
@@ -119,10 +126,9 @@ def evaluate_configured(
         if config.mine is not None and isinstance(task, TextTask):
             with runs.hold(task.folder):
                 write_mined(task)
-            return Outcome()
+            return outcome
         loggers = trainer.make_loggers(config, task.folder, task.checkpoint)
-        outcome = check_each(task, memory)
-        doable = [name for name in meant(config.eval) if name not in outcome.errors]
+        print_failures(outcome)
         with runs.hold(task.folder):
             features = task.features(trainer.console) if doable and task.of_features else []
             trainer.say("")
@@ -176,8 +182,13 @@ def check_each(task: Task, memory: Memory | None) -> Outcome:
                 memory.check(name)
         except ValueError as error:
             outcome.errors[name] = error
-            _report.print_failure(name, error)
     return outcome
+
+
+def print_failures(outcome: Outcome) -> None:
+    """Print why evaluations cannot be done."""
+    for name, error in outcome.errors.items():
+        _report.print_failure(name, error)
 
 
 def evaluate_each(

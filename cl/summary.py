@@ -170,13 +170,14 @@ def about_views(
         return {"negatives per anchor": said}
     sizes = [r.size for r in data.recipes for _ in range(r.views)]
     states = 2 if config.optimizer in ("adam", "adamw") else 1
-    needed = memory(method, encoder, sizes, chunk, states, data.recipes[0].channels)
-    return {
-        "negatives per anchor": describe_negatives(
-            config.loss_name, config.global_batch(), len(sizes)
-        ),
-        "memory": f"about {in_bytes(needed)} a device",
-    }
+    channels = data.recipes[0].channels
+    said = describe_negatives(config.loss_name, config.global_batch(), len(sizes))
+    try:
+        needed = memory(method, encoder, sizes, chunk, states, channels)
+    except Exception:  # where a forward asks for values, it needs some
+        encoders.check_sizes(encoder, sizes, channels)
+        return {"negatives per anchor": said}
+    return {"negatives per anchor": said, "memory": f"about {in_bytes(needed)} a device"}
 
 
 def processes(config: Pretrain | Linear, accelerator: str) -> dict[str, object]:

@@ -162,8 +162,8 @@ def fit_run(
     known = isinstance(data, SourceData)  # of a loader of the caller's own there is less to say
     space = summary.space_needed(config, method)
     space.check()
-    folder, checkpoint = trainer.run_folder(config, derived if known else {})
     rows = summary.start_table(config, data, method, method.encoder, options)
+    folder, checkpoint = trainer.run_folder(config, derived if known else {})
     if not runs.other_rank():
         summary.show(f"run {folder.name}", rows, trainer.console)
     if space.is_short:

@@ -190,8 +190,7 @@ def test_a_line_says_what_json_says(seed, tmp_path):
     values = {n: drawn(s, rng) for n, s in settings.items() if n not in unusable}
     for name in ("scheduler", "schedule", "optimizer", "method", "loss", "learned_lr"):
         values.pop(name, None)
-    if kind_of(values["dataset"]) == "text":
-        values["encoder"] = "bag_w8"
+    values["encoder"] = "bag_w8" if kind_of(values["dataset"]) == "text" else "resnet18"
     config = Pretrain(**values)
     assert (
         parse_pretrain(line_of(config, but=options_of(Pretrain).keys() - values.keys())) == config

@@ -46,6 +46,21 @@ def test_features_are_those_of_embed(weights: Path, photos: Path, tmp_path: Path
     assert not [*tmp_path.glob("*.new")]
 
 
+def test_layers_are_named_as_an_evaluation_does(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(weights), str(photos), "--layer", "-2:mean", "stage2", "--out"]
+    assert embed_command([*words, str(tmp_path / "h.npy")]) == 0
+    encoder, transform = cl.load_encoder(weights)
+    images = [Image.open(name).convert("RGB") for name in sorted(photos.rglob("*.*"))]
+    h, _ = cl.embed(encoder, images, transform=transform, layer=("-2:mean", "stage2"))
+    assert np.array_equal(np.load(tmp_path / "h.npy"), h.numpy())
+    words[3:5] = ["stage9"]
+    capsys.readouterr()
+    assert embed_command([*words, str(tmp_path / "wrong.npy")]) == 2
+    assert "--layer stage9: the encoder has no such module" in capsys.readouterr().err
+
+
 def test_texts(tmp_path: Path) -> None:
     encoder = encoder_of("bag_w4")
     file, lines = tmp_path / "bag.safetensors", tmp_path / "lines.txt"
@@ -56,6 +71,8 @@ def test_texts(tmp_path: Path) -> None:
     h, _ = cl.embed(encoder, ["a tree", "a house"])
     assert np.allclose(np.load(tmp_path / "h.npy"), h.numpy(), atol=1e-6)
     assert (tmp_path / "h.txt").read_text().splitlines() == ["a tree", "a house"]
+    with pytest.raises(ValueError, match="--layer needs an encoder of images"):
+        cl.embed(encoder, ["a tree"], layer=("0",))
 
 
 def test_damaged_images(

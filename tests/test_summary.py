@@ -13,6 +13,7 @@ from torch import nn
 
 import main_contrastive
 from cl import summary, trainer
+from cl.config import Pretrain, configure
 from cl.data.augment.recipe import Recipe
 from cl.data.module import ContrastiveData
 from cl.data.sets import Source
@@ -83,6 +84,21 @@ def test_some_losses_have_no_negatives(loss: str) -> None:
 @pytest.mark.parametrize("loss", ["", "cl.losses.cosent:ranking_loss"])
 def test_a_loss_may_not_say_its_negatives(loss: str) -> None:
     assert describe_negatives(loss, 8, 2) == "unknown: the loss does not say"
+
+
+class Asks(nn.Module):
+    """An encoder whose forward asks for a value."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1) if x.sum().item() < 1 else x.flatten(1).abs()
+
+
+def test_an_encoder_whose_memory_cannot_be_told_is_trained() -> None:
+    config = configure(Pretrain, {"dataset": "digits", "encoder": "resnet6_w8"})
+    images = in_memory(4, 16)
+    data = ContrastiveData(Source("mine", ["a"], images, images), [Recipe(size=8)], batch_size=2)
+    rows = summary.about_views(config, data, Asks(), Asks(), 2)
+    assert [*rows] == ["negatives per anchor"]
 
 
 ROWS = {"batch": 1_234_567, "rate": 0.3, "place": f"a/{'long/' * 30}path", "steps": "22 (11)"}

@@ -18,6 +18,8 @@ PRETRAIN = r"""
 digits
 digits resnet6_w8 extra
 digts resnet6_w8
+digits resnet66_w8
+digits convnext_atto
 digits resnet6_w8 --epochs
 digits resnet6_w8 --epochs ten
 digits resnet6_w8 --epochs 0

@@ -184,7 +184,8 @@ class Option:
         if self.of is bool:
             return "true or false"
         if self.of is str:
-            return "a path" if self.about.get("metavar") == "PATH" else "a name"
+            several = "a name" if self.many == 1 else "a list of names"
+            return "a path" if self.about.get("metavar") == "PATH" else several
         one, several = NOUNS[self.of]
         noun = one if self.many == 1 else " ".join(filter(None, (str(self.many or ""), several)))
         said = f"{noun} {self.bounds}".replace(" at least", " of at least").rstrip()

@@ -1,12 +1,14 @@
 """Features from Python: of any images, by any encoder."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from cl.config import Linear
+from cl.config.schema import options_of
 from cl.data.batch import Batch
 from cl.data.loaders.texts import TextLoader
 from cl.data.module import PlainLoader
@@ -16,6 +18,7 @@ from cl.eval._features import feature_batches
 from cl.eval._restore import lengths, qualified_name
 from cl.eval._result import Features
 from cl.eval._transform import TextTransform, Transform
+from cl.nets.layers import Layers
 
 THREADS = 4  # that decode and prepare
 
@@ -25,6 +28,7 @@ def embed(
     data: Any,
     *,
     transform: Transform | TextTransform | None = None,
+    layer: Sequence[str] = (),
     batch_size: int = 256,
     device: str | torch.device | None = None,
 ) -> Features:
@@ -39,6 +43,7 @@ def embed(
         transform: prepares each sample, see `load_encoder`. Without one images are taken as they
             are: tensors of one size that their own data set has prepared; and of texts the encoder
             says how tokens are made, of which a transformer gets 256, others 1024.
+        layer: features of these layers of an encoder of images, named as `--layer` does.
         batch_size: samples that the encoder gets at a time.
         device: where the encoder runs; by default where its weights are.
 
@@ -46,11 +51,13 @@ def embed(
         Features `(n d)` in float32 and labels `(n)`, -1 where there are none, on the CPU.
 
     Raises:
-        ValueError: there are no samples, or nothing says how they are prepared.
+        ValueError: there are no samples or no such layer, or nothing says how they are prepared.
     """
     if isinstance(data, TextPairs):
         raise ValueError("a part has texts on two sides: embed its .queries or its .documents")
-    if holds_texts([*data] if isinstance(data, tuple) else data):
+    texts = holds_texts([*data] if isinstance(data, tuple) else data)
+    features_of = choose_layers(encoder, layer, texts=texts)
+    if texts:
         batches: Iterable[Batch] = batches_of_texts(encoder, data, transform, batch_size)
     elif isinstance(transform, TextTransform):
         raise ValueError("the encoder takes texts, and the data are none")
@@ -66,10 +73,27 @@ def embed(
         batches = map(one_view, data)
     else:
         batches = batches_of_items(data, transform, batch_size)
-    parts = [*feature_batches(encoder, batches, **placed(device_of(encoder, device)))]
+    parts = [*feature_batches(features_of, batches, **placed(device_of(encoder, device)))]
     if not parts:
         raise ValueError("there are no images to embed, and no texts")
     return torch.cat([h for h, _ in parts]), torch.cat([labels for _, labels in parts])
+
+
+def choose_layers(encoder: nn.Module, layer: Sequence[str], *, texts: bool) -> nn.Module:
+    """What gives the features: the encoder, or layers of it.
+
+    Args:
+        encoder: of images, or of texts.
+        layer: see `embed`.
+        texts: it takes texts.
+
+    Raises:
+        ValueError: it has no such layers.
+    """
+    chosen = options_of(Linear)["layer"].check(layer)
+    if chosen and texts:
+        raise ValueError("--layer needs an encoder of images, and this one takes texts")
+    return Layers(encoder, chosen) if chosen else encoder
 
 
 def batches_of_texts(

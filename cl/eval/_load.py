@@ -12,12 +12,13 @@ from cl.eval._pair_task import CaptionedTask, NamedTask
 from cl.eval._restore import Restored, decoded_as_trained, preparation_flags, restore
 from cl.eval._task import Task
 from cl.eval._text_task import TextTask
+from cl.nets.encoders import check_sizes
 
 
 def load_task(
     config: Linear, source: Source[Any] | None = None, restored: Restored | None = None
 ) -> Task:
-    """Load the data set and the encoder with its weights, and make the evaluation's folder.
+    """Load the data set and the encoder with its weights; nothing is written.
 
     Args:
         config: as checked.
@@ -25,7 +26,7 @@ def load_task(
         restored: the encoder; None loads the configured one.
 
     Raises:
-        ValueError: there is no data, no encoder, or no new folder.
+        ValueError: there is no data or no encoder.
     """
     path = config.pretrained_feature_extractor
     pair = config.kind == "image-text" or bool(by_names(config.eval))
@@ -59,15 +60,15 @@ def load_task(
             pair=pair,
         )
         restored.about.update({name: getattr(config, name) for name in DECODING})
-    folder, checkpoint = trainer.run_folder(config)
-    runs.keep_skipped(folder, source.skipped)
     options = hardware.trainer_options(
         config.gpus, config.devices_per_node, config.precision, config.nodes
     )
     if options["precision"] == "64-true":
         restored.encoder.double()  # which Lightning would do, and the weights' sum would differ
+    if type(source.train) is Images and not pair:
+        check_sizes(restored.encoder, [restored.recipe.size], restored.recipe.channels)
     kinds = {TextPairs: TextTask, Captioned: CaptionedTask, Images: NamedTask if pair else Task}
-    return kinds[type(source.train)](config, source, restored, folder, checkpoint, options)
+    return kinds[type(source.train)](config, source, restored, options)
 
 
 def load_labeled(config: Linear) -> Source[Any]:

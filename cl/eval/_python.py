@@ -99,7 +99,7 @@ def of_file(given: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: nothing says which encoder it is.
     """
-    file = checkpoints.encoder_file(find_run(getattr(given, "folder", given)))
+    file = checkpoints.encoder_file(find_run(given))
     name = encoder_name(file, flags.get("encoder"), about_file(file).get("encoder"))
     return {"encoder": name, "pretrained_feature_extractor": str(file)}
 

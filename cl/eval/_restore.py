@@ -65,7 +65,7 @@ class Restored(NamedTuple):
 
 
 def load_encoder(
-    run_or_file: str | Path,
+    run_or_file: runs.Run | str | Path,
     encoder: str | nn.Module | None = None,
     *,
     dataset: str | None = None,
@@ -74,8 +74,8 @@ def load_encoder(
     """Load an encoder, and how its images or texts are prepared.
 
     Args:
-        run_or_file: a run's folder, or its id under `trained_models/`; an `encoder.safetensors`; or
-            a checkpoint of another project (docs/evaluation.md has the list); or the name of an
+        run_or_file: a run, its folder, or its id under `trained_models/`; an `encoder.safetensors`;
+            or a checkpoint of another project (docs/evaluation.md has the list); or the name of an
             encoder of texts that says where its weights are, as hf:FOLDER.
         encoder: its name, as on the command line; needed where the file does not say it. Or a
             module of your own, which gets the weights: one that was trained as an object, such as
@@ -103,8 +103,10 @@ def load_encoder(
     return restored.encoder.eval(), Transform(restored.recipe, Decoding(**decoding(restored.about)))
 
 
-def find_run(given: str | Path) -> Path:
-    """The folder of a run that is called by its id, or the path itself."""
+def find_run(given: runs.Run | str | Path) -> Path:
+    """The folder of a run, or of one that is called by its id, or the path itself."""
+    if isinstance(given, runs.Run):
+        return given.folder
     path, run = Path(given), PROGRAMS / "trained_models" / given
     return run if not path.exists() and run.is_dir() else path
 

@@ -1,7 +1,7 @@
 """What is evaluated on what: an encoder, a data set, how its images are prepared, the folder."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -37,23 +37,34 @@ class Task:
         config: as checked.
         source: the data set.
         restored: the encoder, how its images are prepared, and where it comes from.
-        folder: the evaluation's own.
-        checkpoint: from which it is resumed, if it is.
         options: of Lightning's Trainer, about the hardware.
+
+    Attributes:
+        folder: the evaluation's own, when it is made.
+        checkpoint: from which it is resumed, if it is.
     """
 
     config: Linear
     source: Source[Any]
     restored: Restored
-    folder: Path
-    checkpoint: Path | None
     options: dict[str, Any]
+    folder: Path = field(init=False)
+    checkpoint: Path | None = field(init=False, default=None)
 
     together = False  # whether all processes take part in an evaluation that does not train
 
     def __post_init__(self) -> None:
         self.encoder, self.recipe, self.about, self.file, self.report, _ = self.restored
         self.fingerprint = checkpoints.fingerprint(self.encoder)  # from before the evaluations
+
+    def make_folder(self) -> None:
+        """Make the evaluation's folder, or take up that of the run that goes on.
+
+        Raises:
+            ValueError: there is another run in it.
+        """
+        self.folder, self.checkpoint = trainer.run_folder(self.config)
+        runs.keep_skipped(self.folder, self.source.skipped)
 
     @property
     def transform(self) -> str:

@@ -67,16 +67,16 @@ def training_of(task: Task, name: str, device: torch.device, loggers: Sequence[A
     """
     config = task.config
     options = task.options | ({"precision": PRECISION} if task.of_features else {})
-    saver, plugins = Saver(task.folder, saving=REST), []
-    if not task.of_features:
-        saver = Saver(task.folder, None if config.augment else task.about | {"method": name})
-    if not task.of_features and config.processes > 1:
-        plugins = [SyncEverywhere(options["accelerator"] == "gpu")]
+    several = not task.of_features and config.processes > 1
+    plugins = [SyncEverywhere(options["accelerator"] == "gpu")] if several else []
 
     def plan(lr: float | None, weight_decay: float) -> Optimization:
         return trainer.optimization(replace(config, lr=lr, weight_decay=weight_decay))
 
     def fit(module: pl.LightningModule, data: pl.LightningDataModule) -> pl.Trainer:
+        saver = Saver(task.folder, saving=REST)
+        if not task.of_features:
+            saver = Saver(task.folder, None if config.augment else task.about | {"method": name})
         at = task.folder, task.checkpoint
         made = trainer.make_trainer(config, *at, [saver], options, plugins, list(loggers))
         code = trainer.fit(

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -215,21 +215,51 @@ def width(encoder: nn.Module, example: Tensor | None = None) -> int:
             f"{kind} does not say the width of its features: set its attribute num_features, or "
             "give an example, a batch as it takes them"
         )
-    training = [m for m in encoder.modules() if m.training]
     try:
-        with torch.no_grad(), torch.random.fork_rng([example.device] if example.is_cuda else []):
-            features = encoder.eval()(example)
+        features = encode(encoder, example)
     except Exception as error:
         raise ValueError(
             f"{kind} cannot encode a batch {tuple(example.shape)}: {error}; set its attribute "
             "num_features, or give an example, a batch as it takes them"
         ) from error
-    finally:
-        for module in training:
-            module.training = True
     if not isinstance(features, Tensor) or features.ndim != 2:
         raise ValueError(f"{kind} must give one vector of features a sample, a tensor (n d)")
     return features.shape[1]
+
+
+def encode(encoder: nn.Module, example: Tensor) -> Any:
+    """What an encoder makes of a batch in evaluation mode; modes and random states stay."""
+    training = [m for m in encoder.modules() if m.training]
+    try:
+        with torch.no_grad(), torch.random.fork_rng([example.device] if example.is_cuda else []):
+            return encoder.eval()(example)
+    finally:
+        for module in training:
+            module.training = True
+
+
+def check_sizes(encoder: nn.Module, sizes: Iterable[int], channels: int) -> None:
+    """Check that an encoder takes images of these sizes, by black ones.
+
+    Args:
+        encoder: of images.
+        sizes: sides in pixels.
+        channels: of the images.
+
+    Raises:
+        ValueError: it does not.
+    """
+    kind = next(encoder.parameters(), torch.empty(0)).dtype
+    for size in dict.fromkeys(sizes):
+        try:
+            encode(encoder, torch.zeros(2, channels, size, size, dtype=kind))
+        except Exception as error:
+            made_for = getattr(encoder, "pretrained_cfg", {}).get("input_size", (None,))[-1]
+            use = f"; timm's is made for {made_for} px, see --image_size" if made_for else ""
+            raise ValueError(
+                f"the encoder ({type(encoder).__name__}) cannot take images of {size} px: "
+                f"{' '.join(str(error).split())}{use}"
+            ) from error
 
 
 def small_stem(model: nn.Module) -> None:

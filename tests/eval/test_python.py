@@ -203,10 +203,45 @@ def test_layers_have_features_and_cards_of_their_own(run: Path, tmp_path: Path) 
     assert "layers" not in first["encoder"]
     assert second["encoder"]["layers"] == [["stage1", ""]]
     assert (first["layer"], last["layer"]) == ("the encoder's output", "0 2")
-    with pytest.raises(ValueError, match="--layer 3: there are 0 to 2, or -1 to -3: stem, stage1"):
-        evaluate(run, "digits", "knn", layer=("3",), **QUIET)
+    message = "--layer 3: there are 0 to 2, or -1 to -3: stem, stage1"
+    with pytest.raises(ValueError, match=message):
+        evaluate(run, "digits", "knn", layer=("3",), output=str(tmp_path / "none"), **QUIET)
+    assert not (tmp_path / "none").exists()
+    encoder, transform = load_encoder(run)
+    with pytest.raises(ValueError, match=message):
+        embed(encoder, digits().val, transform=transform, layer=("3",))
     with pytest.raises(ValueError, match="--layer cannot be used with --augment"):
         evaluate(run, "digits", "linear", layer=("1",), augment=True, **QUIET)
+
+
+def test_layers_are_embedded_as_they_are_evaluated(run: Path) -> None:
+    encoder, transform = load_encoder(run)
+    images = digits().val
+    both, _ = embed(encoder, images, transform=transform, layer=("stage1", "-1"))
+    with torch.no_grad():
+        whole, _ = embed(encoder, images, transform=transform)
+        first = transform(images.pixel(0))[None]
+        middle = encoder.stage1(encoder.stem(first)).mean(dim=(2, 3))
+    assert torch.equal(both[:, -whole.shape[1] :], whole)
+    torch.testing.assert_close(both[:1, : middle.shape[1]], middle)
+    with pytest.raises(ValueError, match="--layer must be a list of names, not -1"):
+        embed(encoder, images, transform=transform, layer="-1")
+
+
+def test_what_no_evaluation_can_be_done_of_leaves_nothing(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With one that can be done, the folder is there, and the other is said behind the table."""
+    output = tmp_path / "runs"
+    flags = {"output": str(output), "shots": (300,)} | QUIET
+    with pytest.raises(ValueError, match="smaller --ways or --shots need less"):
+        evaluate(run, "digits", "fewshot", **flags)
+    assert not output.exists()
+    capsys.readouterr()
+    found = evaluate(run, "digits", ("fewshot", "knn"), **flags)
+    assert [*found] == ["knn"]
+    assert capsys.readouterr().err.count("error: ") == 1
+    assert len([*output.glob("*/result.json")]) == 1
 
 
 def test_an_encoder_that_embeds_is_left_as_it_was() -> None:

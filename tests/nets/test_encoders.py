@@ -1,5 +1,6 @@
 """Encoders give the features they promise, at every size their stem is made for."""
 
+import sys
 from pathlib import Path
 
 import huggingface_hub
@@ -7,9 +8,11 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from timm.models import _registry
 from torch import Tensor, nn
 
-from cl.nets.encoders import create, width
+from cl.config.encoders import timm_names, unknown
+from cl.nets.encoders import check_sizes, create, width
 from cl.nets.heads import each_view, mlp
 
 
@@ -55,6 +58,26 @@ def test_unknown_names_are_answered_with_a_near_one() -> None:
         create("resnet6_w8", 32, zero_init_residual=True)
     with pytest.raises(ValueError, match="--zero_init_residual"):
         create("test_vit", 224, zero_init_residual=True)
+
+
+def test_the_names_of_timm_are_read_from_its_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that it knows, its earlier names too; of models of the user's own it alone can tell."""
+    assert timm_names() == {*_registry._model_entrypoints} > {*timm.list_models()}
+    assert unknown("my_resnet") == ""
+    monkeypatch.delitem(sys.modules, "timm")
+    for name in ("resnet6", "resnet50.a1_in1k", "bag_w8", "hf:FOLDER", "mine:Net"):
+        assert unknown(name) == "", name
+    assert "did you mean resnet18" in unknown("resnet188")
+
+
+def test_sizes_that_an_encoder_cannot_take_are_said() -> None:
+    encoder = create("convnext_atto", 16)
+    check_sizes(encoder, [32, 48], 3)
+    assert encoder.training
+    with pytest.raises(
+        ValueError, match=r"\(ConvNeXt\) cannot take images of 16 px: .* 224 px, see"
+    ):
+        check_sizes(encoder, [32, 16], 3)
 
 
 def test_each_view_is_one_forward() -> None:
