@@ -274,6 +274,8 @@ def test_a_documents_command_is_carried_out(
     monkeypatch.syspath_prepend(place)
     monkeypatch.setattr("builtins.input", lambda _: "no")  # cl.runs asks before it deletes
     shutil.rmtree("trained_models/its_own", ignore_errors=True)
+    Path("features.npy").unlink(missing_ok=True)  # each command is carried out twice
+    Path("features.txt").unlink(missing_ok=True)
     if "pairs:mined.jsonl" in line:
         shutil.copy("data/mined.jsonl", ".")
     elif "--mine" in line:
