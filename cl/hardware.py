@@ -1,15 +1,18 @@
 """What the machine is, said to Lightning: devices, precision, and the C library's allocator."""
 
 import ctypes
+import math
 import os
 import platform
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
+SHARED_MEMORY = Path("/dev/shm")  # Linux's
 Precision = Literal["64-true", "32-true", "bf16-mixed", "16-mixed"]
 
 
@@ -74,6 +77,29 @@ def own_device(options: dict[str, Any]) -> dict[str, Any]:
         local = int(os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")))
         device = [options["devices"][local] if isinstance(options["devices"], list) else local]
     return {k: options[k] for k in ("accelerator", "precision")} | {"devices": device}
+
+
+def check_shared_memory(needed: int) -> None:
+    """Check that there is room for what worker processes hand over; without it a signal ends them.
+
+    Args:
+        needed: bytes, of all processes of this machine.
+
+    Raises:
+        ValueError: there is not, as in a container with the 64 MB that Docker gives it.
+    """
+    try:
+        found = os.statvfs(SHARED_MEMORY)
+    except OSError:  # of a system that keeps it elsewhere
+        return
+    free = found.f_bavail * found.f_frsize
+    if needed > free:
+        raise ValueError(
+            f"--num_workers: worker processes hold up to {needed / 2**20:,.0f} MB of views in "
+            f"{SHARED_MEMORY}, and {free / 2**20:,.0f} MB are free; docker run --shm-size "
+            f"{math.ceil(needed / 2**30)}g gives a container more, fewer --num_workers need less, "
+            "and --num_workers 0 needs none"
+        )
 
 
 def keep_memory() -> None:

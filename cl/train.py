@@ -162,6 +162,8 @@ def fit_run(
     known = isinstance(data, SourceData)  # of a loader of the caller's own there is less to say
     space = summary.space_needed(config, method)
     space.check()
+    if isinstance(data, ContrastiveData | ImageTextData):
+        hardware.check_shared_memory(config.devices_per_node * data.shared_memory)
     rows = summary.start_table(config, data, method, method.encoder, options)
     folder, checkpoint = trainer.run_folder(config, derived if known else {})
     if not runs.other_rank():

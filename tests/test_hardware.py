@@ -1,7 +1,9 @@
 """What a Trainer is told of the machine, and what the user is told of it."""
 
 import io
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +21,7 @@ PRECISION = {  # wanted, on a GPU: where bf16 has instructions of its own, and w
     ("64", True): ("64-true", "64-true"),
     ("64", False): ("64-true", "64-true"),
 }
+MB = 2**20
 OPTIONS = ("accelerator", "devices", "num_nodes", "strategy", "precision")
 MALLOPT = {-1: "MALLOC_TRIM_THRESHOLD_", -2: "MALLOC_TOP_PAD_", -4: "MALLOC_MMAP_MAX_"}
 SETUP = Path(__file__).parents[1] / "bash_files" / "setup.sh"
@@ -125,3 +128,14 @@ def test_memory_is_kept_as_the_scripts_keep_it(
 
 def test_keeping_memory_works_here() -> None:
     hardware.keep_memory()
+
+
+def test_workers_need_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = SimpleNamespace(f_bavail=64 * MB // 4096, f_frsize=4096)
+    monkeypatch.setattr(os, "statvfs", lambda path: free)
+    hardware.check_shared_memory(64 * MB)
+    with pytest.raises(ValueError, match=r"up to 1,500 MB .* 64 MB are free; .* --shm-size 2g"):
+        hardware.check_shared_memory(1500 * MB)
+    monkeypatch.undo()
+    monkeypatch.setattr(hardware, "SHARED_MEMORY", Path("nowhere"))
+    hardware.check_shared_memory(2**60)

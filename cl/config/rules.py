@@ -201,10 +201,9 @@ def of_encoder(config: Pretrain | Linear) -> Iterator[Fault]:
                 message = f"--{name} cannot be used with ENCODER {encoder}, whose folder says it."
                 yield message, (name, "encoder")
         return
-    if why := encoders.unknown(encoder):
-        yield why, ("encoder",)
-        return
     if encoders.is_foreign(encoder) or encoders.takes_texts(encoder) is (kind == "text"):
+        if why := encoders.unknown(encoder):
+            yield why, ("encoder",)
         return
     takes = "text" if encoders.takes_texts(encoder) else "images"
     use = f" Use {either(encoders.TEXTS)}." if takes == "images" else ""

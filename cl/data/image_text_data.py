@@ -83,6 +83,11 @@ class ImageTextData(SourceData[Captioned]):
         images = self.images.plain(self.source.val.images, *where)
         return BothSides(captions, images, len(self.val_tokens))
 
+    @property
+    def shared_memory(self) -> int:
+        """See `ContrastiveData`."""
+        return self.images.shared_memory
+
     def describe(self) -> str:
         """What loads the images, what makes tokens, and how many are used."""
         return f"{self.images.describe()}; {self.tokenizer}, at most {self.longest} of a caption"

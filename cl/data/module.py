@@ -19,7 +19,7 @@ from cl.data.loaders.device import DeviceLoader
 from cl.data.loaders.given import GivenViews
 from cl.data.loaders.memory import MemoryLoader
 from cl.data.loaders.sampler import Index, shard
-from cl.data.loaders.workers import FileLoader
+from cl.data.loaders.workers import FileLoader, shared_bytes
 from cl.data.sets import Images, Source
 from cl.data.sets._decode import Pixels
 from cl.data.source_data import SourceData
@@ -203,7 +203,7 @@ class ContrastiveData(SourceData[Images]):
             if device.type != "cpu" and images.channels == 3:  # its operations are RGB's
                 return DeviceLoader(images, self.recipes, sampler, device)
             return MemoryLoader(images, self.recipes, sampler, self.workers)
-        if self.backend in ("torch", "torchvision"):
+        if self.by_processes:
             views = None if self.backend == "torch" else torchvision.views
             return FileLoader(images, self.recipes, sampler, self.workers, views)
         from cl.data.loaders.dali import (
@@ -221,9 +221,19 @@ class ContrastiveData(SourceData[Images]):
         recipe = self.recipes[0].changed({"size": self.size})
         return PlainLoader(images, recipe, batch_size, self.workers, rank, world)
 
+    @property
+    def by_processes(self) -> bool:
+        """Whether worker processes make the views."""
+        return self.backend in ("torch", "torchvision")
+
+    @property
+    def shared_memory(self) -> int:
+        """Bytes of views that the workers of one process hold in shared memory, at most."""
+        return shared_bytes(self.recipes, self.batch_size, self.workers) if self.by_processes else 0
+
     def describe(self) -> str:
         """The backend, why it was chosen, and its workers."""
-        kind = "processes" if self.backend in ("torch", "torchvision") else "threads"
+        kind = "processes" if self.by_processes else "threads"
         return f"{self.backend} ({self.why}), {self.workers} {kind}"
 
 

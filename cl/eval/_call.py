@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from cl import hardware
 from cl.config import Linear
 from cl.config.evaluations import about
 from cl.eval import get_evaluation
@@ -65,7 +66,7 @@ def check_numbers(result: EvalResult) -> None:
 
 
 def check_preconditions(name: str, task: Task) -> None:
-    """Check by the labels alone, before anything is computed, that an evaluation can be done.
+    """Check before anything is computed that an evaluation can be done, by labels and memory.
 
     Args:
         name: of the evaluation; a function `precondition` beside it checks what it needs besides
@@ -77,6 +78,9 @@ def check_preconditions(name: str, task: Task) -> None:
         ValueError: with the reason.
     """
     task.check_parts(name)
+    if not task.of_features:
+        needed = task.config.devices_per_node * task.crops().shared_memory
+        hardware.check_shared_memory(needed)
     if task.together:
         return  # `precondition` is of the labels of images
     labels = [torch.tensor(images.labels) for images in (task.source.train, task.source.val)]

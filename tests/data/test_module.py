@@ -56,6 +56,25 @@ def test_leaving_early_leaves_no_threads() -> None:
     assert threading.active_count() == before
 
 
+def test_shared_memory_is_what_the_workers_hold(tmp_path: Path) -> None:
+    """Each of the tensors of the batches that a worker may have ready, and one in its step."""
+    images = in_files(tmp_path, in_memory())
+    recipes = [Recipe(size=16), Recipe(size=8, views=3)]
+    how = {"batch_size": 4, "workers": 3}
+    data = ContrastiveData(Source("mine", ["a"], images, images), recipes, **how)
+    loader = data.make_loader()
+    assert isinstance(loader, FileLoader)
+    batch = next(iter(loader.batches()))
+    held = sum(x.untyped_storage().nbytes() for x in batch.views)
+    assert all(x.is_shared() for x in batch.views)
+    assert loader.loader.prefetch_factor == 2
+    assert data.shared_memory == (3 * 2 + 1) * held
+    data.workers = 0
+    assert data.shared_memory == 0
+    held_in_memory = ContrastiveData(Source("mine", ["a"], *[in_memory()] * 2), recipes, **how)
+    assert held_in_memory.shared_memory == 0
+
+
 def test_choice(tmp_path: Path) -> None:
     held = in_memory()
     files = in_files(tmp_path, held)

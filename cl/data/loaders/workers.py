@@ -18,6 +18,7 @@ from cl.data.loaders.sampler import Sampler
 from cl.data.sets import Images
 from cl.data.worker_processes import start_iterator
 
+AHEAD = 2  # batches that each worker prepares ahead, torch's default
 Prepared = tuple[list[Tensor], list[int]]
 RenderViews = Callable[..., None]  # with the parameters of `cpu.views`
 
@@ -64,6 +65,20 @@ def allocate(parts: Sequence[Part], samples: int) -> Tensor:
     return torch.empty(0).set_(shared).view(size)
 
 
+def shared_bytes(recipes: Sequence[Recipe], samples: int, workers: int) -> int:
+    """Bytes of the views that all workers hold in shared memory, when each is ahead as it may be.
+
+    So it is whenever the training pauses, as in a validation; one batch more is in its step.
+
+    Args:
+        recipes: how the views are drawn; they are float32.
+        samples: in a batch.
+        workers: how many there are.
+    """
+    batch = 4 * sum(math.prod(shape(parts, samples)) for parts in by_size(recipes))
+    return batch * (AHEAD * workers + 1) if workers else 0
+
+
 def identity(batch: Any) -> Any:
     """The collate function of batches that are whole already."""
     return batch
@@ -105,6 +120,7 @@ class FileLoader(ImageLoader):
             ViewsDataset(images, recipes, sampler.seed, render_views),
             batch_sampler=cast("list[list[int]]", EpochBatches(sampler)),
             num_workers=workers,
+            prefetch_factor=AHEAD if workers else None,
             collate_fn=identity,
             persistent_workers=workers > 0,
             generator=torch.Generator(),  # a seed for the workers is not drawn from dropout's
