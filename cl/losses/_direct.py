@@ -104,9 +104,9 @@ def sum_exponentials(
     positive = own.amax(dim=-2) if layout.positives == 1 else x.new_empty(0, own.shape[-1])
     own.fill_(-torch.inf)
     if layout.subtract_max:
-        largest = x.amax(dim=-1)
-        sums = x.sub_(largest.unsqueeze(-1)).exp_().sum(dim=-1)
-        return sums.log().add_(largest), positive, x, sums
+        row_max = x.amax(dim=-1)
+        sums = x.sub_(row_max.unsqueeze(-1)).exp_().sum(dim=-1)
+        return sums.log().add_(row_max), positive, x, sums
     x.exp_()
     if layout.product == "mutual":
         sums = torch.stack([x.sum(dim=1), x.sum(dim=0)])
