@@ -1,6 +1,7 @@
 """Data sets as they lie on disk, and the errors of those that do not."""
 
 import pickle
+import shutil
 import zipfile
 from collections.abc import Callable
 from itertools import groupby, islice
@@ -233,6 +234,57 @@ def test_the_classes_of_imagenet100(tmp_path: Path) -> None:
     assert source.classes == sorted(names)
     assert source.note.startswith("the 100 classes of CMC")
     assert len(load("imagenet", str(tmp_path)).classes) == 101
+
+
+def write_kaggle(home: Path) -> list[str]:
+    """Four classes of CMC's and one other, as Kaggle delivers ImageNet; the synsets."""
+    synsets, images = [*CLASSES.read_text().split()[:4], "n99999999"], home / "ILSVRC/Data/CLS-LOC"
+    lines = ["ImageId,PredictionString"]
+    for part in ("train", "val", "test"):
+        (images / part).mkdir(parents=True)
+    for label, synset in enumerate(synsets):
+        (images / "train" / synset).mkdir()
+        for i in range(2):
+            (images / "train" / synset / f"{synset}_{i}.JPEG").touch()
+            (images / "val" / f"ILSVRC2012_val_{i}{label}.JPEG").touch()
+            lines.append(f"ILSVRC2012_val_{i}{label},{synset} 85 1 499 272 {synset} 0 0 9 9 ")
+    (images / "test" / "ILSVRC2012_test_0.JPEG").touch()
+    (home / "LOC_val_solution.csv").write_text("\n".join(lines))
+    (home / "LOC_synset_mapping.txt").write_text("\n".join(f"{s} a, b" for s in synsets))
+    return synsets
+
+
+def test_imagenet_as_kaggle_delivers_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synsets = write_kaggle(tmp_path)
+    images = tmp_path / "ILSVRC" / "Data" / "CLS-LOC"
+    for place in (tmp_path, tmp_path / "ILSVRC", images):
+        source = load("imagenet", str(place))
+        assert source.classes == synsets
+        assert len(source.train) == 10
+        assert source.left_out == "left out: 1 in test"
+        assert isinstance(source.val.files, Paths)
+        names = [f"ILSVRC2012_val_{i}{label}.JPEG" for i in range(2) for label in range(5)]
+        assert [path.name for path in source.val.files.paths] == names
+        assert source.val.labels.tolist() == [*range(5)] * 2
+    monkeypatch.setattr("cl.data.sets.imagenet100.CLASSES", tmp_path / "four")
+    (tmp_path / "four").write_text("\n".join(synsets[:4]))
+    some = load("imagenet100", str(tmp_path))
+    assert (some.classes, len(some.val)) == (synsets[:4], 8)
+    (images / "val" / "ILSVRC2012_val_00.JPEG").unlink()
+    with pytest.raises(ValueError, match=r"1 of the 10 files of .*LOC_val_solution\.csv are not"):
+        load("imagenet", str(tmp_path))
+    shutil.rmtree(images / "train" / synsets[0])
+    with pytest.raises(ValueError, match=rf"1 of the 5 wanted classes .*\({synsets[0]}\)"):
+        load("imagenet", str(tmp_path))
+    (tmp_path / "LOC_val_solution.csv").unlink()
+    (tmp_path / "LOC_synset_mapping.txt").unlink()
+    with pytest.raises(ValueError, match=r"there is no .*LOC_val_solution\.csv, which has the lab"):
+        load("imagenet", str(tmp_path))
+    assert load("imagenet", str(images), "train").classes == synsets[1:]  # as the flags say
+    for synset in synsets[1:]:  # sorted into class folders, as many have it
+        (images / "val" / synset).mkdir()
+        (images / "val" / synset / "ILSVRC2012_val_1.JPEG").touch()
+    assert len(load("imagenet", str(tmp_path)).val) == 4
 
 
 def write_tiny(folder: Path) -> None:

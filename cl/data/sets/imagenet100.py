@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from cl.data.sets._folders import read_folders
+from cl.data.sets._kaggle import read_imagenet
 from cl.data.sets._source import Source, Where
 
 ROW = {
@@ -18,6 +18,4 @@ CLASSES = Path(__file__).with_name("imagenet100.txt")
 def read(name: str, where: Where) -> Source:
     """`--train_dir` and `--val_dir` of `--data_folder`."""
     known = CLASSES.read_text().split()
-    return read_folders(
-        name, where, known, "the 100 classes of CMC (Tian et al. 2019)", wordnet=True
-    )
+    return read_imagenet(name, where, known, "the 100 classes of CMC (Tian et al. 2019)")
