@@ -76,14 +76,14 @@ class DataOptions:
         "file with the class folders to take, one a line", None, metavar="PATH", needs=OF_FOLDERS
     )
     image_column: str | None = flag(
-        "column of the images, or of their paths",
+        "column of the images, or of their paths; of shards the suffix of the images",
         None,
         metavar="NAME",
         needs=OF_TABLES,
         shown="found by its type or name",
     )
     label_column: str | None = flag(
-        "column of the labels, words or whole numbers",
+        "column of the labels, words or whole numbers; of shards a suffix, or a key of the .json",
         None,
         metavar="NAME",
         needs=OF_TABLES,

@@ -118,23 +118,103 @@ def test_webdataset(tmp_path: Path) -> None:
 
 WRONG_SHARDS = {
     "1 of 2 images have neither": {"a.png": encoded(0), "b.png": encoded(1), "b.cls": b"0"},
-    "a.cls holds no label": {"a.png": encoded(0), "a.cls": b"cat"},
+    "a.cls holds no label": {"a.png": encoded(0), "a.cls": b"a caption" * 30},
     'nor a .json with "label", .*a.png': {"a.png": encoded(0), "a.json": b"{}"}
     | {"b.png": encoded(1), "b.cls": b"0"},
     "a.json holds no label": {"a.png": encoded(0), "a.json": b"[1]"},
     "it is no whole number of 32 bits": {"a.png": encoded(0), "a.cls": b"100000000000000000000"},
     "a label of 7 among 2 images": {"a.png": encoded(0), "a.cls": b"7", "b.png": encoded(1)}
     | {"b.cls": b"0"},
-    "a has two images": {"a.png": encoded(0), "a.jpg": encoded(0), "a.cls": b"1"},
+    "a has the images png, jpg; --image_column chooses": {"a.png": encoded(0), "a.jpg": encoded(0)},
+    "the same shard": None,
     "no images in 1 shards": {"a.cls": b"1"},
 }
 
 
 @pytest.mark.parametrize("message", WRONG_SHARDS)
 def test_wrong_shards_are_named(tmp_path: Path, message: str) -> None:
-    write_shard(tmp_path / "a.tar", WRONG_SHARDS[message])
+    made = WRONG_SHARDS[message]
+    write_shard(tmp_path / "a.tar", made or {})
     with pytest.raises(ValueError, match=message):
-        load("webdataset:a.tar", str(tmp_path))
+        load("webdataset:a.tar" if made else "webdataset:{a,a}.tar", str(tmp_path))
+
+
+NAMES = {
+    "train-??.tar": "",
+    "{train-00,train-01}.tar": "",
+    "all.txt": "train-*.tar",
+    "sub/all.txt": "../train-00.tar\n\n../train-{01..01}.tar\n",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_patterns_and_lists_of_shards(tmp_path: Path, name: str) -> None:
+    write_shards(tmp_path)
+    if NAMES[name]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(NAMES[name])
+    source = load(f"webdataset:{name}", str(tmp_path), None, "v*.tar")
+    assert (len(source.train), len(source.val)) == (20, 2)
+    assert all(np.array_equal(source.train.pixel(i), picture(12, 16, i)) for i in (0, 11))
+    with pytest.raises(ValueError, match=rf"no shard {tmp_path}; .*\*\.tar would be all in it"):
+        load("webdataset:.", str(tmp_path))
+    with pytest.raises(ValueError, match=r"no shard .*x-\*\.tar$"):
+        load("webdataset:{train,x}-*.tar", str(tmp_path))
+
+
+def test_gzipped_shards_are_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "plain").mkdir()
+    write_shards(tmp_path / "plain")
+    plain = load("webdataset:train-{00..01}.tar", str(tmp_path / "plain"))
+    for i in range(2):
+        whole = (tmp_path / "plain" / f"train-0{i}.tar").read_bytes()
+        (tmp_path / f"train-0{i}.tar").write_bytes(gzip.compress(whole) if i else whole)
+    for _ in range(2):
+        source = load("webdataset:train-{00..01}.tar", str(tmp_path))
+        assert marks(source) == marks(plain)
+        assert "1 gzipped shards are unpacked in" in source.note
+        assert len([*(tmp_path / "cache" / "cl" / "unpacked").iterdir()]) == 1
+    promises(source)
+    (tmp_path / "train-01.tar").write_bytes(gzip.compress(whole)[:-400])
+    with pytest.raises(ValueError, match=r"train-01\.tar is no whole gzip file"):
+        load("webdataset:train-{00..01}.tar", str(tmp_path))
+
+
+LABELS: dict[str | None, list[bytes]] = {
+    None: [b"cat", b"7", b"dog\n"],  # numbers beside words are words
+    "txt": [b"a photo", b"cat", b"a photo"],
+    "species": [b'{"species": "cat"}', b'{"species": 7, "label": 1}', b'{"species": "dog"}'],
+}
+
+
+@pytest.mark.parametrize("column", LABELS)
+def test_labels_of_shards_are_words(tmp_path: Path, column: str | None) -> None:
+    kind = {"txt": "txt", "species": "json"}.get(column or "", "cls")
+    made = {f"{i}.{kind}": text for i, text in enumerate(LABELS[column])}
+    images = {
+        f"{i}.{side}.png": encoded(10 * i + j) for i in range(3) for j, side in enumerate("lr")
+    }
+    write_shard(tmp_path / "a.tar", made | images)
+    write_shard(tmp_path / "b.tar", {f"0.{kind}": made[f"0.{kind}"], "0.r.png": encoded(50)})
+    how = {"image_column": "r.png", "label_column": column}
+    source = load("webdataset:a.tar", str(tmp_path), None, "b.tar", **how)
+    assert source.named
+    assert source.left_out.startswith("left out: 3 .l.png")
+    assert np.array_equal(source.train.pixel(2), picture(12, 16, 21))
+    found = [source.classes[c] for c in source.train.labels]
+    assert found == {None: ["cat", "7", "dog"], "txt": ["a photo", "cat", "a photo"]}.get(
+        column, ["cat", "7", "dog"]
+    )
+    with pytest.raises(ValueError, match=r"0 has the images l\.png, r\.png; --image_column"):
+        load("webdataset:a.tar", str(tmp_path), label_column=column)
+    write_shard(
+        tmp_path / "b.tar",
+        {"0.cls": b"elk", "0.txt": b"elk", "0.r.png": encoded(50)}
+        | {"0.json": b'{"species": "elk"}'},
+    )
+    with pytest.raises(ValueError, match="1 classes validate and do not train: elk"):
+        load("webdataset:a.tar", str(tmp_path), None, "b.tar", **how)
 
 
 def test_shards_that_cannot_be_read(tmp_path: Path) -> None:
@@ -144,9 +224,9 @@ def test_shards_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"--val_dir v\.tar: no shard"):
         load("webdataset:train-00.tar", str(tmp_path), None, "v.tar")
     whole = (tmp_path / "train-00.tar").read_bytes()
-    for content in (whole[:9000], gzip.compress(whole), b"text", b""):
+    for content in (whole[:9000], b"text", b""):
         (tmp_path / "train-00.tar").write_bytes(content)
-        with pytest.raises(ValueError, match=r"train-00.tar is no whole uncompressed tar file"):
+        with pytest.raises(ValueError, match=r"train-00.tar is no whole tar file"):
             load("webdataset:train-00.tar", str(tmp_path))
 
 

@@ -1,5 +1,6 @@
 """Images without labels, wherever they are: below a folder, of a pattern, in a list, an array."""
 
+from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def images_at(place: Path, walk: Walk, flag: str, how: Decoding) -> Images:
         return in_array(place, flag, how)
     elif place.suffix.lower() in LISTS and place.is_file():
         paths = listed_in(place, flag)
-    elif any(sign in str(place) for sign in PATTERN):
+    elif is_pattern(str(place)):
         paths = matching(place, walk)
     else:
         raise ValueError(f"{flag}: there is no {place}")
@@ -59,13 +60,22 @@ def images_at(place: Path, walk: Walk, flag: str, how: Decoding) -> Images:
     return in_files(paths)
 
 
+def is_pattern(name: str) -> bool:
+    """Whether a name may stand for several files."""
+    return any(sign in name for sign in PATTERN)
+
+
+def files_matching(pattern: Path) -> Iterator[Path]:
+    """The files that a pattern matches, but for hidden ones."""
+    root = Path(*takewhile(lambda part: not is_pattern(part), pattern.parts))
+    found = (p for p in root.glob(str(pattern.relative_to(root))) if p.is_file())
+    return (p for p in found if not any(map(is_hidden, p.relative_to(root).parts)))
+
+
 def matching(pattern: Path, walk: Walk) -> PathArray:
     """The image files that a pattern matches, but for hidden ones."""
-    plain = takewhile(lambda part: not any(sign in part for sign in PATTERN), pattern.parts)
-    root = Path(*plain)
-    found = (p for p in root.glob(str(pattern.relative_to(root))) if p.is_file())
-    seen = (p for p in found if not any(map(is_hidden, p.relative_to(root).parts)))
-    return PathArray.of(map(str, sorted(p for p in seen if is_image(p.name, walk.suffixes))))
+    images = sorted(p for p in files_matching(pattern) if is_image(p.name, walk.suffixes))
+    return PathArray.of(map(str, images))
 
 
 def listed_in(file: Path, flag: str) -> PathArray:

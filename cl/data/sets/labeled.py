@@ -6,22 +6,19 @@ whole numbers; an empty one, or one below 0, means "unlabeled". A column called 
 partition or part says what validates, or `--val_dir` names a second table.
 """
 
-import re
-from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from cl.data.sets._images import Images, Index, in_files
+from cl.data.sets._images import Images, in_files
+from cl.data.sets._labels import Column, check_trained, class_numbers
 from cl.data.sets._paths import PathArray, repeated
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import HOLD_OUT, split, split_sentence
 from cl.data.sets._table import (
     DELIMITERS,
     IMAGES,
-    NAMED,
     column_called,
     column_in,
     columns_in,
@@ -40,7 +37,6 @@ ROW = {
 }
 LABELS = ("label", "labels", "class", "category", "target")
 PARTS = ("split", "subset", "partition", "part")
-NUMBER = re.compile(r"-?\d+")
 
 
 def read(name: str, where: Where) -> Source[Images]:
@@ -60,28 +56,6 @@ def read(name: str, where: Where) -> Source[Images]:
     classes, numbers = class_numbers([*first.labels.words, *second.labels.words])
     train, val = (in_files(t.files, t.labels.become(numbers)) for t in (first, second))
     return of_parts(name, classes, train, val, "")
-
-
-class Column(NamedTuple):
-    """A column whose words come again and again.
-
-    Args:
-        words: each of them once.
-        rows: the place of each row's word among them, `(n)`.
-    """
-
-    words: list[str]
-    rows: Index
-
-    @classmethod
-    def of(cls, values: Iterable[str]) -> "Column":
-        places = dict[str, int]()
-        rows = np.fromiter((places.setdefault(v, len(places)) for v in values), np.int64)
-        return cls([*places], rows)
-
-    def become(self, other: Mapping[str, Any]) -> npt.NDArray[Any]:
-        """Of each row what stands for its word, `(n)`."""
-        return np.array([other[word] for word in self.words])[self.rows]
 
 
 class Table(NamedTuple):
@@ -159,28 +133,5 @@ def of_parts(
     Raises:
         ValueError: a class validates that does not train.
     """
-    unknown = np.setdiff1d(val.labels[val.labels >= 0], train.labels)
-    if len(unknown):
-        some = ", ".join(classes[c] for c in unknown[:NAMED])
-        raise ValueError(
-            f"DATASET {name}: {len(unknown)} classes validate and do not train: {some}"
-        )
+    check_trained(name, classes, train.labels, val.labels)
     return Source(name, classes, train, val, split=how, left_out=left_out)
-
-
-def class_numbers(words: Iterable[str]) -> tuple[list[str], dict[str, int]]:
-    """The classes that labels name in their order, that of numbers by size; and each label's.
-
-    >>> class_numbers(["b", "a", ""])
-    (['a', 'b'], {'b': 1, 'a': 0, '': -1})
-    >>> class_numbers(["10", "02", "-1", "2"])
-    (['2', '10'], {'10': 1, '02': 0, '-1': -1, '2': 0})
-    """
-    labels = [*dict.fromkeys(words)]
-    names: dict[str, Any] = {label: label or None for label in labels}
-    if all(NUMBER.fullmatch(label) for label in labels if label):
-        numbers = {label: int(label or -1) for label in labels}
-        names = {label: number if number >= 0 else None for label, number in numbers.items()}
-    classes = sorted({*names.values()} - {None})
-    place = {c: number for number, c in enumerate(classes)} | {None: -1}
-    return [str(c) for c in classes], {label: place[name] for label, name in names.items()}

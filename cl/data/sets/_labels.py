@@ -1,0 +1,73 @@
+"""Labels as they stand in files: words or whole numbers, which name the classes."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from cl.data.sets._paths import Index
+
+NUMBER = re.compile(r"-?\d+")
+NAMED = 3  # of many classes, in a message
+
+
+class Column(NamedTuple):
+    """A column whose words come again and again.
+
+    Args:
+        words: each of them once.
+        rows: the place of each row's word among them, `(n)`.
+    """
+
+    words: list[str]
+    rows: Index
+
+    @classmethod
+    def of(cls, values: Iterable[str]) -> "Column":
+        places = dict[str, int]()
+        rows = np.fromiter((places.setdefault(v, len(places)) for v in values), np.int64)
+        return cls([*places], rows)
+
+    def become(self, other: Mapping[str, Any]) -> npt.NDArray[Any]:
+        """Of each row what stands for its word, `(n)`."""
+        return np.array([other[word] for word in self.words])[self.rows]
+
+
+def class_numbers(words: Iterable[str]) -> tuple[list[str], dict[str, int]]:
+    """The classes that labels name in their order, that of numbers by size; and each label's.
+
+    >>> class_numbers(["b", "a", ""])
+    (['a', 'b'], {'b': 1, 'a': 0, '': -1})
+    >>> class_numbers(["10", "02", "-1", "2"])
+    (['2', '10'], {'10': 1, '02': 0, '-1': -1, '2': 0})
+    """
+    labels = [*dict.fromkeys(words)]
+    names: dict[str, Any] = {label: label or None for label in labels}
+    if all(NUMBER.fullmatch(label) for label in labels if label):
+        numbers = {label: int(label or -1) for label in labels}
+        names = {label: number if number >= 0 else None for label, number in numbers.items()}
+    classes = sorted({*names.values()} - {None})
+    place = {c: number for number, c in enumerate(classes)} | {None: -1}
+    return [str(c) for c in classes], {label: place[name] for label, name in names.items()}
+
+
+def check_trained(name: str, classes: Sequence[str], train: Index, val: Index) -> None:
+    """Check that every class that validates trains too.
+
+    Args:
+        name: of the data set.
+        classes: their names.
+        train: labels of that part, below 0 without one.
+        val: likewise.
+
+    Raises:
+        ValueError: one does not.
+    """
+    unknown = np.setdiff1d(val[val >= 0], train)
+    if len(unknown):
+        some = ", ".join(classes[int(c)] for c in unknown[:NAMED])
+        raise ValueError(
+            f"DATASET {name}: {len(unknown)} classes validate and do not train: {some}"
+        )
