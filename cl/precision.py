@@ -1,6 +1,8 @@
 """Precision of statistics: float32 for whatever comes in lower precision; float64 stays."""
 
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from importlib.util import find_spec
 from typing import Any, cast
 
 import torch
@@ -10,7 +12,20 @@ from torch import Tensor
 
 from cl.autograd import Function
 
+WIDEST = 4096  # dimensions of a vector that a kernel holds
 LARGE, SMALL = 2.0**55, 2.0**-30  # between them no square of float32 overflows or vanishes
+
+
+@cache
+def has_triton() -> bool:
+    """Whether kernels can be compiled; Triton comes with torch where that is built for CUDA."""
+    return find_spec("triton") is not None
+
+
+def has_kernels(z: Float[Tensor, "... d"]) -> bool:
+    """Whether `cl.kernels` takes these vectors."""
+    fits = z.is_cuda and z.dtype == torch.float32 and 0 < z.shape[-1] <= WIDEST and z.numel() > 0
+    return fits and has_triton() and not torch.compiler.is_compiling()
 
 
 def precise(z: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -61,15 +76,17 @@ def unit(z: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
 class Unit(Function):
     """`unit` without a factor for each vector, wherever there is a cheaper way.
 
-    On a CPU the lengths are read, on a card float32's are summed in float64. The lengths are an
+    On a CPU the lengths are read, on a card a kernel sums float32's in float64. The lengths are an
     output so that the second derivative is right; a row of zeros, which has no gradient, counts as
     infinitely long.
     """
 
     @staticmethod
     def forward(z: Tensor) -> tuple[Tensor, Tensor]:
-        if z.device.type == "cuda" and z.dtype == torch.float32:
-            return Unit.of_float32(z)
+        if has_kernels(z):
+            from cl import kernels
+
+            return kernels.unit(z)
         lengths = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
         if z.device.type == "cpu":  # of others reading the lengths would synchronize
             shortest, longest = lengths.aminmax()
@@ -80,13 +97,6 @@ class Unit(Function):
         lengths = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
         u = z / lengths.where(lengths > 0, 1.0)
         return u, (lengths / factor).where(lengths > 0, torch.inf)
-
-    @staticmethod
-    def of_float32(z: Tensor) -> tuple[Tensor, Tensor]:
-        """The same where no square can overflow or vanish."""
-        lengths = torch.linalg.vector_norm(z, dim=-1, keepdim=True, dtype=torch.float64)
-        lengths = lengths.masked_fill(lengths == 0, torch.inf)
-        return (z / lengths).float(), lengths.float()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -105,6 +115,10 @@ class Unit(Function):
     @staticmethod
     def pull(g: Tensor, u: Tensor, lengths: Tensor) -> Tensor:
         """The gradient with respect to vectors, by that with respect to their directions."""
+        if has_kernels(u) and not torch.is_grad_enabled():
+            from cl import kernels
+
+            return kernels.pull(g, u, lengths)
         return (g - u * (g * u).sum(dim=-1, keepdim=True)) / lengths
 
     @staticmethod

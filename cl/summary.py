@@ -369,7 +369,7 @@ def draw_views(data: ContrastiveData) -> Image.Image:
     loader = data.train_dataloader()
     loader.sampler.set_epoch(0)
     batch: Batch = next(iter(loader))
-    index = batch.index.numpy()[:ROWS]
+    index = batch.index.cpu().numpy()[:ROWS]
     (plain,) = islice(data.plain(data.source.train.subset(index)), 1)
     views = [plain.views[0], *(x[:, :ROWS] for x in batch.views)]
     side = max(x.shape[-1] for x in views)
@@ -392,7 +392,7 @@ def tiles(x: Float[Tensor, "n c h w"], data: ContrastiveData, side: int) -> np.n
     cell = side + GAP
     out = torch.full((len(x), 3, cell, cell), 255, dtype=torch.uint8)
     out[:, :, : pixels.shape[2], : pixels.shape[3]] = pixels
-    return rearrange(out, "n c h w -> (n h) w c").numpy()
+    return rearrange(out, "n c h w -> (n h) w c").cpu().numpy()
 
 
 def save(picture: Image.Image, flag: str, path: Path) -> None:

@@ -15,9 +15,10 @@ from benchmarks.gpu.part import Given, Table, given
 
 TRAIN = 50_000  # images of CIFAR-10
 STARTING, EVALUATING = 45.0, 45.0  # seconds, the baseline and the frozen encoder among them
-SLOWER = 0.8  # the program with validation, against the steps alone that other parts measured
-# Of lightly's CIFAR-10 benchmark (SGD 0.06 at batch 128, weight decay 5e-4, temperature 0.5).
-WORDS = "--batch_size 512 --lr 0.12 --weight_decay 5e-4 --temperature 0.5 --hidden_mlp 512".split()
+SLOWER = 0.6  # the program with validation, against the steps alone that other parts measured
+# Of lightly's CIFAR-10 benchmark (SGD 0.06 at batch 128, weight decay 5e-4), the temperature not:
+# at 0.5 the probe on held-out training images was lower, 65 % after 27 epochs, not 75 % after 21.
+WORDS = "--batch_size 512 --lr 0.12 --weight_decay 5e-4 --temperature 0.2 --hidden_mlp 512".split()
 
 
 def make(folder: Path, images: int) -> None:

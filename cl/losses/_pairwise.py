@@ -12,6 +12,7 @@ from torch import Tensor
 
 from cl.losses._defined import mean, require_positive, require_views
 from cl.losses._direct import MAX_PAIRS, DirectLogSumExp
+from cl.losses._fused import FEW, fused_loss, is_fused
 from cl.losses._layout import PairLayout, lay_out
 from cl.losses._logsumexp import MAX_SAFE_SCALE, log_sum_exp
 from cl.losses._pairs import (
@@ -386,16 +387,20 @@ def whole_loss(
         weight: of the log-sum-exp, where the denominator has the anchor's view alone.
     """
     require_positive(temperature=temperature)
-    if ids is not None or z.shape[1] < 2:
-        return None
     views, samples = range(len(z)), range(z.shape[1])
     anchors, candidates = (views[anchor_views], samples[rows]), (views[candidate_views], samples)
-    subtract_max = largest_scale(temperature) > MAX_SAFE_SCALE
-    layout = lay_out(anchors, candidates, denominator.views, subtract_max)
-    if layout is None or not (anchors[1] and fits_whole(z, layout)):
+    if not (anchors[0] and anchors[1]):
         return None
+    subtract_max, layout = largest_scale(temperature) > MAX_SAFE_SCALE, None
+    if ids is None and z.shape[1] > 1:
+        layout = lay_out(anchors, candidates, denominator.views, subtract_max)
+        layout = layout if layout and fits_whole(z, layout) else None
     z = precise(z)
     scale = inverse(temperature, z)
+    if is_fused(z) and not (layout and layout.pairs > FEW):
+        return fused_loss(z, ids, scale, (anchors, candidates), denominator, weight)
+    if layout is None:
+        return None
     keep = torch.is_grad_enabled()  # a batch of `vmap` does not say whether it needs a gradient
     if layout.positives == 1:
         outputs = SoftmaxLoss.apply(z, scale, layout, denominator.positives, keep)

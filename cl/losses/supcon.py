@@ -9,7 +9,7 @@ from torch import Tensor
 from cl.bounds import Positive
 from cl.losses._defined import require_positive
 from cl.losses._pairs import Denominator
-from cl.losses._pairwise import ALL, Rows, compare
+from cl.losses._pairwise import ALL, Rows, compare, softmax_loss
 from cl.losses._sum import pair_sum
 from cl.losses._views import mean_over_view_pairs
 from cl.losses.nt_xent import nt_xent
@@ -68,6 +68,8 @@ def supcon(
         return factor * mean_over_view_pairs(
             lambda *pair: nt_xent(*pair, temperature=temperature), z, ids, rows
         )
+    if positives == "out" and (len(z) > 1 or not skip_empty):  # then every anchor is averaged
+        return factor * softmax_loss(z, ids, rows, temperature, Denominator("all", positives=True))
     with without_autocast(z):
         context = compare(z, ids, rows, temperature)
         count = context.mean_positive()[1]
