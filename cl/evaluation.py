@@ -25,7 +25,7 @@ from cl.eval._result import BothParts, EvalResult
 from cl.eval._task import Task
 from cl.eval._text_task import TextTask
 from cl.eval._transform import Transform
-from cl.interrupts import Stop
+from cl.interrupts import Stop, end_as_signalled
 from cl.runs import Run
 
 __all__ = ["Transform", "embed", "evaluate", "evaluate_configured", "load_encoder"]
@@ -79,14 +79,17 @@ def evaluate(
 
     Raises:
         ValueError: a flag is wrong, there is nothing to evaluate, or no evaluation could be done.
-        KeyboardInterrupt: a signal ended it; what was done by then is in the folder.
+        RuntimeError: a training ended early, as of too many steps that are not finite.
+        KeyboardInterrupt: Ctrl-C; what was done by then is in the folder.
+        SystemExit: SIGTERM or another signal that asks it to end, likewise.
     """
     names = (eval,) if isinstance(eval, str) else tuple(eval)
     with kept_random_states():
         asked = request(encoder, data, names, transform, flags)
         outcome = evaluate_configured(asked.config, asked.source, asked.restored)
+    end_as_signalled(outcome.code, "what was evaluated by then is in the folder")
     if outcome.code > LEFT_OUT:
-        raise KeyboardInterrupt(f"a signal ended the evaluation with exit code {outcome.code}")
+        raise RuntimeError(f"the evaluation ended early; exit code {outcome.code} says how")
     if outcome.errors and not outcome.results:
         raise next(iter(outcome.errors.values()))
     return outcome.results

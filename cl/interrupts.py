@@ -26,6 +26,25 @@ class Stop(BaseException):
         self.code = code
 
 
+def end_as_signalled(code: int, why: str) -> None:
+    """End a call from Python that a signal has ended as the signal ends a program.
+
+    A program of the caller's that says nothing of it then ends too, and with that exit code.
+
+    Args:
+        code: what the program would have ended with.
+        why: what is known of it.
+
+    Raises:
+        KeyboardInterrupt: the signal was Ctrl-C's.
+        SystemExit: it was another one.
+    """
+    if code == CODE + signal.SIGINT:
+        raise KeyboardInterrupt(why)
+    if code > CODE:
+        raise SystemExit(code)
+
+
 class Interrupts:
     """Takes the signals of `ASKED`: while something waits for them they are noted, else they end.
 

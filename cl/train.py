@@ -24,6 +24,7 @@ from cl.data.source_data import SourceData
 from cl.data.text_data import TextData
 from cl.eval._baseline import Baseline
 from cl.eval._random import kept_random_states
+from cl.interrupts import end_as_signalled
 from cl.methods._base import Method
 from cl.nets import lora
 from cl.nets.norm import SyncEverywhere
@@ -63,7 +64,9 @@ def pretrain(
 
     Raises:
         ValueError: a flag, the data or the encoder are not what they should be, a sentence each.
-        KeyboardInterrupt: after the step in progress was saved.
+        KeyboardInterrupt: Ctrl-C, after the step in progress was saved.
+        SystemExit: SIGTERM or another signal that asks it to end, likewise; its code is 128 and the
+            signal's number.
 
     Example:
         >>> import cl
@@ -82,8 +85,7 @@ def pretrain(
     check_environment(config)
     with kept_random_states():
         run = train(config)
-    if run.code == 130:
-        raise KeyboardInterrupt(f"{run.folder} holds the run as far as it came")
+    end_as_signalled(run.code, f"{run.folder} holds the run as far as it came")
     return run
 
 

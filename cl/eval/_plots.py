@@ -52,7 +52,8 @@ def plot_tsne(part: Features, classes: Sequence[str], seed: int) -> Figure:
         axes.scatter(*at.T, s=6, color=shade, label=shown_name(classes[int(c)]))
     if len(classes) <= MAX_NAMED:
         axes.legend(markerscale=3, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
-    axes.set(title=f"t-SNE of {len(u):,} test images", xticks=[], yticks=[])
+    title = f"t-SNE of the features of {len(u):,} test images (cosine distances)"
+    axes.set(title=title, xticks=[], yticks=[])
     return figure
 
 
@@ -63,8 +64,8 @@ def plot_spectrum(h: Float[Tensor, "n d"]) -> Figure:
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     axes.plot(range(1, len(values) + 1), values.clamp(min=1e-12).numpy())
-    axes.set(yscale="log", xlabel="principal direction", ylabel="variance")
-    axes.set_title(f"effective rank {float(effective_rank(h)):.1f} of {h.shape[1]}")
+    axes.set(yscale="log", xlabel="principal direction", ylabel="variance of the features")
+    axes.set_title(f"spectrum: effective rank {float(effective_rank(h)):.1f} of {h.shape[1]}")
     return figure
 
 
@@ -94,6 +95,16 @@ def plot_neighbors(part: Features, images: Images) -> Image.Image:
     return grid
 
 
+def with_axes(grid: Image.Image) -> Figure:
+    """The sheet of `plot_neighbors`, and what is to be seen on it."""
+    figure = Figure(figsize=(grid.width / 100, grid.height / 100 + 0.8), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(np.asarray(grid))
+    axes.set_title("test images, and to the right of each its nearest by cosine")
+    axes.set(xticks=[], yticks=[], xlabel="green: of its class; red: of another one")
+    return figure
+
+
 def plot_confusion(counts: Int[Tensor, "c c"], classes: Sequence[str], title: str) -> Figure:
     """True classes down, answers across, on a logarithmic scale."""
     figure = Figure(figsize=(7, 6), layout="constrained")
@@ -101,7 +112,9 @@ def plot_confusion(counts: Int[Tensor, "c c"], classes: Sequence[str], title: st
     visible = counts.clamp(min=0.5).numpy()
     shown = axes.imshow(visible, norm=LogNorm(), cmap="viridis")
     figure.colorbar(shown, label="images")
-    axes.set(title=title, xlabel="answer", ylabel="class")
+    right = float(counts.trace() / counts.sum().clamp(min=1))
+    title = f"{title}: {counts.sum():,} test images, {100 * right:.2f} % on the diagonal"
+    axes.set(title=title, xlabel="predicted class", ylabel="true class")
     if len(classes) <= MAX_NAMED:
         names = [shown_name(name) for name in classes]
         axes.set_xticks(range(len(classes)), names, rotation=90)
@@ -120,6 +133,7 @@ def plot_all(
     classes: Sequence[str],
     counts: dict[str, Int[Tensor, "c c"]],
     seed: int,
+    about: str = "",
 ) -> list[Path]:
     """Write all pictures as PNG; their paths.
 
@@ -130,20 +144,19 @@ def plot_all(
         classes: their names.
         counts: of each evaluation, its confusion matrix.
         seed: of the map.
+        about: a line above each picture.
     """
-    made: dict[str, Figure | Image.Image] = {
+    made: dict[str, Figure] = {
         "features": plot_tsne(part, classes, seed),
         "spectrum": plot_spectrum(part[0]),
-        "neighbors": plot_neighbors(part, images),
+        "neighbors": with_axes(plot_neighbors(part, images)),
     }
     for name, matrix in counts.items():
         made[f"confusion-{name}"] = plot_confusion(matrix, classes, name)
     paths = []
     for name, picture in made.items():
         path = folder / f"{name}.png"
-        if isinstance(picture, Figure):
-            picture.savefig(path, dpi=120)
-        else:
-            picture.save(path)
+        picture.suptitle(shown_name(about), fontsize="medium")
+        picture.savefig(path, dpi=120)
         paths.append(path)
     return paths

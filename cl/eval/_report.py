@@ -182,8 +182,11 @@ def plot(task: Task, test: Features, results: Mapping[str, EvalResult]) -> list[
     from cl.eval import _plots  # matplotlib, which nothing else here needs
 
     confusions = {file_name(k): r.confusion for k, r in results.items() if r.confusion is not None}
-    source, seed = task.source, task.config.seed
-    files = _plots.plot_all(task.folder, test, source.val, source.classes, confusions, seed)
+    source, seed, file = task.source, task.config.seed, task.file
+    weights = f" of {file.parent.name}/{file.name}" if file else ""
+    about = f"{task.folder.name}: {task.about['encoder']}{weights} on {source.name}"
+    parts = source.val, source.classes, confusions
+    files = _plots.plot_all(task.folder, test, *parts, seed, about)
     trainer.say(f"{'pictures':12}{', '.join(path.name for path in files)}")
     return files
 

@@ -13,16 +13,18 @@ from typing import Any
 
 import cl
 from cl.report import comparison, draw, page
-from cl.report.charts import charts_of
+from cl.report.charts import charts_of, main_charts
 from cl.report.draw import has_vega
 from cl.runs.card import read_starts
 from cl.runs.files import REPORT
 from cl.runs.listing import Listed, read_run
 from cl.versions import versions
 
-VIEWS = "views.png"
+VIEWS, CURVES = "views.png", "curves.png"
+LONGEST = 60  # signs of a setting that a picture shows
 PICTURES = 12  # at most, of all runs together
 WITHOUT = "The charts stand still: pip install vl-convert-python adds zoom, legend and tooltips."
+OF_TRAINING = ("method", "loss", "dataset", "encoder")  # settings that head a run
 TOP1 = {"probe": "online probe", "linear": "linear probe", "knn": "kNN", "untrained": "random init"}
 
 
@@ -46,9 +48,40 @@ def after_run(config: Any, folder: Path, data: Any = None) -> None:
             image = summary.draw_views(data)
             image.thumbnail((page.MOST, page.MOST))
             image.save(folder / VIEWS)
-        write_report([read_run(folder)], folder / REPORT)
+        run = read_run(folder)
+        if not run.evaluates:
+            write_curves(run, folder / CURVES)
+        write_report([run], folder / REPORT)
     except Exception as error:  # hours of training weigh more than any page
         warnings.warn(f"{REPORT} is not written: {error}", stacklevel=2)
+
+
+def write_curves(run: Listed, out: Path) -> None:
+    """Write the curves of a pretraining as a picture, if there are any.
+
+    Args:
+        run: which one.
+        out: the file.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if not (charts := main_charts(run)):
+        return
+    reached = [f"{TOP1[k]} {page.percent(run.numbers[k])}" for k in TOP1 if k in run.numbers]
+    words = (by_its_end(page.shown(run.settings.get(name, ""))) for name in OF_TRAINING)
+    lines = f"{run.name}: {', '.join(dict.fromkeys(words))}", ", ".join(reached)
+    new = out.with_name(f"{out.name}.{os.getpid()}.new")
+    try:
+        draw.picture_of(charts, lines[: 1 + bool(reached)]).savefig(new, format="png", dpi=120)
+        new.replace(out)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def by_its_end(name: str) -> str:
+    """A name that is no longer than `LONGEST`, by its end, which says more of a path."""
+    return name if len(name) <= LONGEST else f"...{name[3 - LONGEST :]}"
 
 
 def write_report(runs: Sequence[Listed], out: Path, table: dict[str, Any] | None = None) -> None:
@@ -114,11 +147,7 @@ def head(runs: Sequence[Listed], title: str) -> str:
     if len(runs) != 1:
         return above
     (run,) = runs
-    what = (
-        ("eval", "dataset", "encoder")
-        if run.evaluates
-        else ("method", "loss", "dataset", "encoder")
-    )
+    what = ("eval", "dataset", "encoder") if run.evaluates else OF_TRAINING
     words = dict.fromkeys(page.shown(run.settings.get(name, "")) for name in what)
     line = f"{', '.join(words)}; {run.state}, started {run.started:%Y-%m-%d %H:%M}"
     entries = [(name, page.percent(run.numbers[k])) for k, name in TOP1.items() if k in run.numbers]
@@ -168,6 +197,7 @@ def evaluations(runs: Sequence[Listed]) -> str:
 def pictures(runs: Sequence[Listed]) -> str:
     """Views, features and confusions, as the runs have drawn them."""
     files = [file for run in runs for file in sorted(run.folder.glob("*.png"))]
+    files = [file for file in files if file.name != CURVES]  # which the page has itself
     if not files:
         return ""
     more = len(files) - PICTURES

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from cl.metrics import COLUMNS, MONITORS, read_metrics
@@ -105,6 +105,18 @@ def charts_of(runs: Sequence[Listed]) -> tuple[list[Chart], list[str]]:
     made += [curve(tables, column) for column in columns if column not in shown]
     made.append(plane(tables))
     return [chart for chart in made if chart.series], notes(tables)
+
+
+def main_charts(run: Listed) -> list[Chart]:
+    """The charts that say how a training went: its loss, what validates it, the effective rank."""
+    rows = read_metrics(run.folder / METRICS)
+    tables = {escape_controls(run.name): rows}
+    more = [c for c in rows[0] if c.startswith("val/") and c not in COLUMNS] if rows else []
+    loss = replace(curve(tables, "train/loss"), y_title="loss")
+    top1 = replace(accuracies(rows), y_title="top-1 accuracy")
+    rank = replace(curve(tables, "monitor/effective_rank"), y_title="dimensions")
+    made = [loss, top1, *(curve(tables, column) for column in more), rank]
+    return [chart for chart in made if chart.series]
 
 
 def curve(tables: dict[str, list[Row]], column: str) -> Chart:

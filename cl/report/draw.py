@@ -23,6 +23,7 @@ PALETTE = 8  # colors of the page's style, --c1 to --c8
 DOTS = 60  # points, up to which a curve shows them
 FEW = 250  # points of each of many curves that a still drawing shows, two pixels apart
 WIDTH, HEIGHT = 460, 210
+ACROSS = 3  # charts of a picture
 INSIDE = dict(clip=True)  # noqa: C408 - Vega-Lite's word, and a method's name
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 AXIS = {
@@ -163,33 +164,68 @@ def matplotlib_svg(chart: Chart) -> str:
     """A chart drawn by matplotlib, its colors then replaced by the page's variables."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
-    from matplotlib.ticker import PercentFormatter
 
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": chart.title, "font.size": 9}):
         figure = Figure(figsize=(WIDTH / 90, HEIGHT / 80), layout="constrained")
-        axes = figure.subplots()
-        count, dot = len(chart.names), "." if len(chart.series[0].x) <= DOTS else ""
-        for each in chart.series:
-            values = [float("nan") if y is None else y for y in each.y]
-            ink = LIGHT[f"c{chart.names.index(each.name) % PALETTE + 1}"]
-            name = "\u200b" + each.name.replace("$", r"\$")  # neither hidden nor a formula
-            axes.plot(each.x, values, color=ink, label=name, marker=dot, lw=1.3)
-        axes.set(xlabel=chart.x_title, ylabel=chart.y_title)
-        axes.tick_params(colors=LIGHT["soft"])
-        axes.grid(color=LIGHT["line"])
-        for edge in axes.spines.values():
-            edge.set_color(LIGHT["line"])
-        for label in (axes.xaxis.label, axes.yaxis.label):
-            label.set_color(LIGHT["soft"])
-        if chart.share:
-            axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-        if chart.zero:
-            axes.set_ylim(bottom=0)
-        if 1 < count <= PALETTE:
-            axes.legend(frameon=False, labelcolor=LIGHT["ink"], fontsize=8)
+        draw_on(figure.subplots(), chart)
         file = io.StringIO()
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})
     return re.sub("|".join(LIGHT.values()), variable, file.getvalue())
+
+
+def draw_on(axes: Any, chart: Chart) -> None:
+    """Draw a chart on axes of matplotlib's, in the page's light colors."""
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    dot = "." if len(chart.series[0].x) <= DOTS else ""
+    for each in chart.series:
+        values = [float("nan") if y is None else y for y in each.y]
+        ink = LIGHT[f"c{chart.names.index(each.name) % PALETTE + 1}"]
+        axes.plot(each.x, values, color=ink, label=legend_name(each.name), marker=dot, lw=1.3)
+    axes.set(xlabel=chart.x_title, ylabel=chart.y_title)
+    axes.tick_params(colors=LIGHT["soft"])
+    axes.grid(color=LIGHT["line"])
+    for edge in axes.spines.values():
+        edge.set_color(LIGHT["line"])
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set_color(LIGHT["soft"])
+    if all(float(x).is_integer() for each in chart.series for x in each.x):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if chart.share:
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    if chart.zero:
+        axes.set_ylim(0, 1.04 * axes.get_ylim()[1])
+    if 1 < len(chart.names) <= PALETTE:
+        axes.legend(frameon=False, labelcolor=LIGHT["ink"], fontsize=8)
+
+
+def legend_name(name: str) -> str:
+    """A name in a drawing: neither hidden from a legend nor a formula."""
+    return "\u200b" + name.replace("$", r"\$")
+
+
+def picture_of(charts: Sequence[Chart], lines: Sequence[str]) -> Any:
+    """Charts beside each other as a figure of matplotlib's, on white.
+
+    Args:
+        charts: one at least.
+        lines: above them.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    columns = min(len(charts), ACROSS)
+    rows = -(-len(charts) // columns)
+    with mpl.rc_context({"font.size": 9}):
+        figure = Figure(figsize=(4.2 * columns, 0.6 + 2.8 * rows), layout="constrained")
+        places = figure.subplots(rows, columns, squeeze=False).flat
+        for axes, chart in zip(places, charts, strict=False):
+            draw_on(axes, chart)
+            axes.set_title(legend_name(chart.title), fontsize=9)
+        for axes in places:
+            axes.axis("off")
+        figure.suptitle("\n".join(map(legend_name, lines)), fontsize=9)
+    return figure
 
 
 def variable(found: re.Match[str]) -> str:

@@ -289,19 +289,29 @@ def test_a_run_leaves_the_process_as_it_was(tmp_path: Path) -> None:
     assert threading.active_count() <= threads
 
 
-def test_ctrl_c_saves_and_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)]
+)
+def test_a_signal_saves_and_is_raised(
+    number: signal.Signals,
+    raised: type[BaseException],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A script whose run was ended does not go on as if it were finished."""
     ask = Saver.on_train_batch_end
 
     def interrupt(self: Saver, trainer: pl.Trainer, *rest: Any) -> None:
         if trainer.global_step == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
         ask(self, trainer, *rest)
 
     monkeypatch.setattr(Saver, "on_train_batch_end", interrupt)
     before = state()
     words = {"output": str(tmp_path), "run_id": "run", "baseline": False}
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(raised) as ended:
         cl.pretrain("resnet6_w4", Squares(), **SHORT, **words)
+    assert number == signal.SIGINT or ended.value.code == 128 + number
     assert state() == before
     monkeypatch.undo()
     assert (tmp_path / "run" / "last.ckpt").exists()

@@ -31,7 +31,7 @@ def images(n: int) -> Images:
 def test_all_are_written(tmp_path: Path) -> None:
     h, labels = part(60)
     counts = {"knn": confusion(labels[labels >= 0], labels[labels >= 0], 3)}
-    made = plots.plot_all(tmp_path, (h, labels), images(60), CLASSES, counts, 0)
+    made = plots.plot_all(tmp_path, (h, labels), images(60), CLASSES, counts, 0, "run: $x on y")
     assert [path.name for path in made] == [
         *("features.png", "spectrum.png", "neighbors.png", "confusion-knn.png")
     ]
@@ -57,6 +57,13 @@ def test_the_neighbors_are_the_nearest() -> None:
             assert tuple(edge) == (
                 (255,) * 3 if not column else (0, 128, 0) if same else (255, 0, 0)
             )
+
+
+def test_a_confusion_says_its_score_and_its_axes() -> None:
+    counts = torch.tensor([[3, 1], [0, 4]])
+    axes = plots.plot_confusion(counts, CLASSES[:2], "knn").axes[0]
+    assert axes.get_title() == "knn: 8 test images, 87.50 % on the diagonal"
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
 
 
 def test_a_map_puts_classes_apart(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cl.report.charts import POINTS, Chart, charts_of, thinned
+from cl.report.charts import POINTS, Chart, charts_of, main_charts, thinned
 from cl.report.draw import spec
 from cl.runs.listing import read_run
 from tests.runs.made import CURVE, ENDS, made_evaluation, made_run
@@ -25,6 +25,19 @@ def test_one_runs_accuracies_share_a_chart(tmp_path: Path) -> None:
     assert accuracy.series[0].x == [10, 20, 30]
     assert "Probe accuracy, validation" not in found
     assert found["Training loss"].series[0].y == [4, 3, 2]
+
+
+def test_the_main_charts_are_of_what_a_run_has(tmp_path: Path) -> None:
+    """Of texts the measures of their ranking; nothing before the first row."""
+    rows = [{"step": 5, "train/loss": 1.0, "val/mrr10": 0.3, "lr": 0.1}]
+    folder = made_run(tmp_path / "a", "", [])
+    assert main_charts(read_run(folder)) == []
+    (folder / "metrics.csv").write_text(
+        "step,train/loss,val/mrr10,lr\n"
+        + "".join(",".join(map(str, r.values())) for r in rows)
+        + "\n"
+    )
+    assert [c.title for c in main_charts(read_run(folder))] == ["Training loss", "val/mrr10"]
 
 
 def test_several_runs_have_a_curve_and_a_color_each(tmp_path: Path) -> None:

@@ -178,6 +178,7 @@ def test_a_report_is_written_unless_it_is_not_wanted(tmp_path: Path) -> None:
     report.after_run(CONFIG, folder)
     assert sorted(file.name for file in folder.iterdir()) == [
         "config.json",
+        "curves.png",
         "metrics.csv",
         "report.html",
     ]
@@ -199,3 +200,33 @@ def test_a_cache_that_cannot_be_written_costs_time_alone(
         assert draw.javascript() == "<\\/script>"
         assert len(built) == times
     draw.javascript.cache_clear()
+
+
+def test_a_runs_curves_are_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under the run's name, its data and its score; what validates texts is drawn too."""
+    rows = [row | ENDS | {"monitor/effective_rank": 7.0} for row in CURVE]
+    reached = {"linear_top1": 0.9, "knn_top1": 0.8}
+    folder = made_run(tmp_path / "a$b", "", rows, trained=reached)
+    drawn = []
+    made = draw.picture_of
+    monkeypatch.setattr(draw, "picture_of", lambda *given: drawn.append(made(*given)) or drawn[-1])
+    report.after_run(CONFIG, folder)
+    with Image.open(folder / "curves.png") as picture:
+        assert np.asarray(picture.convert("L")).std() > 5
+    assert "<h2>Pictures</h2>" not in (folder / "report.html").read_text()
+    (figure,) = drawn
+    first, second = figure.get_suptitle().replace("\u200b", "").splitlines()
+    assert first == r"a\$b: simclr, nt_xent, digits, resnet6_w8"
+    assert second == "online probe 50.00 %, linear probe 90.00 %, kNN 80.00 %"
+    loss, top1, rank = figure.axes
+    assert loss.lines[0].get_xydata().tolist() == [[10, 4], [20, 3], [30, 2]]
+    assert [line.get_ydata()[-1] for line in top1.lines] == [0.5, 0.6]
+    assert [each.get_ylabel() for each in figure.axes] == ["loss", "top-1 accuracy", "dimensions"]
+    assert rank.get_ylim()[0] == 0 < 7 < rank.get_ylim()[1]
+    assert {each.get_xlabel() for each in figure.axes} == {"step"}
+
+
+def test_an_evaluation_has_no_curves(tmp_path: Path) -> None:
+    folder = made_evaluation(tmp_path / "a")
+    report.after_run(CONFIG, folder)
+    assert not (folder / "curves.png").exists()
