@@ -71,6 +71,7 @@ def load_source(config: Pretrain) -> Source[Any] | GivenData:
         class_list=config.class_list,
         image_column=config.image_column,
         label_column=config.label_column,
+        label_separator=config.label_separator,
         value_range=config.value_range,
         channels=config.channels,
         exif_orientation=config.exif_orientation,
@@ -169,7 +170,8 @@ def probe_source(config: Pretrain, data: ContrastiveData) -> Source:
     )
     source = load_source(elsewhere)
     assert isinstance(source, Source)  # a name is no loader
-    if not isinstance(source.train, Images) or len(source.classes) < 2:
+    of_one = isinstance(source.train, Images) and not source.multilabel
+    if not of_one or len(source.classes) < 2:
         raise ValueError(f"--probe_data {name}: it has no images of several classes")
     check_channels(source.train, data.recipes[0])
     return source
@@ -244,6 +246,11 @@ def check_positives(config: Pretrain, source: Source[Any]) -> None:
     if option is None or not config.method_options.get("supervised", option.default):
         return
     samples = source.train
+    if source.multilabel:
+        raise ValueError(
+            f"--method {config.method} needs images of one class each, and those of {source.name} "
+            "may be of several; --method simclr needs no classes"
+        )
     known = samples.labels[samples.labels >= 0]
     if len(np.unique(known)) < len(known):
         return

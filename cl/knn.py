@@ -103,6 +103,28 @@ def topk_by_groups(
     return near, places.gather(1, at)
 
 
+def label_shares(
+    near: Float[Tensor, "q k"],
+    at: Int[Tensor, "q k"],
+    labels: Int[Tensor, "m c"],
+    temperature: float,
+) -> Float[Tensor, "q c"]:
+    """Of each class the share of the votes that come from neighbors of it, in 0 to 1.
+
+    Args:
+        near: cosines of the neighbors.
+        at: their places in the bank.
+        labels: of the bank, 1 for each class that a sample is of.
+        temperature: see `classify`.
+
+    >>> label_shares(torch.zeros(1, 2), torch.tensor([[0, 1]]), torch.tensor([[1, 1], [0, 1]]), 1.0)
+    tensor([[0.5000, 1.0000]])
+    """
+    weight = (near / temperature).softmax(dim=1)
+    parts = zip(weight.split(QUERIES), at.split(QUERIES), strict=True)
+    return torch.cat([torch.einsum("qk,qkc->qc", w, labels[i].to(w.dtype)) for w, i in parts])
+
+
 def votes(
     near: Float[Tensor, "b k"], classes: Int[Tensor, "b k"], number: int, temperature: float
 ) -> Float[Tensor, "b c"]:

@@ -408,7 +408,12 @@ def save(picture: Image.Image, flag: str, path: Path) -> None:
 
 
 def last_lines(
-    config: Pretrain, run: runs.Run, metrics: Mapping[str, Any], program: str | None
+    config: Pretrain,
+    run: runs.Run,
+    metrics: Mapping[str, Any],
+    program: str | None,
+    *,
+    multilabel: bool = False,
 ) -> list[str]:
     """The last lines of a run: its result, its place, the next command.
 
@@ -417,8 +422,9 @@ def last_lines(
         run: that has ended.
         metrics: the last numbers, by name.
         program: that trained; None if only a call from Python repeats the run.
+        multilabel: whether an image may be of several classes.
     """
-    lines, result = ["", headline(run, metrics)], run.result
+    lines, result = ["", headline(run, metrics, multilabel)], run.result
     if {"untrained", "trained"} <= result.keys():
         for key, name in (("linear_top1", "linear (logistic)"), ("knn_top1", "kNN")):
             before, after = (100 * result[when][key] for when in ("untrained", "trained"))
@@ -432,14 +438,14 @@ def last_lines(
         of = "run.folder" if config.kind == "image-text" else "run.encoder"  # of images alone
         how = f"{of}, data, eval={evaluations[0]!r}" if evaluations else f"{of}, data"
         return [*lines, place, f"next              cl.evaluate({how}), {API}"]
-    if run.method.probe is None and config.kind == "images":
+    if run.method.probe is None and config.kind == "images" and not multilabel:
         where = Path(config.data_folder) / config.dataset.partition(":")[2]
         images = where if row_of(config.dataset)["argument"] == "PATH" else "PLACE"
         words = run.folder, images, "--out", run.folder / "features.npy"
         return [*lines, place, f"next              {runs.command(EMBEDS, *words)}"]
     words = [config.dataset, config.encoder, "--pretrained_feature_extractor", run.folder]
     places = "data_folder", "train_dir", "val_dir", "class_list", "image_column", "label_column"
-    for flag in (*places, "image_size", "channels", "max_pixels"):
+    for flag in (*places, "label_separator", "image_size", "channels", "max_pixels"):
         if getattr(config, flag) != getattr(Pretrain, flag, None):
             words += [f"--{flag}", getattr(config, flag)]
     if isinstance(config.value_range, tuple):
@@ -454,12 +460,13 @@ def last_lines(
     return [*lines, place, f"next              {next_command}"]
 
 
-def headline(run: runs.Run, metrics: Mapping[str, Any]) -> str:
+def headline(run: runs.Run, metrics: Mapping[str, Any], multilabel: bool) -> str:
     """What validation found; without labels, how the embeddings fill their space.
 
     Args:
         run: that has ended.
         metrics: the last numbers, by name.
+        multilabel: whether an image may be of several classes.
     """
     if "val/mrr10" in metrics:
         of = {"MRR": "mrr10", "nDCG": "ndcg10", "Recall": "recall10"}
@@ -475,7 +482,8 @@ def headline(run: runs.Run, metrics: Mapping[str, Any]) -> str:
         return f"online probe      {reached}"
     named = ((name, float(metrics[f"monitor/{name}"])) for name in ("alignment", "uniformity"))
     said = "".join(f", {name} {value:.2f}" for name, value in named)
-    return f"embeddings        effective rank {float(rank):.1f}{said}; there are no labels"
+    why = "several labels an image have no probe" if multilabel else "there are no labels"
+    return f"embeddings        effective rank {float(rank):.1f}{said}; {why}"
 
 
 def describe_negatives(loss: str, batch: int, views: int) -> str:

@@ -34,7 +34,7 @@ from cl.runs.card import carded
 PROGRAM = "main_contrastive.py"
 # Flags of reading a data set by its name.
 READING = ("data_folder", "train_dir", "val_dir", "class_list", "data_fraction", "skip_corrupt")
-READING += ("image_column", "label_column")
+READING += ("image_column", "label_column", "label_separator")
 READING += ("value_range", "channels", "exif_orientation", "max_pixels")
 
 
@@ -223,7 +223,9 @@ def conclude(
         program: that trained; None if only a call from Python repeats the run.
     """
     if not run.code and made.is_global_zero:
-        for line in summary.last_lines(config, run, made.callback_metrics, program):
+        several = isinstance(data, ContrastiveData) and data.source.multilabel
+        found = made.callback_metrics
+        for line in summary.last_lines(config, run, found, program, multilabel=several):
             trainer.say(line)
     report.after_run(config, run.folder, data)
     if not run.code:

@@ -65,8 +65,10 @@ def run_seeds(config: Pretrain, argv: Sequence[str]) -> int:
         ValueError: nothing can be evaluated.
     """
     sources, plan = Sources(), plan_of_seeds(config, argv)
-    if config.kind == "images" and len(sources.load(config).classes) < 2:
-        why = f"DATASET {config.dataset} has no labels: run each seed by --seed"
+    source = sources.load(config) if config.kind == "images" else None
+    if source and (source.multilabel or len(source.classes) < 2):
+        labels = "several labels an image" if source.multilabel else "no labels"
+        why = f"DATASET {config.dataset} has {labels}: run each seed by --seed"
         raise ValueError(f"--seeds summarizes evaluations by labels, and {why}")
     return run_plan(plan, config.runs_folder / plan.name, Asked(), shlex.join(argv), sources)
 

@@ -18,7 +18,7 @@ from cl.config.words import FILES, config_file
 RUNS = ("config", "verify", "resume_training_from", "pretrained_feature_extractor", "init_from")
 ID = re.compile(r"\w[\w.-]*")
 OF_DATA = ("dataset", "data_folder", "train_dir", "val_dir", "class_list", "max_pixels")
-OF_DATA += ("image_column", "label_column")
+OF_DATA += ("image_column", "label_column", "label_separator")
 POSITIONAL = {"dataset", "encoder"}
 
 

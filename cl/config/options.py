@@ -89,6 +89,14 @@ class DataOptions:
         needs=OF_TABLES,
         shown="found by its type or name",
     )
+    label_separator: str | None = flag(
+        "text between the labels of an image that has several, in --label_column; several columns, "
+        "one a class, are given with commas between them",
+        None,
+        metavar="TEXT",
+        needs=("dataset", datasets.Having(("multilabel",))),
+        shown="one label an image",
+    )
     value_range: tuple[float, float] | Literal["auto"] | None = flag(
         "values of image files that become black and white, others are cut off; auto is the range "
         "of a sample of the files",

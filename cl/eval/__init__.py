@@ -6,6 +6,9 @@ What a function takes says what it is, and the command line reads that from the 
 - `(encoder, data, classes)`: it learns from images, from a pretrained encoder on;
 - `(untrained, data, classes)`: the same from random weights.
 
+`MULTILABEL = True` in its file says that labels may be `(n c)`, 1 for each class of an image that
+may be of several; without it such images are refused.
+
 Keyword-only parameters are its flags, but for those that every run has (`seed`, `dataset`,
 `channels_last`, ...) and `training`, with which it trains by SGD. A second function `augmented` in
 the file is what it does with `--augment`. Each returns an `EvalResult`.

@@ -13,7 +13,7 @@ from cl.config import Linear
 from cl.config.evaluations import about
 from cl.eval import get_evaluation
 from cl.eval._result import BothParts, EvalResult
-from cl.eval._task import Task
+from cl.eval._task import Task, labels_of
 from cl.eval._training import Training, training_of
 
 
@@ -83,7 +83,7 @@ def check_preconditions(name: str, task: Task) -> None:
         hardware.check_shared_memory(needed)
     if task.together:
         return  # `precondition` is of the labels of images
-    labels = [torch.tensor(images.labels) for images in (task.source.train, task.source.val)]
+    labels = [labels_of(images) for images in (task.source.train, task.source.val)]
     function = get_evaluation(name)
     check = getattr(import_module(function.__module__), "precondition", None)
     if check is not None and not task.config.augment:

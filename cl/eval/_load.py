@@ -82,6 +82,7 @@ def load_labeled(config: Linear) -> Source[Any]:
         class_list=config.class_list,
         image_column=config.image_column,
         label_column=config.label_column,
+        label_separator=config.label_separator,
         value_range=config.value_range,
         channels=config.channels,
         exif_orientation=config.exif_orientation,

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from cl import distributed
 from cl.eval._blocks import deviation_and_mean, rows_in_block
-from cl.eval._result import Features, TestFeatures
-from cl.nets.probe import Probe, cross_entropy, shown_topk, topk_correct
+from cl.eval._result import Features, Labels, TestFeatures
+from cl.nets.probe import Probe, classification_loss, shown_topk, topk_correct
 from cl.optim import Optimization, build_optimizer, lr_factor, optimizer, planned_steps
 
 ROUNDING = 0.01  # relative, of the size of features that another machine computes
@@ -22,7 +22,7 @@ ROUNDING = 0.01  # relative, of the size of features that another machine comput
 
 class FeatureBatch(NamedTuple):
     h: Float[Tensor, "n d"]
-    labels: Int[Tensor, " n"]
+    labels: Labels
 
 
 class FeatureLoader:
@@ -42,7 +42,7 @@ class FeatureLoader:
     def __init__(
         self,
         h: Float[Tensor, "n d"],
-        labels: Int[Tensor, " n"],
+        labels: Labels,
         batch_size: int,
         seed: int | None = None,
         *,
@@ -165,6 +165,7 @@ class LinearProbe(pl.LightningModule):
         classes: how many there are.
         optimization: how it is trained (the ImageNet-100 recipe: SGD, steps at 60 and 80 of 100).
         scale: what is done to the features first; by default nothing.
+        multilabel: whether a sample may be of several classes; followed is then the loss alone.
     """
 
     def __init__(
@@ -173,11 +174,14 @@ class LinearProbe(pl.LightningModule):
         classes: int,
         optimization: Optimization,
         scale: nn.Module | None = None,
+        *,
+        multilabel: bool = False,
     ) -> None:
         super().__init__()
         # No `probe` to the optimizer: it has the main learning rate, and it decays.
         self.classifier, self.optimization = Probe(dim, classes), optimization
-        self.scale, self.classes = scale or nn.Identity(), classes
+        self.scale = scale or nn.Identity()
+        self.topk = [] if multilabel else shown_topk(classes)
         self.sums: dict[str, Tensor] = {}
 
     def forward(self, h: Float[Tensor, "n d"]) -> Float[Tensor, "1 n c"]:
@@ -185,21 +189,23 @@ class LinearProbe(pl.LightningModule):
 
     def training_step(self, batch: FeatureBatch, _: int) -> dict[str, Any]:
         logits = self(batch.h)
-        seen = (batch.labels >= 0).sum()
+        seen = count_known(batch.labels)
         share = distributed.loss_weight(seen)
-        loss = cross_entropy(logits, batch.labels) * share
+        loss = classification_loss(logits, batch.labels) * share
+        if batch.labels.ndim == 2:
+            return {"loss": loss, "log": {"train/loss": loss.detach()}}
         top1 = topk_correct(logits[0].detach(), batch.labels, 1) / seen.clamp(min=1) * share
         return {"loss": loss, "log": {"train/loss": loss.detach(), "train/probe_top1": top1}}
 
     def on_validation_epoch_start(self) -> None:
-        names = ("loss", *(f"probe_top{k}" for k in shown_topk(self.classes)))
+        names = ("loss", *(f"probe_top{k}" for k in self.topk))
         self.sums = {name: torch.zeros(2, device=self.device) for name in names}
 
     def validation_step(self, batch: FeatureBatch, _: int) -> None:
         logits = self(batch.h)
-        seen = (batch.labels >= 0).sum()
-        values = {"loss": cross_entropy(logits, batch.labels) * seen}
-        for k in shown_topk(self.classes):
+        seen = count_known(batch.labels)
+        values = {"loss": classification_loss(logits, batch.labels) * seen}
+        for k in self.topk:
             values[f"probe_top{k}"] = topk_correct(logits[0], batch.labels, k)
         for name, value in values.items():
             self.sums[name] += torch.stack([value.float(), seen.float()])
@@ -211,6 +217,11 @@ class LinearProbe(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         return build_optimizer(self, self.optimization, *planned_steps(self.trainer), "train/loss")
+
+
+def count_known(labels: Labels) -> Int[Tensor, ""]:
+    """How many samples have a label; all where one may have several, none of which is known too."""
+    return (labels >= 0).sum() if labels.ndim == 1 else torch.ones_like(labels[:, 0]).sum()
 
 
 class Grid(nn.Module):
@@ -275,7 +286,9 @@ def train_grid(
         for h, labels in islice(loader, total - step):
             for group, o in zip(opt.param_groups, own, strict=True):
                 group["lr"] = o.lr * lr_factor(o, step, total, len(loader))
-            loss = cross_entropy(grid(h), labels) * len(grid.optimizations)  # sum of their means
+            loss = classification_loss(grid(h), labels) * len(
+                grid.optimizations
+            )  # sum of their means
             opt.zero_grad(set_to_none=True)
             loss.backward()
             for each in zip(grid.weight, grid.bias, strict=True):

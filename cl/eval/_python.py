@@ -14,7 +14,6 @@ from cl.config.evaluations import untrained
 from cl.data import sets
 from cl.data.augment.recipe import preset
 from cl.data.sets import Captioned, Source, TextPairs, from_texts, holds_texts
-from cl.data.sets._loading import with_labels
 from cl.eval._restore import (
     Restored,
     about_file,
@@ -29,7 +28,7 @@ from cl.eval._transform import Transform
 
 # Flags of reading a data set, which has been read.
 READING = ("data_folder", "train_dir", "val_dir", "class_list", "data_fraction", "skip_corrupt")
-READING += ("image_column", "label_column")
+READING += ("image_column", "label_column", "label_separator")
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def source_of(data: Any, flags: Mapping[str, Any]) -> Source[Any]:
     if not isinstance(data, Source):
         parts = data if isinstance(data, tuple) else (data,)
         data = sets.from_dataset(*parts)
-    source = replace(data, train=with_labels(data.train), val=with_labels(data.val))
+    source = replace(data, train=data.train.with_labels(), val=data.val.with_labels())
     if not (source.classes and len(source.train) and len(source.val)):
         raise ValueError(f"{source.name}: no labeled images in one of its parts")
     return source

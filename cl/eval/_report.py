@@ -179,6 +179,9 @@ def plot(task: Task, test: Features, results: Mapping[str, EvalResult]) -> list[
     Returns:
         The files.
     """
+    if task.source.multilabel:
+        trainer.say(f"{'pictures':12}none: they show images of one class each")
+        return []
     from cl.eval import _plots  # matplotlib, which nothing else here needs
 
     confusions = {file_name(k): r.confusion for k, r in results.items() if r.confusion is not None}

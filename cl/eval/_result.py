@@ -11,8 +11,12 @@ from torch import Tensor, nn
 
 from cl.nets.probe import topk_correct
 
-Features = tuple[Float[Tensor, "n d"], Int[Tensor, " n"]]  # of one part, with labels
-TestFeatures = tuple[Float[Tensor, "m d"], Int[Tensor, " m"]]  # of the part that is measured on
+# Labels, or where an image may be of several classes 1 for each of them.
+Labels = Int[Tensor, " n"] | Int[Tensor, "n c"]
+TestLabels = Int[Tensor, " m"] | Int[Tensor, "m c"]
+KnownLabels = Int[Tensor, " k"] | Int[Tensor, "k c"]
+Features = tuple[Float[Tensor, "n d"], Labels]  # of one part, with labels
+TestFeatures = tuple[Float[Tensor, "m d"], TestLabels]  # of the part that is measured on
 BothParts = Sequence[tuple[Tensor, Tensor]]  # features of the training and of the test part
 
 
@@ -38,33 +42,40 @@ class EvalResult:
     predictions: Int[Tensor, "n 2"] | None = None
 
 
-def score(scores: Float[Tensor, "n c"], labels: Int[Tensor, " n"], **more: Any) -> EvalResult:
+def score(scores: Float[Tensor, "n c"], labels: Labels, **more: Any) -> EvalResult:
     """Top-1, top-5 and top-10 (where there are more classes) and the accuracy of every class.
 
     Args:
         scores: `(n c)`, one for each class; the largest is the prediction.
-        labels: `(n)`, the true classes; samples with a label below 0 do not count.
+        labels: `(n)`, the true classes; samples with a label below 0 do not count. Or `(n c)`, 1
+            for each class of a sample that may be of several.
         more: other fields of `EvalResult`.
 
     Returns:
         `top1`, `top5`, `top10` with their 95 % intervals (Wilson 1927); `mean_per_class`, over the
         classes that have a sample; `per_class`, None for one that has none; the confusion matrix
-        and the predictions.
+        and the predictions. Of several classes `map`, the mean of the average precisions of the
+        classes that have a sample, and these as `per_class`.
 
     Raises:
         ValueError: no sample has a label, there is one class only, or a score is not finite.
     """
     scores, labels = scores.cpu(), labels.cpu()
-    scores, labels = scores[labels >= 0], labels[labels >= 0]
+    if labels.ndim == 1:
+        scores, labels = scores[labels >= 0], labels[labels >= 0]
     n, classes = len(labels), scores.shape[1]
     if not n:
         raise ValueError("the part that is measured on has no labeled image")
-    check_classes(classes)
     if not scores.isfinite().all():  # the largest of NaN is the first: class 0 for every sample
         raise ValueError(
             "the scores of the classes are not finite (NaN or infinite): the classifier diverged, "
             "or its features did; a lower --lr or --precision 32 may help"
         )
+    if labels.ndim == 2:
+        each = average_precisions(scores, labels)
+        per_class = [None if x != x else x for x in each.tolist()]
+        return EvalResult({"map": float(each.nanmean()), "per_class": per_class}, **more)
+    check_classes(classes)
     predicted = scores.argmax(dim=1)
     counts = confusion(predicted, labels, classes)
     shares = counts.diagonal().double() / counts.sum(dim=1)
@@ -78,6 +89,30 @@ def score(scores: Float[Tensor, "n c"], labels: Int[Tensor, " n"], **more: Any) 
     numbers["per_class"] = [None if s != s else s for s in shares.tolist()]
     pairs = torch.stack([labels, predicted], dim=1)
     return EvalResult(numbers, confusion=counts, predictions=pairs, **more)
+
+
+def average_precisions(
+    scores: Float[Tensor, "n c"], labels: Int[Tensor, "n c"]
+) -> Float[Tensor, " c"]:
+    r"""Average precision of each class: $\sum_k (R_k - R_{k-1}) P_k$ over the different scores.
+
+    P and R are precision and recall of the samples with at least the k-th score, as scikit-learn's
+    `average_precision_score` has them; NaN of a class without a sample.
+
+    >>> average_precisions(torch.tensor([[0.9], [0.8], [0.1]]), torch.tensor([[1], [0], [1]]))
+    tensor([0.8333], dtype=torch.float64)
+    """
+    found = []
+    for own, true in zip(scores.T, labels.T, strict=True):
+        order = own.argsort(descending=True)
+        right = true[order].double().cumsum(dim=0)
+        # Samples of one score come together: what counts is the last of them.
+        last = torch.ones_like(order, dtype=torch.bool)
+        last[:-1] = own[order][1:] != own[order][:-1]
+        rank = torch.arange(1, len(order) + 1, device=own.device)[last]
+        gained = torch.diff(right[last], prepend=right.new_zeros(1))
+        found.append((gained * right[last] / rank).sum() / right[-1])
+    return torch.stack(found)
 
 
 def check_classes(classes: int) -> None:

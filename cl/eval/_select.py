@@ -4,25 +4,25 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cl.eval._blocks import rows_in_block
-from cl.eval._result import Features
+from cl.eval._result import Features, KnownLabels, Labels, average_precisions
 from cl.nets.probe import topk_correct
 
 HELD_OUT_SHARE = 0.1  # of every class
 S = TypeVar("S")
 
 
-def labeled(part: Features) -> tuple[Float[Tensor, "k d"], Int[Tensor, " k"]]:
-    """The samples of a part that have a label.
+def labeled(part: Features) -> tuple[Float[Tensor, "k d"], KnownLabels]:
+    """The samples of a part that have a label; all where one may have several.
 
     Raises:
         ValueError: a feature is NaN or infinite, of which every comparison means nothing.
     """
     h, labels = part
-    known = labels >= 0
+    known = labels >= 0 if labels.ndim == 1 else torch.ones(len(labels), dtype=torch.bool)
     h, labels = (h, labels) if known.all() else (h[known], labels[known])
     blocks = h.split(rows_in_block(h.shape[1]))  # which may be mapped from a file
     if broken := sum(int((~rows.isfinite().all(dim=1)).sum()) for rows in blocks):
@@ -32,17 +32,21 @@ def labeled(part: Features) -> tuple[Float[Tensor, "k d"], Int[Tensor, " k"]]:
     return h, labels
 
 
-def check_bank(labels: Int[Tensor, " n"]) -> None:
+def check_bank(labels: Labels) -> None:
     """Check that a training part can teach something.
 
     Raises:
-        ValueError: it has no two classes.
+        ValueError: it has no two classes; of several labels none that some images have.
     """
+    if labels.ndim == 2:
+        if not ((labels == 1).any(dim=0) & (labels == 0).any(dim=0)).any():
+            raise ValueError("the training part needs a class that some of its images are of")
+        return
     if len(labels[labels >= 0].unique()) < 2:
         raise ValueError("the training part needs labeled images of two classes")
 
 
-def check_selectable(settings: int, labels: Int[Tensor, " n"], flags: str) -> None:
+def check_selectable(settings: int, labels: Labels, flags: str) -> None:
     """Check that a part can be held out, where there is something to select.
 
     Args:
@@ -54,6 +58,8 @@ def check_selectable(settings: int, labels: Int[Tensor, " n"], flags: str) -> No
         ValueError: every class has one sample, so that none can be held out.
     """
     check_bank(labels)
+    if labels.ndim == 2:
+        return
     if settings > 1 and int(torch.bincount(labels[labels >= 0]).max()) < 2:
         raise ValueError(
             f"{flags} must be one value: --data_fraction leaves each class one image, so that none "
@@ -61,8 +67,12 @@ def check_selectable(settings: int, labels: Int[Tensor, " n"], flags: str) -> No
         )
 
 
-def held_out(labels: Int[Tensor, " n"], seed: int) -> Bool[Tensor, " n"]:
-    """Which samples are held out: a tenth of every class of two or more, the seed's."""
+def held_out(labels: Labels, seed: int) -> Bool[Tensor, " n"]:
+    """Which samples are held out: a tenth of every class of two or more, the seed's.
+
+    Of samples that may be of several classes it is a tenth of all.
+    """
+    labels = labels if labels.ndim == 1 else torch.zeros_like(labels[:, 0])
     labels, generator = labels.cpu(), torch.Generator().manual_seed(seed)
     place = torch.rand(len(labels), generator=generator)
     held = torch.zeros(len(labels), dtype=torch.bool)
@@ -80,7 +90,7 @@ def select_hyperparameters(
     seed: int,
     flags: str,
 ) -> tuple[S, dict[S, float]]:
-    """Select the setting with the best top-1 on the held-out part.
+    """Select the setting with the best top-1, or mAP, on the held-out part.
 
     Args:
         settings: candidates; a single one is returned as it is, of equally good ones the first.
@@ -91,7 +101,7 @@ def select_hyperparameters(
         flags: where the settings come from, for error messages.
 
     Returns:
-        The setting, and the held-out top-1 of each; empty where there was nothing to select.
+        The setting, and the held-out number of each; empty where there was nothing to select.
 
     Raises:
         ValueError: every class has one sample, so that none can be held out.
@@ -102,7 +112,14 @@ def select_hyperparameters(
     h, labels = train
     check_selectable(len(settings), labels, flags)
     held = held_out(labels, seed).to(labels.device)
-    number = int(held.sum())
     found = scores((h[~held], labels[~held]), h[held])
-    reached = {s: int(topk_correct(x, labels[held], 1)) / number for s, x in found}
+    reached = {s: quality(x, labels[held]) for s, x in found}
     return max(settings, key=lambda s: reached[s]), reached
+
+
+def quality(scores: Float[Tensor, "m c"], labels: Labels) -> float:
+    """Top-1, or mAP of samples that may be of several classes; 0 where none is of any."""
+    if labels.ndim == 1:
+        return int(topk_correct(scores, labels, 1)) / len(labels)
+    found = average_precisions(scores, labels)
+    return float(found.nanmean().nan_to_num())

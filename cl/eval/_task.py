@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from cl.data.loaders.texts import TextLoader
 from cl.data.module import ContrastiveData, PlainLoader, central_fraction
 from cl.data.sets import Images, Source
 from cl.data.sets._sums import data_checksum
-from cl.eval import _cache, _features
+from cl.eval import NAMES, _cache, _features, get_evaluation
 from cl.eval._restore import Restored
-from cl.eval._result import BothParts, Features, check_classes
+from cl.eval._result import BothParts, Features, Labels, check_classes
 from cl.nets.layers import Layers
 from cl.terminal import escape_controls
 
@@ -156,8 +157,19 @@ class Task:
         """Check by the labels alone that an evaluation can be done.
 
         Raises:
-            ValueError: a part has no labels, or there is nothing to tell apart.
+            ValueError: a part has no labels, or there is nothing to tell apart; an image may be of
+                several classes, and the evaluation takes one.
         """
+        if self.source.multilabel:
+            able = [n for n in NAMES if getattr(import_module(f"cl.eval.{n}"), "MULTILABEL", False)]
+            module = import_module(get_evaluation(name).__module__)
+            if self.config.augment or not getattr(module, "MULTILABEL", False):
+                augmented = " --augment" * self.config.augment
+                raise ValueError(
+                    f"--eval {name}{augmented} is of images of one class each; for those of "
+                    f"{self.source.name}, which may be of several, there are {', '.join(able)}"
+                )
+            return
         for kind, images in {"training": self.source.train, "test": self.source.val}.items():
             if not (images.labels >= 0).any():
                 raise ValueError(f"no image of the {kind} part has a label")
@@ -205,8 +217,12 @@ class Task:
         }
 
     def features(self, console: Console) -> list[tuple[Tensor, Tensor]]:
-        """Features `(n d)` and labels `(n)` of the training and the test part, see `extract`."""
-        return [self.extract(images, console) for images in (self.source.train, self.source.val)]
+        """Features `(n d)` and labels of the training and the test part, see `extract`."""
+        parts = self.source.train, self.source.val
+        found = [self.extract(images, console) for images in parts]
+        if not self.source.multilabel:
+            return found
+        return [(h, labels_of(images)) for (h, _), images in zip(found, parts, strict=True)]
 
     def extract(self, images: Images, console: Console) -> Features:
         """The features of one part: from the cache, or extracted, a shard a process, and cached.
@@ -305,6 +321,12 @@ class Task:
         if found is None:
             raise ValueError(f"{file} was written and is not there: is the disk full?")
         return found
+
+
+def labels_of(images: Images) -> Labels:
+    """The labels of images, or where one may be of several classes 1 for each of them."""
+    several = images.multilabels
+    return torch.tensor(images.labels) if several is None else torch.tensor(several).long()
 
 
 def describe_preparation(recipe: Recipe) -> str:

@@ -3,15 +3,16 @@
 from collections.abc import Iterable, Iterator
 from itertools import product
 
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from cl.bounds import Count, Positive
-from cl.eval._result import EvalResult, Features, TestFeatures, score
+from cl.eval._result import EvalResult, Features, Labels, TestFeatures, TestLabels, score
 from cl.eval._select import check_selectable, labeled, select_hyperparameters
-from cl.knn import BANK, QUERIES, nearest, votes
+from cl.knn import BANK, QUERIES, label_shares, nearest, votes
 
 KNNCandidate = tuple[int, float]  # neighbors, temperature
+MULTILABEL = True
 
 
 def knn(
@@ -28,8 +29,10 @@ def knn(
     The votes are those of `cl.knn`.
 
     Args:
-        train: features `(n d)` and labels `(n)`; those without a label (below 0) do not vote.
-        test: features `(m d)` and labels `(m)`.
+        train: features `(n d)` and labels `(n)`; those without a label (below 0) do not vote. Or
+            labels `(n c)` where an image may be of several classes: then the score of a class is
+            the share of the votes of neighbors that are of it.
+        test: features `(m d)` and labels `(m)` or `(m c)`.
         classes: how many there are.
         k: number of neighbors; if several are given, the best on a held-out tenth of the training
             data is used
@@ -38,7 +41,7 @@ def knn(
         seed: of the held-out part.
 
     Returns:
-        Top-k accuracies, see `score`.
+        Top-k accuracies, or mAP, see `score`.
 
     Raises:
         ValueError: there is something to select and no class with two samples to hold one out.
@@ -61,8 +64,8 @@ def knn(
 
 
 def precondition(
-    train: Int[Tensor, " n"],
-    test: Int[Tensor, " m"],
+    train: Labels,
+    test: TestLabels,
     classes: int,
     *,
     k: tuple[Count, ...],
@@ -83,7 +86,10 @@ def predict_votes(
     candidates = list(candidates)
     cosines, at = nearest(bank[0], queries, max(k for k, _ in candidates))
     for k, t in candidates:
-        yield (k, t), votes(cosines[:, :k], bank[1][at[:, :k]], classes, t)
+        if bank[1].ndim == 2:
+            yield (k, t), label_shares(cosines[:, :k], at[:, :k], bank[1], t)
+        else:
+            yield (k, t), votes(cosines[:, :k], bank[1][at[:, :k]], classes, t)
 
 
 def working_memory(

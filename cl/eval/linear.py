@@ -10,7 +10,6 @@ from itertools import product
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Int
 from torch import Tensor, nn
 
 from cl import distributed
@@ -20,7 +19,7 @@ from cl.data.module import ContrastiveData
 from cl.eval import _classifier
 from cl.eval._blocks import BLOCK
 from cl.eval._probe import FeatureData, Grid, LinearProbe, Standardization, train_grid
-from cl.eval._result import EvalResult, Features, TestFeatures, score
+from cl.eval._result import EvalResult, Features, Labels, TestFeatures, TestLabels, score
 from cl.eval._select import check_selectable, labeled, select_hyperparameters
 from cl.eval._training import Training
 from cl.optim import Optimization
@@ -29,6 +28,7 @@ from cl.schedules import FOLLOWS_LOSS
 # Of standardized features, where --lr says none; of those that are equally good the first is used.
 RATES = (0.1, 0.3, 0.03, 1.0, 0.01)
 STANDARDIZED = "standardized by the training part"
+MULTILABEL = True
 
 
 class LinearCandidate(NamedTuple):
@@ -50,8 +50,9 @@ def linear(
     """A linear classifier of frozen features by SGD, standardized and at the best of some rates.
 
     Args:
-        train: features `(n d)` and labels `(n)`.
-        test: features `(m d)` and labels `(m)`; validation decides nothing.
+        train: features `(n d)` and labels `(n)`, or `(n c)` where an image may be of several
+            classes: then the loss is binary cross-entropy, and what is selected has the best mAP.
+        test: features `(m d)` and labels `(m)` or `(m c)`; validation decides nothing.
         classes: how many there are.
         training: optimizer, schedule, batch size and epochs.
         lr_grid: learning rates in place of --lr; the best on a held-out tenth of the training data
@@ -63,7 +64,7 @@ def linear(
         seed: of the order, the held-out part and the first weights of the grid.
 
     Returns:
-        Top-k accuracies after the last epoch, see `score`.
+        Top-k accuracies after the last epoch, or mAP, see `score`.
 
     Raises:
         ValueError: there is something to select and no class with two samples to hold one out.
@@ -77,22 +78,24 @@ def linear(
     best, reached = select_candidate(train, classes, plans, training, seed, standardize=standardize)
     o = plans[best]
     scale = Standardization(train[0]) if standardize else None
-    probe = LinearProbe(train[0].shape[1], classes, o, scale)
+    several = train[1].ndim == 2
+    probe = LinearProbe(train[0].shape[1], classes, o, scale, multilabel=several)
     data = FeatureData(train, test, batch_size=training.batch_size, seed=seed)
     training.fit(probe, data)
     with torch.no_grad():
         scores = probe.cpu()(test[0])[0]
     how: dict[str, Any] = {"normalization": STANDARDIZED if standardize else "none"}
     if len(plans) > 1 or lr_grid or weight_decay_grid:
-        how["grid"] = [{**c._asdict(), "held_out_top1": top1} for c, top1 in reached.items()]
+        number = "held_out_map" if several else "held_out_top1"
+        how["grid"] = [{**c._asdict(), number: found} for c, found in reached.items()]
     how |= training.describe(o)
     chosen = best._asdict() if "grid" in how else {}
     return score(scores, test[1], chosen=chosen, how=how)
 
 
 def precondition(
-    train: Int[Tensor, " n"],
-    test: Int[Tensor, " m"],
+    train: Labels,
+    test: TestLabels,
     classes: int,
     *,
     training: Training,
@@ -166,7 +169,7 @@ def select_candidate(
         standardize: first by the mean and deviation of what is not held out.
 
     Returns:
-        The best candidate, and the held-out top-1 of each.
+        The best candidate, and the held-out top-1 of each, or mAP.
     """
 
     def scores(part: Features, queries: Tensor) -> Iterator[tuple[LinearCandidate, Tensor]]:

@@ -6,17 +6,18 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from cl.bounds import Positive
 from cl.eval._blocks import BLOCK, KEPT, Blocks, rows_in_block
 from cl.eval._probe import Standardization
-from cl.eval._result import EvalResult, Features, TestFeatures, score
+from cl.eval._result import EvalResult, Features, Labels, TestFeatures, TestLabels, score
 from cl.eval._select import check_selectable, labeled, select_hyperparameters
 
 ITERATIONS = 10_000  # C = 1e4 of features that are nearly dependent takes 2,000
 HISTORY = 20  # steps that L-BFGS keeps
+MULTILABEL = True
 ENOUGH, SMALL = 1e-6, 1e-5  # largest entry of a gradient: ends the search, is not warned of
 
 
@@ -55,18 +56,20 @@ def logistic(
 ) -> EvalResult:
     r"""Logistic regression by L-BFGS to the optimum, of standardized features.
 
-    Equivalent to scikit-learn's `make_pipeline(StandardScaler(), LogisticRegression(C=c))`.
+    Equivalent to scikit-learn's `make_pipeline(StandardScaler(), LogisticRegression(C=c))`, and
+    where an image may be of several classes to `OneVsRestClassifier` of it.
 
     Args:
-        train: features `(n d)` and labels `(n)`; those without a label (below 0) are left out.
-        test: features `(m d)` and labels `(m)`.
+        train: features `(n d)` and labels `(n)`; those without a label (below 0) are left out. Or
+            labels `(n c)`, 1 for each class of an image.
+        test: features `(m d)` and labels `(m)` or `(m c)`.
         classes: how many there are.
         c: scikit-learn's C of the logistic regression, the inverse of n times the weight decay; if
             several are given, the best on a held-out tenth of the training data is used
         seed: of the held-out part.
 
     Returns:
-        Top-k accuracies, see `score`.
+        Top-k accuracies, or mAP, see `score`.
 
     Raises:
         ValueError: there is something to select and no class with two samples to hold one out.
@@ -102,9 +105,7 @@ def logistic(
     )
 
 
-def precondition(
-    train: Int[Tensor, " n"], test: Int[Tensor, " m"], classes: int, *, c: tuple[Positive, ...]
-) -> None:
+def precondition(train: Labels, test: TestLabels, classes: int, *, c: tuple[Positive, ...]) -> None:
     """Check by the labels of both parts that `logistic` can be done.
 
     Raises:
@@ -141,7 +142,7 @@ def fit_standardized(part: Features, classes: int, *, l2: float, steps: int) -> 
 
 def fit_classifier(
     h: Float[Tensor, "n d"],
-    labels: Int[Tensor, " n"],
+    labels: Labels,
     classes: int,
     *,
     l2: float,
@@ -173,6 +174,14 @@ def fit_classifier(
     return Optimum(classifier.to(dtype).requires_grad_(False), iterations, gradient)
 
 
+def sample_losses(logits: Float[Tensor, "n c"], labels: Labels) -> Float[Tensor, " n"]:
+    """Cross-entropy of each sample, or the sum over classes of the binary one."""
+    if labels.ndim == 1:
+        return F.cross_entropy(logits, labels, reduction="none")
+    targets = labels.to(logits.dtype)
+    return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(dim=1)
+
+
 def run_lbfgs(classifier: nn.Linear, blocks: Blocks, l2: float, steps: int) -> tuple[int, float]:
     """Move a classifier to the minimum; iterations and the largest entry of the gradient there."""
     lbfgs = torch.optim.LBFGS(
@@ -191,7 +200,7 @@ def run_lbfgs(classifier: nn.Linear, blocks: Blocks, l2: float, steps: int) -> t
         loss = l2 / 2 * classifier.weight.square().sum(dtype=torch.float64)
         loss.backward()
         for h, labels in blocks:
-            losses = F.cross_entropy(classifier(h), labels, reduction="none")
+            losses = sample_losses(classifier(h), labels)
             mean = losses.sum(dtype=torch.float64) / len(blocks)
             mean.backward()
             loss = loss.detach() + mean.detach()

@@ -72,6 +72,22 @@ def cross_entropy(logits: Float[Tensor, "v n c"], labels: Int[Tensor, " n"]) -> 
     return each / (len(logits) * (labels >= 0).sum()).clamp(min=1)
 
 
+def binary_cross_entropy(
+    logits: Float[Tensor, "v n c"], labels: Int[Tensor, "n c"]
+) -> Float[Tensor, ""]:
+    """The sum over classes, each a question of its own, of the mean over all views and samples."""
+    targets = repeat(labels, "n c -> v n c", v=len(logits)).to(precise(logits).dtype)
+    each = F.binary_cross_entropy_with_logits(precise(logits), targets, reduction="sum")
+    return each / max(1, logits.shape[0] * logits.shape[1])
+
+
+def classification_loss(
+    logits: Float[Tensor, "v n c"], labels: Int[Tensor, " n"] | Int[Tensor, "n c"]
+) -> Float[Tensor, ""]:
+    """Cross-entropy, or where a sample may be of several classes binary cross-entropy."""
+    return (cross_entropy if labels.ndim == 1 else binary_cross_entropy)(logits, labels)
+
+
 def shown_topk(classes: int) -> list[int]:
     """The k of the top-k accuracies that say something of so many classes.
 

@@ -86,7 +86,7 @@ class Listed:
         if self.evaluates:
             for name, each in self.result.items():
                 if isinstance(each, dict):
-                    found |= as_numbers({name: each.get("top1")})
+                    found |= as_numbers({name: each.get("top1", each.get("map"))})
                     found |= {f"{name}/{k}": v for k, v in as_numbers(each).items()}
         return found
 

@@ -40,8 +40,9 @@ def from_dataset(
         train: a map-style data set (a `Subset` or `ConcatDataset` as well), a pair of them, or all
             images as one array or tensor `(n h w)`, `(n h w c)` or `(n c h w)`.
         val: likewise; without it, a part of every class of the training images is held out.
-        labels: of the training images, `(n)` whole numbers, below 0 where there is none; by default
-            those of the items, and -1 if they have none.
+        labels: of the training images, `(n)` whole numbers, below 0 where there is none, or `(n c)`
+            of 0 and 1 where an image may be of several classes; by default those of the items, and
+            -1 if they have none.
         val_labels: of the validation images.
         name: of the data set; by default that of its class.
         classes: names of the classes; by default the data set's `classes`, or numbers.
@@ -70,7 +71,7 @@ def from_dataset(
     else:
         parts = first, part_of(val, val_labels, f"{name} validation", decoding)
         held_out, how = 0.0, ""
-    last = max(int(images.labels.max(initial=-1)) for images in parts)
+    last = max(last_class(images) for images in parts)
     names, named = class_names(train, classes, last)
     return Source(name, names, *parts, held_out=held_out, split=how, named=named)
 
@@ -108,7 +109,11 @@ def part_of(data: Any, labels: npt.ArrayLike | None, title: str, decoding: Decod
         images = images_of(data, title, decoding)
     if not len(images):
         raise ValueError(f"{title}: it has no items")
-    return images if labels is None else replace(images, labels=as_labels(labels, images, title))
+    if labels is None:
+        return images
+    if np.ndim(labels) == 2:
+        return replace(images, multilabels=as_multilabels(labels, images, title))
+    return replace(images, labels=as_labels(labels, images, title))
 
 
 def check_items(data: Any) -> None:
@@ -151,6 +156,23 @@ def as_labels(labels: npt.ArrayLike, images: Images, title: str) -> Index:
             f"({len(images)},) whole numbers"
         )
     return array.astype(np.int64)
+
+
+def as_multilabels(labels: npt.ArrayLike, images: Images, title: str) -> npt.NDArray[np.uint8]:
+    """Given sets of labels as zeros and ones."""
+    array = np.asarray(labels)
+    if len(array) != len(images) or not np.isin(array, (0, 1)).all():
+        raise ValueError(
+            f"{title}: labels of shape {array.shape} must be 0 or 1, {len(images)} rows of them"
+        )
+    return array.astype(np.uint8)
+
+
+def last_class(images: Images) -> int:
+    """The largest number of a class, -1 where there is none."""
+    if images.multilabels is not None:
+        return images.multilabels.shape[1] - 1
+    return int(images.labels.max(initial=-1))
 
 
 def class_names(data: Any, given: Sequence[str] | None, last: int) -> tuple[list[str], bool]:

@@ -124,10 +124,11 @@ class Images:
     """Images, in memory or in files.
 
     Args:
-        labels: `(n)`, below 0 for an image without one.
+        labels: `(n)`, below 0 for an image without one, and for all where one has several.
         pixels: `(n h w 3)`, if the images are in memory.
         files: the encoded images, if they are not.
         decoding: how these become pixels.
+        multilabels: `(n c)`, 1 for each class that an image is of, where one may be of several.
     """
 
     kind: ClassVar = "images"  # as the row of a data set says it
@@ -136,6 +137,7 @@ class Images:
     pixels: Pixels | None = None
     files: Stored | None = None
     decoding: Decoding = RGB
+    multilabels: npt.NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -163,7 +165,15 @@ class Images:
             labels=self.labels[index],
             pixels=None if self.pixels is None else self.pixels[index],
             files=None if self.files is None else self.files.subset(index),
+            multilabels=None if self.multilabels is None else self.multilabels[index],
         )
+
+    def with_labels(self) -> "Images":
+        """The images that have a label; the same object if all have one."""
+        known = self.labels >= 0
+        if known.all() or self.multilabels is not None:
+            return self
+        return self.subset(np.flatnonzero(known))
 
 
 def in_files(paths: Iterable[Path] | PathArray, labels: npt.ArrayLike | None = None) -> Images:

@@ -53,6 +53,34 @@ def class_numbers(words: Iterable[str]) -> tuple[list[str], dict[str, int]]:
     return [str(c) for c in classes], {label: place[name] for label, name in names.items()}
 
 
+def columns_named(given: str | None) -> list[str]:
+    """The columns that `--label_column` names, with commas between several."""
+    return [name.strip() for name in given.split(",")] if given else []
+
+
+def multilabels_of(
+    parts: Sequence[Column], separator: str
+) -> tuple[list[str], list[npt.NDArray[np.uint8]]]:
+    """The classes of sets of labels, and each part's `(n c)`, 1 for a class that a row names.
+
+    >>> classes, (found,) = multilabels_of([Column.of(["cat|dog", "", "cat"])], "|")
+    >>> classes, found.tolist()
+    (['cat', 'dog'], [[1, 1], [0, 0], [1, 0]])
+    """
+    sets = [[[each.strip() for each in w.split(separator)] for w in p.words] for p in parts]
+    classes, numbers = class_numbers(label for part in sets for each in part for label in each)
+    found = [multi_hot([[numbers[w] for w in each] for each in s], len(classes)) for s in sets]
+    return classes, [each[part.rows] for each, part in zip(found, parts, strict=True)]
+
+
+def multi_hot(sets: Sequence[Iterable[int]], classes: int) -> npt.NDArray[np.uint8]:
+    """Sets of class numbers as rows `(n c)` of zeros and ones; numbers below 0 are left out."""
+    rows = np.zeros((len(sets), classes), np.uint8)
+    for row, each in zip(rows, sets, strict=True):
+        row[[number for number in each if number >= 0]] = 1
+    return rows
+
+
 def check_trained(name: str, classes: Sequence[str], train: Index, val: Index) -> None:
     """Check that every class that validates trains too.
 

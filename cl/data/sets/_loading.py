@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 from rich.console import Console
 
 from cl.data.sets._decode import warn_of_pil
@@ -35,6 +34,7 @@ def load(
     labeled: bool = False,
     image_column: str | None = None,
     label_column: str | None = None,
+    label_separator: str | None = None,
     workers: int = 0,
     console: Console | None = None,
 ) -> Source[Any]:
@@ -58,7 +58,8 @@ def load(
         skip_corrupt: decode every image now, and leave out those that cannot be decoded.
         labeled: leave the images without a label out.
         image_column: of a table of images.
-        label_column: of a table of images.
+        label_column: of a table of images; several with commas between them are of a class each.
+        label_separator: between the labels of an image in that column.
         workers: threads that decode.
         console: for its progress.
 
@@ -70,7 +71,7 @@ def load(
     known = None if value_range == "auto" else value_range
     how = Decoding(known, channels, turn, max_pixels)
     folders = Path(data_folder), train_dir, val_dir, class_list, download
-    source = read(name, Where(*folders, how, image_column, label_column))
+    source = read(name, Where(*folders, how, image_column, label_column, label_separator))
     if not isinstance(source.train, Images):
         return fraction_of(source, data_fraction)
     source = decoded_as(source, how)
@@ -88,7 +89,7 @@ def load(
     elif source.train.files is not None and dataset_row(name)["image_files"]:
         check_levels(source.train, name)
     if labeled:
-        source = replace(source, train=with_labels(source.train), val=with_labels(source.val))
+        source = replace(source, train=source.train.with_labels(), val=source.val.with_labels())
         if not (len(source.train) and len(source.val)):
             raise ValueError(f"DATASET {name}: no labeled images in one of its parts")
     source = fraction_of(source, data_fraction)
@@ -113,9 +114,3 @@ def decoded_as(source: Source, how: Decoding) -> Source:
         if images.files is not None
     }
     return replace(source, **parts)
-
-
-def with_labels(images: Images) -> Images:
-    """The images that have a label; the same object if all have one."""
-    known = images.labels >= 0
-    return images if known.all() else images.subset(np.flatnonzero(known))

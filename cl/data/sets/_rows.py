@@ -16,6 +16,7 @@ DEFAULTS: dict[str, Any] = {
     "scores": False,  # pairs of texts have scores, as an evaluation by correlation needs them
     "columns": False,  # a table, whose columns say whether it is of images or of text
     "image_columns": False,  # a table, whose columns --image_column and --label_column name
+    "multilabel": False,  # --label_separator and several columns make sets of labels
     "order": 50,  # place in lists; of equal ones by name
     "argument": "",  # what stands behind the name and a colon: NAME in torchvision:NAME
     "size": 224,  # side of the images in pixels

@@ -29,6 +29,7 @@ class Where:
         decoding: how image files become pixels.
         image_column: of a table.
         label_column: of a table.
+        label_separator: between the labels in it.
     """
 
     folder: Path
@@ -39,6 +40,7 @@ class Where:
     decoding: Decoding = RGB
     image_column: str | None = None
     label_column: str | None = None
+    label_separator: str | None = None
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -75,6 +77,11 @@ class Source(Generic[S]):
     left_out: str = ""
     named: bool = True
 
+    @property
+    def multilabel(self) -> bool:
+        """Whether an image may be of several classes."""
+        return isinstance(self.train, Images) and self.train.multilabels is not None
+
     @cached_property
     def copied(self) -> str:
         """How many validation images are training images, byte for byte, in words."""
@@ -96,12 +103,15 @@ class Source(Generic[S]):
         """
         number = len(self.classes)
         kinds = f"{number:,} class{'es' * (number > 1)}" if number else "no labels"
+        kinds += ", of which an image may have several" * self.multilabel
         if isinstance(self.train, TextPairs):
             corpora = [len(p.documents) for p in (self.train, self.val) if isinstance(p, TextPairs)]
             kinds = f"{' and '.join(f'{n:,}' for n in corpora)} documents"
         if isinstance(self.train, Captioned) and isinstance(self.val, Captioned):
             kinds = f"{len(self.train.texts):,} and {len(self.val.texts):,} captions"
-        share = f"{self.held_out:.0%}".replace("%", " %") + ", stratified" * (number > 1)
+        share = f"{self.held_out:.0%}".replace("%", " %") + ", stratified" * (
+            number > 1 and not self.multilabel
+        )
         how = share if self.held_out else self.split
         val = f"{len(self.val):,} val" + (f" ({how})" if how else "")
         notes = "".join(f"; {note}" for note in (self.note, self.left_out, self.copied) if note)

@@ -30,6 +30,8 @@ def data_checksum(samples: Samples) -> str:
 def hash_images(digest: Any, images: Images, word: Callable[[Stored, int], str]) -> str:
     """A sum that goes on with labels and pixels, or with labels and a word for each file."""
     digest.update(np.ascontiguousarray(images.labels).data)
+    if images.multilabels is not None:
+        digest.update(np.ascontiguousarray(images.multilabels).data)
     if images.pixels is not None:
         digest.update(np.ascontiguousarray(images.pixels).data)
     if images.files is not None:

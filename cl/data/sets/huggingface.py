@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cl.data.sets._columns import STRINGS, source_of_columns
 from cl.data.sets._images import Images, Index, Stored, read_regular
 from cl.data.sets._inside import file_inside
+from cl.data.sets._labels import class_numbers, columns_named, multi_hot
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import HOLD_OUT, split, split_sentence
 from cl.data.sets._walk import VALIDATION, Walk, part_of_name
@@ -32,6 +34,7 @@ ROW = {
     "exif_orientation": True,
     "columns": True,
     "image_columns": True,
+    "multilabel": True,
 }
 LABELS = ("label", "labels", "class", "category")  # what a column of them may be called
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
@@ -126,7 +129,8 @@ def read(name: str, where: Where) -> Source[Any]:
     if second is None:
         classes = names or numbered(train)
         train, val = split(train, HOLD_OUT)
-        how = f"no validation split: {split_sentence(HOLD_OUT, labeled=bool(classes))}"
+        stratified = bool(classes) and train.multilabels is None
+        how = f"no validation split: {split_sentence(HOLD_OUT, labeled=stratified)}"
         more = {"held_out": HOLD_OUT, "split": how, "left_out": left}
         return Source(name, classes, train, val, named=bool(names), **more)
     names_there, val = read_split(library, parts[second], where, place, second, names)
@@ -189,14 +193,19 @@ def read_split(
     title, features = f"{place} {called}", data.features
     for option in ("image_column", "label_column"):
         name = getattr(where, option)
-        if name is not None and name not in features:
-            raise ValueError(f"--{option} {name}: {title} has the columns {', '.join(features)}")
+        several = [name] if name in features else columns_named(name)
+        if absent := [each for each in several if each not in features]:
+            raise ValueError(
+                f"--{option} {absent[0]}: {title} has the columns {', '.join(features)}"
+            )
     image = where.image_column or the_only(
         [k for k, f in features.items() if isinstance(f, library.Image)], "Image", title
     )
     label = where.label_column or label_column(library, features, title)
-    names, labels = None, np.full(len(data), -1)
-    if label is not None and getattr(features[label], "dtype", "") in STRINGS:
+    names, labels, several = None, np.full(len(data), -1), None
+    if label and (where.label_separator or label not in features or inner(features[label])):
+        names, several = sets_of_labels(data, label, where.label_separator, title, known)
+    elif label is not None and getattr(features[label], "dtype", "") in STRINGS:
         words = data[label][:]
         names = known or sorted({word for word in words if word})
         if other := sorted({word for word in words if word} - {*names}):
@@ -208,15 +217,56 @@ def read_split(
         names = getattr(features[label], "names", None)
     encoded = data.select_columns([image]).cast_column(image, library.Image(decode=False))
     rows = np.arange(len(labels))
-    return list(names) if names else None, Images(
-        labels, files=Rows(encoded, image, title, data._fingerprint, place, rows)
-    )
+    files = Rows(encoded, image, title, data._fingerprint, place, rows)
+    return list(names) if names else None, Images(labels, files=files, multilabels=several)
+
+
+def inner(feature: Any) -> Any:
+    """What a column of lists has in its lists; None of another column."""
+    return getattr(feature, "feature", None)
+
+
+def sets_of_labels(
+    data: Any, label: str, separator: str | None, title: str, known: list[str] | None
+) -> tuple[list[str], npt.NDArray[np.uint8]]:
+    """The classes of images that may be of several, and `(n c)`, 1 for each class of an image.
+
+    Args:
+        data: the split.
+        label: a column of lists or of texts, or several of 0 and 1, with commas between them.
+        separator: between the labels in a text.
+        title: of the split, for messages.
+        known: the classes of the training part; none for the training part itself.
+
+    Raises:
+        ValueError: a column has something else, or a class does not train.
+    """
+    if label not in data.features:
+        columns = columns_named(label)
+        found = np.stack([np.asarray(data[column][:]) for column in columns], axis=1)
+        if not np.isin(found, (0, 1)).all():
+            raise ValueError(f"{title}: columns of classes must have 0 or 1 in every row")
+        return columns, found.astype(np.uint8)
+    kind = inner(data.features[label])
+    cells: list[Any] = data[label][:]
+    if any(cell is None for cell in cells):
+        raise ValueError(f"{title}: a row of {label} has no list of labels")
+    if kind is None:
+        cells = [[w.strip() for w in str(c).split(separator or ",") if w.strip()] for c in cells]
+    there = {each for cell in cells for each in cell}
+    if names := getattr(kind, "names", None):
+        return [*names], multi_hot(cells, len(names))
+    classes, numbers = class_numbers(map(str, there if known is None else [*known]))
+    if other := sorted({str(each) for each in there} - {*numbers}):
+        raise ValueError(f"{title}: {len(other)} classes that do not train: {other[0]}")
+    return classes, multi_hot([[numbers[str(each)] for each in c] for c in cells], len(classes))
 
 
 def label_column(library: Any, features: Any, title: str) -> str | None:
     """The column of labels: of type ClassLabel, of words with a label's name, of whole numbers."""
     kinds = [k for k, f in features.items() if isinstance(f, library.ClassLabel)]
     kinds = kinds or [k for k in LABELS if getattr(features.get(k), "dtype", "") in STRINGS]
+    kinds = kinds or [k for k in LABELS if inner(features.get(k)) is not None]
     kinds = kinds or [k for k, f in features.items() if getattr(f, "dtype", "") in INTEGERS]
     return the_only(kinds, "ClassLabel (or of whole numbers)", title) if kinds else None
 

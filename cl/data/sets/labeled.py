@@ -4,15 +4,21 @@ One column has paths (called path, image, file, filename, ..., or `--image_colum
 the table's folder; one has labels (label, class, category, target, or `--label_column`): words, or
 whole numbers; an empty one, or one below 0, means "unlabeled". A column called split, subset,
 partition or part says what validates, or `--val_dir` names a second table.
+
+Where an image may be of several classes, `--label_separator` stands between its labels, or
+`--label_column` names several columns, A,B,C, one a class, of 0 and 1.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from cl.data.sets._images import Images, in_files
-from cl.data.sets._labels import Column, check_trained, class_numbers
+from cl.data.sets._labels import Column, check_trained, class_numbers, columns_named, multilabels_of
 from cl.data.sets._paths import PathArray, repeated
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import HOLD_OUT, split, split_sentence
@@ -34,8 +40,10 @@ ROW = {
     "image_files": True,
     "exif_orientation": True,
     "image_columns": True,
+    "multilabel": True,
 }
 LABELS = ("label", "labels", "class", "category", "target")
+MARKS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 PARTS = ("split", "subset", "partition", "part")
 
 
@@ -48,13 +56,12 @@ def read(name: str, where: Where) -> Source[Images]:
     flag = f"DATASET {name}"
     first = table_at(where.folder / name.partition(":")[2], where, flag)
     if not where.val_dir:
-        return of_table(name, first)
+        return of_table(name, first, where.label_separator)
     second = table_at(where.folder / where.val_dir, where, f"--val_dir {where.val_dir}")
     there = {*second.files.words()}
     if both := [word for word in first.files.words() if word in there]:
         raise ValueError(f"--val_dir: {len(both)} of its images train too: {min(both)}")
-    classes, numbers = class_numbers([*first.labels.words, *second.labels.words])
-    train, val = (in_files(t.files, t.labels.become(numbers)) for t in (first, second))
+    classes, (train, val) = labeled_images([first, second], where.label_separator)
     return of_parts(name, classes, train, val, "")
 
 
@@ -63,12 +70,12 @@ class Table(NamedTuple):
 
     Args:
         files: the images.
-        labels: their labels.
+        labels: the columns of their labels by name, one, or one for each class.
         parts: the parts that they belong to; None if no column says it.
     """
 
     files: PathArray
-    labels: Column
+    labels: dict[str, Column]
     parts: Column | None
 
 
@@ -82,14 +89,15 @@ def table_at(file: Path, where: Where, flag: str) -> Table:
         raise ValueError(f"{flag}: {file} must be a table, {' or '.join(DELIMITERS)}")
     columns = columns_in(file, flag)
     images, labels = where.image_column, where.label_column
-    for option, column in (("--image_column", images), ("--label_column", labels)):
-        if column is not None and column not in columns:
-            raise ValueError(f"{option} {column}: {file} has the columns {', '.join(columns)}")
+    several = [labels] if labels in columns else columns_named(labels)
+    for option, named in (("--image_column", [images]), ("--label_column", several)):
+        if absent := [column for column in named if column and column not in columns]:
+            raise ValueError(f"{option} {absent[0]}: {file} has the columns {', '.join(columns)}")
     images = images or column_called(columns, IMAGES, "paths", file, flag)
-    labels = labels or column_called(columns, LABELS, "labels", file, flag)
-    known = Column.of(column_in(file, labels, flag))
+    several = several or [column_called(columns, LABELS, "labels", file, flag)]
+    known = {column: Column.of(column_in(file, column, flag)) for column in several}
     files = files_named(column_in(file, images, flag), file, flag)
-    if len(files) != len(known.rows):
+    if len(files) != len(known[several[0]].rows):
         raise ValueError(f"{flag}: {file} has lines without a path in the column {images}")
     if repeated(files):
         raise ValueError(f"{flag}: {file} has files twice; an image has one label")
@@ -102,17 +110,59 @@ def table_at(file: Path, where: Where, flag: str) -> Table:
     return Table(files, known, parts)
 
 
-def of_table(name: str, table: Table) -> Source[Images]:
+def labeled_images(
+    tables: Sequence[Table], separator: str | None
+) -> tuple[list[str], list[Images]]:
+    """The classes, and the images of each table.
+
+    Args:
+        tables: with the same columns.
+        separator: between the labels of an image that may have several.
+
+    Raises:
+        ValueError: a class's column has something else than 0 and 1.
+    """
+    classes, first = [*tables[0].labels], [next(iter(t.labels.values())) for t in tables]
+    if len(classes) > 1:
+        several = [zeros_and_ones(table.labels) for table in tables]
+    elif separator:
+        classes, several = multilabels_of(first, separator)
+    else:
+        classes, numbers = class_numbers(word for labels in first for word in labels.words)
+        pairs = zip(tables, first, strict=True)
+        return classes, [in_files(t.files, labels.become(numbers)) for t, labels in pairs]
+    parts = zip(tables, several, strict=True)
+    return classes, [replace(in_files(t.files), multilabels=each) for t, each in parts]
+
+
+def zeros_and_ones(columns: Mapping[str, Column]) -> npt.NDArray[np.uint8]:
+    """Columns of 0 and 1, a class each, as one array `(n c)`.
+
+    Raises:
+        ValueError: one has something else.
+    """
+    for name, column in columns.items():
+        if other := [word for word in column.words if word.lower() not in MARKS]:
+            raise ValueError(
+                f"--label_column {name}: it has {other[0]!r}, and the column of a class must have "
+                "0 or 1 on every line"
+            )
+    found = [
+        column.become({w: MARKS[w.lower()] for w in column.words}) for column in columns.values()
+    ]
+    return np.stack(found, axis=1).astype(np.uint8)
+
+
+def of_table(name: str, table: Table, separator: str | None) -> Source[Images]:
     """The data set of one table, whose column may say the parts.
 
     Raises:
         ValueError: no image trains or none validates, or a class validates that does not train.
     """
-    classes, numbers = class_numbers(table.labels.words)
-    images = in_files(table.files, table.labels.become(numbers))
+    classes, (images,) = labeled_images([table], separator)
     if table.parts is None:
         train, val = split(images, HOLD_OUT)
-        said = split_sentence(HOLD_OUT, labeled=bool(classes))
+        said = split_sentence(HOLD_OUT, labeled=bool(classes) and images.multilabels is None)
         how = f"no parts: {said}"
         return Source(name, classes, train, val, held_out=HOLD_OUT, split=how)
     part = table.parts.become({word: part_of_name(word) for word in table.parts.words})
