@@ -11,7 +11,7 @@ Sizes of tiles are those that were fastest on an H200 with 128 dimensions.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 
 from functools import cache
-from typing import Any
+from typing import Any, no_type_check
 
 import torch
 import triton
@@ -35,6 +35,7 @@ ELEMENTS = 4096  # of the vectors that a program normalizes
 
 
 @triton.jit(do_not_specialize=["R"])
+@no_type_check
 def unit_rows(z, u, lengths, R, D: tl.constexpr, WIDTH: tl.constexpr, BM: tl.constexpr):
     """Vectors divided by their lengths, summed in float64; zeros count as infinitely long."""
     at, of = tl.program_id(0) * BM + tl.arange(0, BM), tl.arange(0, WIDTH)
@@ -48,6 +49,7 @@ def unit_rows(z, u, lengths, R, D: tl.constexpr, WIDTH: tl.constexpr, BM: tl.con
 
 
 @triton.jit(do_not_specialize=["R"])
+@no_type_check
 def pull_rows(g, u, lengths, dz, R, D: tl.constexpr, WIDTH: tl.constexpr, BM: tl.constexpr):
     """The gradient of vectors by that of their directions."""
     at, of = tl.program_id(0) * BM + tl.arange(0, BM), tl.arange(0, WIDTH)
@@ -67,7 +69,7 @@ def of_vectors(z: Tensor) -> tuple[tuple[int], dict[str, int]]:
     return (triton.cdiv(rows, block),), {"R": rows, "D": z.shape[-1], "WIDTH": width, "BM": block}
 
 
-def unit(z: Tensor) -> tuple[Tensor, Tensor]:
+def unit_vectors(z: Tensor) -> tuple[Tensor, Tensor]:
     """`cl.precision.Unit` of float32: directions and lengths."""
     z = z.contiguous()
     u, lengths = torch.empty_like(z), z.new_empty(*z.shape[:-1], 1)
@@ -76,7 +78,7 @@ def unit(z: Tensor) -> tuple[Tensor, Tensor]:
     return u, lengths
 
 
-def pull(g: Tensor, u: Tensor, lengths: Tensor) -> Tensor:
+def unit_gradient(g: Tensor, u: Tensor, lengths: Tensor) -> Tensor:
     """`cl.precision.Unit.pull` of float32."""
     g, u = g.contiguous(), u.contiguous()
     dz = torch.empty_like(u)
@@ -86,6 +88,7 @@ def pull(g: Tensor, u: Tensor, lengths: Tensor) -> Tensor:
 
 
 @triton.jit
+@no_type_check
 def place(index, first_view, samples, first_sample, classes, UNIQUE: tl.constexpr, inside):
     """View, sample and class of embeddings that are stored view by view."""
     view = first_view + index // samples
@@ -97,6 +100,7 @@ def place(index, first_view, samples, first_sample, classes, UNIQUE: tl.constexp
 
 
 @triton.jit
+@no_type_check
 def masks(
     view_a, sample_a, kind_a, view_c, sample_c, kind_c, inside, WHICH: tl.constexpr,
     POSITIVES: tl.constexpr,
@@ -118,6 +122,7 @@ def masks(
 
 
 @triton.jit
+@no_type_check
 def is_needed(
     a, c, A, C, view_a, samples_a, sample_a, view_c, samples_c, sample_c, BM: tl.constexpr,
     BN: tl.constexpr, UNIQUE: tl.constexpr, WHICH: tl.constexpr,
@@ -139,6 +144,7 @@ def is_needed(
 
 
 @triton.jit(do_not_specialize=SIZES)
+@no_type_check
 def row_sums(
     q, k, scale, classes, losses, logs, shares, singles, weight, A, C, view_a, samples_a, sample_a,
     view_c, samples_c, sample_c, D: tl.constexpr, WIDTH: tl.constexpr, UNIQUE: tl.constexpr,
@@ -152,7 +158,7 @@ def row_sums(
     anchors = tl.load(q + a[:, None] * D + of, mask=there[:, None] & (of < D), other=0.0)
     anchors = anchors * (tl.load(scale) if LEARNED else scale)
     va, sa, ka = place(a, view_a, samples_a, sample_a, classes, UNIQUE, there)
-    largest = tl.full((BM,), float("-inf"), tl.float32)
+    row_max = tl.full((BM,), float("-inf"), tl.float32)
     rest, own = tl.zeros((BM,), tl.float32), tl.zeros((BM,), tl.float32)
     positives, number = tl.zeros((BM,), tl.float32), tl.zeros((BM,), tl.float32)
     inside = tl.zeros((BM,), tl.float32)  # positives that are in the denominator
@@ -171,18 +177,18 @@ def row_sums(
             positives += tl.sum(tl.where(positive, s, 0.0), 1)
             number += tl.sum(positive.to(tl.float32), 1)
             x = tl.where(chosen, s, float("-inf"))
-            larger = tl.maximum(largest, tl.max(x, 1))
-            finite = tl.where(larger == float("-inf"), 0.0, larger)
+            new_max = tl.maximum(row_max, tl.max(x, 1))
+            finite = tl.where(new_max == float("-inf"), 0.0, new_max)
             x = tl.exp(x - finite[:, None])
-            before = tl.exp(largest - finite)
-            largest = larger
+            before = tl.exp(row_max - finite)
+            row_max = new_max
             if POSITIVES:
                 mine = chosen & positive
                 own = own * before + tl.sum(tl.where(mine, x, 0.0), 1)
                 inside += tl.sum(mine.to(tl.float32), 1)
                 x = tl.where(mine, 0.0, x)
             rest = rest * before + tl.sum(x, 1)
-    finite = tl.where(largest == float("-inf"), 0.0, largest)
+    finite = tl.where(row_max == float("-inf"), 0.0, row_max)
     mean = positives / tl.maximum(number, 1.0)
     total = rest + own
     empty = total == 0.0
@@ -206,6 +212,7 @@ def row_sums(
 
 
 @triton.jit(do_not_specialize=SIZES)
+@no_type_check
 def slopes(
     q, k, scale, classes, gradient, logs, shares, singles, weight, A, C, view_a, samples_a,
     sample_a, view_c, samples_c, sample_c, D: tl.constexpr, WIDTH: tl.constexpr,
@@ -318,11 +325,11 @@ def log_sums(
     how = of_pairs(classes, scale, views, positives) | compiled_for(q, FORWARD)
     known = scale, q if classes is None else classes, losses, logs, shares, singles, float(weight)
     grid = (triton.cdiv(len(q), how["BM"]),)
-    row_sums[grid](q, k, *known, len(q), len(k), *flat(*places), **how)
+    row_sums[grid](q, k, *known, len(q), len(k), *offsets(*places), **how)
     return losses, logs, shares, singles
 
 
-def gradients(
+def pair_gradients(
     q: Tensor,
     k: Tensor,
     scale: Tensor | float,
@@ -361,11 +368,11 @@ def gradients(
 
     anchors, candidates = places
     if anchors == candidates:
-        return slope(q, k, flat(anchors, candidates), True, True), None
-    dq = slope(q, k, flat(anchors, candidates), True, False)
-    return dq, slope(k, q, flat(candidates, anchors), False, True)
+        return slope(q, k, offsets(anchors, candidates), True, True), None
+    dq = slope(q, k, offsets(anchors, candidates), True, False)
+    return dq, slope(k, q, offsets(candidates, anchors), False, True)
 
 
-def flat(*places: Place) -> tuple[int, ...]:
+def offsets(*places: Place) -> tuple[int, ...]:
     """First view, number of samples and first sample of anchors and of candidates."""
     return tuple(x for views, of in places for x in (views.start, len(of), of.start))

@@ -86,7 +86,7 @@ class Unit(Function):
         if has_kernels(z):
             from cl import kernels
 
-            return kernels.unit(z)
+            return kernels.unit_vectors(z)
         lengths = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
         if z.device.type == "cpu":  # of others reading the lengths would synchronize
             shortest, longest = lengths.aminmax()
@@ -118,7 +118,7 @@ class Unit(Function):
         if has_kernels(u) and not torch.is_grad_enabled():
             from cl import kernels
 
-            return kernels.pull(g, u, lengths)
+            return kernels.unit_gradient(g, u, lengths)
         return (g - u * (g * u).sum(dim=-1, keepdim=True)) / lengths
 
     @staticmethod

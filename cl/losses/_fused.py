@@ -45,7 +45,7 @@ class FusedLoss(WholeLoss):
         losses, *found = kernels.log_sums(*given)
         if not keep:
             return (losses.mean(),)
-        dq, dk = kernels.gradients(*given, cast("tuple[Tensor, Tensor, Tensor]", tuple(found)))
+        dq, dk = kernels.pair_gradients(*given, cast("tuple[Tensor, Tensor, Tensor]", tuple(found)))
         factor = scale / len(q)
         du = dq.view_as(u) if dq.numel() == u.numel() and dk is None else torch.zeros_like(u)
         if du.data_ptr() != dq.data_ptr():

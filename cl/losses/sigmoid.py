@@ -101,7 +101,12 @@ class SigmoidLoss(WholeLoss):
 
     @staticmethod
     def forward(
-        z: Tensor, scale: Tensor, bias: Tensor, layout: PairLayout, keep: bool
+        z: Tensor,
+        scale: Tensor | float,
+        bias: Tensor,
+        layout: PairLayout,
+        learned: bool,
+        keep: bool,
     ) -> tuple[Tensor, ...]:
         u, lengths = Unit.forward(z)
         (q,), (k,) = take(u, layout.anchors), take(u, layout.candidates)
@@ -113,9 +118,9 @@ class SigmoidLoss(WholeLoss):
         slope = logits.sigmoid_().div_(len(q))
         layout.own(slope).neg_()
         dq = slope @ k
-        dscale, dbias = (dq * q).sum(), slope.sum()
+        of_scalars = ((dq * q).sum(), slope.sum()) if learned else ()
         du = layout.gather(dq.mul_(scale), slope.mT @ q * scale, u)
-        return value, Unit.pull(du, u, lengths), dscale, dbias
+        return value, Unit.pull(du, u, lengths), *of_scalars
 
 
 def whole_sigmoid(
@@ -132,8 +137,10 @@ def whole_sigmoid(
     if not (fits_whole(z, layout) and anchors[1]):
         return None
     z = precise(z)
-    scalars = as_scalar(inverse(temperature, z), z), as_scalar(bias, z)
-    return cast("tuple[Tensor, ...]", SigmoidLoss.apply(z, *scalars, layout, keep))[0]
+    learned = isinstance(temperature, Tensor) or isinstance(bias, Tensor)
+    scale = inverse(temperature, z)
+    scalars = as_scalar(scale, z) if learned else scale, as_scalar(bias, z)
+    return cast("tuple[Tensor, ...]", SigmoidLoss.apply(z, *scalars, layout, learned, keep))[0]
 
 
 def negatives(views: int, samples: int) -> int:

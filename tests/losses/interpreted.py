@@ -1,11 +1,9 @@
 """What the kernels for cards compute, by Triton's interpreter on the CPU; prints what is wrong.
 
+    TRITON_INTERPRET=1 python -m tests.losses.interpreted
+
 The interpreter is chosen when the kernels are defined, so this is a program of its own.
 """
-
-import os
-
-os.environ["TRITON_INTERPRET"] = "1"
 
 import itertools
 
@@ -75,9 +73,9 @@ def vectors() -> None:
     z[0, 0] = 0
     z[1, 2] *= 1e30
     z[2, 3] *= 1e-30
-    ours, right = kernels.unit(z), Unit.forward(z)
+    ours, right = kernels.unit_vectors(z), Unit.forward(z)
     g = torch.randn_like(z)
-    slopes = kernels.pull(g, *ours), Unit.pull(g, *right)
+    slopes = kernels.unit_gradient(g, *ours), Unit.pull(g, *right)
     for a, b in [*zip(ours, right, strict=True), slopes]:
         if not torch.allclose(a, b, rtol=1e-5, atol=1e-6):
             print("unit vectors", a - b)  # noqa: T201
