@@ -240,10 +240,15 @@ def make_trainer(
     options: dict[str, Any],
     plugins: Sequence[Any] = (),
     logger: list[Any] | None = None,
+    lines: int | None = None,
 ) -> pl.Trainer:
-    """A Trainer that logs into the run's folder, and shows a bar where there is a terminal."""
+    """A Trainer that logs into the run's folder, and shows a bar where there is a terminal.
+
+    Of the lines of its epochs about so many as `lines` are printed, by default all.
+    """
     watch = Watch(config.log_every_n_steps)
-    bar = Bar(watch, console) if console.is_terminal else Lines(watch)
+    every = max(1, config.epochs // lines) if lines else 1
+    bar = Bar(watch, console, every) if console.is_terminal else Lines(watch, every=every)
     resumed = [] if checkpoint is None else [ConfiguredRates()]
     if options["strategy"] == "ddp":
         patience = timedelta(minutes=config.timeout)

@@ -40,11 +40,12 @@ class Lines(Callback):
     Args:
         watch: has the numbers.
         to: where to; by default the standard output.
+        every: so many epochs lie between two that have a line; the last one has one.
     """
 
-    def __init__(self, watch: Watch, to: TextIO | None = None) -> None:
+    def __init__(self, watch: Watch, to: TextIO | None = None, every: int = 1) -> None:
         super().__init__()
-        self.watch, self.to = watch, to
+        self.watch, self.to, self.every = watch, to, every
         self.started, self.first, self.waited = 0.0, -1, 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -63,9 +64,14 @@ class Lines(Callback):
             self.waited = seconds_waited(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.is_global_zero:
+        if self.has_line(trainer):
             parts = epoch_of(trainer), *numbers(self.watch), *self.pace(trainer)
             print("  ".join(parts), file=self.to or sys.stdout, flush=True)
+
+    def has_line(self, trainer: pl.Trainer) -> bool:
+        """Whether the epoch that has ended gets one, on the first process."""
+        done = trainer.current_epoch + 1
+        return trainer.is_global_zero and (done % self.every == 0 or done == trainer.max_epochs)
 
     def pace(self, trainer: pl.Trainer) -> list[str]:
         """The part of the time that goes into waiting for data, and the time left of the run."""
@@ -86,10 +92,11 @@ class Bar(Lines, ProgressBar):
     Args:
         watch: has the numbers.
         console: which writes to the terminal.
+        every: see `Lines`.
     """
 
-    def __init__(self, watch: Watch, console: Console) -> None:
-        super().__init__(watch)
+    def __init__(self, watch: Watch, console: Console, every: int = 1) -> None:
+        super().__init__(watch, every=every)
         self.console, self.enabled, self.refreshed = console, True, 0.0
         self.shown: Progress | None = None
 
@@ -133,7 +140,7 @@ class Bar(Lines, ProgressBar):
             self.refresh(f"{epoch_of(trainer)}  validation", done, total)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.is_global_zero:
+        if self.has_line(trainer):
             line = "  ".join([epoch_of(trainer), *numbers(self.watch)])
             self.console.print(line, markup=False, highlight=False)
 

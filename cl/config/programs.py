@@ -48,7 +48,10 @@ def start_of(program: str) -> list[str]:
     Args:
         program: the name of its file in a clone, or `-m` and that of its module.
     """
-    return ["python", *program.split()] if from_clone() else [INSTALLED[program]]
+    if not from_clone():
+        return [INSTALLED[program]]
+    elsewhere = (PROGRAMS / program).is_file() and Path.cwd() != PROGRAMS
+    return ["python", str(PROGRAMS / program)] if elsewhere else ["python", *program.split()]
 
 
 def folder_of_runs(output: str | None) -> Path:

@@ -1,6 +1,7 @@
 """The files of an evaluation, and the lines that say what is in them."""
 
 import json
+import math
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -141,9 +142,29 @@ def print_location(task: Task) -> None:
 
 
 def print_result(name: str, result: EvalResult) -> None:
-    """Print an evaluation's numbers in one line."""
-    numbers = (format_metric(k, v, result) for k, v in scalars(result).items())
-    trainer.say(f"{name:12}{', '.join(numbers)}")
+    """Print an evaluation's numbers: in one line, or as many as a terminal needs for them."""
+    numbers = [format_metric(k, v, result) for k, v in scalars(result).items()]
+    width = trainer.console.width if trainer.console.is_terminal else math.inf
+    for line in filled_lines(f"{name:12}", numbers, width):
+        trainer.say(line)
+
+
+def filled_lines(name: str, numbers: Sequence[str], width: float) -> list[str]:
+    """Lines of numbers, none cut in two; those behind the first are indented as it is.
+
+    >>> filled_lines("knn  ", ["top1 90.25 %", "top5 99.16 %", "map 3 %"], 28)
+    ['knn  top1 90.25 %,', '     top5 99.16 %, map 3 %']
+    """
+    lines, indent = [name], " " * len(name)
+    for at, number in enumerate(numbers):
+        word = number + "," * (at + 1 < len(numbers))
+        if lines[-1] == name:
+            lines[-1] += word
+        elif len(lines[-1]) + 1 + len(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(indent + word)
+    return lines
 
 
 def format_metric(name: str, share: float, result: EvalResult) -> str:

@@ -19,6 +19,7 @@ PROGRAM_FILE = "main_linear.py"
 PRECISION = "32-true"  # of a classifier of features, a layer this small
 # A probe's epochs often take a tenth of a second.
 REST = Saving(every=0.5, unit="minutes")
+LINES = 10  # of such a probe's epochs, which would push all else off a screen
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ def training_of(task: Task, name: str, device: torch.device, loggers: Sequence[A
         if not task.of_features:
             saver = Saver(task.folder, None if config.augment else task.about | {"method": name})
         at = task.folder, task.checkpoint
-        made = trainer.make_trainer(config, *at, [saver], options, plugins, list(loggers))
+        lines = LINES if task.of_features else None
+        made = trainer.make_trainer(config, *at, [saver], options, plugins, list(loggers), lines)
         code = trainer.fit(
             made, module, data, task.checkpoint, PROGRAM_FILE, task.folder, more=True
         )

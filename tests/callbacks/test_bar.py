@@ -142,3 +142,12 @@ def test_only_the_first_process_draws(watch: Watch, clock: SimpleNamespace) -> N
     shown.on_train_epoch_end(trainer(25, is_global_zero=False), pl.LightningModule())
     shown.on_train_end(trainer(25), pl.LightningModule())
     assert written.getvalue() == ""
+
+
+def test_of_many_epochs_some_have_a_line(watch: Watch, capsys: pytest.CaptureFixture) -> None:
+    """The last one has, wherever it is."""
+    lines = Lines(watch, every=3)
+    for epoch in range(8):
+        lines.on_train_epoch_end(trainer(current_epoch=epoch, max_epochs=8), pl.LightningModule())
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in said] == ["epoch 3/8", "epoch 6/8", "epoch 8/8"]

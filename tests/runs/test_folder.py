@@ -155,6 +155,9 @@ def test_where_it_is_installed_the_command_has_its_own_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert runs.command("main_linear.py", "digits") == "python main_linear.py digits"
+    monkeypatch.chdir(tmp_path)
+    elsewhere = f"python {programs.PROGRAMS / 'main_linear.py'} digits"
+    assert runs.command("main_linear.py", "digits") == elsewhere
     monkeypatch.setattr(programs, "from_clone", lambda: False)
     assert runs.command("main_linear.py", "digits") == "cl-evaluate digits"
     assert runs.command("main_contrastive.py", "digits") == "cl-pretrain digits"
