@@ -50,8 +50,12 @@ def start_of(program: str) -> list[str]:
     """
     if not from_clone():
         return [INSTALLED[program]]
-    elsewhere = (PROGRAMS / program).is_file() and Path.cwd() != PROGRAMS
-    return ["python", str(PROGRAMS / program)] if elsewhere else ["python", *program.split()]
+    try:
+        beside = Path.cwd() == PROGRAMS
+    except FileNotFoundError:  # of a folder that was deleted meanwhile
+        beside = False
+    file = PROGRAMS / program
+    return ["python", *([str(file)] if file.is_file() and not beside else program.split())]
 
 
 def folder_of_runs(output: str | None) -> Path:
