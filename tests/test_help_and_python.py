@@ -25,6 +25,7 @@ from cl.config import (
 )
 from cl.config.datasets import rows
 from cl.config.helptext import help_of
+from cl.config.paths import faults_of_paths
 from cl.config.schema import options_of
 from cl.config.signature import losses, names
 from cl.config.words import flags_of
@@ -231,6 +232,14 @@ def test_an_earlier_evaluations_options_stood_beside_the_settings() -> None:
     earlier = {**now, **now.pop("eval_options"), "lora_rank": None, "lr_grid": [], "c": [1.0]}
     del earlier["eval_options"]
     assert from_json(json.dumps(earlier)) == config
+
+
+def test_a_place_that_is_not_there_is_said_before_torch_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "a.png").touch()
+    for place, absent in (("a.png", False), ("*.jpg", False), ("b", True)):
+        config = parse_pretrain([f"unlabeled:{place}", "resnet6", "--data_folder", str(tmp_path)])
+        said = [fault for fault in faults_of_paths(config) if fault.startswith("DATASET")]
+        assert said == [f"DATASET unlabeled:b: there is no {tmp_path / 'b'}."] * absent
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])

@@ -37,6 +37,10 @@ def faults_of_paths(config: Pretrain | Linear) -> Iterator[str]:
 def faults_of_data(config: Pretrain | Linear) -> Iterator[str]:
     """Messages about the folder of the data."""
     row, root = row_of(config.dataset), Path(config.data_folder)
+    place = root / config.dataset.partition(":")[2]
+    if row["argument"] == "PATH" and not (exists(place) or {*"*?["} & {*str(place)}):
+        yield f"DATASET {config.dataset}: there is no {place}."
+        return
     alone = Path(config.dataset.partition(":")[2]).is_absolute()  # as beir:/data/scifact
     if alone or not row["data_folder"]:
         return
