@@ -44,6 +44,6 @@ def test_a_walk_is_in_the_order_of_paths(tmp_path: Path) -> None:
     places = [tmp_path / name for name in ("b", "a", "a/z", "a-", "a/b.png.d")]
     for place in places:
         place.mkdir(parents=True, exist_ok=True)
-        for name in ("2.png", "10.png", "ab.png"):
+        for name in ("2.png", "10.png", "zz.png"):
             (place / name).touch()
     assert [*map(Path, Walk().images(tmp_path))] == sorted(tmp_path.rglob("*.png"))
