@@ -7,12 +7,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.losses._pairs import Denominator, take
-from cl.losses._whole import WholeLoss
+from cl.losses._whole import Places, WholeLoss, put_back
 from cl.precision import Unit, has_kernels, precise
 
 WIDEST = 256  # dimensions of embeddings that a tile holds
 FEW = 2**22  # pairs up to which the kernels are faster than a product that is kept
-Places = tuple[tuple[range, range], tuple[range, range]]  # views and samples, of both sides
 
 
 def is_fused(z: Float[Tensor, "v n d"]) -> bool:
@@ -47,12 +46,7 @@ class FusedLoss(WholeLoss):
             return (losses.mean(),)
         dq, dk = kernels.pair_gradients(*given, cast("tuple[Tensor, Tensor, Tensor]", tuple(found)))
         factor = scale / len(q)
-        du = dq.view_as(u) if dq.numel() == u.numel() and dk is None else torch.zeros_like(u)
-        if du.data_ptr() != dq.data_ptr():
-            for dx, place in zip((dq, dk), places, strict=True):
-                if dx is not None:
-                    part = take(du, place)
-                    part += dx.view_as(part)
+        du = put_back(dq, dk, places, u)
         known = losses.mean(), Unit.pull(du, u, lengths).mul_(factor)
         if not isinstance(scale, Tensor):
             return known

@@ -26,9 +26,10 @@ from cl.losses._pairs import (
     split_into_blocks,
     take,
 )
-from cl.losses._whole import LINEAR, EnergyLoss, SoftmaxLoss
+from cl.losses._whole import LINEAR, EnergyLoss, MaskedLoss, SoftmaxLoss
 from cl.precision import precise, unit, without_autocast
 
+MAX_MASKED = 2**19  # pairs up to which a mask of them all is faster than blocks
 CPU_BLOCK, GPU_BLOCK = 1024, 4096  # anchors and candidates of a block; 4 MB fit a CPU's cache
 
 
@@ -389,7 +390,7 @@ def whole_loss(
     require_positive(temperature=temperature)
     views, samples = range(len(z)), range(z.shape[1])
     anchors, candidates = (views[anchor_views], samples[rows]), (views[candidate_views], samples)
-    if not (anchors[0] and anchors[1]):
+    if not (anchors[0] and anchors[1] and candidates[0]):
         return None
     subtract_max, layout = largest_scale(temperature) > MAX_SAFE_SCALE, None
     if ids is None and z.shape[1] > 1:
@@ -399,10 +400,14 @@ def whole_loss(
     scale = inverse(temperature, z)
     if is_fused(z) and not (layout and layout.pairs > FEW):
         return fused_loss(z, ids, scale, (anchors, candidates), denominator, weight)
-    if layout is None:
-        return None
     keep = torch.is_grad_enabled()  # a batch of `vmap` does not say whether it needs a gradient
-    if layout.positives == 1:
+    if layout is None or (layout.positives != 1 and layout.product != "each"):
+        pairs = len(anchors[0]) * len(candidates[0]) * len(samples) ** 2
+        if pairs > MAX_MASKED or not z.numel() or torch.compiler.is_compiling():
+            return None
+        given = (anchors, candidates), denominator, weight, subtract_max, keep
+        outputs = MaskedLoss.apply(z, scale, ids, *given)
+    elif layout.positives == 1:
         outputs = SoftmaxLoss.apply(z, scale, layout, denominator.positives, keep)
     elif layout.product == "each" and anchors[0] == views and len(views) > 1:
         outputs = EnergyLoss.apply(z, scale, layout, weight, keep)

@@ -4,8 +4,8 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Callable
-from itertools import permutations
-from typing import Any
+from itertools import permutations, product
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from cl.config import signature
 from cl.losses import NAMES, get_loss, negatives
 from cl.losses._divergence import divergence_sum
-from cl.losses._pairs import BlockSchedule, Pairs, SelectPairs
+from cl.losses._pairs import BlockSchedule, Denominator, Pairs, SelectPairs
 from cl.losses._pairwise import PairContext, softmax_loss
 from tests import references
 
@@ -136,6 +136,7 @@ def test_every_loss_is_the_same_in_small_blocks(name: str, monkeypatch: pytest.M
     whole = at_temperature(name, t)(z)
     monkeypatch.setattr("cl.losses._pairwise.CPU_BLOCK", 3)
     monkeypatch.setattr("cl.losses._pairwise.MAX_PAIRS", {"cpu": 0})
+    monkeypatch.setattr("cl.losses._pairwise.MAX_MASKED", 0)
     assert_same_value_and_gradients(at_temperature(name, t)(z), whole, (z, t))
 
 
@@ -324,7 +325,8 @@ def count_contrasted(name: str, views: int, samples: int, monkeypatch: pytest.Mo
                 contrasted.update(tuple(index.squeeze(0).tolist()) for index in indices)
         return result
 
-    monkeypatch.setattr("cl.losses._pairwise.MAX_PAIRS", {"cpu": 0})  # small batches need no mask
+    monkeypatch.setattr("cl.losses._pairwise.MAX_PAIRS", {"cpu": 0})
+    monkeypatch.setattr("cl.losses._pairwise.MAX_MASKED", 0)  # small batches need no mask
     monkeypatch.setattr(PairContext, "schedule", record)
     get_loss(name)(z[None] if name == "looc" else z)
     return sum(sample != 0 for _, sample in contrasted)
@@ -363,3 +365,29 @@ def test_every_option_is_described_and_a_temperature_is_positive(name: str) -> N
 def test_the_package_needs_no_torch() -> None:
     code = "import sys, cl.losses; assert not {'torch', 'numpy'} & {*sys.modules}"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("views", ["all", "same", "other"])
+@pytest.mark.parametrize("positives", [True, False])
+@pytest.mark.parametrize("temperature", [0.2, 0.01])
+def test_a_mask_of_all_pairs_is_the_engine(
+    views: Literal["all", "same", "other"],
+    positives: bool,
+    temperature: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of one to three views, classes of one, two and many, and samples of this process alone."""
+    of = Denominator(views, positives)
+    t = torch.tensor(temperature, dtype=torch.float64, requires_grad=True)
+    for v, ids, rows in product(
+        (1, 2, 3), (None, torch.arange(9) % 4, torch.arange(9) // 2), (slice(None), slice(3, 7))
+    ):
+        z = embeddings(v, 9)
+        with torch.no_grad():
+            z[-1, :2] = 3 * z[0, :2]  # positives that hold nearly all of their sum
+        whole = softmax_loss(z, ids, rows, t, of)
+        with monkeypatch.context() as patch:
+            patch.setattr("cl.losses._pairwise.MAX_PAIRS", {"cpu": 0})
+            patch.setattr("cl.losses._pairwise.MAX_MASKED", 0)
+            blocks = softmax_loss(z, ids, rows, t, of)
+        assert_same_value_and_gradients(whole, blocks, (z, t))
