@@ -10,7 +10,8 @@ Sizes of tiles are those that were fastest on an H200 with 128 dimensions.
 # pyright: basic, reportOptionalMemberAccess=false, reportIndexIssue=false
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, wraps
 from typing import Any, no_type_check
 
 import torch
@@ -62,6 +63,17 @@ def pull_rows(g, u, lengths, dz, R, D: tl.constexpr, WIDTH: tl.constexpr, BM: tl
     tl.store(dz + place, (slope - x * along) / length, mask=there)
 
 
+def on_its_device(launch: Callable[..., Any]) -> Callable[..., Any]:
+    """Launch kernels where the first tensor is, which may be another card than the current one."""
+
+    @wraps(launch)
+    def launched(x: Tensor, *rest: Any) -> Any:
+        with torch.cuda.device(x.get_device()):
+            return launch(x, *rest)
+
+    return launched
+
+
 def of_vectors(z: Tensor) -> tuple[tuple[int], dict[str, int]]:
     """The programs of vectors, and what the kernels are compiled for."""
     rows, width = z.numel() // z.shape[-1], triton.next_power_of_2(z.shape[-1])
@@ -69,6 +81,7 @@ def of_vectors(z: Tensor) -> tuple[tuple[int], dict[str, int]]:
     return (triton.cdiv(rows, block),), {"R": rows, "D": z.shape[-1], "WIDTH": width, "BM": block}
 
 
+@on_its_device
 def unit_vectors(z: Tensor) -> tuple[Tensor, Tensor]:
     """`cl.precision.Unit` of float32: directions and lengths."""
     z = z.contiguous()
@@ -78,6 +91,7 @@ def unit_vectors(z: Tensor) -> tuple[Tensor, Tensor]:
     return u, lengths
 
 
+@on_its_device
 def unit_gradient(g: Tensor, u: Tensor, lengths: Tensor) -> Tensor:
     """`cl.precision.Unit.pull` of float32."""
     g, u = g.contiguous(), u.contiguous()
@@ -298,6 +312,7 @@ def of_pairs(classes: Tensor | None, scale: Any, views: str, positives: bool) ->
     }
 
 
+@on_its_device
 def log_sums(
     q: Tensor,
     k: Tensor,
@@ -329,6 +344,7 @@ def log_sums(
     return losses, logs, shares, singles
 
 
+@on_its_device
 def pair_gradients(
     q: Tensor,
     k: Tensor,

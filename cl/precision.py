@@ -1,5 +1,6 @@
 """Precision of statistics: float32 for whatever comes in lower precision; float64 stays."""
 
+import warnings
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib.util import find_spec
@@ -18,8 +19,22 @@ LARGE, SMALL = 2.0**55, 2.0**-30  # between them no square of float32 overflows 
 
 @cache
 def has_triton() -> bool:
-    """Whether kernels can be compiled; Triton comes with torch where that is built for CUDA."""
-    return find_spec("triton") is not None
+    """Whether kernels can be compiled, which is tried; it takes Triton, a C compiler and Python.h.
+
+    Triton comes with torch where that is built for CUDA. Without it, or the others, whatever has a
+    kernel is computed by operations of torch's.
+    """
+    if find_spec("triton") is None:
+        return False
+    from cl import kernels
+
+    try:
+        kernels.unit_vectors(torch.ones(1, 1, device="cuda"))
+    except Exception as error:  # Triton has several for what its compilers say
+        why = str(error).partition("\n")[0]
+        warnings.warn(f"the losses are slower without Triton, which cannot compile: {why}")  # noqa: B028
+        return False
+    return True
 
 
 def has_kernels(z: Float[Tensor, "... d"]) -> bool:

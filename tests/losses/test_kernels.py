@@ -6,6 +6,9 @@ import sys
 from importlib.util import find_spec
 
 import pytest
+import torch
+
+from cl.precision import has_triton
 
 NEEDS = pytest.mark.skipif(find_spec("triton") is None, reason="Triton comes with torch for CUDA")
 
@@ -42,3 +45,11 @@ def test_kernels_compile(name: str) -> None:
     source = ASTSource(kernel, types | dict.fromkeys(known, "constexpr"), constexprs=known)
     made = compile_kernel(source, target=GPUTarget("cuda", 80, 32), options={"num_warps": 4})
     assert len(made.asm["cubin"]) > 0
+
+
+@NEEDS
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a card compiles them")
+def test_where_nothing_compiles_it_is_said() -> None:
+    """Once, and the losses do without kernels."""
+    with pytest.warns(UserWarning, match="slower without Triton, which cannot compile: "):
+        assert not has_triton.__wrapped__()
