@@ -537,4 +537,4 @@ def test_help_and_typos_are_answered_at_once(line, code):
     command = [sys.executable, "main_contrastive.py", *line]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
     assert done.returncode == code
-    assert spent() - before < 0.5  # seconds
+    assert spent() - before < 1  # seconds; 0.3 on an idle machine, and to load torch takes 2

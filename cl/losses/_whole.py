@@ -125,7 +125,7 @@ class MaskedLoss(WholeLoss):
         anchors = candidates = EmbeddingBlock(slice(0, 0), *places[0], classes, unique)
         if not is_alone:
             candidates = EmbeddingBlock(slice(0, 0), *places[1], classes, unique)
-        excluded, share, single, alone = choose(Pairs(anchors, candidates), denominator, q)
+        excluded, share, single, alone = chosen_pairs(Pairs(anchors, candidates), denominator, q)
         x = (q * scale) @ k.mT
         mean = (x * share).sum(dim=1)
         x.masked_fill_(excluded, -torch.inf)
@@ -156,7 +156,7 @@ class MaskedLoss(WholeLoss):
         return (value, dz) if dscale is None else (value, dz, dscale)
 
 
-def choose(
+def chosen_pairs(
     pairs: Pairs, denominator: Denominator, like: Tensor
 ) -> tuple[Bool[Tensor, "a c"], Float[Tensor, "a c"], Tensor | None, Tensor | None]:
     """Which pairs are not summed, the share of each positive, and two kinds of anchors.
