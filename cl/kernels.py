@@ -63,13 +63,13 @@ def pull_rows(g, u, lengths, dz, R, D: tl.constexpr, WIDTH: tl.constexpr, BM: tl
     tl.store(dz + place, (slope - x * along) / length, mask=there)
 
 
-def on_its_device(launch: Callable[..., Any]) -> Callable[..., Any]:
+def on_its_device(function: Callable[..., Any]) -> Callable[..., Any]:
     """Launch kernels where the first tensor is, which may be another card than the current one."""
 
-    @wraps(launch)
+    @wraps(function)
     def launched(x: Tensor, *rest: Any) -> Any:
         with torch.cuda.device(x.get_device()):
-            return launch(x, *rest)
+            return function(x, *rest)
 
     return launched
 

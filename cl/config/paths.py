@@ -70,17 +70,26 @@ def faults_of_outputs(config: Pretrain | Linear) -> Iterator[str]:
             yield f"--mine {mined}: there is such a file, and it is not overwritten."
         elif not (exists(Path(mined).parent) and Path(mined).parent.is_dir()):
             yield f"--mine {mined}: there is no folder {Path(mined).parent}."
-    if views := getattr(config, "show_views", None):
-        if exists(views) and Path(views).is_dir():
-            yield f"--show_views {views}: {ISDIR}."
-        elif why := unwritable(Path(views).parent):
-            yield f"--show_views: {why}"
-        return
-    if getattr(config, "dry_run", False) or config.resume_training_from:
+    for name in ("show_views", "dry_run"):
+        if picture := getattr(config, name, None):
+            yield from faults_of_picture(name, Path(picture))
+            return
+    if config.resume_training_from:
         return
     if why := unwritable(config.runs_folder / (config.run_id or "")):  # all else is written there
         flag = "run_id" if config.run_id and not unwritable(config.runs_folder) else "output"
         yield f"--{flag}: {why}"
+
+
+def faults_of_picture(name: str, picture: Path) -> Iterator[str]:
+    """Messages about a picture that an option names and that cannot be written."""
+    folder = picture.parent
+    if exists(picture) and picture.is_dir():
+        yield f"--{name} {picture}: {ISDIR}."
+    elif not (exists(folder) and folder.is_dir()):
+        yield f"--{name} {picture}: there is no folder {folder}."
+    elif why := unwritable(folder):
+        yield f"--{name}: {why}"
 
 
 ISDIR = "a folder stands where a file must be"

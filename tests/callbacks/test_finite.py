@@ -251,7 +251,13 @@ class Kept(Callback):
         torch.save(found, self.folder / f"{trainer.global_rank}.pt")
 
 
-@pytest.mark.parametrize("reads", [True, False], ids=["read", "on the device"])
+@pytest.mark.parametrize(
+    "reads",
+    [
+        pytest.param(True, marks=pytest.mark.slow, id="read"),
+        pytest.param(False, id="on the device"),
+    ],
+)
 def test_all_processes_leave_it_out_together(reads: bool, tmp_path: Path) -> None:
     """One process alone has the fault, of each kind; the other steps are those without it."""
     options = {"strategy": "ddp_spawn", "devices": 2, "use_distributed_sampler": False}

@@ -85,7 +85,10 @@ def unreadable(*_: Any) -> None:
             *(fail_first, 0, 2, "b.png cannot be read as an image; step 9 is saved"),
             marks=pytest.mark.slow,
         ),
-        (fail_last, 1, 2, "b.png cannot be read as an image; step 9 is saved"),
+        pytest.param(
+            *(fail_last, 1, 2, "b.png cannot be read as an image; step 9 is saved"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_without_a_batch_the_step_before_is_saved(

@@ -43,7 +43,7 @@ def fail_after_a_step(trainer: Any) -> None:
     ("act", "lost", "why"),
     [
         (kill_last, 1, "has given no sign of life for"),
-        (kill_first, 0, "has "),
+        pytest.param(*(kill_first, 0, "has "), marks=pytest.mark.slow),
         pytest.param(*(stop_last, 1, "has given no sign of life for"), marks=pytest.mark.slow),
         (fail_after_a_step, 1, "has failed: KeyError: 'a name'; step 9 is NOT saved"),
     ],
