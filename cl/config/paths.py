@@ -86,10 +86,10 @@ def faults_of_picture(name: str, picture: Path) -> Iterator[str]:
     folder = picture.parent
     if exists(picture) and picture.is_dir():
         yield f"--{name} {picture}: {ISDIR}."
-    elif not (exists(folder) and folder.is_dir()):
-        yield f"--{name} {picture}: there is no folder {folder}."
     elif why := unwritable(folder):
         yield f"--{name}: {why}"
+    elif not exists(folder):
+        yield f"--{name} {picture}: there is no folder {folder}."
 
 
 ISDIR = "a folder stands where a file must be"
