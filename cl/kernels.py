@@ -137,6 +137,28 @@ def masks(
 
 @triton.jit
 @no_type_check
+def vectors(x, at, there, of, D: tl.constexpr):
+    """Some rows of embeddings, padded with zeros to the width of a tile."""
+    return tl.load(x + at[:, None] * D + of, mask=there[:, None] & (of < D), other=0.0)
+
+
+@triton.jit
+@no_type_check
+def compare_tile(
+    anchors, view_a, sample_a, kind_a, candidates, c, here, classes, first_view, samples,
+    first_sample, UNIQUE: tl.constexpr, WHICH: tl.constexpr, POSITIVES: tl.constexpr,
+):  # fmt: skip
+    """The similarities of a tile, and its masks."""
+    view_c, sample_c, kind_c = place(c, first_view, samples, first_sample, classes, UNIQUE, here)
+    s = tl.dot(anchors, tl.trans(candidates), input_precision=PRECISION)
+    chosen, positive = masks(
+        view_a, sample_a, kind_a, view_c, sample_c, kind_c, here[None, :], WHICH, POSITIVES
+    )
+    return s, chosen, positive
+
+
+@triton.jit
+@no_type_check
 def is_needed(
     a, c, A, C, view_a, samples_a, sample_a, view_c, samples_c, sample_c, BM: tl.constexpr,
     BN: tl.constexpr, UNIQUE: tl.constexpr, WHICH: tl.constexpr,
@@ -169,8 +191,7 @@ def row_sums(
     first = tl.program_id(0) * BM
     a, of = first + tl.arange(0, BM), tl.arange(0, WIDTH)
     there = a < A
-    anchors = tl.load(q + a[:, None] * D + of, mask=there[:, None] & (of < D), other=0.0)
-    anchors = anchors * (tl.load(scale) if LEARNED else scale)
+    anchors = vectors(q, a, there, of, D) * (tl.load(scale) if LEARNED else scale)
     va, sa, ka = place(a, view_a, samples_a, sample_a, classes, UNIQUE, there)
     row_max = tl.full((BM,), float("-inf"), tl.float32)
     rest, own = tl.zeros((BM,), tl.float32), tl.zeros((BM,), tl.float32)
@@ -184,10 +205,11 @@ def row_sums(
         if needed:
             c = start + tl.arange(0, BN)
             here = c < C
-            candidates = tl.load(k + c[:, None] * D + of, mask=here[:, None] & (of < D), other=0.0)
-            vc, sc, kc = place(c, view_c, samples_c, sample_c, classes, UNIQUE, here)
-            s = tl.dot(anchors, tl.trans(candidates), input_precision=PRECISION)
-            chosen, positive = masks(va, sa, ka, vc, sc, kc, here[None, :], WHICH, POSITIVES)
+            candidates = vectors(k, c, here, of, D)
+            s, chosen, positive = compare_tile(
+                anchors, va, sa, ka, candidates, c, here, classes, view_c, samples_c, sample_c,
+                UNIQUE, WHICH, POSITIVES,
+            )  # fmt: skip
             positives += tl.sum(tl.where(positive, s, 0.0), 1)
             number += tl.sum(positive.to(tl.float32), 1)
             x = tl.where(chosen, s, float("-inf"))
@@ -240,8 +262,7 @@ def slopes(
     first = tl.program_id(0) * BM
     a, of = first + tl.arange(0, BM), tl.arange(0, WIDTH)
     there = a < A
-    anchors = tl.load(q + a[:, None] * D + of, mask=there[:, None] & (of < D), other=0.0)
-    anchors = anchors * (tl.load(scale) if LEARNED else scale)
+    anchors = vectors(q, a, there, of, D) * (tl.load(scale) if LEARNED else scale)
     va, sa, ka = place(a, view_a, samples_a, sample_a, classes, UNIQUE, there)
     if OF_ROWS:
         log_a = tl.load(logs + a, mask=there, other=float("inf"))[:, None]
@@ -256,10 +277,11 @@ def slopes(
         if needed:
             c = start + tl.arange(0, BN)
             here = c < C
-            candidates = tl.load(k + c[:, None] * D + of, mask=here[:, None] & (of < D), other=0.0)
-            vc, sc, kc = place(c, view_c, samples_c, sample_c, classes, UNIQUE, here)
-            s = tl.dot(anchors, tl.trans(candidates), input_precision=PRECISION)
-            chosen, positive = masks(va, sa, ka, vc, sc, kc, here[None, :], WHICH, POSITIVES)
+            candidates = vectors(k, c, here, of, D)
+            s, chosen, positive = compare_tile(
+                anchors, va, sa, ka, candidates, c, here, classes, view_c, samples_c, sample_c,
+                UNIQUE, WHICH, POSITIVES,
+            )  # fmt: skip
             p = tl.zeros((BM, BN), tl.float32)
             if OF_ROWS:
                 kept = chosen & ((positive & single_a) == 0)

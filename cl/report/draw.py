@@ -219,7 +219,7 @@ def picture_of(charts: Sequence[Chart], lines: Sequence[str]) -> Any:
     with mpl.rc_context({"font.size": 9}):
         figure = Figure(figsize=(4.2 * columns, 0.6 + 2.8 * rows), layout="constrained")
         places = figure.subplots(rows, columns, squeeze=False).flat
-        for axes, chart in zip(places, charts, strict=False):
+        for chart, axes in zip(charts, places, strict=False):  # takes no place too many
             draw_on(axes, chart)
             axes.set_title(legend_name(chart.title), fontsize=9)
         for axes in places:

@@ -13,6 +13,7 @@ from PIL import Image
 from cl import report
 from cl.report import draw, page
 from cl.report.__main__ import main
+from cl.report.charts import Chart, Series
 from tests.runs.made import CURVE, ENDS, made_evaluation, made_run
 
 HOSTILE = "</script><img src=x onerror=alert(1)>$x_1$ & \"'"
@@ -224,6 +225,14 @@ def test_a_runs_curves_are_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [each.get_ylabel() for each in figure.axes] == ["loss", "top-1 accuracy", "dimensions"]
     assert rank.get_ylim()[0] == 0 < 7 < rank.get_ylim()[1]
     assert {each.get_xlabel() for each in figure.axes} == {"step"}
+
+
+@pytest.mark.parametrize("number", [1, 3, 4, 6])
+def test_places_without_a_chart_are_empty(number: int) -> None:
+    """Of a grid with three columns."""
+    chart = Chart("loss", "step", "loss", [Series("a", [1.0, 2.0], [3.0, 4.0])], ["a"])
+    figure = draw.picture_of([chart] * number, ["a run"])
+    assert [axes.axison for axes in figure.axes] == [i < number for i in range(len(figure.axes))]
 
 
 def test_an_evaluation_has_no_curves(tmp_path: Path) -> None:
