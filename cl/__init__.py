@@ -11,6 +11,8 @@ Each name is loaded when it is first used, so that `import cl` takes millisecond
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cl.deferred import defer
+
 if TYPE_CHECKING:
     from cl import losses, methods
     from cl.evaluation import embed, evaluate, load_encoder
@@ -24,6 +26,8 @@ HOMES = {
     "load_encoder": "cl.evaluation",
     "pretrain": "cl.train",
 }
+
+defer()
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch.utils.data import RandomSampler, SequentialSampler
 
-from cl.data.augment import cpu, torchvision
+from cl.data.augment import cpu
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
 from cl.data.inspection import Inspection
@@ -204,7 +204,11 @@ class ContrastiveData(SourceData[Images]):
                 return DeviceLoader(images, self.recipes, sampler, device)
             return MemoryLoader(images, self.recipes, sampler, self.workers)
         if self.by_processes:
-            views = None if self.backend == "torch" else torchvision.views
+            views = None
+            if self.backend == "torchvision":
+                from cl.data.augment import torchvision  # a second that other backends do not need
+
+                views = torchvision.views
             return FileLoader(images, self.recipes, sampler, self.workers, views)
         from cl.data.loaders.dali import (
             DaliLoader,  # half a gigabyte that other backends do not need

@@ -1,12 +1,13 @@
 """What an evaluation returns, and a classifier's metrics: top-k, intervals, confusion matrix."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from cl.nets.probe import topk_correct
@@ -133,8 +134,10 @@ def interval(right: int, n: int) -> list[float]:
     >>> [round(bound, 3) for bound in interval(10, 10)]
     [0.722, 1.0]
     """
-    found = binomtest(right, n).proportion_ci(method="wilson")
-    return [float(found.low), float(found.high)]
+    z, share = NormalDist().inv_cdf(0.975), right / n
+    middle = share + z**2 / (2 * n)
+    half = z * math.sqrt((share * (1 - share) + z**2 / (4 * n)) / n)
+    return [max(0.0, (middle - half) / (1 + z**2 / n)), min(1.0, (middle + half) / (1 + z**2 / n))]
 
 
 def confusion(

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, top_k_accuracy_score
 from torch import Tensor
 from torchmetrics.classification import MulticlassAccuracy
 
 from cl.eval._report import format_metric
-from cl.eval._result import Features, confusion, score
+from cl.eval._result import Features, confusion, interval, score
 from cl.eval._select import held_out, labeled, select_hyperparameters
 
 RNG = np.random.default_rng(0)
@@ -32,17 +33,16 @@ def test_numbers_are_scikit_learns() -> None:
 
 
 def test_intervals_are_wilsons() -> None:
-    """Wilson 1927 by hand, for every share; that of a classifier without a fault has a width."""
+    """Those of SciPy, for every share; that of a classifier without a fault has a width."""
     found = score(torch.from_numpy(SCORES), torch.from_numpy(LABELS)).numbers
-    z, n = 1.959964, 200
     for k in (1, 5, 10):
-        p = found[f"top{k}"]
-        middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z / (1 + z**2 / n) * (p * (1 - p) / n + z**2 / (4 * n**2)) ** 0.5
-        assert found[f"top{k}_95"] == pytest.approx([middle - half, middle + half], abs=1e-6)
-    low, high = score(torch.eye(30), torch.arange(30)).numbers["top1_95"]
-    assert high == 1
-    assert low == pytest.approx(30 / (30 + z**2))
+        right = round(200 * found[f"top{k}"])
+        wilson = binomtest(right, 200).proportion_ci(method="wilson")
+        assert found[f"top{k}_95"] == pytest.approx([wilson.low, wilson.high], abs=1e-12)
+    for right, n in ((0, 1), (1, 1), (0, 10**6), (10**6, 10**6), (1, 3)):
+        wilson = binomtest(right, n).proportion_ci(method="wilson")
+        assert interval(right, n) == pytest.approx([wilson.low, wilson.high], abs=1e-12)
+    assert score(torch.eye(30), torch.arange(30)).numbers["top1_95"][0] < 0.9
 
 
 def test_what_has_no_label_does_not_count() -> None:

@@ -1,0 +1,110 @@
+"""Packages that load all they have: their own code waits until something of it is asked for.
+
+Lightning asks torchmetrics for two classes, and that package loads every measure of images, texts
+and sounds, with transformers, torchvision and scipy's signals beneath them. wandb asks its package
+of jobs whether one is staged, and that loads a client of its whole service. Together they take more
+processor time than PyTorch and Lightning. Here they are packages whose submodules can be imported
+at once, and whose own code runs at the first name that is none of these: whoever uses them finds
+everything in its place.
+"""
+
+import logging
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.metadata import version
+from importlib.util import find_spec
+from threading import RLock
+from types import ModuleType
+from typing import Any
+
+METRICS = "torchmetrics"  # which Lightning brings
+
+
+def metrics_class(module: str, name: str) -> Any:
+    """A class of torchmetrics without the package's own code; its utilities come first."""
+    import_module(f"{METRICS}.utilities")
+    return getattr(import_module(f"{METRICS}.{module}"), name)
+
+
+# Names that a package is asked for at every start, and where they come from.
+PACKAGES: dict[str, dict[str, Callable[[], Any]]] = {
+    METRICS: {
+        "__version__": lambda: version(METRICS),
+        "_logger": lambda: logging.getLogger(METRICS),
+        "Metric": lambda: metrics_class("metric", "Metric"),
+        "MetricCollection": lambda: metrics_class("collections", "MetricCollection"),
+    },
+    "wandb.sdk.launch": {},
+}
+LOCK = RLock()
+
+
+class Deferred(ModuleType):
+    """A package whose own code has not run."""
+
+    def __getattr__(self, name: str) -> Any:
+        """A known name, a submodule, or what the package's own code makes."""
+        own = self.__name__
+        if (known := PACKAGES[own].get(name)) is not None:
+            return known()
+        if name.startswith("__"):
+            raise AttributeError(f"module {own!r} has no attribute {name!r}")
+        if find_spec(f"{own}.{name}") is not None:
+            return import_module(f"{own}.{name}")
+        with LOCK:
+            if type(self) is Deferred:  # no other thread came before
+                run(self)
+        return getattr(self, name)
+
+
+def run(package: ModuleType) -> None:
+    """Run a package's own code; one that fails waits again."""
+    assert package.__spec__ is not None
+    assert package.__spec__.loader is not None
+    package.__class__ = ModuleType
+    try:
+        package.__spec__.loader.exec_module(package)
+    except BaseException:
+        package.__class__ = Deferred
+        raise
+
+
+class Deferring(Loader):
+    """Loads a package as one that waits."""
+
+    def __init__(self, real: Loader) -> None:
+        self.real = real
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        """As the package's own loader makes it."""
+        return self.real.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Give the package its own loader back, and run nothing."""
+        assert module.__spec__ is not None
+        module.__spec__.loader = module.__loader__ = self.real
+        module.__class__ = Deferred
+
+
+class DeferredFinder(MetaPathFinder):
+    """Finds the packages above, wherever they are installed."""
+
+    def find_spec(
+        self, fullname: str, path: Any, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The package's spec with a loader that waits; None for every other module."""
+        if fullname not in PACKAGES:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = Deferring(spec.loader)
+        return spec
+
+
+def defer() -> None:
+    """Let the packages wait from here on, where they are not loaded yet."""
+    if not any(isinstance(each, DeferredFinder) for each in sys.meta_path):
+        sys.meta_path.insert(0, DeferredFinder())
