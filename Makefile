@@ -31,8 +31,8 @@ test: setup ## all tests but the slow ones; ARGS="-k dcl" passes anything on to 
 test-slow: setup ## the tests that take minutes
 	@$(with) -m pytest -m slow $(ARGS)
 
-bench: setup ## ours beside a peer, ratios printed
-	@for script in benchmarks/*.py; do echo "== $$script" && ($(with) "$$script") || exit 1; done
+bench: setup ## every claim of speed beside a peer; docs/performance.md is written, floors are held
+	@$(with) -m benchmarks
 
 exactness: setup ## docs/exactness.md anew: every loss and method on 1 to 4 processes
 	@$(with) docs/exactness.py

@@ -1,18 +1,18 @@
 """Two SimCLR views a sample: ours beside torchvision, lightly, kornia and DALI.
 
-    python benchmarks/data.py [--rounds 5] [--jpegs FOLDER] [--only small large]
+    python -m benchmarks.data [--rounds 5] [--jpegs FOLDER] [--only small large]
 
-`small`: 32-pixel images in memory, no blur, one core. `large`: two crops of 224 pixels, with
-blur, from the JPEGs in FOLDER (repeated), one worker and two; decoding alone besides. Color is
-exact everywhere but in DALI, which turns the hue linearly. The implementations take turns; a line
-has the median of the rounds in samples (of two views) a second, and ours over it.
+`small`: 32-pixel images in memory, no blur, one core. `large`: two crops of 224 pixels, with blur,
+from the JPEGs in FOLDER (repeated; by default cut from two photographs of scikit-learn's), one
+worker and two; decoding alone besides. Color is exact everywhere but in DALI, which turns the hue
+linearly. The implementations take turns; a sample has two views.
 """
 
 import argparse
 import os
-import statistics
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as T
 
+from benchmarks.photographs import photographs
+from benchmarks.ratios import Ratio, by_turns
 from cl.data import sets
 from cl.data.augment.recipe import Recipe
 from cl.data.loaders.base import Loader
@@ -35,6 +37,9 @@ from cl.data.sets import Images
 
 SMALL, LARGE = Recipe(size=32, crop_scale=(0.2, 1.0), blur=0.0), Recipe(size=224)
 BATCH = 256
+TABLE = "Two SimCLR views a sample"
+SMALL_FLOORS = {"torchvision, PIL": 25.0, "lightly": 25.0}
+LARGE_FLOORS = {"torchvision, PIL": 3.0, "lightly": 3.0}
 Run = Callable[[], int]  # one pass; how many samples it was
 
 
@@ -160,9 +165,8 @@ def small() -> dict[str, Run]:
     }
 
 
-def large(folder: Path, workers: int) -> dict[str, Run]:
+def large(paths: list[Path], workers: int) -> dict[str, Run]:
     """Of JPEGs."""
-    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg")) * 8
     images = sets.in_files(paths)
     batch = 20
 
@@ -181,23 +185,36 @@ def large(folder: Path, workers: int) -> dict[str, Run]:
     }
 
 
-def compare(title: str, runs: dict[str, Run], rounds: int) -> None:
-    """Take turns, print medians."""
-    rates: dict[str, list[float]] = {name: [] for name in runs}
-    for turn in range(rounds + 1):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            samples = run()
-            if turn:  # the first one compiles, starts workers and fills caches
-                rates[name].append(samples / (time.perf_counter() - start))
-    medians = {name: statistics.median(rate) for name, rate in rates.items()}
-    for name, median in medians.items():
-        low, high = min(rates[name]), max(rates[name])
-        print(
-            f"{title:24} {name:20} {median:9,.0f} samples/s ({low:,.0f} to {high:,.0f})  "
-            f"ours {medians['ours'] / median:6.2f} x  n={rounds}",
-            flush=True,
-        )
+def rate(run: Run) -> float:
+    """Samples a second of one pass."""
+    start = time.perf_counter()
+    return run() / (time.perf_counter() - start)
+
+
+def compare(case: str, runs: dict[str, Run], rounds: int, floors: dict[str, float]) -> list[Ratio]:
+    """By turns; the first one compiles, starts workers and fills caches."""
+    rates = {who: partial(rate, run) for who, run in runs.items()}
+    return by_turns(TABLE, case, "samples/s", rates, rounds, floors)
+
+
+def ratios(
+    rounds: int = 5, jpegs: Path | None = None, only: Sequence[str] = ("small", "large")
+) -> Iterator[Ratio]:
+    """Of small images in memory and of large ones in files."""
+    torch.set_num_threads(1)
+    if "small" in only:
+        cores = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, {min(cores)})  # DALI has more threads than it is told to
+        yield from compare("32 px, memory, one core", small(), rounds, SMALL_FLOORS)
+        os.sched_setaffinity(0, cores)
+    if "large" in only:
+        paths = photographs(160)
+        if jpegs is not None:
+            found = (p for p in jpegs.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
+            paths = sorted(found) * 8
+        for workers in (1, 2):
+            case = f"224 px, JPEG, {workers} worker{'s' * (workers > 1)}"
+            yield from compare(case, large(paths, workers), rounds, LARGE_FLOORS)
 
 
 def main() -> None:
@@ -205,20 +222,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--jpegs", type=Path)
     parser.add_argument("--only", nargs="+", default=["small", "large"], choices=["small", "large"])
-    given = parser.parse_args()
-    torch.set_num_threads(1)
-    print(f"torch {torch.__version__}, one thread a process")
-    if "small" in given.only:
-        cores = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {min(cores)})  # DALI has more threads than it is told to
-        compare("32 px, memory, one core", small(), given.rounds)
-        os.sched_setaffinity(0, cores)
-    if "large" in given.only:
-        if given.jpegs is None:
-            parser.error("--jpegs: a folder of JPEG files is needed for `large`")
-        for workers in (1, 2):
-            title = f"224 px, JPEG, {workers} worker{'s' * (workers > 1)}"
-            compare(title, large(given.jpegs, workers), given.rounds)
+    for ratio in ratios(**vars(parser.parse_args())):
+        print(ratio.line(), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,18 @@
 """Losses, forward and backward: ours beside lightly's and beside the formula as it stands.
 
-    python benchmarks/loss.py [--rows 64 256 1024 4096 16384 65536] [--losses nt_xent supcon ...]
+    python -m benchmarks.loss [--rows 64 256 1024 4096 16384 65536] [--losses nt_xent supcon ...]
 
 float32, two views of rows / 2 samples, 128 dimensions, two threads. The implementations take turns
-in one process; a line has the median time and the peak memory beyond what was there before, and
-ours as ratios. The largest size is ours alone: the others would need tens of gigabytes.
+in one process; a line has the median time of a forward and backward, or the peak memory beyond what
+was there before. The largest size is ours alone: the others would need tens of gigabytes.
 """
 
 import argparse
 import ctypes
 import gc
-import statistics
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,10 +20,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.ratios import Ratio, by_turns
 from cl.losses import get_loss
 
 T, DIM, ALONE = 0.2, 128, 20_000  # temperature, dimensions, rows from which ours runs alone
 CLASSES = 100  # of SupCon
+SIZES = (64, 256, 1024, 4096, 16384, 65536)
+SMALL, LARGE = 256, 16384  # up to which time is Python's, and from which memory is compared
+WITHOUT = ("kcl",)  # has no temperature
+TABLE = "Losses, forward and backward, float32, d 128"
+MEMORY = "Losses, peak memory of a forward and backward"
 Loss = Callable[..., Tensor]
 
 
@@ -85,6 +91,30 @@ def naive_supcon(z: Tensor, ids: Tensor) -> Tensor:
     return -(log.sum(1) / positive.sum(1)).mean()
 
 
+def naive_debiased(z: Tensor) -> Tensor:
+    """The authors' code, tau+ = 0.1."""
+    x, n = F.normalize(z.flatten(0, 1), dim=1), z.shape[1]
+    near = (x @ x.T / T).exp()
+    positive = near.diagonal(n).repeat(2)
+    own = torch.eye(n, dtype=torch.bool, device=z.device).repeat(2, 2)
+    count = 2 * n - 2
+    negative = near.masked_fill(own, 0.0).sum(1)
+    negative = ((negative - 0.1 * count * positive) / 0.9).clamp(min=count * math.exp(-1 / T))
+    return -(positive / (positive + negative)).log().mean()
+
+
+def naive_hcl(z: Tensor) -> Tensor:
+    """The authors' code, tau+ = 0.1, beta = 1."""
+    x, n = F.normalize(z.flatten(0, 1), dim=1), z.shape[1]
+    near = (x @ x.T / T).exp()
+    positive = near.diagonal(n).repeat(2)
+    own = torch.eye(n, dtype=torch.bool, device=z.device).repeat(2, 2)
+    count, near = 2 * n - 2, near.masked_fill(own, 0.0)
+    hard = count * near.square().sum(1) / near.sum(1)
+    negative = ((hard - 0.1 * count * positive) / 0.9).clamp(min=count * math.exp(-1 / T))
+    return -(positive / (positive + negative)).log().mean()
+
+
 NAIVE: dict[str, Loss] = {
     "nt_xent": naive_nt_xent,
     "dcl_symmetric": naive_dcl,
@@ -93,6 +123,9 @@ NAIVE: dict[str, Loss] = {
     "kcl": naive_kcl,
     "sigmoid": naive_sigmoid,
     "supcon": naive_supcon,
+    "info_nce": naive_clip,  # in both directions it is the same formula
+    "debiased": naive_debiased,
+    "hcl": naive_hcl,
 }
 
 
@@ -134,45 +167,62 @@ def megabytes(loss: Loss, z: Tensor) -> float:
     return status("VmHWM") - before
 
 
-def compare(name: str, rows: int) -> None:
-    """One size of one loss: a line for each implementation."""
+def entrants(name: str, rows: int) -> tuple[dict[str, Loss], Tensor]:
+    """Ours and its peers, of embeddings that they all get."""
     z = torch.randn(2, rows // 2, DIM, requires_grad=True)
     ids = {"ids": torch.arange(rows // 2) % CLASSES} if name == "supcon" else {}
-    options = {} if name == "kcl" else {"temperature": T}
-    ours: Loss = partial(get_loss(name), **options, **ids)
-    entrants = {"ours": ours}
+    options = {} if name in WITHOUT else {"temperature": T}
+    found: dict[str, Loss | None] = {"ours": partial(get_loss(name), **options, **ids)}
     if rows < ALONE:
-        entrants |= {"naive": partial(NAIVE[name], **ids), "lightly": lightlys(name)}
-    entrants = {k: v for k, v in entrants.items() if v}
-    values = {who: loss(z.detach()).item() for who, loss in entrants.items()}
-    peaks = {who: megabytes(loss, z) for who, loss in entrants.items()}
-    rounds = max(3, min(100, 30_000 // rows)) if rows < ALONE else 1
-    taken: dict[str, list[float]] = {who: [] for who in entrants}
-    for _ in range(rounds):
-        for who, loss in entrants.items():
-            taken[who].append(milliseconds(loss, z))
-    times = {who: statistics.median(each) for who, each in taken.items()}
-    for who in entrants:
-        ratio, larger = times[who] / times["ours"], peaks[who] / max(peaks["ours"], 0.1)
-        print(
-            f"{name:14} {rows:6} rows  {who:8} {times[who]:10.2f} ms {peaks[who]:8.1f} MB  "
-            f"loss {values[who]:.5f}  n={rounds}"
-            + ("" if who == "ours" else f"  {ratio:6.2f} x our time, {larger:5.1f} x our memory"),
-            flush=True,
-        )
+        found |= {"formula": partial(NAIVE[name], **ids), "lightly": lightlys(name)}
+    return {who: loss for who, loss in found.items() if loss}, z
+
+
+def compare(name: str, rows: int) -> Iterator[Ratio]:
+    """One size of one loss: time and memory."""
+    runs, z = entrants(name, rows)
+    values = [loss(z.detach()).item() for loss in runs.values()]
+    assert max(values) - min(values) < 1e-4 * max(1, abs(values[0])), (name, rows, values)
+    case, floors = f"{name}, {rows:,} embeddings", {"formula": floor_of(name, rows)}
+    times = {who: partial(milliseconds, loss, z) for who, loss in runs.items()}
+    yield from by_turns(TABLE, case, "ms", times, max(3, min(100, 30_000 // rows)), floors, 0)
+    if rows >= LARGE:
+        peaks = {who: partial(megabytes, loss, z) for who, loss in runs.items()}
+        yield from by_turns(MEMORY, case, "MB", peaks, 1, {"formula": 10.0}, 0)
+
+
+def floor_of(name: str, rows: int) -> float:
+    """The least that the formula's time may be of ours: a launch or two are all of small sizes."""
+    return 0.6 if rows <= SMALL else 1.0
+
+
+def alone(name: str, rows: int) -> str:
+    """A size that no peer reaches."""
+    runs, z = entrants(name, rows)
+    taken, peak = milliseconds(runs["ours"], z), megabytes(runs["ours"], z)
+    return f"{name}, {rows:,} embeddings: ours {taken:,.0f} ms, {peak:,.0f} MB, n=1"
+
+
+def ratios(rows: Sequence[int] = SIZES[:-1], names: Sequence[str] = (*NAIVE,)) -> Iterator[Ratio]:
+    """Every loss beside its formula, and lightly's where it has that loss."""
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    for name in names:
+        for size in rows:
+            yield from compare(name, size)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, nargs="+", default=[64, 256, 1024, 4096, 16384, 65536])
+    parser.add_argument("--rows", type=int, nargs="+", default=[*SIZES])
     parser.add_argument("--losses", nargs="+", default=list(NAIVE), choices=list(NAIVE))
     given = parser.parse_args()
-    torch.set_num_threads(2)
-    torch.manual_seed(0)
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, float32, d {DIM}")
+    for ratio in ratios([size for size in given.rows if size < ALONE], given.losses):
+        print(ratio.line(), flush=True)
     for name in given.losses:
-        for rows in given.rows:
-            compare(name, rows)
+        for size in given.rows:
+            if size >= ALONE:
+                print(alone(name, size), flush=True)
 
 
 if __name__ == "__main__":

@@ -56,11 +56,11 @@ class Deferred(ModuleType):
             return import_module(f"{own}.{name}")
         with LOCK:
             if type(self) is Deferred:  # no other thread came before
-                run(self)
+                execute_code(self)
         return getattr(self, name)
 
 
-def run(package: ModuleType) -> None:
+def execute_code(package: ModuleType) -> None:
     """Run a package's own code; one that fails waits again."""
     assert package.__spec__ is not None
     assert package.__spec__.loader is not None

@@ -36,6 +36,7 @@ from cl.trainer import NOISE
 
 HIDDEN, DIM, RATE = 2048, 128, 0.1  # of the projector, and a learning rate at which nothing bursts
 WARM = 20  # steps before the clock starts
+EVERY = 5  # steps between two looks at the clock
 
 
 @dataclass(frozen=True)
@@ -95,12 +96,19 @@ def quiet() -> None:
 
 
 def ours(
-    case: Case, folder: Path, callbacks: Sequence[Callback], rehearse: bool, backend: str = "auto"
+    case: Case,
+    folder: Path,
+    callbacks: Sequence[Callback],
+    rehearse: bool,
+    backend: str = "auto",
+    workers: int = 4,
 ) -> None:
     """Train as `main_contrastive.py` does, with all that looks; a callback ends it by `Stop`."""
     images = case.made()
     source = Source("made", [str(c) for c in range(10)], images, images)
-    data = ContrastiveData(source, [case.recipe], batch_size=case.batch, workers=4, backend=backend)
+    data = ContrastiveData(
+        source, [case.recipe], batch_size=case.batch, workers=workers, backend=backend
+    )
     loss = partial(nt_xent, temperature=0.2)
     optimization = Optimization(lr=RATE, scheduler="cosine")
     method = SimCLR(
@@ -132,8 +140,10 @@ def ours(
 class Rate(Callback):
     """Ends a training after so many seconds and holds the images per second of its steps."""
 
-    def __init__(self, seconds: float, device: torch.device) -> None:
-        self.clock = Clock(seconds, device)
+    def __init__(
+        self, seconds: float, device: torch.device, warm: int = WARM, every: int = EVERY
+    ) -> None:
+        self.clock = Clock(seconds, device, warm, every)
 
     @property
     def images(self) -> float:
@@ -154,8 +164,10 @@ class Rate(Callback):
 class Clock:
     """Images per second behind the first `WARM` steps; the device is waited for now and then."""
 
-    def __init__(self, seconds: float, device: torch.device, warm: int = WARM) -> None:
-        self.seconds, self.device, self.warm = seconds, device, warm
+    def __init__(
+        self, seconds: float, device: torch.device, warm: int = WARM, every: int = EVERY
+    ) -> None:
+        self.seconds, self.device, self.warm, self.every = seconds, device, warm, every
         self.steps, self.images, self.start, self.rate = 0, 0, 0.0, 0.0
 
     def step(self, images: int) -> bool:
@@ -167,7 +179,7 @@ class Clock:
         if self.steps <= self.warm:
             return False
         self.images += images
-        if (self.steps - self.warm) % 5:
+        if (self.steps - self.warm) % self.every:
             return False
         synchronize(self.device)
         passed = time.perf_counter() - self.start
@@ -191,8 +203,7 @@ class Bare:
         layout = torch.channels_last
         encoder = case.network()
         self.net = nn.Sequential(encoder, head).to(device, memory_format=layout)  # pyright: ignore[reportCallIssue]
-        fused = {"fused": True} if device.type == "cuda" else {}
-        self.optimizer = torch.optim.SGD(self.net.parameters(), RATE, momentum=0.9, **fused)
+        self.optimizer = torch.optim.SGD(self.net.parameters(), RATE, momentum=0.9, fused=True)
         self.loss, self.device = loss, device
 
     def autocast(self) -> AbstractContextManager[Any]:
@@ -208,10 +219,12 @@ class Bare:
         self.optimizer.step()
 
 
-def bare(case: Case, seconds: float, device: torch.device, warm: int = WARM) -> float:
+def bare(
+    case: Case, seconds: float, device: torch.device, warm: int = WARM, every: int = EVERY
+) -> float:
     """Images per second of a bare loop with the plain formula, on views that are there already."""
     head = mlp(encoders.width(case.network()), HIDDEN, DIM)
-    loop, clock = Bare(case, device, head, naive_nt_xent), Clock(seconds, device, warm)
+    loop, clock = Bare(case, device, head, naive_nt_xent), Clock(seconds, device, warm, every)
     x = torch.randn(2 * case.batch, 3, case.size, case.size, device=device)
     x = x.contiguous(memory_format=torch.channels_last)
     loop.step(x)
@@ -232,11 +245,19 @@ class Pictures(Dataset[list[Tensor]]):
     def __getitem__(self, index: int) -> list[Tensor]:
         from PIL import Image
 
-        return self.transform(Image.fromarray(self.images.pixel(index)))[:2]
+        if self.images.files is None:
+            return self.transform(Image.fromarray(self.images.pixel(index)))[:2]
+        with Image.open(self.images.files.name(index)) as image:
+            return self.transform(image.convert("RGB"))[:2]
 
 
 def lightlys(
-    case: Case, seconds: float, device: torch.device, workers: int, warm: int = WARM
+    case: Case,
+    seconds: float,
+    device: torch.device,
+    workers: int,
+    warm: int = WARM,
+    every: int = EVERY,
 ) -> float | None:
     """Images per second of lightly's transform, head and loss in a bare loop; None without it."""
     try:
@@ -259,7 +280,7 @@ def lightlys(
         pin_memory=device.type == "cuda",
         persistent_workers=workers > 0,
     )
-    clock = Clock(seconds, device, warm)
+    clock = Clock(seconds, device, warm, every)
     for views in forever(loader):
         loop.step(torch.cat([x.to(device, non_blocking=True) for x in views]))
         if clock.step(case.batch):

@@ -19,7 +19,7 @@ from pytorch_lightning.callbacks import Checkpoint
 from cl import checkpoints, distributed
 from cl.callbacks.finite import finite_steps
 from cl.callbacks.peers import Peers
-from cl.checkpoints.background import Background, Write
+from cl.checkpoints.background import Background, Write, Writes
 from cl.checkpoints.files import NotSavedError
 from cl.config.machine import Hourly
 from cl.interrupts import CODE, Stop, interrupts
@@ -405,7 +405,7 @@ class Saver(Checkpoint):
             warnings.warn(self.broken, stacklevel=2)
             return
         self.held = trainer.global_step  # the same on all processes, also where the disk is full
-        io, none = trainer.strategy.checkpoint_io, list[Write]()
+        io, none = trainer.strategy.checkpoint_io, Writes()
         with io.defer() if isinstance(io, checkpoints.SafeIO) else nullcontext(none) as writes:
             trainer.save_checkpoint(self.folder / checkpoints.LAST)
         self.whole = not trainer.is_global_zero
@@ -414,7 +414,8 @@ class Saver(Checkpoint):
                 only: Any = {checkpoints.ENCODER: pl_module.evaluated}
                 for name, module in getattr(pl_module, "saved", only).items():
                     file = self.folder / name
-                    writes.append(checkpoints.write_of_encoder(module, file, self.about))
+                    write = checkpoints.write_of_encoder(module, file, self.about, writes.copies)
+                    writes.append(write)
             kept = partial(self.keep, names, surplus)
             self.background.start(partial(self.write, trainer.global_step, writes, kept))
 

@@ -45,17 +45,31 @@ class Background:
             raise error
 
 
-def copied(content: T) -> T:
-    """A deep copy of nested containers, whose tensors are on the CPU.
+class Copies:
+    """Deep copies of nested containers, whose tensors are on the CPU.
 
-    Tensors that are one in memory, as tied weights are, stay one.
+    Tensors that are one in memory, as tied weights and an encoder's within its method, are copied
+    once, also from one container to the next: nothing may change a tensor between them.
     """
-    copies: dict[object, Tensor] = {}
-    memo: dict[int, Tensor] = {}
-    for each in pytree.tree_leaves(content):
-        if isinstance(each, Tensor):
-            place = each.device, each.data_ptr(), each.dtype, each.shape, each.stride()
-            if each.numel() == 0 or place not in copies:
-                copies[place] = each.detach().to("cpu", copy=True)
-            memo[id(each)] = copies[place]
-    return copy.deepcopy(content, memo)
+
+    def __init__(self) -> None:
+        # By place in memory; the tensor itself stays there, so that none takes its place.
+        self.made: dict[object, tuple[Tensor, Tensor]] = {}
+
+    def of(self, content: T) -> T:
+        """The copy of a container."""
+        memo: dict[int, Tensor] = {}
+        for each in pytree.tree_leaves(content):
+            if isinstance(each, Tensor):
+                place = each.device, each.data_ptr(), each.dtype, each.shape, each.stride()
+                if each.numel() == 0 or place not in self.made:
+                    self.made[place] = each, each.detach().to("cpu", copy=True)
+                memo[id(each)] = self.made[place][1]
+        return copy.deepcopy(content, memo)
+
+
+class Writes(list[Write]):
+    """The writes of one step, whose content is copied together."""
+
+    def __init__(self) -> None:
+        self.copies = Copies()

@@ -26,7 +26,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from cl.checkpoints import formats, hugging_face
-from cl.checkpoints.background import Write, copied
+from cl.checkpoints.background import Copies, Write, Writes
 from cl.checkpoints.files import WRITING, NotSavedError, fits_sum, sum_of, write_whole
 from cl.nets import lora
 from cl.nets.towers import Towers
@@ -49,12 +49,12 @@ class SafeIO(TorchCheckpointIO):
 
     def __init__(self) -> None:
         super().__init__()
-        self.deferred: list[Write] | None = None
+        self.deferred: Writes | None = None
 
     @contextmanager
-    def defer(self) -> Iterator[list[Write]]:
+    def defer(self) -> Iterator[Writes]:
         """Copy what would be written meanwhile; each write is what the caller makes of it."""
-        self.deferred = []
+        self.deferred = Writes()
         try:
             yield self.deferred
         finally:
@@ -66,7 +66,8 @@ class SafeIO(TorchCheckpointIO):
         assert storage_options is None
         marked = {**checkpoint, formats.MARK: VERSION}
         if self.deferred is not None:
-            self.deferred.append(partial(write_checkpoint, copied(marked), Path(path)))
+            copy = self.deferred.copies.of(marked)
+            self.deferred.append(partial(write_checkpoint, copy, Path(path)))
             return
         self.failed = True
         try:
@@ -186,17 +187,26 @@ def save_encoder(encoder: nn.Module, path: Path, about: Mapping[str, Any]) -> No
     Raises:
         NotSavedError: the disk is full, or gone.
     """
-    write_of_encoder(encoder, path, about)()
+    write_of_encoder(encoder, path, about, Copies())()
 
 
-def write_of_encoder(encoder: nn.Module, path: Path, about: Mapping[str, Any]) -> Write:
-    """What `save_encoder` does, of the weights as they are now: call it when it is time."""
+def write_of_encoder(
+    encoder: nn.Module, path: Path, about: Mapping[str, Any], copies: Copies
+) -> Write:
+    """What `save_encoder` does, of the weights as they are now: call it when it is time.
+
+    Args:
+        encoder: see there.
+        path: of the file.
+        about: what is written beside the weights.
+        copies: those of the step.
+    """
     merged = lora.without_updates(encoder)
     written = merged if about.get("lora_rank") is None else encoder
-    state, metadata = copied(written.state_dict()), {"cl": json.dumps(dict(about))}
+    state, metadata = copies.of(written.state_dict()), {"cl": json.dumps(dict(about))}
     pair = isinstance(merged, Towers)
     text = merged.text if pair else merged
-    weights = copied(text.state_dict()) if isinstance(text, Transformer) else {}
+    weights = copies.of(text.state_dict()) if isinstance(text, Transformer) else {}
 
     def write() -> None:
         tensors = {key: value.contiguous() for key, value in state.items()}

@@ -1,0 +1,115 @@
+"""SimCLR on the CPU: ours under Lightning, a bare loop, lightly's transform, head and loss.
+
+    python -m benchmarks.training [--rounds 3] [--seconds 10] [--only tiny small ...]
+
+Samples (of two views) a second of training steps, behind a few that warm up; validation is no part
+of them. Ours trains as main_contrastive.py does, with probe, collapse measures and checkpoints; all
+have the same network, momentum SGD by torch's fused kernel, precision and layout. The bare loop has
+its views already and the formula with the whole matrix; lightly's has its pipeline in the same
+loop, on as many worker processes as there are cores, as its documented example.
+"""
+
+import argparse
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from benchmarks.gpu.experiment import Case, Rate, bare, lightlys, ours, quiet
+from benchmarks.photographs import photographs
+from benchmarks.ratios import Ratio, by_turns
+from cl.data.sets import Images, in_files
+
+TABLE = "SimCLR, training steps"
+DEVICE = torch.device("cpu")
+BARE, PEER = "bare loop, views given", "lightly's pipeline"
+
+
+@dataclass(frozen=True)
+class Sized(Case):
+    """A case of this machine.
+
+    Args:
+        warm: steps before the clock starts.
+        every: steps between two looks at it.
+        floors: by peer.
+        jpegs: whether images are files.
+    """
+
+    warm: int = 3
+    every: int = 1
+    floors: tuple[tuple[str, float], ...] = ()
+    jpegs: bool = False
+
+    def made(self) -> Images:
+        """In memory, or as JPEGs of photographs."""
+        return in_files(photographs(self.images)) if self.jpegs else super().made()
+
+
+CASES = {
+    "tiny": Sized(
+        *("resnet6_w16, 32 px, batch 64", "resnet6_w16", 32, 64, 6400),
+        *(20, 20, ((BARE, 0.8), (PEER, 3.0))),
+    ),
+    "small": Sized(
+        *("resnet6_w32, 32 px, batch 256", "resnet6_w32", 32, 256, 5120),
+        *(3, 2, ((PEER, 2.5),)),
+    ),
+    "resnet18": Sized(
+        *("ResNet-18, 32 px, batch 256", "resnet18", 32, 256, 2560),
+        *(1, 1, ((BARE, 0.9), (PEER, 1.05))),
+    ),
+    "jpeg": Sized(
+        *("ResNet-18, 224 px, batch 32", "resnet18", 224, 32, 320),
+        *(1, 2, ((PEER, 1.0),), True),
+    ),
+}
+
+
+def mine(case: Sized, seconds: float) -> float:
+    rate = Rate(seconds, DEVICE, case.warm, case.every)
+    with tempfile.TemporaryDirectory() as folder:
+        ours(case, Path(folder), [rate], rehearse=True, workers=os.cpu_count() or 1)
+    return rate.images
+
+
+def theirs(case: Sized, seconds: float) -> float:
+    workers = os.cpu_count() or 1
+    found = lightlys(case, seconds, DEVICE, workers, case.warm, case.every)
+    assert found is not None
+    return found
+
+
+def ratios(
+    only: Sequence[str] = (*CASES,), rounds: int = 3, seconds: float = 10
+) -> Iterator[Ratio]:
+    """Each case against the bare loop and, where it is installed, lightly."""
+    quiet()
+    warnings.filterwarnings("ignore", ".*lr_scheduler.step.*")
+    for case in (CASES[name] for name in only):
+        runs = {"ours": lambda case=case: mine(case, seconds)}
+        if not case.jpegs:
+            runs[BARE] = lambda case=case: bare(case, seconds, DEVICE, case.warm, case.every)
+        if find_spec("lightly"):
+            runs[PEER] = lambda case=case: theirs(case, seconds)
+        floors = dict(case.floors)
+        yield from by_turns(TABLE, case.name, "samples/s", runs, rounds, floors, warm=0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--only", nargs="+", default=list(CASES), choices=CASES)
+    given = parser.parse_args()
+    for ratio in ratios(given.only, given.rounds, given.seconds):
+        print(ratio.line(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
