@@ -79,6 +79,16 @@ def own_device(options: dict[str, Any]) -> dict[str, Any]:
     return {k: options[k] for k in ("accelerator", "precision")} | {"devices": device}
 
 
+def torch_device(options: dict[str, Any]) -> torch.device:
+    """This process's device, by the options of a Trainer."""
+    own = own_device(options)
+    return (
+        torch.device("cuda", *own["devices"])
+        if own["accelerator"] == "gpu"
+        else torch.device("cpu")
+    )
+
+
 def check_shared_memory(needed: int) -> None:
     """Check that there is room for what worker processes hand over; without it a signal ends them.
 

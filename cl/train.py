@@ -1,6 +1,7 @@
 """Pretraining: data, encoder, method, trainer, fit, report."""
 
 import warnings
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from cl.eval._random import kept_random_states
 from cl.interrupts import end_as_signalled
 from cl.methods._base import Method
 from cl.nets import lora
+from cl.nets.compiled import check_compiler, compiled_training
 from cl.nets.norm import SyncEverywhere
 from cl.runs import Run
 from cl.runs.card import carded
@@ -126,6 +128,8 @@ def train(config: Pretrain) -> Run:
             steps = summary.steps_per_epoch(config, data)
             summary.plot_schedules(config, *moving, steps, trainer.console)
             return run
+        if config.compile:
+            check_compiler(hardware.torch_device(options))
         return fit_run(config, data, method, options, built)
 
 
@@ -180,19 +184,9 @@ def fit_run(
                 checkpoints.save_encoder(module, folder / name, about)
         trainer.say(f"{folder / checkpoints.ENCODER} has the encoder as it is initialized")
         return Run(folder, lora.without_updates(method.evaluated).eval(), method)
-    saving = Saving(
-        every=config.checkpoint_every,
-        unit=config.checkpoint_unit,
-        best=config.keep_best,
-        epochs=config.keep_epochs,
-        minutes=config.max_time,
-    )
-    callbacks: list[Callback] = [Geometry(config.on_collapse), Saver(folder, about, saving)]
-    callbacks += searches(data)
+    callbacks = callbacks_of(config, data, options, Saver(folder, about, saving_of(config)))
     if isinstance(data, ContrastiveData):
         runs.keep_skipped(folder, data.source.skipped)
-        if config.probe_data:
-            callbacks.append(Labeled(build.neighbors(data, options)))
         if config.baseline and build.is_watched(data):
             measure, resumed = build.measurement(data, options), checkpoint is not None
             callbacks.append(Baseline(folder / runs.RESULT, measure, resumed=resumed))
@@ -201,13 +195,35 @@ def fit_run(
     made = trainer.make_trainer(config, folder, checkpoint, callbacks, options, plugins)
 
     program = None if build.brings_own(config) else PROGRAM
-    with runs.hold(folder), carded(folder, str(rows["devices"])) as card:
+    quicker = compiled_training(method.embedders) if config.compile else nullcontext()
+    with runs.hold(folder), carded(folder, str(rows["devices"])) as card, quicker:
         code = trainer.fit(made, method, data, checkpoint, program, folder, keep_log=True)
         card["code"] = code
     run = Run(folder, lora.without_updates(method.evaluated).eval(), method, code)
     conclude(config, run, data, made, program)
     method.trainer = data.trainer = None  # whose loaders keep their worker processes
     return run
+
+
+def saving_of(config: Pretrain) -> Saving:
+    """When a run is saved."""
+    return Saving(
+        every=config.checkpoint_every,
+        unit=config.checkpoint_unit,
+        best=config.keep_best,
+        epochs=config.keep_epochs,
+        minutes=config.max_time,
+    )
+
+
+def callbacks_of(
+    config: Pretrain, data: build.Data, options: dict[str, Any], saver: Saver
+) -> list[Callback]:
+    """What looks at a run besides the measurement before and after it, and what saves it."""
+    callbacks: list[Callback] = [Geometry(config.on_collapse), saver, *searches(data)]
+    if isinstance(data, ContrastiveData) and config.probe_data:
+        callbacks.append(Labeled(build.neighbors(data, options)))
+    return callbacks
 
 
 def conclude(

@@ -400,6 +400,12 @@ class LargeOptions:
         "chunk",
         needs=("mini_batch_size", None),
     )
+    compile: bool = flag(
+        "compile the training of encoder and heads (torch.compile), which takes a minute or more "
+        "at the start of a run and needs a C++ compiler",
+        False,
+        needs=OF_IMAGES,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

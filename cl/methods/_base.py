@@ -163,6 +163,19 @@ class Method(pl.LightningModule, ABC):
         """The modules whose weights a run keeps for use, by the names of their files."""
         return {checkpoints.ENCODER: self.evaluated}
 
+    @property
+    def embedders(self) -> list[nn.Module]:
+        """The encoder and the heads, those of a teacher too."""
+        found: list[nn.Module] = []
+        for module in self.children():
+            if isinstance(module, Ema):
+                found += module.module
+            elif isinstance(module, nn.ModuleList):
+                found += module
+            elif module is not self.probe:
+                found.append(module)
+        return found
+
     def probe_features(self, h: Float[Tensor, "v n d"]) -> Float[Tensor, "g n d"]:
         """The features that the probe learns from: those of the full-size views."""
         return h[: self.global_views].detach()
