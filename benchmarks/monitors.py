@@ -1,19 +1,28 @@
-"""What watching costs: kNN and collapse measures as a share of a run's time.
+"""What watching costs: the time in every callback of a run, as a share of its training.
 
-    python benchmarks/monitors.py [FLAG ...]
+    python -m benchmarks.monitors [FLAG ...]
 
-Pretrains (by default digits with the flags of bash_files/run_contrastive.sh, 20 epochs; other words
-are main_contrastive.py's) and prints the seconds that the monitors took and their share. The
-validation forward, which gives the probe's accuracy as well, is no part of it.
+Pretrains (by default digits with the flags of bash_files/run_contrastive.sh, 20 epochs; other
+words are main_contrastive.py's) and prints for each callback of cl/callbacks the seconds in its
+hooks and their share: kNN and collapse measures, the look at each step's gradient, logs, saves. The
+validation forward, which gives the probe's accuracy, is no part of it.
 """
 
+import inspect
+import pkgutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
+from functools import wraps
+from importlib import import_module
 from typing import Any
 
-from cl.callbacks.geometry import Geometry
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from cl import callbacks
 from cl.config import Pretrain
 from cl.config import run as from_words
 from cl.train import train
@@ -22,38 +31,69 @@ DIGITS = (
     "digits resnet6_w16 --epochs 20 --optimizer adamw --lr 4e-3 --no-lr_scaling --batch_size 64 "
     "--temperature 0.5 --num_workers 2 --hidden_mlp 128 --encoding_size 64 --precision 32"
 )
-HOOKS = ("on_train_batch_end", "on_validation_batch_end", "on_validation_epoch_end")
-spent = dict.fromkeys(HOOKS, 0.0)
+spent: Counter[str] = Counter()
+depth = 0
 
 
-def timed(hook: str) -> Callable[..., None]:
-    original = getattr(Geometry, hook)
+def timed(name: str, hook: Callable[..., Any]) -> Callable[..., Any]:
+    """A hook whose time counts for its callback; one inside of another counts once."""
 
-    def run(*given: Any, **named: Any) -> None:
+    @wraps(hook)
+    def run(*given: Any, **named: Any) -> Any:
+        global depth
+        depth += 1
         start = time.perf_counter()
-        original(*given, **named)
-        spent[hook] += time.perf_counter() - start
+        try:
+            return hook(*given, **named)
+        finally:
+            depth -= 1
+            if not depth:
+                spent[name] += time.perf_counter() - start
 
     return run
 
 
+def watch() -> None:
+    """Time every hook that a callback of cl/callbacks defines."""
+    for module in pkgutil.iter_modules(callbacks.__path__):
+        home = import_module(f"{callbacks.__name__}.{module.name}")
+        for name, found in inspect.getmembers(home, inspect.isclass):
+            if issubclass(found, Callback) and found.__module__ == home.__name__:
+                for hook, function in [*vars(found).items()]:
+                    if hook.startswith("on_") and inspect.isfunction(function):
+                        setattr(found, hook, timed(name, function))
+
+
+class Span(Callback):
+    """When training began and ended."""
+
+    seconds = 0.0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.start = time.perf_counter()
+        spent.clear()
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        Span.seconds = time.perf_counter() - self.start
+
+
 def main() -> None:
-    for hook in HOOKS:
-        setattr(Geometry, hook, timed(hook))
-    begun: list[float] = []
-    Geometry.on_train_start = lambda *_: begun.append(time.perf_counter())
-    Geometry.on_train_end = lambda *_: begun.append(time.perf_counter())
+    watch()
+    init = pl.Trainer.__init__
+
+    def with_span(self: pl.Trainer, *given: Any, callbacks: Any = (), **named: Any) -> None:
+        init(self, *given, callbacks=[Span(), *callbacks], **named)
+
+    pl.Trainer.__init__ = with_span  # pyright: ignore[reportAttributeAccessIssue]
     words = sys.argv[1:] or DIGITS.split()
     with tempfile.TemporaryDirectory() as folder:
         more = ["--output", folder, "--wandb", "off", "--no-baseline"]
         if from_words(Pretrain, [*words, *more], lambda config: train(config).code):
             sys.exit("the run failed")
-    whole = begun[1] - begun[0]
-    for hook, seconds in spent.items():
-        print(f"{hook:26} {seconds:7.3f} s  {seconds / whole:6.2%}")
-    print(
-        f"monitors {sum(spent.values()):.3f} s of {whole:.2f} s: {sum(spent.values()) / whole:.2%}"
-    )
+    for name, seconds in spent.most_common():
+        print(f"{name:16} {seconds:7.3f} s  {seconds / Span.seconds:6.2%}")
+    whole = sum(spent.values())
+    print(f"all callbacks    {whole:7.3f} s of {Span.seconds:.2f} s: {whole / Span.seconds:.2%}")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+import torchmetrics
 from torchmetrics.__about__ import __version__ as known_version
 
 from cl.deferred import PACKAGES
@@ -14,69 +17,73 @@ START = """
 import sys
 import cl.train
 heavy = ["torchmetrics.functional", "transformers", "torchvision", "scipy.stats", "sklearn", "timm"]
+import wandb.sdk.launch.inputs.internal
+heavy += ["wandb.apis.public"]
 print(*(name for name in heavy if name in sys.modules))
 """
-USE = """
-import cl, torchmetrics
-assert torchmetrics.__version__ == {version!r}
-from torchmetrics import Metric, MetricCollection, Accuracy
-from torchmetrics.classification import MulticlassAccuracy
-assert type(torchmetrics).__name__ == "module" and issubclass(MulticlassAccuracy, Metric)
-assert torchmetrics.metric.Metric is Metric and torchmetrics.functional.accuracy
-assert type(Accuracy(task="multiclass", num_classes=3)) is MulticlassAccuracy
-try:
-    torchmetrics.nothing
-except AttributeError as error:
-    print(error)
+CODE = """
+from waits.part import x
+counted = globals().get("counted", 0) + 1
+if x.fails:
+    raise ImportError("as it is")
+y = "made"
 """
-LAUNCH = """
-import cl, wandb.sdk.launch
-from wandb.sdk.launch.inputs.internal import StagedLaunchInputs
-import sys
-assert "wandb.apis.public" not in sys.modules
-from wandb.sdk.launch import launch, manage_config_file
-assert callable(launch) and wandb.sdk.launch.load_wandb_config and wandb.sdk.launch.agent
-"""
+PART = "class x:\n    fails = False\n"
 
 
-def said(program: str) -> str:
-    """What a program in a process of its own prints."""
-    done = subprocess.run(
-        [sys.executable, "-c", program], check=True, capture_output=True, text=True, timeout=120
-    )
-    return done.stdout.strip()
+@pytest.fixture
+def waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """A package that waits: its code makes `y` of what its submodule has."""
+    package = tmp_path / "waits"
+    package.mkdir()
+    (package / "__init__.py").write_text(CODE)
+    (package / "part.py").write_text(PART)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(PACKAGES, "waits", {"known": lambda: "at once"})
+    yield import_module(package.name)
+    for name in ("waits", "waits.part"):
+        sys.modules.pop(name, None)
 
 
 def test_the_start_loads_no_package_that_only_some_runs_use() -> None:
-    assert said(START) == ""
+    done = subprocess.run(
+        [sys.executable, "-c", START], check=True, capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout.strip() == ""
 
 
-def test_a_package_that_waits_has_all_it_has() -> None:
-    found = said(USE.format(version=known_version))
-    assert found == "module 'torchmetrics' has no attribute 'nothing'"
+def test_torchmetrics_has_what_it_has() -> None:
+    assert torchmetrics.__version__ == known_version  # pyright: ignore[reportPrivateImportUsage]
+    part = import_module("torchmetrics.classification")
+    assert issubclass(part.MulticlassAccuracy, torchmetrics.Metric)
+    assert torchmetrics.Metric is import_module("torchmetrics.metric").Metric
 
 
-def test_the_jobs_of_wandb_wait_too() -> None:
-    said(LAUNCH)
+def test_known_names_and_submodules_run_no_code_of_the_package(waits: ModuleType) -> None:
+    assert waits.known == "at once"
+    assert waits.part.x.fails is False
+    assert "counted" not in vars(waits)
 
 
-def test_a_package_that_was_loaded_before_stays_as_it_is() -> None:
-    said("import torchmetrics; import cl; assert type(torchmetrics).__name__ == 'module'")
+def test_any_other_name_runs_it_once(waits: ModuleType) -> None:
+    assert waits.y == "made"
+    with pytest.raises(AttributeError, match="module 'waits' has no attribute 'nothing'"):
+        _ = waits.nothing
+    assert waits.counted == 1
+    assert type(waits) is ModuleType
 
 
-def test_a_package_whose_code_fails_fails_each_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    package = tmp_path / "fails_late"
-    package.mkdir()
-    (package / "__init__.py").write_text("import fails_late.part\nraise ImportError('as it is')\n")
-    (package / "part.py").write_text("x = 1\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(PACKAGES, package.name, {})
-    late = import_module(package.name)
-    assert late.part.x == 1
+def test_what_a_package_has_not_is_said_as_of_any(waits: ModuleType) -> None:
+    with pytest.raises(AttributeError, match="module 'waits' has no attribute '__nothing__'"):
+        _ = waits.__nothing__
+    with pytest.raises(ImportError, match="cannot import name 'nothing' from 'waits'"):
+        exec("from waits import nothing")
+
+
+def test_a_package_whose_code_fails_fails_each_time(waits: ModuleType) -> None:
+    waits.part.x.fails = True
     for _ in range(2):
         with pytest.raises(ImportError, match="as it is"):
-            _ = late.name
-    for name in (package.name, f"{package.name}.part"):
-        sys.modules.pop(name)
+            _ = waits.y
+    waits.part.x.fails = False
+    assert waits.y == "made"

@@ -5,6 +5,7 @@ import re
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
@@ -34,6 +35,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = {name: [*map(Requirement, of)] for name, of in PROJECT["optional-dependencies"].items()}
 PINS = {canonicalize_name(r.name): r for r in listed((ROOT / "constraints.txt").read_text())}
 
+distributions = cache(packages_distributions)
+
 
 def names_of(requirements: list[Requirement]) -> set[str]:
     return {canonicalize_name(r.name) for r in requirements}
@@ -58,7 +61,7 @@ def packages_in(*places: str) -> dict[str, str]:
     files = [
         f for p in places for f in ([ROOT / p] if p.endswith(".py") else ROOT.glob(f"{p}/**/*.py"))
     ]
-    known, found = packages_distributions(), dict[str, str]()
+    known, found = distributions(), dict[str, str]()
     for file in files:
         for module in imported(file):
             if module and module not in OURS and module not in sys.stdlib_module_names:
