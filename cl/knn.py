@@ -10,8 +10,10 @@ from torch import Tensor
 
 from cl.precision import precise
 
-BANK = 16_384  # features of the bank that are compared at a time
-QUERIES = 1024  # with so many queries
+BANK = 2**25  # numbers of the bank that are compared at a time: 65,536 features of 512
+ROWS = 65_536  # features of the bank, at most; fewer blocks have fewer neighbors to merge
+SCORES = 7 * 2**20  # of a block, 28 MiB: glibc maps 32 MiB and more anew each time
+SHARES = 1024  # queries whose votes are counted at a time
 
 
 def classify(
@@ -21,15 +23,16 @@ def classify(
     *,
     k: int = 20,
     temperature: float = 0.07,
-    block: int = QUERIES,
+    block: int | None = None,
 ) -> Int[Tensor, " n"]:
     r"""The class with the largest sum of $e^{\cos(q, b) / T}$ over the k nearest of the bank.
 
     Args:
         bank: features whose classes are known, of any length.
-        queries: `block` of them at a time are compared with a block of the bank.
+        queries: likewise of any length.
         k: 20, what solo-learn and lightly take for small sets (200 in the paper, for ImageNet).
         temperature: 0.07, the paper's.
+        block: see `nearest`.
 
     Raises:
         ValueError: a feature is NaN or infinite.
@@ -48,7 +51,7 @@ def classify(
 
 
 def nearest(
-    bank: Float[Tensor, "m d"], queries: Float[Tensor, "n d"], k: int, block: int = QUERIES
+    bank: Float[Tensor, "m d"], queries: Float[Tensor, "n d"], k: int, block: int | None = None
 ) -> tuple[Float[Tensor, "n r"], Int[Tensor, "n r"]]:
     """Cosines and places of the k nearest of the bank, r = min(k, m) of them, the nearest first.
 
@@ -59,25 +62,38 @@ def nearest(
         bank: features of any length and floating dtype.
         queries: likewise.
         k: at least 1.
-        block: queries that are compared with a block of the bank at a time.
+        block: queries that are compared with a block of the bank at a time; by default as many as
+            fit into `SCORES`.
 
     >>> nearest(torch.eye(3), torch.tensor([[0.0, 1.0, 2.0]]), 2)[1].tolist()
     [[2, 1]]
     """
+    rows, block = block_sizes(len(bank), bank.shape[1], block)
     u = F.normalize(precise(queries), dim=1)
-    best = [
-        (q.new_empty(len(q), 0), q.new_empty(len(q), 0, dtype=torch.long)) for q in u.split(block)
-    ]
-    for number, rows in enumerate(bank.split(BANK)):
-        b = F.normalize(precise(rows), dim=1)
+    best: list[tuple[Tensor, Tensor]] = []
+    for first in range(0, max(1, len(bank)), rows):
+        b = F.normalize(precise(bank[first : first + rows]), dim=1)
         for i, q in enumerate(u.split(block)):
             near, at = topk_by_groups(q @ b.T, k)
+            if first == 0:
+                best.append((near, at))
+                continue
             both = torch.cat([best[i][0], near], dim=1)
-            places = torch.cat([best[i][1], at + number * BANK], dim=1)
+            places = torch.cat([best[i][1], at + first], dim=1)
             near, at = both.topk(min(k, both.shape[1]), dim=1)
             best[i] = near, places.gather(1, at)
     near, at = zip(*best, strict=True)
     return torch.cat(near), torch.cat(at)
+
+
+def block_sizes(m: int, d: int, queries: int | None = None) -> tuple[int, int]:
+    """How many of m features of d dimensions are compared at a time, and with how many queries.
+
+    >>> block_sizes(1_000_000, 512), block_sizes(1_000_000, 2048), block_sizes(5000, 128, 8)
+    ((65536, 112), (16384, 448), (5000, 8))
+    """
+    rows = max(1, min(m, ROWS, BANK // max(1, d)))
+    return rows, queries or max(1, SCORES // rows)
 
 
 def topk_by_groups(
@@ -85,16 +101,17 @@ def topk_by_groups(
 ) -> tuple[Float[Tensor, "q r"], Int[Tensor, "q r"]]:
     """The k largest of each row with their places, as `topk` gives them, in about half its time.
 
-    Of m / s groups with s members the k with the largest maxima hold k of the largest; s is the
-    root of m / k, with which the maxima and those groups' members are the fewest together.
+    Of m / s groups with s members the k with the largest maxima hold k of the largest: m / s maxima
+    and k s members are searched. A member, which is gathered, takes about three times as long, so
+    s is the root of m / 3 k.
     """
     m = scores.shape[1]
-    members = isqrt(m // k)
-    if members < 4:  # nothing is won
+    members = isqrt(m // (3 * k))
+    if members < 2:  # nothing is won
         return scores.topk(min(k, m), dim=1)
     groups = m // members
     whole = rearrange(scores[:, : groups * members], "q (s g) -> q s g", g=groups)
-    top = rearrange(whole.amax(dim=1).topk(k, dim=1).indices, "q k -> q 1 k")
+    top = rearrange(whole.amax(dim=1).topk(k, dim=1, sorted=False).indices, "q k -> q 1 k")
     steps = torch.arange(members, device=scores.device) * groups
     places = rearrange(top + rearrange(steps, "s -> s 1"), "q s k -> q (s k)")
     rest = torch.arange(groups * members, m, device=scores.device)
@@ -121,7 +138,7 @@ def label_shares(
     tensor([[0.5000, 1.0000]])
     """
     weight = (near / temperature).softmax(dim=1)
-    parts = zip(weight.split(QUERIES), at.split(QUERIES), strict=True)
+    parts = zip(weight.split(SHARES), at.split(SHARES), strict=True)
     return torch.cat([torch.einsum("qk,qkc->qc", w, labels[i].to(w.dtype)) for w, i in parts])
 
 

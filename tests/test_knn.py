@@ -62,7 +62,7 @@ def test_the_nearest_are_those_of_one_product(
     """However the bank is cut; of fewer than k all are given."""
     generator = torch.Generator().manual_seed(0)
     bank, queries = (torch.randn(n, 8, generator=generator).double() for n in (200, 50))
-    monkeypatch.setattr(knn, "BANK", size)
+    monkeypatch.setattr(knn, "ROWS", size)
     near, at = nearest(bank, queries, k, 16)
     u, q = (torch.nn.functional.normalize(x, dim=1) for x in (bank, queries))
     expected = (q @ u.T).sort(dim=1, descending=True)

@@ -9,7 +9,7 @@ from torch import Tensor
 from cl.bounds import Count, Positive
 from cl.eval._result import EvalResult, Features, Labels, TestFeatures, TestLabels, score
 from cl.eval._select import check_selectable, labeled, select_hyperparameters
-from cl.knn import BANK, QUERIES, label_shares, nearest, votes
+from cl.knn import block_sizes, label_shares, nearest, votes
 
 KNNCandidate = tuple[int, float]  # neighbors, temperature
 MULTILABEL = True
@@ -113,6 +113,7 @@ def working_memory(
     """
     selects = len(k) * len(knn_temperature) > 1
     asked = max(test, train // 10) if selects else test
-    blocks = 4 * min(BANK, train) * (3 * width + 4 * min(QUERIES, asked))
+    rows, queries = block_sizes(train, width)
+    blocks = 4 * rows * (3 * width + 4 * min(queries, asked))
     held_out = 4 * train * width * selects
     return blocks + held_out + 4 * asked * (2 * width + 8 * max(k) + 4 * classes)
