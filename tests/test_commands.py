@@ -142,7 +142,7 @@ LOSS_FLAGS = """
 LINEAR_FLAGS = """
     --bootstrap --mine --mine_margin --mine_ranks --negatives --prompt
     --pretrained_feature_extractor --eval --augment --no-augment --lr_grid --weight_decay_grid
-    --c --k --knn_temperature --lora_rank --pictures --no-pictures --export --verify
+    --c --k --knn_temperature --lora_rank --pictures --no-pictures --scatter --export --verify
     --mean --std --interpolation --central --standardize --no-standardize
     --layer --transfer --ways --shots --queries --episodes
 """

@@ -22,7 +22,7 @@ PACKAGES = {"faiss": "faiss-cpu", "kornia": "kornia", "nvidia": "nvidia-dali-cud
 PACKAGES |= {"onnx": "onnx", "onnxruntime": "onnxruntime", "onnxscript": "onnxscript"}
 PACKAGES |= {"PIL": "pillow", "sklearn": "scikit-learn", "vl_convert": "vl-convert-python"}
 PACKAGES |= {"lightning_fabric": "pytorch-lightning", "pytrec_eval": "pytrec-eval-terrier"}
-PACKAGES |= {"triton": "torch"}  # which brings it where it is built for CUDA
+PACKAGES |= {"triton": "torch", "umap": "umap-learn"}  # which brings it where it is built for CUDA
 
 
 def listed(text: str) -> list[Requirement]:

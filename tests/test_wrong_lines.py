@@ -245,6 +245,8 @@ digits resnet6_w8 --pretrained_feature_extractor ok.safetensors --c -1 --eval lo
 digits resnet6_w8 --pretrained_feature_extractor ok.safetensors --image_size -1
 digits resnet6_w8 --pretrained_feature_extractor ok.safetensors --mean 0.5
 digits resnet6_w8 --pretrained_feature_extractor ok.safetensors --central 2
+digits resnet6_w8 --pretrained_feature_extractor ok.safetensors --scatter umap
+digits resnet6_w8 --pretrained_feature_extractor ok.safetensors --pictures --scatter pca
 digits resnet6_w8 --pretrained_feature_extractor ok.safetensors --interpolation cubic
 digits resnet6_w8 --pretrained_feature_extractor ok.safetensors --temperature 0.1
 digits resnet6_w8 --pretrained_feature_extractor ok.safetensors --method simclr
@@ -311,3 +313,16 @@ def test_one_mistake_is_one_sentence(
     assert lines[0].startswith("error: ")
     assert len(lines[0]) > len("error: --lr")
     assert not (folder / "runs").exists()
+
+
+def test_a_package_that_is_asked_for_and_absent_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr("cl.config.check.installed", lambda _: False)
+    words = "digits resnet6_w8 --pretrained_feature_extractor ok.safetensors --eval knn"
+    code, lines = said("evaluate", f"{words} --pictures --scatter umap")
+    assert (code, lines) == (
+        2,
+        ["error: --scatter umap needs umap-learn: pip install umap-learn."],
+    )

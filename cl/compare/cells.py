@@ -208,7 +208,7 @@ def data_words(config: Pretrain) -> tuple[str, ...]:
 def settings_of(config: Pretrain | Linear) -> dict[str, Any]:
     """All settings that move a number."""
     found = json.loads(to_json(config))
-    free = FREE | {"pretrained_feature_extractor", "pictures", "export"}
+    free = FREE | {"pretrained_feature_extractor", "pictures", "scatter", "export"}
     return {k: v for k, v in found.items() if k not in free} | {"batch": config.global_batch()}
 
 

@@ -42,11 +42,13 @@ def absent_gpus(config: Pretrain | Linear) -> Iterator[str]:
 
 
 def absent_packages(config: Pretrain | Linear) -> Iterator[str]:
-    """Messages if wandb or TensorBoard is asked for and not installed; `auto` is off then."""
+    """Messages if a package is asked for and not installed; wandb's `auto` is off then."""
     if config.logger and not installed(config.logger):
         yield f"--logger {config.logger} needs {config.logger}: pip install {config.logger}."
     if config.wandb in ("online", "offline") and not installed("wandb"):
         yield f"--wandb {config.wandb} needs wandb: pip install wandb, or --wandb off."
+    if isinstance(config, Linear) and config.scatter == "umap" and not installed("umap"):
+        yield "--scatter umap needs umap-learn: pip install umap-learn."
 
 
 def installed(package: str) -> bool:

@@ -763,6 +763,11 @@ class EvaluationOptions:
         common=True,
         needs=OF_IMAGES,
     )
+    scatter: Literal["tsne", "umap"] = flag(
+        "what places the features on their picture; umap needs umap-learn",
+        "tsne",
+        needs=("pictures", (True,)),
+    )
     export: Literal["onnx"] | None = flag(
         "write the encoder into the run's folder as encoder.onnx",
         None,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -11,7 +12,6 @@ from jaxtyping import Float, Int
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from PIL import Image
-from sklearn.manifold import TSNE
 from torch import Tensor
 
 from cl.data.sets import Images
@@ -21,6 +21,7 @@ from cl.measures import effective_rank
 from cl.terminal import escape_controls
 
 POINTS = 2000  # of the map: t-SNE of more takes minutes and shows no more
+Scatter = Literal["tsne", "umap"]
 QUERIES, NEIGHBORS, SIDE = 8, 8, 96  # of the neighbor grid; its pictures' side in pixels
 MAX_NAMED = 20  # classes, up to which axes and legends name them
 
@@ -36,15 +37,40 @@ def shown_name(name: str) -> str:
     return f"\u200b{plain}" if plain.startswith("_") else plain
 
 
-def plot_tsne(part: Features, classes: Sequence[str], seed: int) -> Figure:
-    """A map of at most `POINTS` features by t-SNE of cosine distances, colored by class."""
+def places_by_tsne(u: Float[np.ndarray, "n d"], seed: int) -> Float[np.ndarray, "n 2"]:
+    """t-SNE of cosine distances (van der Maaten and Hinton 2008)."""
+    from sklearn.manifold import TSNE
+
+    perplexity = min(30.0, (len(u) - 1) / 3)
+    return TSNE(metric="cosine", random_state=seed, perplexity=perplexity).fit_transform(u)
+
+
+def places_by_umap(u: Float[np.ndarray, "n d"], seed: int) -> Float[np.ndarray, "n 2"]:
+    """UMAP of cosine distances (McInnes et al. 2018, https://arxiv.org/abs/1802.03426)."""
+    from umap import UMAP
+
+    neighbors = min(15, len(u) - 1)  # 15 is the package's
+    own = UMAP(n_neighbors=neighbors, metric="cosine", random_state=seed, n_jobs=1)
+    return own.fit_transform(u)
+
+
+def plot_scatter(part: Features, classes: Sequence[str], seed: int, by: Scatter = "tsne") -> Figure:
+    """A map of at most `POINTS` features by t-SNE or UMAP, colored by class.
+
+    Fewer than four features, or equal ones, as a collapsed encoder gives them, have no map: the
+    title says so.
+    """
     h, labels = labeled(part)
     chosen = evenly_spaced(len(h), POINTS)
     u, labels = F.normalize(h[chosen].float(), dim=1).numpy(), labels[chosen].numpy()
-    perplexity = min(30.0, (len(u) - 1) / 3)
-    places = TSNE(metric="cosine", random_state=seed, perplexity=perplexity).fit_transform(u)
     figure = Figure(figsize=(8, 7), layout="constrained")  # no pyplot, whose state is the user's
     axes = figure.subplots()
+    axes.set(xticks=[], yticks=[])
+    if len(u) < 4 or np.ptp(u, axis=0).max() < 1e-6:
+        axes.set_title(f"no map: the {len(u):,} features are too few, or equal")
+        return figure
+    name, places_of = MAPS[by]
+    places = places_of(u, seed)
     colors = mpl.colormaps["tab20"] if len(classes) <= MAX_NAMED else mpl.colormaps["turbo"]
     for c in np.unique(labels):
         at = places[labels == c]
@@ -52,9 +78,11 @@ def plot_tsne(part: Features, classes: Sequence[str], seed: int) -> Figure:
         axes.scatter(*at.T, s=6, color=shade, label=shown_name(classes[int(c)]))
     if len(classes) <= MAX_NAMED:
         axes.legend(markerscale=3, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
-    title = f"t-SNE of the features of {len(u):,} test images (cosine distances)"
-    axes.set(title=title, xticks=[], yticks=[])
+    axes.set_title(f"{name} of the features of {len(u):,} test images (cosine distances)")
     return figure
+
+
+MAPS = {"tsne": ("t-SNE", places_by_tsne), "umap": ("UMAP", places_by_umap)}
 
 
 def plot_spectrum(h: Float[Tensor, "n d"]) -> Figure:
@@ -134,6 +162,7 @@ def plot_all(
     counts: dict[str, Int[Tensor, "c c"]],
     seed: int,
     about: str = "",
+    scatter: Scatter = "tsne",
 ) -> list[Path]:
     """Write all pictures as PNG; their paths.
 
@@ -145,9 +174,10 @@ def plot_all(
         counts: of each evaluation, its confusion matrix.
         seed: of the map.
         about: a line above each picture.
+        scatter: what places the features on their map.
     """
     made: dict[str, Figure] = {
-        "features": plot_tsne(part, classes, seed),
+        "features": plot_scatter(part, classes, seed, scatter),
         "spectrum": plot_spectrum(part[0]),
         "neighbors": with_axes(plot_neighbors(part, images)),
     }

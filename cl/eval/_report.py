@@ -210,7 +210,7 @@ def plot(task: Task, test: Features, results: Mapping[str, EvalResult]) -> list[
     weights = f" of {file.parent.name}/{file.name}" if file else ""
     about = f"{task.folder.name}: {task.about['encoder']}{weights} on {source.name}"
     parts = source.val, source.classes, confusions
-    files = _plots.plot_all(task.folder, test, *parts, seed, about)
+    files = _plots.plot_all(task.folder, test, *parts, seed, about, scatter=task.config.scatter)
     trainer.say(f"{'pictures':12}{', '.join(path.name for path in files)}")
     return files
 

@@ -66,9 +66,16 @@ def test_a_confusion_says_its_score_and_its_axes() -> None:
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
 
 
-def test_a_map_puts_classes_apart(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("by", "name"),
+    [("tsne", "t-SNE"), pytest.param("umap", "UMAP", marks=pytest.mark.slow)],  # compiles for 20 s
+)
+def test_a_map_puts_classes_apart(by: plots.Scatter, name: str) -> None:
+    if by == "umap":
+        pytest.importorskip("umap", reason="umap-learn is not installed")
     h, labels = part(200)
-    figure = plots.plot_tsne((h, labels), CLASSES, 0)
+    figure = plots.plot_scatter((h, labels), CLASSES, 0, by)
+    assert figure.axes[0].get_title().startswith(f"{name} of the features of 150 test images")
     heaps = [np.asarray(c.get_offsets()) for c in figure.axes[0].collections]
     assert sum(map(len, heaps)) == int((labels >= 0).sum())
     centers = np.stack([heap.mean(0) for heap in heaps])
@@ -80,6 +87,26 @@ def test_a_map_puts_classes_apart(tmp_path: Path) -> None:
     assert [text.get_text() for text in legend.get_texts()] == [*CLASSES]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("n", [4, 9])
+def test_umap_is_reproducible_and_takes_few(n: int) -> None:
+    pytest.importorskip("umap", reason="umap-learn is not installed")
+    u = torch.nn.functional.normalize(part(n)[0], dim=1).numpy()
+    places = plots.places_by_umap(u, 1)
+    assert places.shape == (n, 2)
+    assert np.isfinite(places).all()
+    assert (places == plots.places_by_umap(u, 1)).all()
+
+
+@pytest.mark.parametrize("h", [torch.zeros(40, 6), torch.ones(2, 6), torch.eye(6)[:3]])
+def test_equal_features_and_too_few_have_no_map(h: torch.Tensor) -> None:
+    """Of equal features scikit-learn's t-SNE divides by zero, and ends the process."""
+    labels = torch.arange(len(h)) % 3
+    (axes,) = plots.plot_scatter((h, labels), CLASSES, 0).axes
+    assert axes.get_title() == f"no map: the {len(h)} features are too few, or equal"
+    assert not axes.collections
+
+
 @pytest.mark.parametrize("n", [4, 9])
 def test_few_images_are_enough(tmp_path: Path, n: int) -> None:
     h, labels = part(n)
@@ -89,7 +116,7 @@ def test_few_images_are_enough(tmp_path: Path, n: int) -> None:
 @pytest.mark.parametrize("name", [r"$\frac", "_hidden", "a$b$", "\x1b[31m\x00", "[red]"])
 def test_a_name_of_a_class_is_text(name: str) -> None:
     """Neither a formula, nor hidden, nor an escape."""
-    figure = plots.plot_tsne(part(40), [name, "two", "three"], 0)
+    figure = plots.plot_scatter(part(40), [name, "two", "three"], 0)
     (axes,) = figure.axes
     legend = axes.get_legend()
     assert legend is not None
