@@ -472,6 +472,7 @@ def build_method(
         channels_last=config.channels_last,
         mini_batch_size=config.mini_batch_size,
         mini_batch_norm=config.mini_batch_norm,
+        checkpoint_activations=config.checkpoint_activations,
         schedules=config.resolved_schedules,
         optimization=trainer.optimization(
             config,

@@ -47,6 +47,7 @@ FREE |= {"output", "wandb", "log_every_n_steps", "num_workers", "on_collapse"}
 FREE |= {"baseline", "gpus", "devices", "data_folder", "batch_size", "debug", "run_id", "config"}
 FREE |= {"report", "resume_training_from", "auto_resume", "max_time"}
 FREE |= {"max_bad_steps", "take_over", "override", "timeout", "compile"}
+FREE |= {"checkpoint_activations"}
 # Settings that --override may change: they move numbers of the training and no state of it.
 LEARNING_RATES = {"lr", "lr_scaling", "classifier_lr", "learned_lr", "warmup_epochs"}
 LEARNING_RATES |= {"warmup_start_lr", "lr_decay_steps", "lr_decay_rate"}

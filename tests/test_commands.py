@@ -125,7 +125,8 @@ PRETRAIN_FLAGS = """
     --no-no_lr_scheduler_for_pred_head --classifier_lr --norm
     --learn --ema_beta --ema_after_step --ema_every_n_steps --features --gamma_steps
     --threshold_after_step --dry_run --left_out --ema_encoder --learned_lr
-    --sync_batchnorm --no-sync_batchnorm --mini_batch_size --mini_batch_norm --compile --no-compile
+    --sync_batchnorm --no-sync_batchnorm --mini_batch_size --mini_batch_norm
+    --checkpoint_activations --no-checkpoint_activations --compile --no-compile
     --on_collapse --baseline --no-baseline --recipe --jitter_order --probe_data --seeds
     --show_views --schedule
     --hard_negatives --queue_size --mining --directions
@@ -241,6 +242,13 @@ REFUSED = [
     (
         "--mini_batch_norm frozen",
         ["--mini_batch_norm needs --mini_batch_size."],
+    ),
+    (
+        "--checkpoint_activations --mini_batch_size 9 --mini_batch_norm frozen --compile",
+        [
+            "--checkpoint_activations cannot be used with --compile.",
+            "--checkpoint_activations cannot be used with --mini_batch_norm frozen.",
+        ],
     ),
     (
         "--mini_batch_size 65 --batch_size 64",

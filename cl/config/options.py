@@ -400,6 +400,11 @@ class LargeOptions:
         "chunk",
         needs=("mini_batch_size", None),
     )
+    checkpoint_activations: bool = flag(
+        "keep only what goes into the encoder's blocks for the backward pass, and compute them a "
+        "second time in it (https://arxiv.org/abs/1604.06174)",
+        False,
+    )
     compile: bool = flag(
         "compile the training of encoder and heads (torch.compile), which takes a minute or more "
         "at the start of a run and needs a C++ compiler",

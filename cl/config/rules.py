@@ -343,8 +343,22 @@ def pretraining(config: Pretrain) -> Iterator[Fault]:
             f"--mini_batch_size must be at most the {n} samples of a device in a step, not {m}.",
             ("mini_batch_size", "batch_size", "global_batch_size"),
         )
+    yield from of_recomputation(config)
     yield from of_seeds(config)
     yield from of_things(config)
+
+
+def of_recomputation(config: Pretrain) -> Iterator[Fault]:
+    """What does not know that the encoder's blocks are computed a second time."""
+    others = {
+        "--compile": config.compile,
+        "--lora_rank": config.lora_rank,
+        "--mini_batch_norm frozen": config.mini_batch_norm == "frozen",
+    }
+    for flag in (flag for flag, given in others.items() if given and config.checkpoint_activations):
+        name = flag.partition(" ")[0].removeprefix("--")
+        message = f"--checkpoint_activations cannot be used with {flag}."
+        yield message, ("checkpoint_activations", name)
 
 
 def of_seeds(config: Pretrain) -> Iterator[Fault]:

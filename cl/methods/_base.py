@@ -3,6 +3,7 @@
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, ClassVar
 
@@ -24,6 +25,7 @@ from cl.nets.heads import mlp
 from cl.nets.learnable import Learnable
 from cl.nets.norm import frozen_stats
 from cl.nets.probe import Probe, cross_entropy, shown_topk, topk_correct
+from cl.nets.recompute import checkpoint_blocks
 from cl.optim import Optimization, build_optimizer, planned_steps
 from cl.schedules import Schedule
 
@@ -65,6 +67,8 @@ class Method(pl.LightningModule, ABC):
             all at once.
         mini_batch_norm: BatchNorm mode with `mini_batch_size`: per-chunk statistics ("chunk") or
             running statistics ("frozen").
+        checkpoint_activations: compute the encoder's blocks a second time in the backward, see
+            `cl.nets.recompute`.
         ema_encoder: evaluate and save an exponential moving average of the encoder; the decay is
             warmed up as min(decay, (1 + t) / (10 + t)); None: no average
         schedules: options of the method or its loss that change while training, by name; logged.
@@ -85,6 +89,7 @@ class Method(pl.LightningModule, ABC):
         channels_last: bool = True,
         mini_batch_size: int | None = None,
         mini_batch_norm: gradient_cache.Norm = "chunk",
+        checkpoint_activations: bool = False,
         ema_encoder: Share | None = None,
         schedules: Mapping[str, Schedule] | None = None,
         learnable: Mapping[str, float] | None = None,
@@ -100,6 +105,9 @@ class Method(pl.LightningModule, ABC):
         self.layout = layout
         self.mini_batch_size = mini_batch_size
         self.mini_batch_norm: gradient_cache.Norm = mini_batch_norm
+        self.checkpoint_activations = checkpoint_activations
+        if checkpoint_activations:
+            checkpoint_blocks(self.encoder)
         self.ema_encoder = ema_encoder
         self.average = None if ema_encoder is None else Ema(self.encoder)
         self.schedules = dict(schedules or {})
@@ -277,6 +285,14 @@ class Method(pl.LightningModule, ABC):
         correct = torch.stack([topk_correct(each, labels, 1) for each in logits.detach()]).sum()
         top1 = correct / (len(logits) * labeled).clamp(min=1) * weight
         return loss, {"train/probe_loss": loss.detach(), "train/probe_top1": top1}
+
+    def backward(self, loss: Float[Tensor, ""], *args: Any, **kwargs: Any) -> None:
+        """The backward, in which blocks that are computed again move no running statistics."""
+        again = (
+            gradient_cache.unmoved(self.encoder) if self.checkpoint_activations else nullcontext()
+        )
+        with again:
+            super().backward(loss, *args, **kwargs)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """The step and what is updated with it, before any callback can save the run."""
