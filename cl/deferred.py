@@ -11,6 +11,7 @@ everything in its place.
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -23,21 +24,35 @@ from typing import Any
 METRICS = "torchmetrics"  # which Lightning brings
 
 
-def metrics_class(module: str, name: str) -> Any:
-    """A class of torchmetrics without the package's own code; its utilities come first."""
-    import_module(f"{METRICS}.utilities")
-    return getattr(import_module(f"{METRICS}.{module}"), name)
+@dataclass(frozen=True)
+class Package:
+    """A package that waits.
+
+    Args:
+        names: that it is asked for at every start, and where they come from.
+        base: a submodule that comes before all others, which would else import it by halves.
+    """
+
+    names: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    base: str | None = None
 
 
-# Names that a package is asked for at every start, and where they come from.
-PACKAGES: dict[str, dict[str, Callable[[], Any]]] = {
-    METRICS: {
-        "__version__": lambda: version(METRICS),
-        "_logger": lambda: logging.getLogger(METRICS),
-        "Metric": lambda: metrics_class("metric", "Metric"),
-        "MetricCollection": lambda: metrics_class("collections", "MetricCollection"),
-    },
-    "wandb.sdk.launch": {},
+def home(module: str, name: str) -> Callable[[], Any]:
+    """Where a name of a package comes from without its own code."""
+    return lambda: getattr(import_module(module), name)
+
+
+PACKAGES = {
+    METRICS: Package(
+        {
+            "__version__": lambda: version(METRICS),
+            "_logger": lambda: logging.getLogger(METRICS),
+            "Metric": home(f"{METRICS}.metric", "Metric"),
+            "MetricCollection": home(f"{METRICS}.collections", "MetricCollection"),
+        },
+        base="utilities",
+    ),
+    "wandb.sdk.launch": Package(),
 }
 LOCK = RLock()
 
@@ -48,7 +63,7 @@ class Deferred(ModuleType):
     def __getattr__(self, name: str) -> Any:
         """A known name, a submodule, or what the package's own code makes."""
         own = self.__name__
-        if (known := PACKAGES[own].get(name)) is not None:
+        if (known := PACKAGES[own].names.get(name)) is not None:
             return known()
         if name.startswith("__"):
             raise AttributeError(f"module {own!r} has no attribute {name!r}")
@@ -83,10 +98,15 @@ class Deferring(Loader):
         return self.real.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
-        """Give the package its own loader back, and run nothing."""
+        """Give the package its own loader back, and run none of its code but its base's."""
         assert module.__spec__ is not None
         module.__spec__.loader = module.__loader__ = self.real
         module.__class__ = Deferred
+        if (base := PACKAGES[module.__name__].base) is not None:
+            try:
+                import_module(f"{module.__name__}.{base}")
+            except ImportError:  # of a version that is made otherwise
+                execute_code(module)
 
 
 class DeferredFinder(MetaPathFinder):

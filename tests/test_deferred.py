@@ -11,7 +11,7 @@ import pytest
 import torchmetrics
 from torchmetrics.__about__ import __version__ as known_version
 
-from cl.deferred import PACKAGES
+from cl.deferred import PACKAGES, Package
 
 START = """
 import sys
@@ -39,7 +39,7 @@ def waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleTyp
     (package / "__init__.py").write_text(CODE)
     (package / "part.py").write_text(PART)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(PACKAGES, "waits", {"known": lambda: "at once"})
+    monkeypatch.setitem(PACKAGES, "waits", Package({"known": lambda: "at once"}))
     yield import_module(package.name)
     for name in ("waits", "waits.part"):
         sys.modules.pop(name, None)
@@ -63,6 +63,19 @@ def test_known_names_and_submodules_run_no_code_of_the_package(waits: ModuleType
     assert waits.known == "at once"
     assert waits.part.x.fails is False
     assert "counted" not in vars(waits)
+
+
+@pytest.mark.parametrize(("base", "type_"), [("part", "Deferred"), ("absent", "module")])
+def test_a_base_comes_first(
+    base: str, type_: str, waits: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without it, as in another version, the package's code runs as ever."""
+    for name in ("waits", "waits.part"):
+        sys.modules.pop(name, None)
+    monkeypatch.setitem(PACKAGES, waits.__name__, Package(base=base))
+    again = import_module(waits.__name__)
+    assert "waits.part" in sys.modules
+    assert type(again).__name__ == type_
 
 
 def test_any_other_name_runs_it_once(waits: ModuleType) -> None:

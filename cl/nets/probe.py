@@ -6,7 +6,7 @@ from einops import rearrange, reduce, repeat
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from cl.distributed import all_reduce_sum
+from cl.distributed import all_reduce_sum, world_size
 from cl.precision import precise
 
 
@@ -56,6 +56,9 @@ class Standardize(nn.Module):
 
 def feature_moments(h: Float[Tensor, "v n d"]) -> tuple[Float[Tensor, " d"], Float[Tensor, " d"]]:
     """Mean and variance of each feature over the samples of all processes."""
+    if world_size() == 1:
+        variance, mean = torch.var_mean(h, dim=(0, 1), correction=0)
+        return mean, variance
     n = all_reduce_sum(h.new_full((), h.shape[0] * h.shape[1]))
     mean = all_reduce_sum(reduce(h, "v n d -> d", "sum")) / n
     return mean, all_reduce_sum(reduce((h - mean).square(), "v n d -> d", "sum")) / n
@@ -101,5 +104,7 @@ def topk_correct(
     logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"], k: int
 ) -> Int[Tensor, ""]:
     """How many labeled samples have their class among the k largest logits."""
+    if k == 1:
+        return (logits.argmax(dim=1) == labels).sum()
     top = logits.topk(min(k, logits.shape[1]), dim=1).indices
     return (top == rearrange(labels, "n -> n 1")).any(dim=1).sum()
