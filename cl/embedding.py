@@ -1,12 +1,12 @@
 """Use an encoder: the features of a place's images, or of a file's texts, as an array on disk."""
 
 import sys
-from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from argparse import ArgumentTypeError, Namespace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cl.config.launcher import cores
-from cl.config.program import refuse
+from cl.config.program import Parser, refuse
 from cl.config.programs import Linear
 from cl.config.schema import options_of
 from cl.config.words import NUMBER
@@ -35,7 +35,7 @@ def embed_command(argv: Sequence[str] | None = None) -> int:
 
 def sorted_words(argv: Sequence[str] | None) -> Namespace:
     """The words of the command line, sorted."""
-    parser = ArgumentParser(
+    parser = Parser(
         "cl-embed",
         description="Write the features of images, or of texts, by an encoder that was trained.",
         allow_abbrev=False,
@@ -51,12 +51,24 @@ def sorted_words(argv: Sequence[str] | None) -> Namespace:
     add("--out", required=True, help="FILE.npy of the features; FILE.txt beside it has the names")
     add("--name", help="the encoder's name, where the file of weights does not say it")
     add("--layer", nargs="+", default=[], metavar=layer["metavar"], help=layer["help"])
-    add("--image_size", type=int, help="side of the images in pixels (default: the run's)")
-    add("--batch_size", type=int, default=256, help="samples at a time (default: 256)")
-    add("--num_workers", type=int, default=min(WORKERS, cores()), help="threads that decode")
+    add("--image_size", type=at_least(1), help="side of the images in pixels (default: the run's)")
+    add("--batch_size", type=at_least(1), default=256, help="samples at a time (default: 256)")
+    threads = min(WORKERS, cores())
+    add("--num_workers", type=at_least(0), default=threads, help="threads that decode")
     add("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     add("--skip_corrupt", action="store_true", help="leave out images that cannot be read")
     return parser.parse_args(argv)
+
+
+def at_least(low: int) -> Callable[[str], int]:
+    """The reader of a whole number with a lower bound."""
+
+    def read(word: str) -> int:
+        if not (word.isdecimal() and int(word) >= low):
+            raise ArgumentTypeError(f"must be a whole number of at least {low}, not {word}")
+        return int(word)
+
+    return read
 
 
 def new_file(out: str) -> Path:
@@ -108,7 +120,7 @@ def write_features(asked: Namespace, file: Path) -> None:
     encoder = choose_layers(encoder, asked.layer, texts=isinstance(transform, TextTransform))
     how = asked.batch_size, asked.num_workers, console if asked.skip_corrupt else None
     loader, names = loader_of(Path(asked.place), transform, *how)
-    device = device_of(encoder, asked.device or ("cuda" if on_gpu([]) else "cpu"))
+    device = device_of(encoder, asked.device or ("cuda" if on_gpu([]) else "cpu"), "--device")
     new, out, done = file.with_name(f"{file.name}.new"), None, 0
     try:
         shown = track(loader, "features", console=console, transient=True)

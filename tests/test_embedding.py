@@ -93,8 +93,43 @@ WRONG = {
     "there is there.npy, and it is not overwritten": ["RUN", ".", "--out", "there.npy"],
     "RUN nowhere: no such file or folder": ["nowhere", ".", "--out", "h.npy"],
     "PLACE: no images in empty": ["RUN", "empty", "--out", "h.npy"],
+    "PLACE: there.npy holds no images": ["RUN", "there.npy", "--out", "h.npy"],
+    "PLACE: encoder.safetensors is no folder, list or array": [
+        *("RUN", "encoder.safetensors", "--out", "h.npy")
+    ],
+    "--device gpu: this machine has cpu": ["RUN", "photos", "--out", "h.npy", "--device", "gpu"],
+    "--device cuda:99: this machine has cpu": [
+        *("RUN", "photos", "--out", "h.npy", "--device", "cuda:99")
+    ],
     "PLACE: there is no nothing": ["RUN", "nothing", "--out", "h.npy"],
 }
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("RUN PLACE", "the following arguments are required: --out"),
+        ("RUN PLACE --ouy h.npy", "the following arguments are required: --out"),
+        (
+            "RUN PLACE --out h.npy --image_size 0",
+            "--image_size: must be a whole number of at least",
+        ),
+        (
+            "RUN PLACE --out h.npy --batch_size x",
+            "--batch_size: must be a whole number of at least",
+        ),
+        ("RUN PLACE --out h.npy --num_workers -1", "whole number of at least 0, not -1"),
+    ],
+)
+def test_a_wrong_word_is_one_line(
+    words: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        embed_command(words.split())
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert message in said
+    assert said.count("\n") == 1
 
 
 @pytest.mark.parametrize("message", WRONG)
@@ -108,6 +143,8 @@ def test_what_is_wrong_is_one_line(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "there.npy").touch()
     (tmp_path / "empty").mkdir()
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (16, 16)).save(tmp_path / "photos" / "1.png")
     assert embed_command([str(weights) if word == "RUN" else word for word in WRONG[message]]) == 2
     said = capsys.readouterr().err.replace("loading PyTorch ...\n", "")
     assert message in said

@@ -315,6 +315,25 @@ def test_one_mistake_is_one_sentence(
     assert not (folder / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("program", "line", "message"),
+    [
+        ("pretrain", "unlabeld:one resnet6_w8", "did you mean unlabeled:one?"),
+        ("pretrain", "unlabeled:one resnet6_w8", "data/one; here it is with --data_folder {}."),
+        ("pretrain", "unlabeled:two resnet6_w8", "there is no data/two."),
+        ("pretrain", "unlabeled:file.txt resnet6_w8 --data_folder .", "of file.txt are not there"),
+        ("evaluate", "--pretrained_feature_extractor frist", "a file; there is no frist."),
+    ],
+)
+def test_the_sentence_says_what_was_meant(
+    program: str, line: str, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    code, lines = said(program, line)
+    assert (code, len(lines)) == (2, 1)
+    assert message.format(folder) in lines[0]
+
+
 def test_a_package_that_is_asked_for_and_absent_is_named(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ from cl.config.programs import Linear, Pretrain
 
 # The largest config.json or cards.json is a thousandth of it.
 LARGEST = 2**26
+NO_RUN = "--{} must be a run's folder or a file; there is no {}."
 
 
 def faults_of_paths(config: Pretrain | Linear) -> Iterator[str]:
@@ -24,7 +25,7 @@ def faults_of_paths(config: Pretrain | Linear) -> Iterator[str]:
             try:
                 is_usable_folder(Path(given))
             except FileNotFoundError:
-                yield f"--{name} must be a run's folder or a file; there is no {given}."
+                yield NO_RUN.format(name, given)
             except (OSError, ValueError) as error:
                 why = error.strerror if isinstance(error, OSError) else error
                 yield f"--{name} must be a run's folder or a file; {given}: {why}."
@@ -39,7 +40,12 @@ def faults_of_data(config: Pretrain | Linear) -> Iterator[str]:
     row, root = row_of(config.dataset), Path(config.data_folder)
     place = root / config.dataset.partition(":")[2]
     if row["argument"] == "PATH" and not (exists(place) or {*"*?["} & {*str(place)}):
-        yield f"DATASET {config.dataset}: there is no {place}."
+        here = (
+            f"; here it is with --data_folder {Path.cwd()}"
+            if exists(config.dataset.partition(":")[2])
+            else ""
+        )
+        yield f"DATASET {config.dataset}: there is no {place}{here}."
         return
     alone = Path(config.dataset.partition(":")[2]).is_absolute()  # as beir:/data/scifact
     if alone or not row["data_folder"]:

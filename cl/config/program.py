@@ -2,8 +2,10 @@
 
 import os
 import sys
+from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from cl.config.check import check_environment
 from cl.config.launcher import is_first
@@ -47,6 +49,13 @@ def run(of: type[C], argv: Sequence[str] | None, work: Callable[[C], int]) -> in
         if "--debug" in words:
             raise
         return refuse(error)
+
+
+class Parser(ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(WRONG, f"error: {escape_controls(message)}; see {self.prog} --help\n")
 
 
 def refuse(error: Exception) -> int:

@@ -196,13 +196,20 @@ class Option:
         plain = isinstance(given, str | int | float | tuple | list | dict | None)
         word = spell(given) if plain else f"an object of {type(given).__qualname__}"
         noun = self.about.get("noun")
-        near = did_you_mean(word, self.forms)
+        near = did_you_mean(word, self.forms) or self.near_form(word)
         if own.FORM in self.forms and not near:
             near = f"; {own.absent(word)}" * bool(own.absent(word))
         if noun and isinstance(given, str):
             choice = f"; choose from {', '.join(self.forms)}."
             return ValueError(f"unknown {noun} {word}{near or choice}")
         return ValueError(f"{self.label} must be {self.allowed}, not {word}{near or '.'}")
+
+    def near_form(self, word: str) -> str:
+        """The end of an error message about `NAME:REST` where it is NAME that is misspelled."""
+        name, colon, rest = word.partition(":")
+        known = {form.partition(":")[0] for form in self.forms if ":" in form}
+        near = closest(name, known) if colon and name not in known else None
+        return f"; did you mean {near}:{rest}?" if near else ""
 
     def read(self, words: list[str] | bool) -> Any:
         """The value of the words behind the flag, or that of a switch.

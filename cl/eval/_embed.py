@@ -164,10 +164,21 @@ def one_view(found: Any) -> Batch:
     return Batch([images[None]], labels.long(), torch.arange(len(images)))
 
 
-def device_of(encoder: nn.Module, given: str | torch.device | None) -> torch.device:
-    """The device that was given, or that of the encoder's weights."""
+def device_of(
+    encoder: nn.Module, given: str | torch.device | None, flag: str = "device"
+) -> torch.device:
+    """The device that was given, or that of the encoder's weights.
+
+    Raises:
+        ValueError: there is no such device.
+    """
     if given is not None:
-        return torch.device(given)
+        try:
+            return torch.empty(0, device=given).device
+        except (RuntimeError, AssertionError):  # the latter in a build without CUDA
+            there = f", cuda or cuda:0 to cuda:{torch.cuda.device_count() - 1}"
+            here = f"cpu{there if torch.cuda.device_count() else ''}"
+            raise ValueError(f"{flag} {given}: this machine has {here}") from None
     tensors = (*encoder.parameters(), *encoder.buffers())
     return tensors[0].device if tensors else torch.device("cpu")
 

@@ -8,10 +8,10 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from cl.config import Linear, Pretrain
-from cl.config.program import refuse
+from cl.config.program import Parser, refuse
 from cl.config.schema import options_of, spell
 from cl.runs import listing
 from cl.runs.choosing import select_runs, sort_runs
@@ -21,13 +21,6 @@ from cl.terminal import escape_controls, one_line
 
 WRONG = 2  # the exit code of a command that cannot be carried out as it stands
 HEAD = ("run", "state", "started", "what", "data", "encoder", "epochs", "probe", "kNN", "linear")
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(WRONG, f"error: {escape_controls(message)}; see {self.prog} --help\n")
 
 
 def parser() -> Parser:

@@ -79,6 +79,7 @@ def test_pickles_are_not_read(tmp_path: Path) -> None:
 
 WRONG = {
     "there is no .*nowhere": ("nowhere", ""),
+    r"1\.png is no folder, list or array": ("1.png", ""),
     r"no images in .*jpg": ("*.jpg", ""),
     "1 of the 2 files of .* are not there: .*2.png": ("l.txt", "1.png\n2.png\n"),
     "must name one column of paths .*it has a, b": ("l.csv", "a,b\n1.png,2\n"),

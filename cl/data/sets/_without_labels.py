@@ -50,6 +50,9 @@ def images_at(place: Path, walk: Walk, flag: str, how: Decoding) -> Images:
         paths = listed_in(place, flag)
     elif is_pattern(str(place)):
         paths = matching(place, walk)
+    elif place.exists():
+        known = " ".join((*LISTS, *ARRAYS))
+        raise ValueError(f"{flag}: {place} is no folder, list or array ({known})")
     else:
         raise ValueError(f"{flag}: there is no {place}")
     if not len(paths):

@@ -85,6 +85,8 @@ def table_at(file: Path, where: Where, flag: str) -> Table:
     Raises:
         ValueError: it is no such table.
     """
+    if not file.exists():
+        raise ValueError(f"{flag}: there is no {file}")
     if not (file.is_file() and file.suffix.lower() in DELIMITERS):
         raise ValueError(f"{flag}: {file} must be a table, {' or '.join(DELIMITERS)}")
     columns = columns_in(file, flag)
