@@ -57,7 +57,14 @@ install() { # $1: the extra, may be empty
         "${pip[@]}" --no-deps --editable .
     else
         echo "setup: installing into .venv (the first time up to 6 GB and several minutes)" >&2
-        "${pip[@]}" --editable ".${1:+[$1]}"
+        # uv installs the same in a third of pip's time; where there is none pip does it.
+        if [[ $1 == dev ]]; then "${pip[@]}" uv 2>/dev/null || true; fi
+        if "$python" -m uv --version >/dev/null 2>&1; then
+            "$python" -m uv pip install --quiet --python "$python" --editable ".${1:+[$1]}" ||
+                "${pip[@]}" --editable ".${1:+[$1]}"
+        else
+            "${pip[@]}" --editable ".${1:+[$1]}"
+        fi
     fi
     echo "$sum" | tee "$stamp" >.venv/.installed
     echo "setup: done in $((SECONDS - start)) s" >&2

@@ -78,10 +78,10 @@ def test_a_run_leaves_what_it_promises_and_linear_evaluation_takes_it(
 @pytest.mark.parametrize(
     ("steps", "more"),
     [
-        (5, []),
+        pytest.param(5, [], marks=pytest.mark.slow),
         (11, []),
         (16, ["--ema_encoder", "0.9"]),
-        (16, ["--baseline"]),
+        pytest.param(16, ["--baseline"], marks=pytest.mark.slow),
         (5, ["--method", "sigmoid", "--temperature", "0.2", "--bias", "-5"]),
     ],
 )
@@ -203,7 +203,10 @@ def test_a_collapse_ends_the_run_when_asked(
     assert "COLLAPSED" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method",
+    [m if i % 4 == 0 else pytest.param(m, marks=pytest.mark.slow) for i, m in enumerate(METHODS)],
+)
 @pytest.mark.filterwarnings("ignore:--precision bf16. this processor emulates bf16")
 def test_every_method_runs_in_bf16(method: str, pretrain: Run, digits: list[str]) -> None:
     """As `auto` is where the hardware has it: a first epoch to its end, with all that looks."""

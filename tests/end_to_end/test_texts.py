@@ -20,6 +20,7 @@ WORDNET = (
     "wordnet bag_w8 --loss dhel --temperature 0.05 --epochs 2 --batch_size 64 --data_fraction 640 "
     "--optimizer adamw --lr 0.03 --precision 32 --log_every_n_steps 1"
 ).split()
+OTHERS = "moco", "relic", "sigmoid", "vicreg", "triplet"
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
@@ -65,7 +66,7 @@ def test_a_resumed_run_is_the_whole_one(pretrain: Run, monkeypatch: pytest.Monke
 
 @pytest.mark.filterwarnings("default:COLLAPSED")  # two steps of a bag's small vectors
 @pytest.mark.parametrize(
-    "method", ["byol", "moco", "relic", "sigmoid", "vicreg", "triplet", "supcon"]
+    "method", ["byol", "supcon", *(pytest.param(m, marks=pytest.mark.slow) for m in OTHERS)]
 )
 def test_methods_of_images_take_texts(method: str, pretrain: Run) -> None:
     words = [w for w in WORDNET if w not in ("--loss", "dhel", "--temperature", "0.05")]

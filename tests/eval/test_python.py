@@ -390,7 +390,7 @@ def test_random_states_are_kept() -> None:
     assert random.getstate() == before
 
 
-@pytest.mark.parametrize("precision", ["32", "64"])
+@pytest.mark.parametrize("precision", [pytest.param("32", marks=pytest.mark.slow), "64"])
 def test_the_process_is_left_as_it_was(run: Path, tmp_path: Path, precision: str) -> None:
     place = {"output": str(tmp_path), "pictures": True}
     flags = QUIET | SHORT | place | {"precision": precision}
@@ -427,6 +427,7 @@ asyncio.run(cell())
 """
 
 
+@pytest.mark.slow
 def test_in_a_notebook(tmp_path: Path) -> None:
     """In a running event loop, without a file of the program, twice."""
     code = NOTEBOOK.replace("OUTPUT", repr(str(tmp_path)))
