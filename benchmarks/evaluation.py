@@ -1,9 +1,9 @@
 """Evaluation against its peers: features taken once, L-BFGS, nearest neighbors.
 
-    python benchmarks/evaluation.py DATA_FOLDER RUN [--encoder resnet18] [--images 2000]
+    python -m benchmarks.evaluation [DATA_FOLDER RUN] [--encoder resnet18] [--images 2000]
 
 DATA_FOLDER holds torchvision's CIFAR-10, RUN is a folder of main_contrastive.py on it. Without them
-nothing is measured, and a line says so.
+2. and 3. are measured by turns on made features (a mean for each of 10 classes, and noise).
 
 1. 100 epochs of linear evaluation of `--encoder` on `--images` training images and all 10,000 test
    images: main_linear.py from start to end, against a loop that runs the frozen encoder over
@@ -20,7 +20,7 @@ import importlib.util
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,11 +29,13 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+import cl.knn
+from benchmarks.ratios import Ratio, by_turns
 from cl import checkpoints
 from cl.config import Linear, run
 from cl.data.augment.recipe import preset
@@ -200,6 +202,50 @@ def neighbors(train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> None
     print(f"{len(queries):,} queries of {len(h):,} neighbors, {h.shape[1]} dimensions: {text}")
 
 
+def made(images: int, width: int) -> tuple[Tensor, Tensor]:
+    """Features and labels of 10 classes that overlap."""
+    g = torch.Generator().manual_seed(images)
+    labels = torch.randint(0, 10, (images,), generator=g)
+    means = torch.randn(10, width, generator=torch.Generator().manual_seed(0))
+    return means[labels] + 4 * torch.randn(images, width, generator=g), labels
+
+
+def of_made(images: int, width: int, queries: int, rounds: int) -> Iterator[Ratio]:
+    """Neighbors and logistic regression by turns; the answers must be the same."""
+    (h, labels), (q, _) = made(images, width), made(queries, width)
+    case = f"{queries:,} of {images:,} x {width}"
+    u, v = (F.normalize(x, dim=1).numpy() for x in (h, q))
+    runs: dict[str, Callable[[], Any]] = {"ours": lambda: cl.knn.nearest(h, q, K)[1].numpy()}
+    brute = NearestNeighbors(n_neighbors=K, metric="cosine", algorithm="brute").fit(h.numpy())
+    runs["scikit-learn"] = lambda: brute.kneighbors(q.numpy(), return_distance=False)
+    if importlib.util.find_spec("faiss"):
+        index: Any = __import__("faiss").IndexFlatIP(width)
+        index.add(u)
+        runs["faiss"] = lambda: index.search(v, K)[1]
+    found = {who: run() for who, run in runs.items()}
+    for who, at in found.items():
+        alike = np.mean([len({*a} & {*b}) / K for a, b in zip(found["ours"], at, strict=True)])
+        assert alike > 0.9999, (who, alike)
+    times = {who: (lambda run=run: timed(run)[0]) for who, run in runs.items()}
+    floors = {"scikit-learn": 1.5, "faiss": 0.8}
+    yield from by_turns(f"{K} nearest neighbors", case, "s", times, rounds, floors, 0)
+    x = (h - h.mean(0)) / h.std(0, correction=0)
+    l2 = 1 / (C * len(x))
+    times = {
+        "ours": lambda: timed(lambda: regression.fit_classifier(x, labels, 10, l2=l2, steps=500))[0]
+    }
+    search = LogisticRegression(C=C, tol=1e-6, max_iter=5000)
+    times["scikit-learn"] = lambda: timed(lambda: search.fit(x.numpy(), labels.numpy()))[0]
+    case = f"{images:,} x {width}, 10 classes"
+    table = "Logistic regression to its optimum, C = 1"
+    yield from by_turns(table, case, "s", times, rounds, {"scikit-learn": 1.0}, 0)
+
+
+def ratios(rounds: int = 3) -> Iterator[Ratio]:
+    """Of CIFAR-10's size."""
+    yield from of_made(50_000, 512, 10_000, rounds)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Evaluation against its peers.")
     parser.add_argument("data_folder", nargs="?")
@@ -208,7 +254,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=2000)
     given = parser.parse_args()
     if given.run is None:
-        print("nothing is measured: give a folder with CIFAR-10, and a run that was trained on it")
+        for ratio in ratios():
+            print(ratio.line(), flush=True)
         return
     versions = {"torch": torch.__version__, "threads": torch.get_num_threads()}
     print(json.dumps(versions))
