@@ -4,7 +4,7 @@ with := source bash_files/setup.sh && "$$python"
 # One more than there are cores, since many tests wait for processes; at most 4.
 workers := $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cores + 1 : 4)))
 .DEFAULT_GOAL := help
-.PHONY: help setup run check format test test-slow bench exactness audit ci clean
+.PHONY: help setup run check format test test-slow bench exactness audit pythons ci clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ exactness: setup ## docs/exactness.md anew: every loss and method on 1 to 4 proc
 audit: setup ## known advisories about the versions in constraints.txt; asks the network
 	@$(with) -m pip install -qq --disable-pip-version-check pip-audit
 	@$(with) -m pip_audit -r constraints.txt --no-deps --disable-pip
+
+pythons: ## a short part of the tests on each newer Python that is installed; 6 GB at a time
+	@bash .ci/pythons
 
 ci: ## what must pass before a change lands: setup, check, test
 	@bash .ci/run

@@ -12,7 +12,7 @@ import pytest
 from cl.config import Pretrain, parse_linear, to_json
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = sorted([*ROOT.glob("bash_files/*.sh"), ROOT / ".ci" / "run"])
+SCRIPTS = sorted([*ROOT.glob("bash_files/*.sh"), *ROOT.glob(".ci/*")])
 RUN = sorted([*ROOT.glob("bash_files/run_*.sh"), ROOT / "bash_files" / "benchmark.sh"])
 PLACE = "a b;$(touch ran)`touch ran`*'\"\\ \n-c"  # a folder's name
 WORDS = ["--name", "*", "--project", PLACE, "--name=$(touch ran)", "", "~", "{0..3}", "a  b", "\n"]
