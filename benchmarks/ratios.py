@@ -3,7 +3,7 @@
 import json
 import platform
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -64,6 +64,17 @@ def number(x: float) -> str:
     return f"{x:,.0f}" if x >= 100 else f"{x:.3g}"
 
 
+def quartiles(each: Sequence[float]) -> Sequence[float]:
+    """The lower one, the median and the upper one; of one number itself.
+
+    >>> quartiles([1.0, 2.0, 4.0]), quartiles([3.0])
+    ([1.5, 2.0, 3.0], [3.0, 3.0, 3.0])
+    """
+    if len(each) == 1:
+        return [*each] * 3
+    return statistics.quantiles(each, n=4, method="inclusive")
+
+
 def by_turns(
     table: str,
     case: str,
@@ -95,9 +106,7 @@ def by_turns(
     for who in peers:
         pairs = zip(found[mine], found[who], strict=True)
         each = [b / a if unit in LESS else a / b for a, b in pairs]
-        low, times, high = (
-            statistics.quantiles(each, n=4, method="inclusive") if rounds > 1 else (each * 3)
-        )
+        low, times, high = quartiles(each)
         made.append(
             Ratio(
                 table=table,

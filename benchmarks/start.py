@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.ratios import Ratio
+from benchmarks.ratios import Ratio, quartiles
 
 ROOT = Path(__file__).parents[1]
 RUN = """
@@ -69,7 +69,7 @@ def ratios(rounds: int = 5) -> Iterator[Ratio]:
     for peer, theirs in found.items():
         for i, what in enumerate(("processor time", "by the clock")):
             each = [b[i] / a[i] for a, b in zip(ours, theirs, strict=True)]
-            low, times, high = statistics.quantiles(each, n=4, method="inclusive")
+            low, times, high = quartiles(each)
             yield Ratio(
                 table="First training step of digits, beside an import alone",
                 case=f"resnet6_w16, {what}",
