@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed as dist
 from jaxtyping import Shaped
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 T = TypeVar("T")
@@ -250,6 +250,47 @@ def reshard(parts: Sequence[Tensor], dim: int = 0) -> Tensor:
     if len(parts) == world_size():
         return parts[rank()]
     return torch.cat([*parts], dim).tensor_split(world_size(), dim)[rank()]
+
+
+def shard_parameters(module: nn.Module, blocks: Sequence[nn.Module], device: torch.device) -> None:
+    """Divide a module's parameters among the processes, block by block, on their devices.
+
+    Args:
+        module: whose parameters are in parts then, and whole only while it computes.
+        blocks: modules within it, each of whose parameters are made whole at a time.
+        device: of this process.
+    """
+    from torch.distributed.device_mesh import init_device_mesh  # a second, and only for this
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(device.type, (world_size(),))
+    for part in (*blocks, module):
+        fully_shard(part, mesh=mesh)
+
+
+def is_sharded(x: Tensor) -> bool:
+    """Whether a tensor is in parts on the processes."""
+    return hasattr(x, "full_tensor")
+
+
+def own_part(x: Tensor) -> Tensor:
+    """This process's part of a tensor that may be in parts."""
+    return cast("Any", x).to_local() if is_sharded(x) else x
+
+
+def unsharded(x: Tensor) -> Tensor:
+    """The whole of a tensor that may be in parts; all processes call it."""
+    return cast("Any", x).full_tensor() if is_sharded(x) else x
+
+
+def sharded_like(x: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor in the parts in which another one of its shape is; else itself."""
+    if not is_sharded(like) or x.shape != like.shape:
+        return x
+    from torch.distributed.tensor import distribute_tensor
+
+    parts: Any = like
+    return distribute_tensor(x.to(like.device), parts.device_mesh, parts.placements)
 
 
 def barrier() -> None:

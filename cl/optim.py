@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
+from cl.distributed import is_sharded
 from cl.schedules import FOLLOWS_LOSS, Shape, height, shape_of, warms_up
 
 
@@ -84,6 +85,9 @@ def optimizer(module: nn.Module, o: Optimization) -> torch.optim.Optimizer:
     """
     parameters = groups(module, o)
     for group in parameters:
+        if any(map(is_sharded, group["params"])):
+            group.update(fused=False, foreach=False)  # whose lists would mix whole ones with parts
+            continue
         # Said to the groups: an optimizer that is made so would want to unscale float16 itself.
         if o.optimizer != "lars" and all(p.device.type == "cpu" for p in group["params"]):
             group.update(fused=True, foreach=False)

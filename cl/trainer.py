@@ -36,6 +36,7 @@ from cl.interrupts import ASKED, Stop, interrupts
 from cl.metrics import read_metrics
 from cl.optim import Optimization
 from cl.schedules import FOLLOWS_LOSS
+from cl.sharded import ShardedStrategy
 from cl.terminal import escape_controls, one_line
 
 Config = Pretrain | Linear
@@ -47,7 +48,7 @@ FREE |= {"output", "wandb", "log_every_n_steps", "num_workers", "on_collapse"}
 FREE |= {"baseline", "gpus", "devices", "data_folder", "batch_size", "debug", "run_id", "config"}
 FREE |= {"report", "resume_training_from", "auto_resume", "max_time"}
 FREE |= {"max_bad_steps", "take_over", "override", "timeout", "compile"}
-FREE |= {"checkpoint_activations"}
+FREE |= {"checkpoint_activations", "strategy"}
 # Settings that --override may change: they move numbers of the training and no state of it.
 LEARNING_RATES = {"lr", "lr_scaling", "classifier_lr", "learned_lr", "warmup_epochs"}
 LEARNING_RATES |= {"warmup_start_lr", "lr_decay_steps", "lr_decay_rate"}
@@ -61,6 +62,7 @@ NOISE = (
     "Checkpoint directory .* exists",
     ".isinstance.treespec, LeafSpec",
     "You are using a CUDA device",
+    "FSDP2-wrapped module .* returned a view tensor",  # which nothing changes in place
     "The AccumulateGrad node's stream does not match",  # Lightning wraps DDP on a side stream
     r"Detected call of .lr_scheduler.step\(\). before",  # float16's scaler leaves first steps out
     r"Found \d+ module\(s\) in eval mode",  # a frozen encoder is
@@ -253,7 +255,9 @@ def make_trainer(
     resumed = [] if checkpoint is None else [ConfiguredRates()]
     if options["strategy"] == "ddp":
         patience = timedelta(minutes=config.timeout)
-        options = options | {"strategy": DDPStrategy(timeout=patience)}
+        sharded = isinstance(config, Pretrain) and config.strategy == "fsdp"
+        kind = ShardedStrategy if sharded else DDPStrategy
+        options = options | {"strategy": kind(timeout=patience)}
     made = Trainer(
         config.max_steps,
         max_epochs=config.epochs,

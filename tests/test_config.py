@@ -169,6 +169,7 @@ def test_a_line_says_what_json_says(seed, tmp_path):
     rng = random.Random(seed)
     settings = {n: s for n, s in options_of(Pretrain).items() if "needs" not in s.about}
     unusable = {
+        "strategy",
         "gpus",
         "config",
         "global_batch_size",

@@ -74,7 +74,10 @@ class FiniteSteps(Callback):
         device = pl_module.device
         if self.reads is None:
             known = isinstance(optimizer, FUSED) or type(optimizer).__name__ == "Lars"
-            self.reads = device.type == "cpu" or not known or scaler_of(trainer) is not None
+            parts = any(map(distributed.is_sharded, pl_module.parameters()))
+            self.reads = (
+                device.type == "cpu" or not known or parts or scaler_of(trainer) is not None
+            )
         modules = [*pl_module.modules()]
         queues = [m for m in modules if isinstance(m, Queue)]
         kept = [b for m in modules if m not in queues for b in m.buffers(recurse=False)]
@@ -124,15 +127,21 @@ class FiniteSteps(Callback):
         """Whether one of the gradients is not finite, a flag on their device."""
         self.found.zero_()
         one = torch.ones_like(self.found)
+        parts = any(map(distributed.is_sharded, gradients))
+        gradients = [distributed.own_part(gradient) for gradient in gradients]
         for dtype in {gradient.dtype for gradient in gradients}:
             same = [gradient for gradient in gradients if gradient.dtype == dtype]
             torch._amp_foreach_non_finite_check_and_unscale_(same, self.found, one)  # pyright: ignore[reportPrivateImportUsage]
-        return self.found > 0
+        return (distributed.all_reduce_max(self.found) if parts else self.found) > 0
 
     def say(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say which step is left out, and why; all processes come here together."""
-        named = pl_module.named_parameters()
-        broken = (n for n, p in named if p.grad is not None and not p.grad.isfinite().all())
+        of = {
+            n: distributed.own_part(p.grad)
+            for n, p in pl_module.named_parameters()
+            if p.grad is not None
+        }
+        broken = (name for name, gradient in of.items() if not gradient.isfinite().all())
         why = f"the gradient of {next(broken, 'a weight')} is"
         loss = not self.loss.isfinite()
         own = not loss, "the loss is" if loss else why

@@ -199,7 +199,8 @@ class Saver(Checkpoint):
     ) -> tuple[int, bool, bool] | None:
         """Where this process is, whose state can be saved as that of the step before; else None."""
         whole = self.untouched or self.validates
-        if not whole or pl_module.device.type != "cpu":
+        parts = any(map(distributed.is_sharded, pl_module.parameters()))  # which others have
+        if not whole or parts or pl_module.device.type != "cpu":
             return None
         return trainer.global_step, self.untouched, self.validates
 
@@ -395,7 +396,7 @@ class Saver(Checkpoint):
         in_row = finite.state_dict()["in_row"] if finite else 0
         if in_row and trainer.global_step - self.held <= in_row:
             return
-        state = pl_module.state_dict()
+        state = trainer.strategy.lightning_module_state_dict()
         broken = [name for name, value in state.items() if not is_finite(value)]
         if broken:  # the same on all processes
             self.broken = (

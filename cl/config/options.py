@@ -405,6 +405,11 @@ class LargeOptions:
         "second time in it (https://arxiv.org/abs/1604.06174)",
         False,
     )
+    strategy: Literal["ddp", "fsdp"] = flag(
+        "how several devices train: ddp has the whole encoder on each, fsdp a part of its weights, "
+        "gradients and optimizer states (FSDP2, https://arxiv.org/abs/2304.11277)",
+        "ddp",
+    )
     compile: bool = flag(
         "compile the training of encoder and heads (torch.compile), which takes a minute or more "
         "at the start of a run and needs a C++ compiler",

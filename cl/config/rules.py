@@ -344,6 +344,7 @@ def pretraining(config: Pretrain) -> Iterator[Fault]:
             ("mini_batch_size", "batch_size", "global_batch_size"),
         )
     yield from of_recomputation(config)
+    yield from of_fsdp(config)
     yield from of_seeds(config)
     yield from of_things(config)
 
@@ -359,6 +360,28 @@ def of_recomputation(config: Pretrain) -> Iterator[Fault]:
         name = flag.partition(" ")[0].removeprefix("--")
         message = f"--checkpoint_activations cannot be used with {flag}."
         yield message, ("checkpoint_activations", name)
+
+
+def of_fsdp(config: Pretrain) -> Iterator[Fault]:
+    """What needs the whole encoder on each process."""
+    if config.strategy != "fsdp":
+        return
+    if config.processes == 1:
+        message = "--strategy fsdp needs several processes: --devices, --gpus, torchrun or SLURM."
+        yield message, ("strategy", "devices", "gpus")
+    teacher = "ema_beta" in signature.method(config.method).options
+    others = {
+        f"--method {config.method}, whose teacher is a moving average": teacher,
+        "--lora_rank": config.lora_rank,
+        "--compile": config.compile,
+        "--no-sync_batchnorm": not config.sync_batchnorm,
+        "--optimizer lars": config.optimizer == "lars",
+        "--clip_grad_norm": config.clip_grad_norm,
+        "--precision 16": config.precision == "16",
+    }
+    for words in (words for words, given in others.items() if given):
+        name = words.partition(",")[0].partition(" ")[0].removeprefix("--").removeprefix("no-")
+        yield f"--strategy fsdp cannot be used with {words}.", ("strategy", name)
 
 
 def of_seeds(config: Pretrain) -> Iterator[Fault]:
@@ -415,6 +438,8 @@ def of_values(config: Pretrain) -> Iterator[str]:
     if of_pairs and not signature.loss(config.loss_name).sides:
         fitting = [name for name in signature.pairwise() if signature.loss(name).sides]
         yield f"--hard_negatives needs --loss {either(fitting)}."
+    if config.strategy == "fsdp" and config.method_settings.get("ema_encoder"):
+        yield "--strategy fsdp cannot be used with --ema_encoder."
     yield from of_schedules(config)
     views = config.n_crops + config.multicrop * config.n_small_crops
     compared = options.get("global_views")

@@ -110,6 +110,7 @@ class Method(pl.LightningModule, ABC):
             checkpoint_blocks(self.encoder)
         self.ema_encoder = ema_encoder
         self.average = None if ema_encoder is None else Ema(self.encoder)
+        self.whole: list[nn.Module] = []  # a copy of an encoder that is in parts on the processes
         self.schedules = dict(schedules or {})
         self.learnable = Learnable(**learnable or {})
         self.steps = 0  # of the whole run, known when it starts
@@ -159,7 +160,7 @@ class Method(pl.LightningModule, ABC):
     @property
     def eval_encoder(self) -> nn.Module:
         """The encoder whose features the probe and the monitors see."""
-        return self.encoder
+        return self.whole[0] if self.whole else self.encoder
 
     @property
     def evaluated(self) -> nn.Module:
