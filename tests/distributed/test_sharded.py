@@ -52,12 +52,13 @@ def trained(sizes: list[int], rank: int) -> Found:
             p.register_post_accumulate_grad_hook(average_gradient)
     parts = sum(distributed.own_part(p).numel() for p in encoder.parameters())
     module = nn.ModuleDict({"encoder": encoder, "head": head})
-    opt, x = optimizer(module, Optimization(lr=0.1)), pixels(sizes, rank)
+    opt, x = optimizer(module, Optimization(lr=0.003)), pixels(sizes, rank)
     for _ in range(STEPS):
         opt.zero_grad()
         z, rows = distributed.gather(head(encoder(x))[None])
         loss = (z[0, rows] @ z[0].T).logsumexp(dim=1).mean()
-        (loss * distributed.loss_weight(torch.tensor(len(x)))).backward()
+        loss = loss * distributed.loss_weight(torch.tensor(len(x)))
+        loss.backward()
         opt.step()
     momenta = [opt.state[p]["momentum_buffer"] for p in encoder.parameters()]
     again = [distributed.sharded_like(distributed.unsharded(m), m) for m in momenta]
@@ -66,9 +67,10 @@ def trained(sizes: list[int], rank: int) -> Found:
         for a, b in zip(again, momenta, strict=True)
     )
     values = [distributed.unsharded(t).detach() for t in (*module.parameters(), *momenta)]
+    mean = distributed.all_reduce_sum(loss.detach()) / len(sizes)
     counts = torch.tensor([parts, sum(p.numel() for p in encoder.parameters()), same, many])
     return {
-        "trained": [loss.detach().new_zeros(()), *values],
+        "trained": [mean, *values],
         "counts": [counts],
         "seen": [poisoned(encoder)],
     }
