@@ -44,7 +44,7 @@ install() { # $1: the extra, may be empty
     local stamp=".venv/.installed${1:+-$1}" sum start=$SECONDS
     [[ -x $python ]] || make_venv
     if [[ -n ${CPU:-} ]]; then echo cpu >.venv/.cpu; fi
-    sum="$PWD $(cat requirements*.txt pyproject.toml | cksum) $(cat .venv/.cpu 2>/dev/null || true)"
+    sum="$PWD $(cat requirements*.txt constraints.txt pyproject.toml | cksum) $(cat .venv/.cpu 2>/dev/null || true)"
     if [[ $(cat "$stamp" 2>/dev/null) == "$sum" ]]; then return; fi
     if ! recent "$python"; then
         echo "setup: .venv is $("$python" --version), Python >= 3.11 is needed: remove .venv" >&2
@@ -57,13 +57,13 @@ install() { # $1: the extra, may be empty
         "${pip[@]}" --no-deps --editable .
     else
         echo "setup: installing into .venv (the first time up to 6 GB and several minutes)" >&2
-        # uv installs the same in a third of pip's time; where there is none pip does it.
-        if [[ $1 == dev ]]; then "${pip[@]}" uv 2>/dev/null || true; fi
-        if "$python" -m uv --version >/dev/null 2>&1; then
-            "$python" -m uv pip install --quiet --python "$python" --editable ".${1:+[$1]}" ||
-                "${pip[@]}" --editable ".${1:+[$1]}"
-        else
-            "${pip[@]}" --editable ".${1:+[$1]}"
+        local what=(--editable ".${1:+[$1]}")
+        if [[ $1 == dev ]]; then # the versions that were tested together, by uv where it can be had
+            what+=(--constraint constraints.txt)
+            "${pip[@]}" uv 2>/dev/null || true
+        fi
+        if ! "$python" -m uv pip install --quiet --python "$python" "${what[@]}" 2>/dev/null; then
+            "${pip[@]}" "${what[@]}"
         fi
     fi
     echo "$sum" | tee "$stamp" >.venv/.installed
