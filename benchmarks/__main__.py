@@ -12,11 +12,10 @@ import argparse
 import multiprocessing
 import sys
 import time
-from importlib import import_module
 from pathlib import Path
 
 from benchmarks import page
-from benchmarks.ratios import Ratio, read, save
+from benchmarks.ratios import measure, read
 
 FOLDER = Path(__file__).parent
 MARK = "def ratios("
@@ -25,15 +24,6 @@ MARK = "def ratios("
 def scripts() -> list[str]:
     """The scripts that yield ratios, by name."""
     return sorted(file.stem for file in FOLDER.glob("[a-z]*.py") if MARK in file.read_text())
-
-
-def measure(name: str, file: Path) -> None:
-    """What one script yields, kept after every ratio."""
-    found: list[Ratio] = []
-    for ratio in import_module(f"benchmarks.{name}").ratios():
-        print(ratio.line(), flush=True)
-        found.append(ratio)
-        save(found, file)
 
 
 def main() -> int:

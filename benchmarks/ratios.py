@@ -5,6 +5,7 @@ import platform
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
 from pathlib import Path
 
 LESS = ("ms", "s", "MB")  # units of which less is better
@@ -139,3 +140,12 @@ def save(ratios: Iterable[Ratio], file: Path) -> None:
 
 def read(file: Path) -> list[Ratio]:
     return [Ratio(**each) for each in json.loads(file.read_text())]
+
+
+def measure(script: str, file: Path) -> None:
+    """What a script of this folder yields, printed and kept after every ratio."""
+    found: list[Ratio] = []
+    for ratio in import_module(f"benchmarks.{script}").ratios():
+        print(ratio.line(), flush=True)
+        found.append(ratio)
+        save(found, file)
