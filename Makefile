@@ -31,7 +31,7 @@ test: setup ## all tests but the slow ones; ARGS="-k dcl" passes anything on to 
 test-slow: setup ## the tests that take minutes
 	@$(with) -m pytest -m slow $(ARGS)
 
-bench: setup ## every claim of speed beside a peer; docs/performance.md is written, floors are held
+bench: setup ## ours beside peers by turns; writes docs/performance.md, fails below a floor
 	@$(with) -m benchmarks
 
 exactness: setup ## docs/exactness.md anew: every loss and method on 1 to 4 processes

@@ -1,4 +1,4 @@
-"""Every claim of speed, measured on this machine's CPU: `make bench`.
+"""Ours beside peers on this machine's CPU, with a floor for the ratios: `make bench`.
 
     python -m benchmarks [NAME ...] [--out FOLDER]
 
@@ -40,6 +40,7 @@ def main() -> int:
     for name in given.names or scripts():
         print(f"== {name}", flush=True)
         part, start = given.out / f"{name}.part.json", time.monotonic()
+        part.unlink(missing_ok=True)  # of a command that was ended
         process = multiprocessing.get_context("spawn").Process(target=measure, args=(name, part))
         process.start()
         process.join()

@@ -2,12 +2,11 @@
 
 import datetime
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from pathlib import Path
-
-import torch
 
 from benchmarks.ratios import Ratio, number, processor
 from cl.versions import versions
@@ -25,7 +24,7 @@ class Part:
     Args:
         script: its name.
         day: when.
-        processor: its name, and the threads that torch takes.
+        processor: its name, and how many cores there are.
         versions: of the libraries.
         seconds: of the whole script.
         ratios: in its order.
@@ -44,7 +43,7 @@ class Part:
         return cls(
             script=script,
             day=datetime.datetime.now(tz=datetime.UTC).date().isoformat(),
-            processor=f"{processor()}, {torch.get_num_threads()} threads",
+            processor=f"{processor()}, {os.cpu_count()} cores",
             versions=versions(),
             seconds=round(seconds),
             ratios=ratios,

@@ -37,6 +37,7 @@ import resource, time, {module}
 used = resource.getrusage(resource.RUSAGE_SELF)
 print("first step", used.ru_utime + used.ru_stime, time.time(), flush=True)
 """
+FLOORS = {"torch": 0.2, "pytorch_lightning": 0.7}
 WORDS = ("digits", "resnet6_w16", "--batch_size", "64")
 
 
@@ -56,7 +57,7 @@ def started(program: str, *words: str) -> tuple[float, float]:
 
 
 def ratios(rounds: int = 5) -> Iterator[Ratio]:
-    """The start beside what the two libraries take alone; and its bounds as times of them."""
+    """The start beside what the two libraries take alone."""
     programs = {"the program": (RUN, *WORDS)}
     programs |= {m: (ALONE.format(module=m),) for m in ("torch", "pytorch_lightning")}
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in programs}
@@ -81,6 +82,7 @@ def ratios(rounds: int = 5) -> Iterator[Ratio]:
                 low=low,
                 high=high,
                 rounds=rounds,
+                floor=FLOORS[peer],
             )
 
 
