@@ -59,7 +59,7 @@ NAMES = {"--method": "vicreg", "--loss": "dcl", "--run_id": "its_own"}
 RUN = re.compile(r"(trained_models/)?(?:RUN_ID|RUN|WANDB_RANDOM_ID|first)(/config\.json)?")
 Command = Callable[[list[str]], int]
 NAME = re.compile(
-    r"main_\w+\.py|make|(?:cl|benchmarks|tests)\.\S+|cl-embed|\S+\.sh|\S+/\S+\.py|\.ci/run"
+    r"main_\w+\.py|make|benchmarks|(?:cl|benchmarks|tests)\.\S+|cl-embed|\S+\.sh|\S+/\S+\.py|\.ci/run"
 )
 CASES = [
     pytest.param(
@@ -244,8 +244,9 @@ def carry_out(words: list[str], steps: int) -> int:
     if name.startswith("bash_files/"):
         return run_script(name, rest, steps)
     if name not in PROGRAMS | LISTS:
-        file = name if (ROOT / name).exists() else f"{name.replace('.', '/')}.py"
-        return look_up(file, rest)
+        module = name.replace(".", "/")
+        files = (name, f"{module}.py", f"{module}/__main__.py")
+        return look_up(next(file for file in files if (ROOT / file).is_file()), rest)
     if name in LISTS:
         return LISTS[name]([*rest, "--output", "listed"])
     rest = filled_in(rest)
