@@ -172,7 +172,13 @@ def large(paths: list[Path], workers: int) -> dict[str, Run]:
 
     def peer(transform: Callable[[Image.Image], Any] | None) -> Run:
         data = Peer(paths, transform)
-        loader = DataLoader(data, batch, num_workers=workers, persistent_workers=True)
+        loader = DataLoader(
+            data,
+            batch,
+            num_workers=workers,
+            persistent_workers=True,
+            multiprocessing_context="fork",
+        )
         return passing(loader, len(paths))
 
     twice = pil(LARGE)

@@ -279,6 +279,7 @@ def lightlys(
         num_workers=workers,
         pin_memory=device.type == "cuda",
         persistent_workers=workers > 0,
+        multiprocessing_context="fork" if workers else None,
     )
     clock = Clock(seconds, device, warm, every)
     for views in forever(loader):
