@@ -134,7 +134,8 @@ class Unit(Function):
             from cl import kernels
 
             return kernels.unit_gradient(g, u, lengths)
-        return (g - u * (g * u).sum(dim=-1, keepdim=True)) / lengths
+        along = (g * u).sum(dim=-1, keepdim=True)
+        return torch.addcmul(g, u, along, value=-1).div_(lengths)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:

@@ -72,9 +72,10 @@ class DirectGradient(FirstOrder):
         exponentials: Tensor,
         sums: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        given = g * scale, None if g_positive is None else g_positive * scale
+        g, g_positive = g * scale, None if g_positive is None else g_positive * scale
+        p = similarity_gradients(g.view(sums.shape) / sums, exponentials, layout)
         none = q.new_empty(0)
-        dq, dk, dscale = gradients(*given, layout, needs_scale, q, k, scale, exponentials, sums)
+        dq, dk, dscale = gradients(p, g_positive, layout, needs_scale, q, k, scale)
         return dq, none if dk is None else dk, none if dscale is None else dscale
 
     @staticmethod
@@ -98,7 +99,7 @@ def sum_exponentials(
         those of the same sample are 0, and their sums; both relative to the largest of a row if
         the layout subtracts it.
     """
-    x = (q * scale) @ (q if k is None else k).mT
+    x = scaled_products(q, q if k is None else k, scale)
     own = layout.own(x)
     layout.fill_self(own, -torch.inf)
     positive = own.amax(dim=-2) if layout.positives == 1 else x.new_empty(0, own.shape[-1])
@@ -115,41 +116,52 @@ def sum_exponentials(
     return sums.log(), positive, x, sums
 
 
+def scaled_products(q: Tensor, k: Tensor, scale: Tensor | float) -> Tensor:
+    """The products of anchors and candidates times the scale, `(..., a, c)`."""
+    if isinstance(scale, Tensor):
+        return (q * scale) @ k.mT
+    product = torch.addmm if q.dim() == 2 else torch.baddbmm
+    return product(q.new_empty(()), q, k.mT, beta=0, alpha=scale)
+
+
+def similarity_gradients(weight: Tensor, exponentials: Tensor, layout: PairLayout) -> Tensor:
+    """The gradient of each similarity, by that of its exponential in either row that has it.
+
+    Args:
+        weight: the gradient of a row's exponentials: that of the log-sum-exp over the sum.
+        exponentials: of `sum_exponentials`.
+        layout: see there.
+    """
+    if layout.product == "mutual":
+        return (weight[0].unsqueeze(1) + weight[1]).mul_(exponentials)
+    if not layout.is_alone:
+        return exponentials * weight.unsqueeze(-1)
+    if layout.subtract_max:
+        p = exponentials * weight.unsqueeze(-1)
+        return p + p.mT
+    return (weight.unsqueeze(-1) + weight.unsqueeze(-2)).mul_(exponentials)
+
+
 def gradients(
-    g: Tensor,
+    p: Tensor,
     g_positive: Tensor | None,
     layout: PairLayout,
     needs_scale: bool,
     q: Tensor,
     k: Tensor | None,
     scale: Tensor | float,
-    exponentials: Tensor,
-    sums: Tensor,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """The gradients of q, k and the scale; None of those that are not needed.
 
     Args:
-        g: the gradient of each log-sum-exp times the scale.
+        p: the gradient of each similarity times the scale, of `similarity_gradients`; changed.
         g_positive: the gradient of each positive's similarity times the scale; None: of none.
         layout: see `sum_exponentials`, like q, k and scale.
         needs_scale: whether the scale's is needed.
         q: see there.
         k: see there.
         scale: see there.
-        exponentials: of `sum_exponentials`.
-        sums: of `sum_exponentials`.
     """
-    weight = g.view(sums.shape) / sums
-    # p is scale times the gradient with respect to each similarity
-    if k is None and layout.subtract_max:
-        p = exponentials * weight.unsqueeze(-1)
-        p = p + p.mT
-    elif k is None:  # a similarity is in the row of either of its embeddings
-        p = (weight.unsqueeze(-1) + weight.unsqueeze(-2)).mul_(exponentials)
-    elif layout.product == "mutual":
-        p = (weight[0].unsqueeze(1) + weight[1]).mul_(exponentials)
-    else:
-        p = exponentials * weight.unsqueeze(-1)
     if g_positive is not None:
         own = layout.own(p)
         g_positive = g_positive.view(*own.shape[:-2], own.shape[-1])

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 import torch
@@ -96,6 +96,7 @@ class PairLayout:
         return dz
 
 
+@lru_cache(64)  # the same of every step
 def lay_out(
     anchors: tuple[range, range],
     candidates: tuple[range, range],

@@ -48,7 +48,7 @@ class EmbeddingBlock:
     @cached_property
     def id(self) -> Int[Tensor, " m"]:
         """The class of each embedding."""
-        return self.classes[self.sample]
+        return self.classes[self.samples.start : self.samples.stop].repeat(len(self.views))
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,8 @@ def disjoint(one: range, other: range) -> bool:
 def take(z: Float[Tensor, "v n d"], block: tuple[range, range]) -> Float[Tensor, "w r d"]:
     """The embeddings of a range of views and a range of samples."""
     views, samples = block
+    if len(views) == len(z) and len(samples) == z.shape[1]:
+        return z
     return z[views.start : views.stop, samples.start : samples.stop]
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cl.autograd import Function
-from cl.losses._direct import gradients, sum_exponentials
+from cl.losses._direct import gradients, scaled_products, similarity_gradients, sum_exponentials
 from cl.losses._function import Times, one_by_one
 from cl.losses._layout import PairLayout
 from cl.losses._pairs import Denominator, EmbeddingBlock, Pairs, take
@@ -66,8 +66,8 @@ class SoftmaxLoss(WholeLoss):
             return (value,)
         g = (rest.sigmoid() if with_positive else torch.ones_like(rest)) * (scale / rest.numel())
         of_positive = -g if len(g) == len(positive) else -g.sum(dim=0)
-        given = g, of_positive, layout, isinstance(scale, Tensor), q, k, scale, exponentials, sums
-        dq, dk, dscale = gradients(*given)
+        p = similarity_gradients(g.view(sums.shape) / sums, exponentials, layout)
+        dq, dk, dscale = gradients(p, of_positive, layout, isinstance(scale, Tensor), q, k, scale)
         dz = Unit.pull(layout.gather(dq, dk, u), u, lengths)
         return (value, dz) if dscale is None else (value, dz, dscale)
 
@@ -91,9 +91,8 @@ class EnergyLoss(WholeLoss):
         value = lse.mean() * weight - cosine * scale
         if not keep:
             return (value,)
-        g = scale * (weight / sums.numel()) * torch.ones_like(sums)
-        given = g, None, layout, isinstance(scale, Tensor), q, k, scale, exponentials, sums
-        dq, dk, dscale = gradients(*given)
+        p = similarity_gradients(scale * (weight / sums.numel()) / sums, exponentials, layout)
+        dq, dk, dscale = gradients(p, None, layout, isinstance(scale, Tensor), q, k, scale)
         dq = dq.sub_(others * (2 * scale))
         dz = Unit.pull(layout.gather(dq, dk, u), u, lengths)
         return (value, dz) if dscale is None else (value, dz, dscale - cosine)
@@ -126,7 +125,7 @@ class MaskedLoss(WholeLoss):
         if not is_alone:
             candidates = EmbeddingBlock(slice(0, 0), *places[1], classes, unique)
         excluded, share, single, alone = chosen_pairs(Pairs(anchors, candidates), denominator, q)
-        x = (q * scale) @ k.mT
+        x = scaled_products(q, k, scale)
         mean = (x * share).sum(dim=1)
         x.masked_fill_(excluded, -torch.inf)
         row_max = x.amax(dim=1) if subtract_max else None

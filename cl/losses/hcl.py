@@ -1,6 +1,7 @@
 """Hard negatives, debiased (Robinson et al. 2021, https://arxiv.org/abs/2010.04592)."""
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -8,11 +9,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import PartialShare, Positive
-from cl.losses._defined import mean, require_views
+from cl.losses._defined import mean, require_positive, require_views
+from cl.losses._direct import gradients, similarity_gradients, sum_exponentials
+from cl.losses._layout import PairLayout
+from cl.losses._logsumexp import MAX_SAFE_SCALE
 from cl.losses._pairs import Denominator
-from cl.losses._pairwise import ALL, Rows, compare
+from cl.losses._pairwise import ALL, Rows, compare, fits_whole, inverse, largest_scale
 from cl.losses._views import mean_over_view_pairs
-from cl.precision import without_autocast
+from cl.losses._whole import WholeLoss
+from cl.precision import Unit, precise, without_autocast
 
 
 def hcl(
@@ -65,6 +70,9 @@ def hcl(
         options = {"temperature": temperature, "tau_plus": tau_plus, "beta": beta}
         return mean_over_view_pairs(lambda *pair: hcl(*pair, **options), z, ids, rows)
     with without_autocast(z):
+        whole = whole_hcl(z, rows, temperature, tau_plus, beta) if ids is None else None
+        if whole is not None:
+            return whole
         context = compare(z, ids, rows, temperature)
         n = z.shape[1]
         count = 2 * (n - context.class_sizes()[context.classes[rows]])
@@ -78,7 +86,8 @@ def hcl(
         hard = (hard - easy).masked_fill(~has_negatives, 0.0)
         biased = hard + count.log() - math.log1p(-tau_plus)
         # log(tau_plus K e^s_p) - log(1 - tau_plus), what is to be subtracted from it
-        positive = context.select_other_views(context.own_cosines()) * context.scale
+        one, other = context.z[:, rows]
+        positive = (one * other).sum(dim=-1).expand(2, -1) * context.scale
         bias = positive + (count * tau_plus).log() - math.log1p(-tau_plus)
         # Otherwise the difference is not positive: take the bound. NaN is no bound.
         is_larger = ~(biased <= bias)
@@ -87,6 +96,76 @@ def hcl(
         bound = count.log() - context.scale
         negative = torch.where(is_larger, torch.maximum(negative, bound), bound)
         return mean(-F.logsigmoid(positive - negative) * has_negatives)
+
+
+class HardLoss(WholeLoss):
+    """The loss of two views of samples that are classes of their own."""
+
+    @staticmethod
+    def forward(
+        z: Tensor,
+        scale: Tensor | float,
+        layout: PairLayout,
+        tau_plus: float,
+        beta: float,
+        keep: bool,
+    ) -> tuple[Tensor, ...]:
+        u, lengths = Unit.forward(z)
+        q, k = layout.arrange(u)
+        lse, positive, x, sums = sum_exponentials(q, k, scale, layout)
+        count, positive = 2 * (z.shape[1] - 1), positive.flatten()
+        easy, easy_sums = (x, sums) if beta in (0, 1) else power_sums(x, beta)
+        hard, hard_sums = power_sums(x, 1 + beta) if beta else (x, sums)
+        # The names and the rules are those of the function.
+        log_easy = math.log(count) if beta == 0 else lse if beta == 1 else easy_sums.log()
+        biased = hard_sums.log() - log_easy + math.log(count) - math.log1p(-tau_plus)
+        share = tau_plus * count / (1 - tau_plus)
+        bias = positive + (math.log(share) if share else -torch.inf)
+        is_larger = ~(biased <= bias)
+        odds = (bias - biased).masked_fill_(~is_larger, -1.0).exp_()
+        negative, bound = biased + torch.log1p(-odds), math.log(count) - scale
+        is_bound = ~is_larger | (negative < bound)
+        negative = torch.where(is_bound, bound, negative)
+        rest = negative - positive
+        value = F.softplus(rest).mean()
+        if not keep:
+            return (value,)
+        g = rest.sigmoid().mul_(1 / len(rest))
+        of_biased = (g / (1 - odds)).masked_fill_(is_bound, 0.0)
+        of_positive = (of_biased * odds + g).neg_() * scale
+        weight = of_biased * scale
+        p = similarity_gradients(weight * (1 + beta) / hard_sums, hard, layout)
+        if beta:
+            p -= similarity_gradients(weight * beta / easy_sums, easy, layout)
+        known = isinstance(scale, Tensor)
+        dq, dk, dscale = gradients(p, of_positive, layout, known, q, k, scale)
+        dz = Unit.pull(layout.gather(dq, dk, u), u, lengths)
+        return (value, dz) if dscale is None else (value, dz, dscale - (g * is_bound).sum())
+
+
+def power_sums(x: Float[Tensor, "a c"], power: float) -> tuple[Tensor, Tensor]:
+    """A power of exponentials, of which those of the same sample are 0, and its sums by rows."""
+    x = x.pow(power)
+    return x, x.sum(dim=-1)
+
+
+def whole_hcl(
+    z: Float[Tensor, "2 n d"],
+    rows: Rows,
+    temperature: float | Float[Tensor, ""],
+    tau_plus: float,
+    beta: float,
+) -> Float[Tensor, ""] | None:
+    """The loss of a small batch without ids in one function; None where this is not possible."""
+    require_positive(temperature=temperature)
+    samples = range(z.shape[1])
+    layout = PairLayout((range(2), samples[rows]), (range(2), samples), "one")
+    safe = beta >= 0 and largest_scale(temperature) * (1 + beta) <= MAX_SAFE_SCALE
+    if not (safe and len(samples) > 1 and samples[rows] and fits_whole(z, layout)):
+        return None
+    z, keep = precise(z), torch.is_grad_enabled()
+    outputs = HardLoss.apply(z, inverse(temperature, z), layout, tau_plus, beta, keep)
+    return cast("tuple[Tensor, ...]", outputs)[0]
 
 
 def negatives(views: int, samples: int) -> int:

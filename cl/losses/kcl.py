@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cl.bounds import NonNegative
 from cl.losses._defined import mean, require_views
-from cl.losses._direct import gradients, sum_exponentials
+from cl.losses._direct import gradients, similarity_gradients, sum_exponentials
 from cl.losses._layout import PairLayout
 from cl.losses._logsumexp import MAX_SAFE_SCALE
 from cl.losses._pairs import Denominator
@@ -117,8 +117,9 @@ class GaussianLoss(WholeLoss):
         value = sums.sum() * factor - 2 * near.mean()
         if not keep:
             return (value,)
-        g = sums * (factor * 2 * t)
-        dq, dk, _ = gradients(g, None, layout, False, q, k, 2 * t, exponentials, sums)
+        g = torch.full_like(sums, factor * 2 * t)
+        p = similarity_gradients(g, exponentials, layout)
+        dq, dk, _ = gradients(p, None, layout, False, q, k, 2 * t)
         dq += difference.mul_(near.mul_(8 * t / sums.numel()))
         return value, Unit.pull(layout.gather(dq, dk, u), u, lengths)
 

@@ -230,7 +230,9 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
 def blockwise(loss: Loss) -> bool:
     """Whether a loss is computed by an engine, which discards its blocks."""
     engines = {"LogSumExpBackward", "PairSumBackward", "DivergenceSumBackward"}
-    engines |= {f"{x}LossBackward" for x in ("Softmax", "Energy", "Sigmoid", "Gaussian", "Masked")}
+    engines |= {
+        f"{x}LossBackward" for x in ("Softmax", "Energy", "Hard", "Sigmoid", "Gaussian", "Masked")
+    }
     engines.add("DirectLogSumExpBackward")
     nodes, names = [loss(embeddings().requires_grad_()).grad_fn], set[str]()
     while nodes:

@@ -17,6 +17,7 @@ from cl.losses import NAMES, get_loss, negatives
 from cl.losses._divergence import divergence_sum
 from cl.losses._pairs import BlockSchedule, Denominator, Pairs, SelectPairs
 from cl.losses._pairwise import PairContext, softmax_loss
+from cl.losses.hcl import hcl
 from tests import references
 
 TWO_VIEWS = {"clip", "barlow_twins"}
@@ -390,4 +391,21 @@ def test_a_mask_of_all_pairs_is_the_engine(
             patch.setattr("cl.losses._pairwise.MAX_PAIRS", {"cpu": 0})
             patch.setattr("cl.losses._pairwise.MAX_MASKED", 0)
             blocks = softmax_loss(z, ids, rows, t, of)
+        assert_same_value_and_gradients(whole, blocks, (z, t))
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("tau_plus", [0.0, 0.1, 0.9])  # at 0.9 most anchors take the bound
+def test_hard_negatives_of_a_small_batch_are_the_engine(
+    beta: float, tau_plus: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    t = torch.tensor(0.2, dtype=torch.float64, requires_grad=True)
+    options = {"temperature": t, "tau_plus": tau_plus, "beta": beta}
+    for rows in (slice(None), slice(3, 7)):
+        z = embeddings(2, 9)
+        whole = hcl(z, None, rows, **options)
+        assert "HardLoss" in type(whole.grad_fn).__name__
+        with monkeypatch.context() as patch:
+            patch.setattr("cl.losses._pairwise.MAX_PAIRS", {"cpu": 0})
+            blocks = hcl(z, None, rows, **options)
         assert_same_value_and_gradients(whole, blocks, (z, t))
