@@ -188,7 +188,7 @@ def compare(name: str, rows: int) -> Iterator[Ratio]:
     yield from by_turns(TABLE, case, "ms", times, max(3, min(100, 30_000 // rows)), floors, 0)
     if rows >= LARGE:
         peaks = {who: partial(megabytes, loss, z) for who, loss in runs.items()}
-        yield from by_turns(MEMORY, case, "MB", peaks, 1, {"formula": 10.0}, 0)
+        yield from by_turns(MEMORY, case, "MB", peaks, 1, {"formula": 5.0}, 0)
 
 
 def floor_of(name: str, rows: int) -> float:

@@ -53,20 +53,20 @@ class Sized(Case):
 
 CASES = {
     "tiny": Sized(
-        *("resnet6_w16, 32 px, batch 64", "resnet6_w16", 32, 64, 6400),
-        *(20, 20, ((BARE, 0.8), (PEER, 3.0))),
+        *("resnet6_w16, 32 px, batch 64", "resnet6_w16", 32, 64, 50_000),
+        *(20, 20, ((BARE, 0.65), (PEER, 3.0))),
     ),
     "small": Sized(
-        *("resnet6_w32, 32 px, batch 256", "resnet6_w32", 32, 256, 5120),
-        *(3, 2, ((PEER, 2.5),)),
+        *("resnet6_w32, 32 px, batch 256", "resnet6_w32", 32, 256, 50_000),
+        *(3, 2, ((PEER, 2.2),)),
     ),
     "resnet18": Sized(
-        *("ResNet-18, 32 px, batch 256", "resnet18", 32, 256, 2560),
-        *(1, 1, ((BARE, 0.9), (PEER, 1.05))),
+        *("ResNet-18, 32 px, batch 256", "resnet18", 32, 256, 50_000),
+        *(1, 1, ((BARE, 0.9), (PEER, 0.9))),
     ),
     "jpeg": Sized(
         *("ResNet-18, 224 px, batch 32", "resnet18", 224, 32, 320),
-        *(1, 2, ((PEER, 1.0),), True),
+        *(1, 2, ((PEER, 0.9),), True),
     ),
 }
 

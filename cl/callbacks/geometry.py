@@ -43,6 +43,7 @@ class Geometry(Callback):
     ) -> None:
         self.on_collapse, self.bank, self.queries = on_collapse, bank, queries
         self.known: list[tuple[Tensor, Tensor]] = []
+        self.samples = 0  # of `known`
         self.asked: list[tuple[Tensor, Tensor]] = []
         self.last: Tensor | None = None
         self.warned = self.validates = False
@@ -66,6 +67,7 @@ class Geometry(Callback):
         device = pl_module.device
         self.known = [(h.to(device), labels.to(device)) for h, labels in self.known]
         self.last = None if self.last is None else self.last.to(device)
+        self.samples = sum(len(labels) for _, labels in self.known)
 
     def on_train_batch_end(
         self,
@@ -84,9 +86,10 @@ class Geometry(Callback):
             h = h if self.last is None else unless(bad, h, self.last)
         self.last = h
         self.known.append((h[0].clone(), labels))
+        self.samples += len(labels)
         share = -(-self.bank // distributed.world_size())
-        while sum(len(y) for _, y in self.known[1:]) >= share:
-            self.known.pop(0)
+        while self.samples - len(self.known[0][1]) >= share:
+            self.samples -= len(self.known.pop(0)[1])
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.asked, self.validates = [], True
