@@ -32,6 +32,7 @@ BACKWARD_OF_FEW = (SMALLEST,)
 TF32 = (8, 0)  # the compute capability from which on there is TF32
 # Arguments whose values change from batch to batch: nothing is compiled anew for them.
 SIZES = ["A", "C", "view_a", "samples_a", "sample_a", "view_c", "samples_c", "sample_c"]
+COMPILER = {"enable_fp_fusion": True}  # Triton's default changes with 3.10
 ELEMENTS = 4096  # of the vectors that a program normalizes
 
 
@@ -78,7 +79,8 @@ def of_vectors(z: Tensor) -> tuple[tuple[int], dict[str, int]]:
     """The programs of vectors, and what the kernels are compiled for."""
     rows, width = z.numel() // z.shape[-1], triton.next_power_of_2(z.shape[-1])
     block = max(1, ELEMENTS // width)
-    return (triton.cdiv(rows, block),), {"R": rows, "D": z.shape[-1], "WIDTH": width, "BM": block}
+    how = {"R": rows, "D": z.shape[-1], "WIDTH": width, "BM": block}
+    return (triton.cdiv(rows, block),), how | COMPILER
 
 
 @on_its_device
@@ -321,7 +323,7 @@ def compiled_for(x: Tensor, tiles: tuple[tuple[int, ...], ...]) -> dict[str, int
     width = triton.next_power_of_2(x.shape[1])
     found = tile(tiles, width, x.get_device()) if x.is_cuda else {"BM": 16, "BN": 16}
     assert found, "`take_pairs` says so before"
-    return {"D": x.shape[1], "WIDTH": max(16, width), **found}
+    return {"D": x.shape[1], "WIDTH": max(16, width), **found, **COMPILER}
 
 
 def of_pairs(classes: Tensor | None, scale: Any, views: str, positives: bool) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def mean_over_view_pairs(
     require_views(z)
     targets = len(z) if global_views is None else global_views
     pairs = [(v, w) for v, w in combinations(range(len(z)), 2) if v < targets]
-    return torch.stack([loss(z[[v, w]], ids, rows) for v, w in pairs]).mean()
+    return torch.stack([loss(z[v : w + 1 : w - v], ids, rows) for v, w in pairs]).mean()
 
 
 def view_target_pairs(views: int, targets: int) -> list[tuple[int, int]]:
@@ -65,6 +65,6 @@ def pairs_with_targets(
     if target is None and symmetric and len(z) == 2:
         return [z]
     if target is None and symmetric:
-        return [z[[v, w]] for v, w in combinations(range(len(z)), 2)]
+        return [z[v : w + 1 : w - v] for v, w in combinations(range(len(z)), 2)]
     targets = z if target is None else target
     return [torch.stack([z[v], targets[w]]) for v, w in view_target_pairs(len(z), len(targets))]

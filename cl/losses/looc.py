@@ -52,13 +52,14 @@ def looc(
     if z.shape[1] < keys:
         raise ValueError(f"{len(z)} spaces need {keys} views, not {z.shape[1]}")
     queries = [0, *range(keys, z.shape[1])]
-    first = [mnrl(z[0, [q, 1]], None, rows, temperature=temperature) for q in queries]
+    pairs = [torch.stack([z[0, q], z[0, 1]]) for q in queries]
+    first = [mnrl(pair, None, rows, temperature=temperature) for pair in pairs]
     losses = [torch.stack(first).mean()]
     for space in range(1, len(z)):
         positive = space + 1
         others = [view for view in range(1, keys) if view != positive]
-        views = [0, positive, *others]
-        losses.append(mnrl(z[space, views], None, rows, temperature=temperature))
+        sides = torch.stack([z[space, view] for view in (0, positive, *others)])
+        losses.append(mnrl(sides, None, rows, temperature=temperature))
     return torch.stack(losses).mean()
 
 

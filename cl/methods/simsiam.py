@@ -61,4 +61,6 @@ class SimSiam(Method):
         z = view_by_view(self.projector, h)
         p = view_by_view(self.predictor, z)
         pairs = view_target_pairs(len(z), self.global_views)
-        return torch.stack([self.loss(p[[v]], z.detach()[[w]]) for v, w in pairs]).mean()
+        return torch.stack(
+            [self.loss(p[v : v + 1], z.detach()[w : w + 1]) for v, w in pairs]
+        ).mean()

@@ -43,7 +43,8 @@ def test_kernels_compile(name: str) -> None:
     types |= dict.fromkeys([n for n in kernel.arg_names if n in {*kernels.SIZES, "R"}], "i32")
     known = {n: value for n, value in COMPILED.items() if n in kernel.arg_names}
     source = ASTSource(kernel, types | dict.fromkeys(known, "constexpr"), constexprs=known)
-    made = compile_kernel(source, target=GPUTarget("cuda", 80, 32), options={"num_warps": 4})
+    options = {"num_warps": 4} | kernels.COMPILER
+    made = compile_kernel(source, target=GPUTarget("cuda", 80, 32), options=options)
     assert len(made.asm["cubin"]) > 0
 
 
