@@ -94,7 +94,8 @@ def work(rank: int, parts: list[list[int]], folder: Path) -> None:
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("world", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("world", [2, 3])
 def test_processes_log_what_one_logs(world: int, tmp_path: Path) -> None:
     """Each has every W-th of the queries and of the documents, as the loader shares them."""
     whole = torch.arange(QUERIES + DOCUMENTS)

@@ -74,7 +74,9 @@ def five(number: int = 8) -> Images:
     return Images(np.arange(number) % 2, pixels)
 
 
-@pytest.mark.parametrize("backend", ["torch", "torch with workers", "torchvision"])
+@pytest.mark.parametrize(
+    "backend", [pytest.param("torch", marks=pytest.mark.slow), "torch with workers", "torchvision"]
+)
 def test_backends_agree(tmp_path: Path, backend: str) -> None:
     images, paths = five(), [tmp_path / f"{i}.npy" for i in range(8)]
     assert images.pixels is not None

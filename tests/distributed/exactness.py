@@ -5,7 +5,7 @@
 
 import inspect
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -241,7 +241,9 @@ def counted(seen: list[int], bucket: dist.GradBucket) -> torch.futures.Future[Te
     return allreduce_hook(dist.group.WORLD, bucket)  # pyright: ignore[reportArgumentType]
 
 
-def everything(sizes: list[int], rank: int) -> dict[str, Found]:
+def everything(
+    sizes: list[int], rank: int, methods_in: Collection[str] = DTYPES
+) -> dict[str, Found]:
     """What one of the processes finds of losses and methods, by the bits of its numbers."""
     found: dict[str, Found] = {}
     for bits, dtype in DTYPES.items():
@@ -251,7 +253,8 @@ def everything(sizes: list[int], rank: int) -> dict[str, Found]:
                 part.copy_(
                     distributed.all_reduce_sum(part) / len(sizes)
                 )  # what DDP does to gradients
-        for name, tensors in of_methods(sizes, rank, dtype).items():
+        known = of_methods(sizes, rank, dtype) if bits in methods_in else {}
+        for name, tensors in known.items():
             if not name.endswith(REDUCTIONS):
                 tensors[0] = distributed.all_reduce_sum(tensors[0]) / len(sizes)
             found[bits][name] = tensors

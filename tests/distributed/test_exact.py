@@ -3,6 +3,9 @@
 `make exactness` writes all the numbers, of four processes as well, into docs/exactness.md.
 """
 
+from functools import partial
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -14,10 +17,15 @@ SLOW = "2", "2 uneven", "3"
 SOME = ["3 uneven", *(pytest.param(k, marks=pytest.mark.slow) for k in SLOW)]
 
 
+LOSSES = [name for name in exactness.names() if not name.startswith(METHOD)]
+OF_METHODS = [name for name in exactness.names() if name.startswith(METHOD)]
+MOST, REST = (partial(exactness.everything, methods_in=[bits]) for bits in ("64", "32"))
+
+
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Found]:
     """One process with the whole batch."""
-    return exactness.computed(SHARDS["1"], tmp_path_factory.mktemp("one") / "found.pt")
+    return exactness.computed(SHARDS["1"], tmp_path_factory.mktemp("one") / "found.pt", MOST)
 
 
 @pytest.fixture(scope="module", params=SOME)
@@ -25,18 +33,29 @@ def many(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Found]:
     """What real processes computed, everything in one group of them."""
-    return exactness.computed(SHARDS[request.param], tmp_path_factory.mktemp("gloo") / "found.pt")
+    file = tmp_path_factory.mktemp("gloo") / "found.pt"
+    return exactness.computed(SHARDS[request.param], file, MOST)
 
 
-@pytest.mark.parametrize("bits", BOUNDS)
-@pytest.mark.parametrize("name", exactness.names())
+@pytest.mark.parametrize(
+    ("name", "bits"), [*((n, "64") for n in exactness.names()), *((n, "32") for n in LOSSES)]
+)
 def test_value_and_gradient(
     name: str, bits: str, one: dict[str, Found], many: dict[str, Found]
 ) -> None:
     assert max(exactness.error(many[bits][name], one[bits][name])) <= BOUNDS[bits]
 
 
-@pytest.mark.parametrize("name", [n for n in exactness.names() if n.startswith(METHOD)])
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", [k for k in SHARDS if k[0] in "23"])
+def test_methods_in_float32(sizes: str, tmp_path: Path) -> None:
+    one = exactness.computed(SHARDS["1"], tmp_path / "one.pt", REST)["32"]
+    many = exactness.computed(SHARDS[sizes], tmp_path / "many.pt", REST)["32"]
+    errors = {name: max(exactness.error(many[name], one[name])) for name in OF_METHODS}
+    assert {name: error for name, error in errors.items() if error > BOUNDS["32"]} == {}
+
+
+@pytest.mark.parametrize("name", OF_METHODS)
 def test_running_statistics(name: str, one: dict[str, Found], many: dict[str, Found]) -> None:
     """BatchNorm's and the probe's: those of the whole batch, and moved once a step."""
     key = f"{name} {BUFFERS}"

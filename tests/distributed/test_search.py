@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cl.search import packed, search, unpacked
 
-SHARDS = ([9, 5], [14, 0], [1, 10, 3])
+ON_THREE, ON_TWO = [1, 10, 3], ([9, 5], [14, 0])  # documents of each process
 
 
 def with_ties() -> tuple[Tensor, Tensor, Tensor]:
@@ -66,7 +66,9 @@ def work(rank: int, sizes: list[int], folder: Path) -> None:
     dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("sizes", SHARDS, ids=str)
+@pytest.mark.parametrize(
+    "sizes", [ON_THREE, *(pytest.param(each, marks=pytest.mark.slow) for each in ON_TWO)], ids=str
+)
 def test_processes_find_what_one_finds(sizes: list[int], tmp_path: Path) -> None:
     queries, documents, numbers = with_ties()
     expected = [search(queries, documents, 10, numbers=numbers), search(queries, documents, 10)]

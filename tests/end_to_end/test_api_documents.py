@@ -30,6 +30,7 @@ def test_the_blocks_of_api_md_are_a_program(tmp_path: Path) -> None:
     assert "train/loss" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nbclient = pytest.importorskip("nbclient", reason="the notebook needs pip install nbclient")

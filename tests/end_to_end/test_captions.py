@@ -83,6 +83,7 @@ def test_a_lock_needs_weights(
     assert "--lock image needs --image_weights" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_whole_one(
     pretrain: Run, line: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,7 @@ def test_a_locked_encoder_stays_as_its_weights_are(
     assert found["retrieval"].numbers["recall1_t2i"] == pytest.approx(last, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_the_whole_one(
     line: list[str], pretrain: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,13 +25,20 @@ VARIANTS = {
     "simsiam": "--method simsiam --classifier_lr 30.0 --pred_hidden_mlp 128 --encoding_size 512 "
     "--zero_init_residual --no_lr_scheduler_for_pred_head",
 }
+REPEATED = ("lars", "barlow_twins", "simsiam", "multicrop_dali")  # whose parts others have
 # The same command on this machine's scale; argparse takes the last of two.
 SMALL = "--batch_size 8 --num_workers 1 --image_size 72 --max_steps 2 --precision 32".split()
 
 
 @pytest.mark.parametrize(
     "variant",
-    [pytest.param(v, marks=[pytest.mark.dali] if "dali" in v else []) for v in VARIANTS],
+    [
+        pytest.param(
+            v,
+            marks=[pytest.mark.dali] * ("dali" in v) + [pytest.mark.slow] * (v in REPEATED),
+        )
+        for v in VARIANTS
+    ],
 )
 @pytest.mark.filterwarnings("ignore:--temperature|--lamb")
 def test_pretraining_variants_train(pretrain: Run, folder: Path, variant: str) -> None:

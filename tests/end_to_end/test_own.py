@@ -113,6 +113,7 @@ def test_it_trains_repeats_and_is_evaluated(
     assert (linear(*given, "--eval", "knn") / "cards.json").exists()
 
 
+@pytest.mark.slow
 def test_it_trains_on_two_processes(
     own: str, pretrain: Run, digits: list[str], tmp_path: Path
 ) -> None:

@@ -26,9 +26,8 @@ def started(tmp_path: Path, words: list[str]) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize(
-    "number", [pytest.param(signal.SIGHUP, marks=pytest.mark.slow), signal.SIGUSR1]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
 def test_the_step_is_saved(tmp_path: Path, digits: list[str], number: signal.Signals) -> None:
     digits[digits.index("--epochs") + 1] = "500"
     rows = ["--log_every_n_steps", "1", "--backend", "torch"]

@@ -45,7 +45,10 @@ def fail_after_a_step(trainer: Any) -> None:
         (kill_last, 1, "has given no sign of life for"),
         pytest.param(*(kill_first, 0, "has "), marks=pytest.mark.slow),
         pytest.param(*(stop_last, 1, "has given no sign of life for"), marks=pytest.mark.slow),
-        (fail_after_a_step, 1, "has failed: KeyError: 'a name'; step 9 is NOT saved"),
+        pytest.param(
+            *(fail_after_a_step, 1, "has failed: KeyError: 'a name'; step 9 is NOT saved"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_others_end_and_say_whom_they_lost(

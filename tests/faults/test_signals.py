@@ -11,7 +11,7 @@ import torch
 
 from tests.faults.processes import RUN, Ranks, children, gone, group_signal, same
 
-ASKED = [signal.SIGTERM, signal.SIGINT]
+ASKED = [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
 
 
 @pytest.fixture(scope="module")
