@@ -3,6 +3,7 @@
 `pytest -m gpu` alone sees the GPUs; all other tests are of the CPU wherever they run.
 """
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -44,6 +45,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         reason = "needs a CUDA device, which `pytest -m gpu` alone sees"
         for item in (item for item in items if item.get_closest_marker("gpu")):
             item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_collection_finish() -> None:
+    """What is there by now stays: each run looks for garbage, and need not look through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
