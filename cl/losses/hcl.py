@@ -16,7 +16,7 @@ from cl.losses._logsumexp import MAX_SAFE_SCALE
 from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, Rows, compare, fits_whole, inverse, largest_scale
 from cl.losses._views import mean_over_view_pairs
-from cl.losses._whole import WholeLoss
+from cl.losses._whole import LINEAR, WholeLoss
 from cl.precision import Unit, precise, without_autocast
 
 
@@ -127,7 +127,7 @@ class HardLoss(WholeLoss):
         is_bound = ~is_larger | (negative < bound)
         negative = torch.where(is_bound, bound, negative)
         rest = negative - positive
-        value = F.softplus(rest).mean()
+        value = F.softplus(rest, 1, LINEAR).mean()
         if not keep:
             return (value,)
         g = rest.sigmoid().mul_(1 / len(rest))
@@ -137,8 +137,8 @@ class HardLoss(WholeLoss):
         p = similarity_gradients(weight * (1 + beta) / hard_sums, hard, layout)
         if beta:
             p -= similarity_gradients(weight * beta / easy_sums, easy, layout)
-        known = isinstance(scale, Tensor)
-        dq, dk, dscale = gradients(p, of_positive, layout, known, q, k, scale)
+        learned = isinstance(scale, Tensor)
+        dq, dk, dscale = gradients(p, of_positive, layout, learned, q, k, scale)
         dz = Unit.pull(layout.gather(dq, dk, u), u, lengths)
         return (value, dz) if dscale is None else (value, dz, dscale - (g * is_bound).sum())
 

@@ -399,10 +399,12 @@ def test_a_mask_of_all_pairs_is_the_engine(
 def test_hard_negatives_of_a_small_batch_are_the_engine(
     beta: float, tau_plus: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    t = torch.tensor(0.2, dtype=torch.float64, requires_grad=True)
+    t = torch.tensor(0.06, dtype=torch.float64, requires_grad=True)
     options = {"temperature": t, "tau_plus": tau_plus, "beta": beta}
     for rows in (slice(None), slice(3, 7)):
         z = embeddings(2, 9)
+        with torch.no_grad():
+            z[1, 2:5] = -z[0, 2:5]  # a positive as far away as can be
         whole = hcl(z, None, rows, **options)
         assert "HardLoss" in type(whole.grad_fn).__name__
         with monkeypatch.context() as patch:
