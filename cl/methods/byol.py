@@ -60,4 +60,4 @@ class BYOL(TeacherMethod):
     def objective(self, h: Float[Tensor, "v n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
         p, targets = view_by_view(self.predictor, view_by_view(self.projector, h)), self.targets[1]
         pairs = view_target_pairs(len(p), len(targets))
-        return torch.stack([self.loss(p[v : v + 1], targets[w : w + 1]) for v, w in pairs]).mean()
+        return torch.stack([self.loss(p[v, None], targets[w, None]) for v, w in pairs]).mean()

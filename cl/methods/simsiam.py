@@ -61,6 +61,4 @@ class SimSiam(Method):
         z = view_by_view(self.projector, h)
         p = view_by_view(self.predictor, z)
         pairs = view_target_pairs(len(z), self.global_views)
-        return torch.stack(
-            [self.loss(p[v : v + 1], z.detach()[w : w + 1]) for v, w in pairs]
-        ).mean()
+        return torch.stack([self.loss(p[v, None], z.detach()[w, None]) for v, w in pairs]).mean()
