@@ -398,6 +398,32 @@ def test_a_misspelt_data_set(given, meant, capsys):
     assert said == f"error: unknown data set {given}; did you mean {meant}?\n"
 
 
+def test_a_path_in_place_of_a_data_set(tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "table.csv").write_text("path,label\n")
+    assert main_contrastive.main([f"{tmp_path}/photos", "resnet18"]) == 2
+    assert capsys.readouterr().err == (
+        f"error: unknown data set {tmp_path}/photos; it is a folder: give folder --data_folder "
+        f"{tmp_path}/photos if it has a folder for each class, unlabeled:{tmp_path}/photos if its "
+        "images have no labels\n"
+    )
+    assert main_contrastive.main([f"{tmp_path}/table.csv", "resnet18"]) == 2
+    said = capsys.readouterr().err
+    assert f"it is a file: say what it holds, as pairs:{tmp_path}/table.csv; there are " in said
+    assert "labeled" in said
+
+
+def test_a_misspelt_run(tmp_path, capsys):
+    (tmp_path / "simclr-digits").mkdir()
+    line = f"--output {tmp_path} --pretrained_feature_extractor simclr-digit"
+    assert main_linear.main(words(line)) == 2
+    said = "simclr-digit: there is no such run or file; did you mean simclr-digits?\n"
+    assert capsys.readouterr().err == f"error: --pretrained_feature_extractor {said}"
+    line = f"digits resnet6 --output {tmp_path} --init_from simclr-digit"
+    assert main_contrastive.main(words(line)) == 2
+    assert capsys.readouterr().err == f"error: --init_from {said}"
+
+
 @pytest.mark.parametrize("name", ["torchvision:MNIST", "huggingface:a/b", "webdataset:{0..9}.tar"])
 def test_data_sets_that_say_more_behind_their_name(name):
     assert parse_pretrain([name, "resnet18"]).dataset == name

@@ -73,6 +73,24 @@ def open_forms() -> list[str]:
     return [*(form(name) for name, row in rows().items() if row["argument"]), FORM]
 
 
+def of_path(word: str) -> str:
+    """The end of an error message about a path that stands where a data set's name must.
+
+    >>> of_path("cl/nowhere")
+    ''
+    """
+    path = Path(word).absolute()
+    if path.is_dir():
+        return (
+            f"; it is a folder: give folder --data_folder {path} if it has a folder for each "
+            f"class, unlabeled:{path} if its images have no labels"
+        )
+    if not path.is_file():
+        return ""
+    kinds = [name for name, row in rows().items() if row["argument"] in ("FILE", "PATH")]
+    return f"; it is a file: say what it holds, as {kinds[0]}:{path}; there are {', '.join(kinds)}"
+
+
 def describe_datasets() -> str:
     """All of them, for --help."""
     each = ", ".join(f"{form(name)} ({row['help']})" for name, row in rows().items())

@@ -47,6 +47,7 @@ class DataOptions:
         choices=datasets.closed,
         open=datasets.open_forms,
         noun="data set",
+        of_path=lambda: datasets.of_path,
         positional=True,
         common=True,
         known_as=("data",),

@@ -11,8 +11,8 @@ from cl.config.handed_on import by_place, inherited, of_pretraining
 from cl.config.helptext import help_of
 from cl.config.launcher import is_first
 from cl.config.own import Own
-from cl.config.paths import NO_RUN, exists
-from cl.config.programs import C, Linear, Pretrain, rooms
+from cl.config.paths import exists, no_run
+from cl.config.programs import C, Linear, Pretrain, folder_of_runs, rooms
 from cl.config.rules import (
     OF_METHOD,
     contradictions,
@@ -137,9 +137,9 @@ def assemble(of: type[C], line: Line, read: Read) -> C:
     there = method_defaults(of, there) | there
     gone = [] if unread else missing(of, {*there, *failed}, line.lost)
     run = there.get("pretrained_feature_extractor")
-    faults += (
-        [NO_RUN.format("pretrained_feature_extractor", run)] if gone and is_absent(run) else gone
-    )
+    if gone and run is not None and not exists(run):  # what cannot say what the line leaves out
+        gone = [no_run("pretrained_feature_extractor", run, folder_of_runs(there.get("output")))]
+    faults += gone
     if "eval" in there and (wrong := unknown_evaluations(there["eval"])):
         faults += wrong
         failed |= {"eval"}
@@ -207,11 +207,6 @@ def unknown_evaluations(names: Sequence[str]) -> list[str]:
         except ValueError as error:
             wrong.append(str(error))
     return wrong
-
-
-def is_absent(run: str | None) -> bool:
-    """Whether a run is named that is not there, and so cannot say what the line leaves out."""
-    return run is not None and not exists(run)
 
 
 def missing(of: type[Pretrain | Linear], there: Collection[str], lost: bool) -> list[str]:

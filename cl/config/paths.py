@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -10,10 +11,25 @@ from cl.config.datasets import row_of
 from cl.config.encoders import TIMM
 from cl.config.machine import sentence_of
 from cl.config.programs import Linear, Pretrain
+from cl.config.schema import closest
 
 # The largest config.json or cards.json is a thousandth of it.
 LARGEST = 2**26
-NO_RUN = "--{} must be a run's folder or a file; there is no {}."
+
+
+def no_run(option: str, given: str, runs: Path) -> str:
+    """The message about a run that an option names and that is not there.
+
+    Args:
+        option: its name.
+        given: its value.
+        runs: the folder of runs, one of which may have been meant.
+    """
+    with suppress(OSError):
+        names = (each.name for each in runs.iterdir() if each.is_dir())
+        if near := closest(Path(given).name, names):
+            return f"--{option} {given}: there is no such run or file; did you mean {near}?"
+    return f"--{option} must be a run's folder or a file; there is no {given}."
 
 
 def faults_of_paths(config: Pretrain | Linear) -> Iterator[str]:
@@ -25,7 +41,7 @@ def faults_of_paths(config: Pretrain | Linear) -> Iterator[str]:
             try:
                 is_usable_folder(Path(given))
             except FileNotFoundError:
-                yield NO_RUN.format(name, given)
+                yield no_run(name, given, config.runs_folder)
             except (OSError, ValueError) as error:
                 why = error.strerror if isinstance(error, OSError) else error
                 yield f"--{name} must be a run's folder or a file; {given}: {why}."

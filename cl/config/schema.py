@@ -28,7 +28,8 @@ def flag(help: str | Callable[[], str], default: Any = MISSING, **about: Any) ->
             it has elsewhere, for who types one; `once=True` keeps the value out of what `--config`
             hands on; `of_words=True` lets a list of any words go on to the next flag; `choices` are
             the words that are allowed, `open` those that go on behind their colon as the user
-            likes, and `noun` is what a choice is called; `metavar` and `shown` are for `--help`.
+            likes, and `noun` is what a choice is called; `of_path` gives a function that says what
+            a path in its place may have been meant as; `metavar` and `shown` are for `--help`.
             What can be called, the help too, is called when the options are first asked for.
     """
     if default is MISSING:
@@ -200,6 +201,7 @@ class Option:
         if own.FORM in self.forms and not near:
             near = f"; {own.absent(word)}" * bool(own.absent(word))
         if noun and isinstance(given, str):
+            near = near or (self.about["of_path"](word) if "of_path" in self.about else "")
             choice = f"; choose from {', '.join(self.forms)}."
             return ValueError(f"unknown {noun} {word}{near or choice}")
         return ValueError(f"{self.label} must be {self.allowed}, not {word}{near or '.'}")

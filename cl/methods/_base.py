@@ -221,18 +221,29 @@ class Method(pl.LightningModule, ABC):
 
         Small ones do not change BatchNorm's running statistics: full-size views are evaluated.
         """
-        full = self.through(self.encoder, views[0])
+        last = len(views) - 1
+        full = self.through(self.encoder, views[0], more=last > 0)
         with frozen_stats(self.encoder):
-            small = [self.through(self.encoder, x) for x in views[1:]]
+            small = [
+                self.through(self.encoder, x, more=i < last) for i, x in enumerate(views[1:], 1)
+            ]
         return torch.cat([full, *small])
 
-    def through(self, encoder: nn.Module, x: Shaped[Tensor, "v n *view"]) -> Float[Tensor, "v n d"]:
-        """Features of views of one size, `mini_batch_size` samples at a time."""
+    def through(
+        self, encoder: nn.Module, x: Shaped[Tensor, "v n *view"], *, more: bool = False
+    ) -> Float[Tensor, "v n d"]:
+        """Features of views of one size, `mini_batch_size` samples at a time.
+
+        Args:
+            encoder: that embeds them.
+            x: the views.
+            more: whether others go through it in this step, see `embed_in_chunks`.
+        """
         if self.mini_batch_size is None:
             return self.features(x, encoder)
         encode = partial(self.features, encoder=encoder)
         return gradient_cache.embed_in_chunks(
-            encode, x, self.mini_batch_size, encoder, self.mini_batch_norm
+            encode, x, self.mini_batch_size, encoder, self.mini_batch_norm, more=more
         )
 
     def features(

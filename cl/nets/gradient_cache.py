@@ -4,7 +4,8 @@ Gao et al. 2021 (https://arxiv.org/abs/2101.06983). The chunks of a batch are em
 keeping what their backward needs; the loss takes all embeddings at once; in the backward every
 chunk is computed a second time, with the random numbers it had, and its gradient taken. That is one
 backward of the whole batch to everything around it: one gradient all-reduce a step, one optimizer
-step, and accumulation, clipping and mixed precision as without it. It costs one more forward.
+step, and accumulation, clipping and mixed precision as without it. It costs one more forward of all
+chunks but the last, whose backward comes first: what it needs is kept.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,6 +29,8 @@ def embed_in_chunks(
     size: int,
     encoder: nn.Module,
     norm: Norm = "chunk",
+    *,
+    more: bool = False,
 ) -> Float[Tensor, "v n d"]:
     """`encode(x)` in chunks of at most `size` samples, whose backward recomputes chunk by chunk.
 
@@ -40,6 +43,8 @@ def embed_in_chunks(
         encoder: its running statistics are updated once per chunk, not when it is recomputed.
         norm: BatchNorm mode: per-chunk statistics (`chunk`), or running statistics, which do not
             change then (`frozen`).
+        more: whether other inputs go through the encoder after these, before the backward; then
+            the last chunk here is computed again like the others.
     """
     most = x.shape[1]
     if world_size() > 1:  # on a GPU the answer is waited for
@@ -55,7 +60,10 @@ def embed_in_chunks(
     if not torch.is_grad_enabled():  # nothing to recompute, and `checkpoint` would skip `contexts`
         with contexts()[0]:
             return torch.cat([encode(chunk) for chunk in chunks], dim=1)
-    parts = [checkpoint(encode, c, use_reentrant=False, context_fn=contexts) for c in chunks]
+    again = chunks if more else chunks[:-1]
+    parts = [checkpoint(encode, c, use_reentrant=False, context_fn=contexts) for c in again]
+    with contexts()[0]:
+        parts += [encode(chunk) for chunk in chunks[len(again) :]]
     return torch.cat(parts, dim=1)  # pyright: ignore[reportArgumentType]
 
 

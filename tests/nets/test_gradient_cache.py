@@ -98,8 +98,12 @@ def test_without_gradients_as_with_them(x: Tensor, norm: gradient_cache.Norm) ->
         assert torch.equal(moved, expected), name
 
 
-def test_only_a_chunk_is_kept(x: Tensor) -> None:
-    """What autograd holds between forward and backward: the inputs, and next to nothing more."""
+@pytest.mark.parametrize("more", [False, True])
+def test_at_most_a_chunk_is_kept(x: Tensor, more: bool) -> None:
+    """What autograd holds between forward and backward: the inputs, and the last chunk's forward.
+
+    Where more goes through the encoder, next to nothing beside the inputs.
+    """
     torch.manual_seed(0)
     encoder = create("resnet6_w8", 16, norm="group").double()
     held: dict[int, int] = {}
@@ -114,6 +118,10 @@ def test_only_a_chunk_is_kept(x: Tensor) -> None:
             forward(x)
         return sum(held.values())
 
-    whole = bytes_of(encoded(encoder))
-    chunked = bytes_of(lambda x: gradient_cache.embed_in_chunks(encoded(encoder), x, 4, encoder))
-    assert x.nbytes <= chunked <= x.nbytes + 0.01 * (whole - x.nbytes)
+    def in_chunks(x: Tensor) -> Tensor:
+        return gradient_cache.embed_in_chunks(encoded(encoder), x, 4, encoder, more=more)
+
+    chunked = bytes_of(in_chunks) - x.nbytes
+    last = x.tensor_split(3, dim=1)[-1]
+    kept = 0 if more else bytes_of(lambda _: encoded(encoder)(last))
+    assert kept <= chunked <= kept + 0.01 * (bytes_of(encoded(encoder)) - x.nbytes)
