@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks import formulas
 from benchmarks.gpu.part import synchronize
-from benchmarks.loss import naive_nt_xent
 from cl import hardware
 from cl.callbacks.geometry import Geometry
 from cl.callbacks.saver import Saver, Stop
@@ -224,7 +224,7 @@ def bare(
 ) -> float:
     """Images per second of a bare loop with the plain formula, on views that are there already."""
     head = mlp(encoders.width(case.network()), HIDDEN, DIM)
-    loop, clock = Bare(case, device, head, naive_nt_xent), Clock(seconds, device, warm, every)
+    loop, clock = Bare(case, device, head, formulas.nt_xent), Clock(seconds, device, warm, every)
     x = torch.randn(2 * case.batch, 3, case.size, case.size, device=device)
     x = x.contiguous(memory_format=torch.channels_last)
     loop.step(x)

@@ -7,24 +7,29 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from benchmarks.formulas import FORMULAS, T, arguments
 from benchmarks.gpu.part import Given, Table, given, milliseconds
-from benchmarks.loss import CLASSES, DIM, NAIVE, T, lightlys
+from benchmarks.loss import DIM, lightlys
 from cl.losses import get_loss
 
+NAMES = (
+    *("nt_xent", "dcl_symmetric", "dhel", "clip", "kcl", "sigmoid", "supcon", "info_nce", "mnrl"),
+    *("debiased", "hcl"),
+)
 LARGE = 16_384  # rows from which on only the best known loss is compared
 FAR = 1e-4  # relative difference of two float32 implementations' values that is one too many
 
 
-def entrants(name: str, ids: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
+def entrants(name: str, z: Tensor) -> dict[str, Callable[[Tensor], Tensor]]:
     """Who computes this loss; SupCon by classes, the others by instances."""
-    known = {"ids": ids} if name == "supcon" else {}
+    known = arguments(name, z.shape[1], z.device)
     options = {} if name == "kcl" else {"temperature": T}
     found = {
         "ours": partial(get_loss(name), **options, **known),
-        "plain": partial(NAIVE[name], **known),
+        "plain": partial(FORMULAS[name], **known),
     }
     if options:  # learned on the card, so that it is not read
-        learned = torch.tensor(T, device=ids.device, requires_grad=True)
+        learned = torch.tensor(T, device=z.device, requires_grad=True)
         found["ours, learned"] = partial(get_loss(name), temperature=learned, **known)
     peer = lightlys(name)
     return found | ({"lightly": peer} if peer else {})
@@ -34,10 +39,9 @@ def compare(table: Table, g: Given, name: str, rows: int) -> None:
     """One size of one loss: a row for each implementation."""
     torch.manual_seed(rows)
     z = torch.randn(2, rows // 2, DIM, device=g.device, requires_grad=True)
-    ids = torch.arange(rows // 2, device=g.device) % CLASSES
     values: dict[str, float] = {}
     times: dict[str, float] = {}
-    for who, loss in entrants(name, ids).items():
+    for who, loss in entrants(name, z).items():
 
         def step(loss: Callable[[Tensor], Tensor] = loss) -> Tensor:
             z.grad = None
@@ -80,7 +84,7 @@ def main() -> None:
     )
     sizes = [64, 256] if g.rehearse else [64, 512, 2048, 4096, 8192, 16384, 65536]
     for rows in sizes:
-        for name in NAIVE if rows <= LARGE else ("nt_xent",):
+        for name in NAMES if rows <= LARGE else ("nt_xent",):
             if time.perf_counter() > end - 5 and not g.rehearse:
                 table.note(f"no time was left for {name} at {rows} rows")
                 continue

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -26,7 +27,15 @@ from cl.losses._pairs import (
     split_into_blocks,
     take,
 )
-from cl.losses._whole import LINEAR, EnergyLoss, MaskedLoss, SoftmaxLoss
+from cl.losses._whole import (
+    LINEAR,
+    Adjust,
+    Choose,
+    EnergyLoss,
+    MaskedLoss,
+    SoftmaxLoss,
+    chosen_pairs,
+)
 from cl.precision import precise, unit, without_autocast
 
 MAX_MASKED = 2**19  # pairs up to which a mask of them all is faster than blocks
@@ -374,6 +383,9 @@ def whole_loss(
     anchor_views: slice = ALL,
     candidate_views: slice = ALL,
     weight: float = 1.0,
+    joint: bool = False,
+    adjust: Adjust | None = None,
+    choose: Choose | None = None,
 ) -> Float[Tensor, ""] | None:
     """`softmax_loss` of a small batch in one function; None where this is not possible.
 
@@ -386,6 +398,9 @@ def whole_loss(
         anchor_views: see `compare`.
         candidate_views: see `compare`.
         weight: of the log-sum-exp, where the denominator has the anchor's view alone.
+        joint: see `EnergyLoss`.
+        adjust: what stands for the similarity to a positive, where there is one.
+        choose: which pairs count, in place of the denominator and of positives by ids.
     """
     require_positive(temperature=temperature)
     views, samples = range(len(z)), range(z.shape[1])
@@ -393,24 +408,28 @@ def whole_loss(
     if not (anchors[0] and anchors[1] and candidates[0]):
         return None
     subtract_max, layout = largest_scale(temperature) > MAX_SAFE_SCALE, None
-    if ids is None and z.shape[1] > 1:
+    if ids is None and z.shape[1] > 1 and choose is None:
         layout = lay_out(anchors, candidates, denominator.views, subtract_max)
         layout = layout if layout and fits_whole(z, layout) else None
     z = precise(z)
     scale = inverse(temperature, z)
-    if is_fused(z) and not (layout and layout.pairs > FEW):
+    plain = not joint and adjust is None and choose is None
+    if plain and is_fused(z) and not (layout and layout.pairs > FEW):
         return fused_loss(z, ids, scale, (anchors, candidates), denominator, weight)
     keep = torch.is_grad_enabled()  # a batch of `vmap` does not say whether it needs a gradient
     if layout is None or (layout.positives != 1 and layout.product != "each"):
+        if joint or adjust is not None:
+            return None
         pairs = len(anchors[0]) * len(candidates[0]) * len(samples) ** 2
         if pairs > MAX_MASKED or not z.numel() or torch.compiler.is_compiling():
             return None
-        given = (anchors, candidates), denominator, weight, subtract_max, keep
+        choose = choose or partial(chosen_pairs, denominator)
+        given = (anchors, candidates), choose, weight, subtract_max, keep
         outputs = MaskedLoss.apply(z, scale, ids, *given)
     elif layout.positives == 1:
-        outputs = SoftmaxLoss.apply(z, scale, layout, denominator.positives, keep)
+        outputs = SoftmaxLoss.apply(z, scale, layout, denominator.positives, adjust, keep)
     elif layout.product == "each" and anchors[0] == views and len(views) > 1:
-        outputs = EnergyLoss.apply(z, scale, layout, weight, keep)
+        outputs = EnergyLoss.apply(z, scale, layout, weight, joint, keep)
     else:
         return None
     return cast("tuple[Tensor, ...]", outputs)[0]

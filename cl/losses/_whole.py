@@ -4,10 +4,13 @@ In the smallest batches most of the time is what autograd takes for each operati
 scalar, so its gradient is known up to a factor and computed in the forward pass.
 """
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from einops import einsum
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -15,10 +18,15 @@ from cl.autograd import Function
 from cl.losses._direct import gradients, scaled_products, similarity_gradients, sum_exponentials
 from cl.losses._function import Times, one_by_one
 from cl.losses._layout import PairLayout
-from cl.losses._pairs import Denominator, EmbeddingBlock, Pairs, take
+from cl.losses._pairs import Denominator, EmbeddingBlock, Pairs, SelectPairs, take
 from cl.precision import Unit
 
 Places = tuple[tuple[range, range], tuple[range, range]]  # views and samples, of both sides
+# Of unit vectors, each positive's similarity and the scale: what stands for the similarity in the
+# loss, and its derivative by the similarity.
+Adjust = Callable[[Tensor, Tensor, Tensor | float], tuple[Tensor, Tensor]]
+# Of all pairs and a tensor of the dtype and device wanted: see `chosen_pairs`.
+Choose = Callable[[Pairs, Tensor], tuple[Tensor, Tensor, Tensor | None, Tensor | None]]
 LINEAR = 50.0  # from here on log(1 + e^x) is x, in float64 too
 
 
@@ -54,41 +62,69 @@ class SoftmaxLoss(WholeLoss):
 
     @staticmethod
     def forward(
-        z: Tensor, scale: Tensor | float, layout: PairLayout, with_positive: bool, keep: bool
+        z: Tensor,
+        scale: Tensor | float,
+        layout: PairLayout,
+        with_positive: bool,
+        adjust: Adjust | None,
+        keep: bool,
     ) -> tuple[Tensor, ...]:
         u, lengths = Unit.forward(z)
         q, k = layout.arrange(u)
         lse, positive, exponentials, sums = sum_exponentials(q, k, scale, layout)
-        positive = positive.view(-1, positive.shape[-1])
+        similarity = positive = positive.view(-1, positive.shape[-1])
+        slope = None
+        if adjust is not None:
+            positive, slope = adjust(u, similarity, scale)
         rest = lse.view(-1, positive.shape[-1]) - positive  # accurate near zero, too
         value = (F.softplus(rest, 1, LINEAR) if with_positive else rest).mean()
         if not keep:
             return (value,)
         g = (rest.sigmoid() if with_positive else torch.ones_like(rest)) * (scale / rest.numel())
-        of_positive = -g if len(g) == len(positive) else -g.sum(dim=0)
+        of_positive = -g if slope is None else -g * slope
+        of_positive = of_positive if len(g) == len(similarity) else of_positive.sum(dim=0)
         p = similarity_gradients(g.view(sums.shape) / sums, exponentials, layout)
         dq, dk, dscale = gradients(p, of_positive, layout, isinstance(scale, Tensor), q, k, scale)
         dz = Unit.pull(layout.gather(dq, dk, u), u, lengths)
-        return (value, dz) if dscale is None else (value, dz, dscale)
+        if dscale is None:
+            return value, dz
+        if slope is not None:  # what is not the similarity times its derivative
+            dscale = dscale - (g * (positive - similarity * slope)).sum() / scale**2
+        return value, dz, dscale
 
 
 class EnergyLoss(WholeLoss):
     """The mean of a weighted log-sum-exp within each view minus the mean of several positives.
 
-    All views are anchors; the positives are the sample's other views.
+    All views are anchors; the positives are the sample's other views. Joint, the log of the sum of
+    the exponentials of all pairs of a sample's views takes the place of that mean.
     """
 
     @staticmethod
     def forward(
-        z: Tensor, scale: Tensor | float, layout: PairLayout, weight: float, keep: bool
+        z: Tensor,
+        scale: Tensor | float,
+        layout: PairLayout,
+        weight: float,
+        joint: bool,
+        keep: bool,
     ) -> tuple[Tensor, ...]:
         u, lengths = Unit.forward(z)
         q, k = layout.arrange(u)
         lse, _, exponentials, sums = sum_exponentials(q, k, scale, layout)
         # every pair of views counts twice, as either is an anchor
-        others = (q.sum(dim=0) - q) * (1 / (len(q) - 1) / sums.numel())
-        cosine = (q * others).sum()
-        value = lse.mean() * weight - cosine * scale
+        if joint:
+            own = einsum(q, q, "v r d, w r d -> v w r") * scale
+            own.diagonal(dim1=0, dim2=1).fill_(-torch.inf)
+            alignment = own.flatten(0, 1).logsumexp(dim=0)
+            share = (own - alignment).exp_().mul_(1 / len(alignment))
+            others, alignment = einsum(share, q, "v w r, w r d -> v r d"), alignment - math.log(2)
+            cosine, alignment = (q * others).sum(), alignment.mean()
+        else:
+            others = (q.sum(dim=0) - q) * (1 / (len(q) - 1) / sums.numel())
+            cosine = (q * others).sum()
+            alignment = cosine * scale
+        value = lse.mean() * weight - alignment
         if not keep:
             return (value,)
         p = similarity_gradients(scale * (weight / sums.numel()) / sums, exponentials, layout)
@@ -111,7 +147,7 @@ class MaskedLoss(WholeLoss):
         scale: Tensor | float,
         classes: Tensor | None,
         places: Places,
-        denominator: Denominator,
+        choose: Choose,
         weight: float,
         subtract_max: bool,
         keep: bool,
@@ -124,7 +160,7 @@ class MaskedLoss(WholeLoss):
         anchors = candidates = EmbeddingBlock(slice(0, 0), *places[0], classes, unique)
         if not is_alone:
             candidates = EmbeddingBlock(slice(0, 0), *places[1], classes, unique)
-        excluded, share, single, alone = chosen_pairs(Pairs(anchors, candidates), denominator, q)
+        excluded, share, single, alone = choose(Pairs(anchors, candidates), q)
         x = scaled_products(q, k, scale)
         mean = (x * share).sum(dim=1)
         x.masked_fill_(excluded, -torch.inf)
@@ -156,7 +192,7 @@ class MaskedLoss(WholeLoss):
 
 
 def chosen_pairs(
-    pairs: Pairs, denominator: Denominator, like: Tensor
+    denominator: Denominator, pairs: Pairs, like: Tensor
 ) -> tuple[Bool[Tensor, "a c"], Float[Tensor, "a c"], Tensor | None, Tensor | None]:
     """Which pairs are not summed, the share of each positive, and two kinds of anchors.
 
@@ -164,8 +200,8 @@ def chosen_pairs(
     CPU there is no such anchor.
 
     Args:
+        denominator: which pairs it has.
         pairs: all of them.
-        denominator: which of them it has.
         like: a tensor of the dtype and device wanted.
     """
     of_both = [len(of.views) * len(of.samples) for of in (pairs.anchors, pairs.candidates)]
@@ -182,6 +218,24 @@ def chosen_pairs(
         single &= positive.any(dim=1)
     excluded = excluded | (positive & single.unsqueeze(1))
     return excluded, share, single, alone if may_be(alone) else None
+
+
+def with_one_positive(
+    denominator: SelectPairs, positive: SelectPairs, pairs: Pairs, like: Tensor
+) -> tuple[Bool[Tensor, "a c"], Float[Tensor, "a c"], Tensor, None]:
+    """As `chosen_pairs`, of anchors that all have one positive, which is in the denominator.
+
+    Args:
+        denominator: the mask of the pairs that it has.
+        positive: the mask of the positives.
+        pairs: see there.
+        like: see there.
+    """
+    of_both = [len(of.views) * len(of.samples) for of in (pairs.anchors, pairs.candidates)]
+    own = positive(pairs)
+    excluded = (~denominator(pairs) | own).tensor(like).expand(of_both)
+    single = torch.ones(of_both[0], dtype=torch.bool, device=like.device)
+    return excluded, own.tensor(like).expand(of_both).to(like.dtype), single, None
 
 
 def put_back(

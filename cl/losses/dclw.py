@@ -1,12 +1,15 @@
 """Weighted DCL (Yeh et al. 2022, https://arxiv.org/abs/2110.06848)."""
 
+from functools import partial
+from typing import Any
+
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import Positive
 from cl.losses._defined import require_positive
 from cl.losses._pairs import Denominator
-from cl.losses._pairwise import ALL, Rows, compare, mean_over_anchors
+from cl.losses._pairwise import ALL, Rows, compare, mean_over_anchors, whole_loss
 from cl.precision import without_autocast
 
 
@@ -55,15 +58,32 @@ def dclw(
         >>> torch.testing.assert_close(dclw(torch.stack([u, v])), naive)
     """
     require_positive(sigma=sigma)
+    denominator = Denominator("all", positives=False)
+    anchor_views = ALL if symmetric else slice(0, 1)
     with without_autocast(z):
-        anchor_views = ALL if symmetric else slice(0, 1)
+        if ids is None and len(z) == 2 and not through_weights:
+            shared: dict[str, Any] = {
+                "anchor_views": anchor_views,
+                "adjust": partial(weigh, sigma, rows),
+            }
+            whole = whole_loss(z, None, rows, temperature, denominator, **shared)
+            if whole is not None:
+                return whole
         context = compare(z, ids, rows, temperature, anchor_views=anchor_views)
         agreement = context.all_anchors().mean_positive()[0] / context.scale / sigma
         weights = 2 - len(z[0]) * agreement.softmax(dim=1)[:, rows]
         weights = weights if through_weights else weights.detach()
         positive, count = context.mean_positive()
-        log_denominator = context.log_sum_exp(Denominator("all", positives=False))
+        log_denominator = context.log_sum_exp(denominator)
         return mean_over_anchors(log_denominator, weights * positive, count)
+
+
+def weigh(
+    sigma: float, rows: Rows, u: Float[Tensor, "2 n d"], positive: Float[Tensor, "v r"], _: object
+) -> tuple[Float[Tensor, "v r"], Float[Tensor, " r"]]:
+    """The weighted similarities to the positives, and the weights."""
+    weights = 2 - u.shape[1] * ((u[0] * u[1]).sum(dim=-1) / sigma).softmax(dim=0)[rows]
+    return positive * weights, weights
 
 
 def negatives(views: int, samples: int) -> int:

@@ -4,6 +4,7 @@ https://aclanthology.org/2022.acl-long.336
 """
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +15,7 @@ from torch import Tensor
 from cl.bounds import Positive
 from cl.losses._defined import mean, require_views
 from cl.losses._pairs import Denominator
-from cl.losses._pairwise import ALL, Rows, compare
+from cl.losses._pairwise import ALL, Rows, compare, whole_loss
 from cl.precision import without_autocast
 
 
@@ -65,6 +66,18 @@ def info_nce_angle(
     one_way = {"anchor_views": slice(0, 1), "candidate_views": slice(1, None)}
     views = {} if symmetric else one_way
     with without_autocast(z):
+        if ids is None and len(z) == 2:
+            whole = whole_loss(
+                z,
+                None,
+                rows,
+                temperature,
+                Denominator("other", positives=True),
+                adjust=partial(farther, math.radians(margin), rows),
+                **views,
+            )
+            if whole is not None:
+                return whole
         context = compare(z, ids, rows, temperature, **views)
         negative = context.log_sum_exp(Denominator("other", positives=False))
         cos, m = context.own_cosines(), math.radians(margin)
@@ -77,6 +90,24 @@ def info_nce_angle(
         )
         positive = (cos * math.cos(m) - sin * math.sin(m)) * context.scale
         return mean(-F.logsigmoid(positive - negative))
+
+
+def farther(
+    margin: float,
+    rows: Rows,
+    u: Float[Tensor, "2 n d"],
+    positive: Float[Tensor, "v r"],
+    scale: float | Float[Tensor, ""],
+) -> tuple[Float[Tensor, "v r"], Float[Tensor, "v r"]]:
+    """The similarities to the positives with the margin, and their derivatives by those without.
+
+    Two views that agree have no direction to move apart in.
+    """
+    one, other = u[:, rows]
+    sin = (one - other).norm(dim=-1) * (one + other).norm(dim=-1) / 2
+    cos = positive / scale
+    slope = math.cos(margin) + (cos / sin).where(sin > 0, 0.0) * math.sin(margin)
+    return (cos * math.cos(margin) - sin * math.sin(margin)) * scale, slope
 
 
 def negatives(views: int, samples: int) -> int:

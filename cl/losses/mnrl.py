@@ -4,6 +4,8 @@ Henderson et al. 2017, https://arxiv.org/abs/1705.00652, section 4.4; the joint 
 al. 2023, https://arxiv.org/abs/2308.03281, eq. 3).
 """
 
+from functools import partial
+
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
@@ -11,8 +13,9 @@ from torch import Tensor
 
 from cl.bounds import Positive
 from cl.losses._defined import mean, require_views
-from cl.losses._pairs import PairMask, Pairs
-from cl.losses._pairwise import ALL, Rows, compare, log_odds
+from cl.losses._pairs import Denominator, PairMask, Pairs
+from cl.losses._pairwise import ALL, Rows, compare, log_odds, whole_loss
+from cl.losses._whole import with_one_positive
 from cl.precision import without_autocast
 
 
@@ -69,10 +72,16 @@ def mnrl(
 
     require_views(z)
     anchor_views, candidate_views = (slice(0, 2), ALL) if joint else (slice(0, 1), slice(1, None))
+    views = {"anchor_views": anchor_views, "candidate_views": candidate_views}
     with without_autocast(z):
-        context = compare(
-            z, ids, rows, temperature, anchor_views=anchor_views, candidate_views=candidate_views
-        )
+        if not joint:
+            alone = ids is None and len(z) == 2  # it is InfoNCE, of queries and documents
+            choose = None if alone else partial(with_one_positive, denominator, document)
+            all_others = Denominator("all", positives=True)
+            whole = whole_loss(z, ids, rows, temperature, all_others, choose=choose, **views)
+            if whole is not None:
+                return whole
+        context = compare(z, ids, rows, temperature, **views)
         # Joint, a query's own document is in the sum twice, so that the loss is log 2 or more.
         single = torch.full((1, len(context.anchors[1])), not joint, device=z.device)
         if joint:

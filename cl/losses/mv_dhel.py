@@ -7,9 +7,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import Positive
-from cl.losses._defined import mean
+from cl.losses._defined import mean, require_views
 from cl.losses._pairs import Denominator
-from cl.losses._pairwise import ALL, Rows, compare
+from cl.losses._pairwise import ALL, Rows, compare, whole_loss
 from cl.precision import without_autocast
 
 
@@ -50,9 +50,18 @@ def mv_dhel(
         >>> naive = (logits.logsumexp(-1).sum(0) - (z[0] * z[1]).sum(-1) / 0.3).mean()
         >>> torch.testing.assert_close(mv_dhel(z), naive)
     """
+    require_views(z)
+    denominator = Denominator("same", positives=False)
     with without_autocast(z):
+        if ids is None:
+            joint = len(z) > 2  # of two views the mean is that of one pair
+            whole = whole_loss(
+                z, None, rows, temperature, denominator, weight=float(len(z)), joint=joint
+            )
+            if whole is not None:
+                return whole
         context = compare(z, ids, rows, temperature)
-        energy = context.log_sum_exp(Denominator("same", positives=False)).sum(dim=0)
+        energy = context.log_sum_exp(denominator).sum(dim=0)
         energy = energy.masked_fill(energy == -torch.inf, 0.0)
         # `own_positives` has every pair of views twice.
         alignment = (context.own_positives() - math.log(2)).logsumexp(dim=(0, 1))

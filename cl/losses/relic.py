@@ -1,18 +1,29 @@
 """ReLIC (Mitrovic et al. 2021, https://arxiv.org/abs/2010.07922)."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import NonNegative, Positive
-from cl.losses._defined import mean
+from cl.losses._defined import mean, require_positive
+from cl.losses._direct import scaled_products
 from cl.losses._divergence import divergence_sum
+from cl.losses._logsumexp import MAX_SAFE_SCALE
 from cl.losses._pairs import Denominator
-from cl.losses._pairwise import ALL, PairContext, Rows, compare
+from cl.losses._pairwise import (
+    ALL,
+    PairContext,
+    Rows,
+    compare,
+    inverse,
+    is_small,
+    largest_scale,
+)
 from cl.losses._views import pairs_with_targets
-from cl.precision import without_autocast
+from cl.losses._whole import WholeLoss
+from cl.precision import Unit, precise, without_autocast
 
 
 def relic(
@@ -57,14 +68,118 @@ def relic(
         >>> naive = (one_way(u @ v.T / 0.1) + one_way(v @ u.T / 0.1)) / 2
         >>> torch.testing.assert_close(relic(torch.stack([u, v])), naive)
     """
+    require_positive(temperature=temperature)
     one_way: dict[str, Any] = {"anchor_views": slice(0, 1), "candidate_views": slice(1, 2)}
-    losses = []
     with without_autocast(z):
+        if ids is None and alpha and fits(z, rows, temperature):
+            both = target is None  # without targets the two ways of a pair have the same numbers
+            pairs = pairs_with_targets(z, target, symmetric=both)
+            losses = [whole_relic(pair, rows, temperature, alpha, both=both) for pair in pairs]
+            return torch.stack(losses).mean()
+        losses = []
         for pair in pairs_with_targets(z, target, symmetric=False):
             context = compare(pair, ids, rows, temperature, **one_way)
             loss = mean(context.softmax_losses(Denominator("other", positives=True)))
             losses.append(loss + alpha * invariance_penalty(context) if alpha else loss)
         return torch.stack(losses).mean()
+
+
+class RelicLoss(WholeLoss):
+    r"""The loss of anchors in the first view, or the mean of it and of that of the second.
+
+    With $c = l_{ji} - l_{ij}$ the two softmaxes differ by $r - q = q (e^{-c} - 1 - t) / (1 + t)$,
+    $t = \sum_j q_j (e^{-c_j} - 1)$, which is accurate where they are near each other.
+    """
+
+    @staticmethod
+    def forward(
+        z: Tensor, scale: Tensor | float, samples: range, alpha: float, both: bool, keep: bool
+    ) -> tuple[Tensor, ...]:
+        unit, lengths = Unit.forward(z)
+        (u, v), rows, ways = unit, slice(samples.start, samples.stop), 2 if both else 1
+        change, of_q = differences(u, v, rows, scale), scaled_products(v[rows], u, scale)
+        r, rest_r, log_r = softmax((of_q - change).exp_(), samples.start)
+        q, rest_q, log_q = softmax(of_q.exp_(), samples.start)
+        shift = torch.expm1(-change)
+        t = (q * shift).sum(dim=1, keepdim=True)
+        apart = shift.sub_(t).mul_(q).div_(1 + t)  # r - q
+        mean_q = (q * change).sum(dim=1, keepdim=True)
+        gap = (apart * change).sum(dim=1, keepdim=True)
+        divergence = (-gap if both else mean_q + t.log1p()).mean()
+        value = alpha * divergence - log_r.mean() - (log_q.mean() if both else 0.0)
+        if not keep:
+            return (value / ways,)
+        # The gradients of the logits of q and r; the other way q and r change places.
+        dq = (change - mean_q).mul_(q)
+        dr = apart - (change - (mean_q + gap)).mul_(r) if both else apart
+        dq = dq.sub_(apart) if both else dq
+        dq, dr = dq.mul_(alpha), dr.mul_(alpha)
+        for d, p, rest in ((dr, r, rest_r), (dq, q, rest_q))[: 2 if both else 1]:
+            p.diagonal(samples.start).copy_(-rest)  # p - 1, accurate where p is near 1
+            d += p
+        if len(samples) == len(u):
+            dr += dq.mT
+            du, dv = dr @ v, dr.mT @ u
+        else:
+            du, dv = dq.mT @ v[rows], dr.mT @ u[rows]
+            du[rows].addmm_(dr, v)
+            dv[rows].addmm_(dq, u)
+        share = 1 / len(samples) / ways
+        dz = Unit.pull(torch.stack([du, dv]).mul_(scale * share), unit, lengths)
+        known = value / ways, dz
+        return (*known, (du * u).sum() * share) if isinstance(scale, Tensor) else known
+
+
+def differences(
+    u: Float[Tensor, "n d"], v: Float[Tensor, "n d"], rows: Rows, scale: float | Tensor
+) -> Float[Tensor, "r n"]:
+    """The logits $s (v_i u_j - u_i v_j)$ of anchors i, as exact as the views' differences are."""
+    difference, middle = v - u, (v + u) / 2
+    anchors = torch.cat([difference[rows], -middle[rows]], dim=1)
+    return scaled_products(anchors, torch.cat([middle, difference], dim=1), scale)
+
+
+def softmax(
+    x: Float[Tensor, "r n"], start: int
+) -> tuple[Float[Tensor, "r n"], Float[Tensor, " r"], Float[Tensor, " r"]]:
+    """The shares of exponentials in the sums of their rows, which are overwritten.
+
+    Args:
+        x: exponentials.
+        start: of which candidate the first anchor is a view.
+
+    Returns:
+        All shares, those of other samples together, and the log of the own one.
+    """
+    own = x.diagonal(start)
+    positive = own.clone()
+    own.zero_()
+    rest = x.sum(dim=1)
+    own.copy_(positive)
+    total = rest + positive
+    return x.div_(total.unsqueeze(1)), rest / total, -(rest / positive).log1p()
+
+
+def fits(z: Float[Tensor, "v n d"], rows: Rows, temperature: float | Tensor) -> bool:
+    """Whether `RelicLoss` may keep all pairs, and no exponential of two similarities overflows."""
+    safe = 2 * largest_scale(temperature) <= MAX_SAFE_SCALE
+    any_local = bool(range(z.shape[1])[rows])
+    small = is_small(z, z.shape[1] ** 2) and not torch.compiler.is_compiling()
+    return safe and any_local and small and z.shape[1] > 1 and z.numel() > 0
+
+
+def whole_relic(
+    pair: Float[Tensor, "2 n d"],
+    rows: Rows,
+    temperature: float | Float[Tensor, ""],
+    alpha: float,
+    *,
+    both: bool,
+) -> Float[Tensor, ""]:
+    """The loss of a small batch without ids in one function; the mean of both ways, if wanted."""
+    pair, keep = precise(pair), torch.is_grad_enabled()
+    given = inverse(temperature, pair), range(pair.shape[1])[rows], alpha, both, keep
+    return cast("tuple[Tensor, ...]", RelicLoss.apply(pair, *given))[0]
 
 
 def invariance_penalty(context: PairContext) -> Float[Tensor, ""]:

@@ -411,3 +411,56 @@ def test_hard_negatives_of_a_small_batch_are_the_engine(
             patch.setattr("cl.losses._pairwise.MAX_PAIRS", {"cpu": 0})
             blocks = hcl(z, None, rows, **options)
         assert_same_value_and_gradients(whole, blocks, (z, t))
+
+
+def functions_of(value: Tensor) -> str:
+    """The names of the last functions of a value's graph."""
+    nodes, names = [value.grad_fn], ""
+    for _ in range(3):
+        names += " ".join(type(node).__name__ for node in nodes)
+        nodes = [parent for node in nodes for parent, _ in getattr(node, "next_functions", ())]
+    return names
+
+
+@pytest.mark.parametrize(
+    ("name", "views", "options"),
+    [
+        ("dclw", 2, {}),
+        ("dclw", 2, {"symmetric": True, "sigma": 0.2}),
+        ("info_nce_angle", 2, {}),
+        ("info_nce_angle", 2, {"symmetric": True, "margin": 40.0}),
+        ("mv_dhel", 2, {}),
+        ("mv_dhel", 4, {}),
+        ("mv_infonce", 2, {}),
+        ("mv_infonce", 4, {}),
+        ("mnrl", 2, {}),
+        ("mnrl", 2, {"ids": torch.arange(9) % 6}),
+        ("mnrl", 4, {}),
+        ("mnrl", 4, {"ids": torch.arange(9) // 2}),
+        ("relic", 2, {}),
+        ("relic", 3, {"alpha": 2.0}),
+        ("relic", 3, {"target": embeddings(2, 9).detach().flip(0)}),
+    ],
+)
+@pytest.mark.parametrize("temperature", [0.06, 0.01])
+def test_a_small_batch_in_one_function_is_the_engine(
+    name: str,
+    views: int,
+    options: dict[str, Any],
+    temperature: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    t = torch.tensor(temperature, dtype=torch.float64, requires_grad=True)
+    for rows in (slice(None), slice(3, 7)):
+        z = embeddings(views, 9)
+        with torch.no_grad():
+            z[1, :2] = 3 * z[0, :2] + 1e-3 * z[1, :2]  # positives that hold nearly all of their sum
+        whole = get_loss(name)(z, rows=rows, temperature=t, **options)
+        if temperature > 0.01 or name not in {"mv_infonce", "relic"}:  # whose sums would overflow
+            assert "Loss" in functions_of(whole)
+        with monkeypatch.context() as patch:
+            patch.setattr("cl.losses._pairwise.MAX_PAIRS", {"cpu": 0})
+            patch.setattr("cl.losses._pairwise.MAX_MASKED", 0)
+            blocks = get_loss(name)(z, rows=rows, temperature=t, **options)
+            assert "Loss" not in functions_of(blocks)
+        assert_same_value_and_gradients(whole, blocks, (z, t))

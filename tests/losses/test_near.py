@@ -63,6 +63,9 @@ CASES: dict[str, Case] = {
         positives="in_sum",
     ),
     "mv_infonce": case("mv_infonce", lambda z: fd.mv_infonce(z, COLD), temperature=0.02),
+    "mv_infonce warm": case(
+        "mv_infonce", lambda z: fd.mv_infonce(z, fd.number(0.2)), temperature=0.2
+    ),
     "relic": case("relic", lambda z: fd.relic(z, fd.number(0.2), 0.5), temperature=0.2),
     "penalty of relic": (
         lambda z: invariance_penalty(compare(z, None, ALL, 0.2, **ONE_TO_OTHER)),
