@@ -1,13 +1,17 @@
 """Barlow Twins (Zbontar et al. 2021, https://arxiv.org/abs/2103.03230, eq. 1 and 2)."""
 
+from typing import Any, cast
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from cl.autograd import Function
 from cl.bounds import NonNegative, Positive
 from cl.losses._defined import require_samples, require_views
+from cl.losses._function import one_by_one
 from cl.losses._pairs import ALL, Rows
-from cl.precision import precise, safe_factor, without_autocast
+from cl.precision import LARGE, precise, safe_factor, without_autocast
 
 EPS = 1e-5  # of the BatchNorm in the authors' code, added to the variances
 
@@ -57,19 +61,86 @@ def barlow_twins(
         z = precise(z)
         require_views(z, exactly=2)
         require_samples(z)
-        factor = safe_factor(z, dim=1)
-        factor = factor.where((factor > 0) & (factor < 1), 1.0)  # so that no square overflows
-        z = z * factor
-        variance, mean = torch.var_mean(z, dim=1, keepdim=True, correction=int(unbiased))
-        if unbiased:  # a root has no gradient at zero, the variance of a constant dimension
-            deviation = variance.clamp(min=torch.finfo(z.dtype).tiny).sqrt() + EPS * factor
-        else:
-            deviation = (variance + EPS * factor.square()).sqrt()
-        u, v = (z - mean) / deviation
-        c = u.T @ v / len(u)
-        diagonal = c.diagonal()
-        off_diagonal = c.square().sum() - diagonal.square().sum()
+        u, v = deviations(z) if unbiased else cast("tuple[Tensor, ...]", Standardized.apply(z))[:2]
+        products, n = u.T @ v, len(u)
+        diagonal = products.diagonal() / n
+        off_diagonal = products.square().sum() / n**2 - diagonal.square().sum()
         return scale_loss * ((1 - diagonal).square().sum() + lamb * off_diagonal)
+
+
+class Standardized(Function):
+    """Two views, each with mean 0 and variance 1 in every dimension, as BatchNorm has them.
+
+    On a CPU it is BatchNorm's own function, unless a variance could overflow. The inverse
+    deviations are an output so that the second derivative is right.
+    """
+
+    @staticmethod
+    def forward(z: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        if z.device.type == "cpu":  # of others reading the largest would synchronize
+            low, high = z.aminmax()
+            if max(-float(low), float(high)) < LARGE:
+                each = [
+                    torch.native_batch_norm(x, None, None, None, None, True, 0.0, EPS) for x in z
+                ]
+                (u, v), means, inverse = zip(*each, strict=True)
+                return u, v, torch.stack(inverse), torch.stack(means)
+        factor = moderate_factor(z)
+        z = z * factor
+        variance, mean = torch.var_mean(z, dim=1, keepdim=True, correction=0)
+        inverse = (variance + EPS * factor.square()).rsqrt()
+        u, v = (z - mean) * inverse
+        return u, v, (inverse * factor).squeeze(1), z.new_empty(0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.save_for_backward(*inputs, *output)
+        ctx.mark_non_differentiable(output[3])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor | None) -> Tensor | None:
+        z, u, v, inverse, means = ctx.saved_tensors
+        *given, g_inverse = grad_outputs[:3]
+        means = means if len(means) else (None, None)
+        of_views = zip(z, (u, v), inverse, means, given, strict=True)
+        dz = torch.stack([Standardized.pull(*of_view) for of_view in of_views])
+        if g_inverse is None:
+            return dz
+        slope = -(g_inverse * inverse.square()).unsqueeze(1) / z.shape[1]
+        return dz + slope * torch.stack([u, v])
+
+    @staticmethod
+    def pull(
+        z: Tensor, u: Tensor, inverse: Tensor, mean: Tensor | None, g: Tensor | None
+    ) -> Tensor:
+        """The gradient of a view's embeddings, by that of what they are standardized to."""
+        if g is None:
+            return torch.zeros_like(u)
+        if mean is not None and not torch.is_grad_enabled():
+            given = g, z, None, None, None, mean, inverse, True, EPS, [True, False, False]
+            return torch.ops.aten.native_batch_norm_backward(*given)[0]
+        return inverse * (g - g.mean(dim=0) - u * (g * u).mean(dim=0))
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:
+        return one_by_one(Standardized, info, in_dims, *inputs)
+
+
+def deviations(z: Float[Tensor, "2 n d"]) -> Float[Tensor, "2 n d"]:
+    """Two views in units of each dimension's unbiased deviation plus epsilon."""
+    factor = moderate_factor(z)
+    z = z * factor
+    variance, mean = torch.var_mean(z, dim=1, keepdim=True)
+    # A root has no gradient at zero, the variance of a constant dimension.
+    deviation = variance.clamp(min=torch.finfo(z.dtype).tiny).sqrt() + EPS * factor
+    return (z - mean) / deviation
+
+
+def moderate_factor(z: Float[Tensor, "2 n d"]) -> Float[Tensor, "2 1 d"]:
+    """A factor of each dimension, so that no square of it overflows."""
+    factor = safe_factor(z, dim=1)
+    return factor.where((factor > 0) & (factor < 1), 1.0)
 
 
 def negatives(views: int, samples: int) -> int:

@@ -1,12 +1,14 @@
 """VICReg (Bardes et al. 2022, https://arxiv.org/abs/2105.04906, eq. 1 to 6)."""
 
 from itertools import combinations
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from cl.autograd import Function
 from cl.bounds import NonNegative
 from cl.losses._defined import require_samples, require_views
 from cl.losses._pairs import ALL, Rows
@@ -72,11 +74,44 @@ def vicreg(
         centered = z - z.mean(dim=1, keepdim=True)
         var = centered.square().sum(dim=1) / (n - 1)
         hinge = F.relu(1 - (var + EPS).sqrt()).mean() * (2 if variance_sum else 1)
-        # Covariances and the samples' Gram matrix have the same Frobenius norm: take the smaller.
-        gram = centered @ centered.mT if n < d else centered.mT @ centered
-        off_diagonal = (gram / (n - 1)).square().sum() - var.square().sum()
+        squares = cast("tuple[Tensor, Tensor]", SquaredCovariances.apply(centered))[0]
+        off_diagonal = squares - var.square().sum()
         spread = variance * hinge
         return invariance * distance + spread + covariance * 2 * off_diagonal / (v * d)
+
+
+class SquaredCovariances(Function):
+    """The sum of the squares of all covariances of centered samples, and a matrix for its gradient.
+
+    Covariances and the samples' products have the same Frobenius norm: the smaller matrix is taken.
+    It is symmetric, so that the gradient is one product.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor) -> tuple[Tensor, Tensor]:
+        matrix = gram(x)
+        return matrix.square().sum(), matrix
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(*inputs, output[1])
+        ctx.mark_non_differentiable(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
+        x, matrix = ctx.saved_tensors
+        matrix = gram(x) if torch.is_grad_enabled() else matrix  # it is differentiated again
+        product = matrix @ x if x.shape[1] < x.shape[2] else x @ matrix
+        return product * (grad_outputs[0] * 4 / (x.shape[1] - 1))
+
+
+def gram(x: Float[Tensor, "v n d"]) -> Float[Tensor, "v m m"]:
+    """Products of samples over their number minus 1, or those of dimensions, if these are fewer."""
+    n, d = x.shape[1:]
+    product = x @ x.mT if n < d else x.mT @ x
+    return product / (n - 1)
 
 
 def negatives(views: int, samples: int) -> int:
