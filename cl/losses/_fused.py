@@ -16,7 +16,9 @@ FEW = 2**22  # pairs up to which the kernels are faster than a product that is k
 
 def is_fused(z: Float[Tensor, "v n d"]) -> bool:
     """Whether the kernels take these embeddings, which become float32."""
-    if z.dtype == torch.float64 or z.shape[-1] > WIDEST or not has_kernels(precise(z)):
+    if not z.is_cuda or z.dtype == torch.float64 or z.shape[-1] > WIDEST:
+        return False
+    if not has_kernels(precise(z)):
         return False
     from cl import kernels
 

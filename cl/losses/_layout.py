@@ -55,6 +55,16 @@ class PairLayout:
         """Whether the candidates of each matrix are its anchors."""
         return self.own_view is not None and self.anchors == self.candidates
 
+    def are_halves_of(self, z: Float[Tensor, "v n d"]) -> bool:
+        """Whether the first of two views has all anchors, the second all candidates."""
+        return len(z) == 2 and self.one_to_next and len(self.anchors[1]) == z.shape[1]
+
+    @cached_property
+    def one_to_next(self) -> bool:
+        """Whether the anchors are of one view, and the candidates of the next."""
+        views, of_views = self.anchors[0], self.candidates[0]
+        return len(views) == len(of_views) == 1 and views.stop == of_views.start
+
     @property
     def positives(self) -> int:
         """How many of a sample's candidates are not the anchor."""
@@ -63,6 +73,8 @@ class PairLayout:
     def own(self, x: Float[Tensor, "... m c"]) -> Float[Tensor, "... a w r"]:
         """A view of the pairs of one sample, by anchor view, candidate view and anchor sample."""
         views, of_views = self.shape
+        if views == of_views == 1 and x.dim() == 2:
+            return x.diagonal(self.anchors[1].start)[None, None]
         pairs = x.view(*x.shape[:-2], views, -1, of_views, x.shape[-1] // of_views)
         return pairs.diagonal(self.anchors[1].start, -3, -1)
 
@@ -73,9 +85,12 @@ class PairLayout:
 
     def arrange(self, z: Float[Tensor, "v n d"]) -> tuple[Tensor, Tensor | None]:
         """The anchors and the candidates of the product; None: the anchors."""
+        if self.are_halves_of(z):
+            one, other = z.unbind()  # a single node of autograd
+            return one, other
         q = take(z, self.anchors)
         if self.product == "mutual":
-            one, other = q.unbind()  # a single node of autograd
+            one, other = q.unbind()
             return one, other
         k = None if self.is_alone else take(z, self.candidates)
         if self.product == "one":
@@ -84,7 +99,7 @@ class PairLayout:
 
     def gather(self, dq: Tensor, dk: Tensor | None, like: Float[Tensor, "v n d"]) -> Tensor:
         """The gradient of all embeddings, from those of what `arrange` returns."""
-        if self.product == "mutual" and dk is not None:
+        if dk is not None and (self.product == "mutual" or self.are_halves_of(like)):
             dq, dk = torch.stack([dq, dk]), None
         if dk is None and dq.numel() == like.numel():
             return dq.view_as(like)

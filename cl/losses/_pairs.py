@@ -133,8 +133,8 @@ def disjoint(one: range, other: range) -> bool:
 def take(z: Float[Tensor, "v n d"], block: tuple[range, range]) -> Float[Tensor, "w r d"]:
     """The embeddings of a range of views and a range of samples."""
     views, samples = block
-    if len(views) == len(z) and len(samples) == z.shape[1]:
-        return z
+    if len(samples) == z.shape[1]:
+        return z if len(views) == len(z) else z[views.start : views.stop]
     return z[views.start : views.stop, samples.start : samples.stop]
 
 

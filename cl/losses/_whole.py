@@ -80,7 +80,7 @@ class SoftmaxLoss(WholeLoss):
         value = (F.softplus(rest, 1, LINEAR) if with_positive else rest).mean()
         if not keep:
             return (value,)
-        g = (rest.sigmoid() if with_positive else torch.ones_like(rest)) * (scale / rest.numel())
+        g = (rest.sigmoid() if with_positive else torch.ones_like(rest)).mul_(scale / rest.numel())
         of_positive = -g if slope is None else -g * slope
         of_positive = of_positive if len(g) == len(similarity) else of_positive.sum(dim=0)
         p = similarity_gradients(g.view(sums.shape) / sums, exponentials, layout)
