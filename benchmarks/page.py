@@ -5,7 +5,6 @@ import json
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from itertools import groupby
 from pathlib import Path
 
 from benchmarks.ratios import Ratio, number, processor
@@ -53,9 +52,9 @@ class Part:
         """As Markdown."""
         known = ", ".join(f"{name} {v}" for name, v in self.versions.items())
         text = [f"`python -m benchmarks {self.script}`, {self.day}, {self.processor}, {known}:", ""]
-        for table, rows in groupby(self.ratios, lambda each: each.table):
+        for table in dict.fromkeys(each.table for each in self.ratios):
             text += [f"### {table}", "", f"| {' | '.join(HEADS)} |", "| --- " * len(HEADS) + "|"]
-            text += [row(each) for each in rows] + [""]
+            text += [row(each) for each in self.ratios if each.table == table] + [""]
         return text
 
 

@@ -172,7 +172,8 @@ class Sources:
 def not_of_plan(folder: Path, cells: Sequence[Cell]) -> list[str]:
     """The folders of earlier cells that this plan has no more; they are kept."""
     own = {cell.folder.name for cell in cells}
-    return sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name not in own)
+    kept = (lock.parent.name for lock in folder.glob(f"*/{LOCK}"))  # as `tokens/` has none
+    return sorted(name for name in kept if name not in own)
 
 
 if __name__ == "__main__":
