@@ -61,14 +61,18 @@ def barlow_twins(
         z = precise(z)
         require_views(z, exactly=2)
         require_samples(z)
-        u, v = deviations(z) if unbiased else cast("tuple[Tensor, ...]", Standardized.apply(z))[:2]
+        u, v = (
+            deviations(z)
+            if unbiased
+            else cast("tuple[Tensor, ...]", StandardizedViews.apply(z))[:2]
+        )
         products, n = u.T @ v, len(u)
         diagonal = products.diagonal() / n
         off_diagonal = products.square().sum() / n**2 - diagonal.square().sum()
         return scale_loss * ((1 - diagonal).square().sum() + lamb * off_diagonal)
 
 
-class Standardized(Function):
+class StandardizedViews(Function):
     """Two views, each with mean 0 and variance 1 in every dimension, as BatchNorm has them.
 
     On a CPU it is BatchNorm's own function, unless a variance could overflow. The inverse
@@ -104,7 +108,7 @@ class Standardized(Function):
         *given, g_inverse = grad_outputs[:3]
         means = means if len(means) else (None, None)
         of_views = zip(z, (u, v), inverse, means, given, strict=True)
-        dz = torch.stack([Standardized.pull(*of_view) for of_view in of_views])
+        dz = torch.stack([StandardizedViews.pull(*of_view) for of_view in of_views])
         if g_inverse is None:
             return dz
         slope = -(g_inverse * inverse.square()).unsqueeze(1) / z.shape[1]
@@ -124,7 +128,7 @@ class Standardized(Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Any, Any]:
-        return one_by_one(Standardized, info, in_dims, *inputs)
+        return one_by_one(StandardizedViews, info, in_dims, *inputs)
 
 
 def deviations(z: Float[Tensor, "2 n d"]) -> Float[Tensor, "2 n d"]:

@@ -25,6 +25,8 @@ from cl.losses._views import pairs_with_targets
 from cl.losses._whole import WholeLoss
 from cl.precision import Unit, precise, without_autocast
 
+CPU_PAIRS, GPU_PAIRS = 2**19, 2**24  # of a block, where not all pairs are kept
+
 
 def relic(
     z: Float[Tensor, "v n d"],
@@ -71,7 +73,9 @@ def relic(
     require_positive(temperature=temperature)
     one_way: dict[str, Any] = {"anchor_views": slice(0, 1), "candidate_views": slice(1, 2)}
     with without_autocast(z):
-        if ids is None and alpha and fits(z, rows, temperature):
+        safe = 2 * largest_scale(temperature) <= MAX_SAFE_SCALE  # of two similarities' difference
+        any_local = len(range(z.shape[1])[rows]) > 0 and z.shape[-1] > 0
+        if ids is None and alpha and safe and any_local and not torch.compiler.is_compiling():
             both = target is None  # without targets the two ways of a pair have the same numbers
             pairs = pairs_with_targets(z, target, symmetric=both)
             losses = [whole_relic(pair, rows, temperature, alpha, both=both) for pair in pairs]
@@ -85,52 +89,92 @@ def relic(
 
 
 class RelicLoss(WholeLoss):
-    r"""The loss of anchors in the first view, or the mean of it and of that of the second.
+    """The loss of anchors in the first view, or the mean of it and of that of the second.
 
-    With $c = l_{ji} - l_{ij}$ the two softmaxes differ by $r - q = q (e^{-c} - 1 - t) / (1 + t)$,
-    $t = \sum_j q_j (e^{-c_j} - 1)$, which is accurate where they are near each other.
+    Anchors are compared with all candidates, some at a time; value and gradients are found at once.
     """
 
     @staticmethod
     def forward(
-        z: Tensor, scale: Tensor | float, samples: range, alpha: float, both: bool, keep: bool
+        z: Tensor,
+        scale: Tensor | float,
+        samples: range,
+        alpha: float,
+        both: bool,
+        pairs: int,
+        keep: bool,
     ) -> tuple[Tensor, ...]:
         unit, lengths = Unit.forward(z)
-        (u, v), rows, ways = unit, slice(samples.start, samples.stop), 2 if both else 1
-        change, of_q = differences(u, v, rows, scale), scaled_products(v[rows], u, scale)
-        r, rest_r, log_r = softmax((of_q - change).exp_(), samples.start)
-        q, rest_q, log_q = softmax(of_q.exp_(), samples.start)
-        shift = torch.expm1(-change)
-        t = (q * shift).sum(dim=1, keepdim=True)
-        apart = shift.sub_(t).mul_(q).div_(1 + t)  # r - q
-        mean_q = (q * change).sum(dim=1, keepdim=True)
-        gap = (apart * change).sum(dim=1, keepdim=True)
-        divergence = (-gap if both else mean_q + t.log1p()).mean()
-        value = alpha * divergence - log_r.mean() - (log_q.mean() if both else 0.0)
-        if not keep:
-            return (value / ways,)
-        # The gradients of the logits of q and r; the other way q and r change places.
-        dq = (change - mean_q).mul_(q)
-        dr = apart - (change - (mean_q + gap)).mul_(r) if both else apart
-        dq = dq.sub_(apart) if both else dq
-        dq, dr = dq.mul_(alpha), dr.mul_(alpha)
-        for d, p, rest in ((dr, r, rest_r), (dq, q, rest_q))[: 2 if both else 1]:
-            p.diagonal(samples.start).copy_(-rest)  # p - 1, accurate where p is near 1
-            d += p
-        if len(samples) == len(u):
-            dr += dq.mT
-            du, dv = dr @ v, dr.mT @ u
-        else:
-            du, dv = dq.mT @ v[rows], dr.mT @ u[rows]
+        (u, v), total = unit, torch.zeros((), dtype=torch.float64, device=z.device)
+        gradient = torch.zeros_like(unit) if keep else unit.new_empty(0)
+        for start in range(samples.start, samples.stop, block := max(1, pairs // len(u))):
+            part = range(start, min(start + block, samples.stop))
+            rows = slice(part.start, part.stop)
+            value, dq, dr = of_anchors(u, v, part, scale, alpha, both=both)
+            total += value
+            if not keep:
+                continue
+            du, dv = gradient
+            if len(part) == len(u):  # the logits of q are those of r the other way round
+                dr += dq.mT
+            else:
+                du.addmm_(dq.mT, v[rows])
+                dv[rows].addmm_(dq, u)
             du[rows].addmm_(dr, v)
-            dv[rows].addmm_(dq, u)
-        share = 1 / len(samples) / ways
-        dz = Unit.pull(torch.stack([du, dv]).mul_(scale * share), unit, lengths)
-        known = value / ways, dz
-        return (*known, (du * u).sum() * share) if isinstance(scale, Tensor) else known
+            dv.addmm_(dr.mT, u[rows])
+        share = 1 / len(samples) / (2 if both else 1)
+        loss = (total * share).to(z.dtype)
+        if not keep:
+            return (loss,)
+        dscale = (gradient[0] * u).sum() * share if isinstance(scale, Tensor) else None
+        dz = Unit.pull(gradient.mul_(scale * share), unit, lengths)
+        return (loss, dz) if dscale is None else (loss, dz, dscale)
 
 
-def differences(
+def of_anchors(
+    u: Float[Tensor, "n d"],
+    v: Float[Tensor, "n d"],
+    samples: range,
+    scale: float | Tensor,
+    alpha: float,
+    *,
+    both: bool,
+) -> tuple[Float[Tensor, ""], Float[Tensor, "r n"], Float[Tensor, "r n"]]:
+    r"""The sum of some anchors' losses, and its gradients by the logits of q and of r.
+
+    With $c = l_{ji} - l_{ij}$ the two softmaxes differ by $r - q = q (e^{-c} - 1 - t) / (1 + t)$,
+    $t = \sum_j q_j (e^{-c_j} - 1)$, which is accurate where they are near each other.
+
+    Args:
+        u: one view of all samples, of unit length.
+        v: the other view.
+        samples: of the anchors.
+        scale: the inverse temperature.
+        alpha: see `relic`.
+        both: whether the second view's anchors count too, for which q and r change places.
+    """
+    start, rows = samples.start, slice(samples.start, samples.stop)
+    change, of_q = logit_differences(u, v, rows, scale), scaled_products(v[rows], u, scale)
+    r, rest_r, log_r = softmax((of_q - change).exp_(), start)
+    q, rest_q, log_q = softmax(of_q.exp_(), start)
+    shift = torch.expm1(-change)
+    t = (q * shift).sum(dim=1, keepdim=True)
+    apart = shift.sub_(t).mul_(q).div_(1 + t)  # r - q
+    mean_q = (q * change).sum(dim=1, keepdim=True)
+    gap = (apart * change).sum(dim=1, keepdim=True)
+    divergence = -gap if both else mean_q + t.log1p()
+    value = alpha * divergence.sum() - log_r.sum() - (log_q.sum() if both else 0.0)
+    dq = (change - mean_q).mul_(q)
+    dr = apart - change.sub_(mean_q + gap).mul_(r) if both else apart
+    dq = dq.sub_(apart) if both else dq
+    dq, dr = dq.mul_(alpha), dr.mul_(alpha)
+    for d, p, rest in ((dr, r, rest_r), (dq, q, rest_q))[: 2 if both else 1]:
+        p.diagonal(start).copy_(-rest)  # p - 1, accurate where p is near 1
+        d += p
+    return value, dq, dr
+
+
+def logit_differences(
     u: Float[Tensor, "n d"], v: Float[Tensor, "n d"], rows: Rows, scale: float | Tensor
 ) -> Float[Tensor, "r n"]:
     """The logits $s (v_i u_j - u_i v_j)$ of anchors i, as exact as the views' differences are."""
@@ -160,14 +204,6 @@ def softmax(
     return x.div_(total.unsqueeze(1)), rest / total, -(rest / positive).log1p()
 
 
-def fits(z: Float[Tensor, "v n d"], rows: Rows, temperature: float | Tensor) -> bool:
-    """Whether `RelicLoss` may keep all pairs, and no exponential of two similarities overflows."""
-    safe = 2 * largest_scale(temperature) <= MAX_SAFE_SCALE
-    any_local = bool(range(z.shape[1])[rows])
-    small = is_small(z, z.shape[1] ** 2) and not torch.compiler.is_compiling()
-    return safe and any_local and small and z.shape[1] > 1 and z.numel() > 0
-
-
 def whole_relic(
     pair: Float[Tensor, "2 n d"],
     rows: Rows,
@@ -176,10 +212,13 @@ def whole_relic(
     *,
     both: bool,
 ) -> Float[Tensor, ""]:
-    """The loss of a small batch without ids in one function; the mean of both ways, if wanted."""
+    """The loss without ids in one function; the mean of both ways, if wanted."""
     pair, keep = precise(pair), torch.is_grad_enabled()
-    given = inverse(temperature, pair), range(pair.shape[1])[rows], alpha, both, keep
-    return cast("tuple[Tensor, ...]", RelicLoss.apply(pair, *given))[0]
+    number = pair.shape[1]
+    pairs = number**2 if is_small(pair, number**2) else GPU_PAIRS if pair.is_cuda else CPU_PAIRS
+    given = range(number)[rows], alpha, both, pairs, keep
+    outputs = RelicLoss.apply(pair, inverse(temperature, pair), *given)
+    return cast("tuple[Tensor, ...]", outputs)[0]
 
 
 def invariance_penalty(context: PairContext) -> Float[Tensor, ""]:

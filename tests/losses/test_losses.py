@@ -4,6 +4,7 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from itertools import permutations, product
 from typing import Any, Literal
 
@@ -328,6 +329,7 @@ def count_contrasted(name: str, views: int, samples: int, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("cl.losses._pairwise.MAX_PAIRS", {"cpu": 0})
     monkeypatch.setattr("cl.losses._pairwise.MAX_MASKED", 0)  # small batches need no mask
+    monkeypatch.setattr("cl.losses.relic.MAX_SAFE_SCALE", 0)
     monkeypatch.setattr(PairContext, "schedule", record)
     get_loss(name)(z[None] if name == "looc" else z)
     return sum(sample != 0 for _, sample in contrasted)
@@ -461,6 +463,22 @@ def test_a_small_batch_in_one_function_is_the_engine(
         with monkeypatch.context() as patch:
             patch.setattr("cl.losses._pairwise.MAX_PAIRS", {"cpu": 0})
             patch.setattr("cl.losses._pairwise.MAX_MASKED", 0)
+            patch.setattr("cl.losses.relic.MAX_SAFE_SCALE", 0)
             blocks = get_loss(name)(z, rows=rows, temperature=t, **options)
             assert "Loss" not in functions_of(blocks)
+        assert_same_value_and_gradients(whole, blocks, (z, t))
+
+
+@pytest.mark.parametrize("target", [None, embeddings(2, 9).detach().flip(0)])
+def test_relic_by_blocks_of_anchors(target: Tensor | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    t = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
+    for rows in (slice(None), slice(3, 7)):
+        z = embeddings(3, 9)
+        loss = partial(get_loss("relic"), z, None, rows, target, temperature=t)
+        whole = loss()
+        with monkeypatch.context() as patch:
+            patch.setattr("cl.losses._pairwise.MAX_PAIRS", {"cpu": 0})
+            patch.setattr("cl.losses.relic.CPU_PAIRS", 20)  # two anchors at a time
+            blocks = loss()
+        assert "RelicLoss" in functions_of(blocks)
         assert_same_value_and_gradients(whole, blocks, (z, t))
