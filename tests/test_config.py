@@ -118,7 +118,17 @@ def test_every_setting_has_a_help_a_group_and_an_allowed_default(of):
         assert setting.about["help"], name
         assert setting.group in {base.__name__ for base in of.__mro__}
         known = {"help", "low", "high", "above", "needs", "shortcut", "positional", "once"}
-        known |= {"metavar", "shown", "choices", "open", "noun", "common", "known_as", "of_path", "of_words"}
+        known |= {
+            "metavar",
+            "shown",
+            "choices",
+            "open",
+            "noun",
+            "common",
+            "known_as",
+            "of_path",
+            "of_words",
+        }
         assert setting.about.keys() <= known
         if setting.default not in (MISSING, ()):
             assert setting.check(json.loads(json.dumps(setting.default))) == setting.default

@@ -62,7 +62,7 @@ def barlow_twins(
         require_views(z, exactly=2)
         require_samples(z)
         u, v = (
-            deviations(z)
+            in_deviations(z)
             if unbiased
             else cast("tuple[Tensor, ...]", StandardizedViews.apply(z))[:2]
         )
@@ -131,7 +131,7 @@ class StandardizedViews(Function):
         return one_by_one(StandardizedViews, info, in_dims, *inputs)
 
 
-def deviations(z: Float[Tensor, "2 n d"]) -> Float[Tensor, "2 n d"]:
+def in_deviations(z: Float[Tensor, "2 n d"]) -> Float[Tensor, "2 n d"]:
     """Two views in units of each dimension's unbiased deviation plus epsilon."""
     factor = moderate_factor(z)
     z = z * factor
