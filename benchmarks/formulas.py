@@ -236,4 +236,4 @@ def arguments(name: str, samples: int, device: str | torch.device = "cpu") -> di
     each = torch.arange(samples, device=device)
     if name == "supcon":
         return {"ids": each % CLASSES}
-    return {"scores": each % SCORES} if name in ("cosent", "angle") else {}
+    return {"scores": (each % SCORES).float()} if name in ("cosent", "angle") else {}

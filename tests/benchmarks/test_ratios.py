@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as bench
-from benchmarks import loss, page
+from benchmarks import formulas, loss, page
 from benchmarks.ratios import by_turns, read, save
 
 
@@ -79,7 +79,7 @@ def test_a_floor_that_does_not_hold_fails_the_command(
     )
 
 
-@pytest.mark.parametrize("name", loss.NAIVE)
+@pytest.mark.parametrize("name", formulas.FORMULAS)
 def test_the_formulas_are_the_losses(name: str) -> None:
     """What is timed beside ours computes the same."""
     runs, z = loss.entrants(name, 64)
