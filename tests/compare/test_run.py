@@ -14,7 +14,7 @@ import pytest
 
 from cl import checkpoints
 from cl.compare import estimate, runner, table
-from cl.compare.__main__ import main
+from cl.compare.__main__ import main, not_of_plan
 from cl.compare.cells import LOCK, PRETRAIN_LOG, Cell, cells_of
 from cl.compare.locks import acquire, is_locked, locked
 from cl.compare.plan import Comparison, read_plan
@@ -326,3 +326,11 @@ def test_a_signal_ends_the_measurement(
     assert main([str(plan), "--output", str(endless.parent)]) == 128 + number
     assert "nothing was started" in capsys.readouterr().err
     assert not [*(endless.parent / "tiny").glob("*-s*")]
+
+
+def test_what_is_not_of_the_plan(tmp_path: Path) -> None:
+    """Earlier cells, but not what a run keeps beside them."""
+    for name in ("DHEL-s0-0123abcd", "tokens"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "DHEL-s0-0123abcd" / LOCK).touch()
+    assert not_of_plan(tmp_path, []) == ["DHEL-s0-0123abcd"]

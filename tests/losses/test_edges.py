@@ -299,3 +299,12 @@ def test_every_choice_of_every_loss_is_tried() -> None:
     tried = {name: {key for each in choices(name) for key in each} for name in NAMES}
     assert all(tried[name] == {*signature.losses()[name].options} for name in NAMES)
     assert get_args(inspect.signature(get_loss("kcl")).parameters["kernel"].annotation)
+
+
+def test_barlow_twins_of_embeddings_whose_variance_would_overflow() -> None:
+    z = (1e25 * embeddings(9).float()).requires_grad_()
+    exact = z.detach().double().requires_grad_()
+    ours, right = (get_loss("barlow_twins")(x) for x in (z, exact))
+    assert_close(ours.double(), right, rtol=1e-5, atol=1e-5)
+    (found,), (expected,) = (torch.autograd.grad(x, y) for x, y in ((ours, z), (right, exact)))
+    assert_close(1e25 * found.double(), 1e25 * expected, rtol=1e-4, atol=1e-5)
