@@ -1,6 +1,6 @@
 """A softmax loss on a card as one autograd function of a few kernels, with ids and of any size."""
 
-from typing import Any, cast
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
@@ -75,6 +75,4 @@ def fused_loss(
         weight: of the log-sum-exp.
     """
     ids = None if ids is None else ids.contiguous()
-    keep = torch.is_grad_enabled()  # a batch of `vmap` does not say whether it needs a gradient
-    outputs: Any = FusedLoss.apply(precise(z), scale, ids, places, denominator, weight, keep)
-    return outputs[0]
+    return FusedLoss.of(precise(z), scale, ids, places, denominator, weight)

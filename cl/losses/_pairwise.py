@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -416,7 +416,6 @@ def whole_loss(
     plain = not joint and adjust is None and choose is None
     if plain and is_fused(z) and not (layout and layout.pairs > FEW):
         return fused_loss(z, ids, scale, (anchors, candidates), denominator, weight)
-    keep = torch.is_grad_enabled()  # a batch of `vmap` does not say whether it needs a gradient
     if layout is None or (layout.positives != 1 and layout.product != "each"):
         if joint or adjust is not None:
             return None
@@ -424,15 +423,15 @@ def whole_loss(
         if pairs > MAX_MASKED or not z.numel() or torch.compiler.is_compiling():
             return None
         choose = choose or partial(chosen_pairs, denominator)
-        given = (anchors, candidates), choose, weight, subtract_max, keep
-        outputs = MaskedLoss.apply(z, scale, ids, *given)
+        places = anchors, candidates
+        loss = MaskedLoss.of(z, scale, ids, places, choose, weight, subtract_max)
     elif layout.positives == 1:
-        outputs = SoftmaxLoss.apply(z, scale, layout, denominator.positives, adjust, keep)
+        loss = SoftmaxLoss.of(z, scale, layout, denominator.positives, adjust)
     elif layout.product == "each" and anchors[0] == views and len(views) > 1:
-        outputs = EnergyLoss.apply(z, scale, layout, weight, joint, keep)
+        loss = EnergyLoss.of(z, scale, layout, weight, joint)
     else:
         return None
-    return cast("tuple[Tensor, ...]", outputs)[0]
+    return loss
 
 
 def log_odds(

@@ -6,7 +6,7 @@ scalar, so its gradient is known up to a factor and computed in the forward pass
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +35,12 @@ class WholeLoss(Function):
 
     The backward pass needs nothing else. A scale that is a number has no gradient.
     """
+
+    @classmethod
+    def of(cls, z: Tensor, *given: Any) -> Float[Tensor, ""]:
+        """The loss alone, of what `forward` takes but for the last: whether gradients are kept."""
+        keep = torch.is_grad_enabled()  # a batch of `vmap` does not say whether it needs a gradient
+        return cast("tuple[Tensor, ...]", cls.apply(z, *given, keep))[0]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

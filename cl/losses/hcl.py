@@ -1,7 +1,6 @@
 """Hard negatives, debiased (Robinson et al. 2021, https://arxiv.org/abs/2010.04592)."""
 
 import math
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -163,9 +162,8 @@ def whole_hcl(
     safe = beta >= 0 and largest_scale(temperature) * (1 + beta) <= MAX_SAFE_SCALE
     if not (safe and len(samples) > 1 and samples[rows] and fits_whole(z, layout)):
         return None
-    z, keep = precise(z), torch.is_grad_enabled()
-    outputs = HardLoss.apply(z, inverse(temperature, z), layout, tau_plus, beta, keep)
-    return cast("tuple[Tensor, ...]", outputs)[0]
+    z = precise(z)
+    return HardLoss.of(z, inverse(temperature, z), layout, tau_plus, beta)
 
 
 def negatives(views: int, samples: int) -> int:

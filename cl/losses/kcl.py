@@ -1,7 +1,7 @@
 """Kernel contrastive loss (Koromilas et al. 2024, https://arxiv.org/abs/2405.18045, section 5)."""
 
 import math
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -131,11 +131,10 @@ def whole_gaussian(
     samples = range(z.shape[1])
     anchors, candidates = (range(2), samples[rows]), (range(2), samples)
     safe = 0 < 2 * t <= MAX_SAFE_SCALE and not isinstance(gamma, Tensor)
-    layout, keep = PairLayout(anchors, candidates, "each"), torch.is_grad_enabled()
+    layout = PairLayout(anchors, candidates, "each")
     if not (safe and len(z) == 2 and len(samples) > 1 and anchors[1] and fits_whole(z, layout)):
         return None
-    outputs = GaussianLoss.apply(precise(z), t, gamma, layout, keep)
-    return cast("tuple[Tensor, ...]", outputs)[0]
+    return GaussianLoss.of(precise(z), t, gamma, layout)
 
 
 def negatives(views: int, samples: int) -> int:

@@ -52,7 +52,7 @@ def looc(
     if z.shape[1] < keys:
         raise ValueError(f"{len(z)} spaces need {keys} views, not {z.shape[1]}")
     queries = [0, *range(keys, z.shape[1])]
-    pairs = [torch.stack([z[0, q], z[0, 1]]) for q in queries]
+    pairs = [torch.stack([z[0, q], z[0, 1]]) if q else z[0, :2] for q in queries]
     first = [mnrl(pair, None, rows, temperature=temperature) for pair in pairs]
     losses = [torch.stack(first).mean()]
     for space in range(1, len(z)):

@@ -1,7 +1,5 @@
 """MV-InfoNCE: one term for all views (Koromilas et al. 2025, https://arxiv.org/abs/2507.06979)."""
 
-from typing import cast
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -109,9 +107,8 @@ def whole_mv_infonce(
     safe = largest_scale(temperature) <= MAX_SAFE_SCALE
     if not (safe and len(samples) > 1 and samples[rows] and fits_whole(z, layout)):
         return None
-    z, keep = precise(z), torch.is_grad_enabled()
-    outputs = JointLoss.apply(z, inverse(temperature, z), layout, keep)
-    return cast("tuple[Tensor, ...]", outputs)[0]
+    z = precise(z)
+    return JointLoss.of(z, inverse(temperature, z), layout)
 
 
 def negatives(views: int, samples: int) -> int:

@@ -1,6 +1,6 @@
 """ReLIC (Mitrovic et al. 2021, https://arxiv.org/abs/2010.07922)."""
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -213,12 +213,10 @@ def whole_relic(
     both: bool,
 ) -> Float[Tensor, ""]:
     """The loss without ids in one function; the mean of both ways, if wanted."""
-    pair, keep = precise(pair), torch.is_grad_enabled()
-    number = pair.shape[1]
+    pair, number = precise(pair), pair.shape[1]
     pairs = number**2 if is_small(pair, number**2) else GPU_PAIRS if pair.is_cuda else CPU_PAIRS
-    given = range(number)[rows], alpha, both, pairs, keep
-    outputs = RelicLoss.apply(pair, inverse(temperature, pair), *given)
-    return cast("tuple[Tensor, ...]", outputs)[0]
+    given = range(number)[rows], alpha, both, pairs
+    return RelicLoss.of(pair, inverse(temperature, pair), *given)
 
 
 def invariance_penalty(context: PairContext) -> Float[Tensor, ""]:

@@ -1,6 +1,6 @@
 """Sigmoid loss, SigLIP (Zhai et al. 2023, https://arxiv.org/abs/2303.15343, section 3.2)."""
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -133,14 +133,14 @@ def whole_sigmoid(
     require_positive(temperature=temperature)
     samples = range(z.shape[1])
     anchors, candidates = (range(1), samples[rows]), (range(1, 2), samples)
-    layout, keep = PairLayout(anchors, candidates, "one"), torch.is_grad_enabled()
+    layout = PairLayout(anchors, candidates, "one")
     if not (fits_whole(z, layout) and anchors[1]):
         return None
     z = precise(z)
     learned = isinstance(temperature, Tensor) or isinstance(bias, Tensor)
     scale = inverse(temperature, z)
     scalars = as_scalar(scale, z) if learned else scale, as_scalar(bias, z)
-    return cast("tuple[Tensor, ...]", SigmoidLoss.apply(z, *scalars, layout, learned, keep))[0]
+    return SigmoidLoss.of(z, *scalars, layout, learned)
 
 
 def negatives(views: int, samples: int) -> int:
