@@ -20,7 +20,7 @@ from cl import checkpoints, distributed
 from cl.callbacks.finite import finite_steps
 from cl.callbacks.peers import Peers
 from cl.checkpoints.background import Background, Write, Writes
-from cl.checkpoints.files import NotSavedError
+from cl.checkpoints.files import NotFiniteError, NotSavedError
 from cl.config.machine import Hourly
 from cl.interrupts import CODE, Stop, interrupts
 from cl.optim import step_limit
@@ -65,14 +65,6 @@ def failure(error: Exception | None) -> tuple[str, str, int] | None:
     return socket.gethostname(), why, WRONG if isinstance(error, ValueError) else FAILED
 
 
-def is_finite(value: torch.Tensor) -> bool:
-    """Whether no number is NaN or infinite: a sum is finite then, unless it overflows."""
-    if not value.numel() or not value.is_floating_point() or value.sum().isfinite():
-        return True
-    low, high = value.aminmax()  # NaN wherever a number is
-    return bool(low.isfinite() & high.isfinite())
-
-
 def random_states() -> dict[str, torch.Tensor]:
     """The states of torch's generators."""
     states = {"cpu": torch.get_rng_state()}
@@ -114,7 +106,7 @@ class Saver(Checkpoint):
         self.folder, self.about, self.saving = folder, about, saving or Saving()
         self.newest = self.began = time.monotonic()
         self.tried, self.whole = -1, False  # the newest checkpoint's step, and whether it is there
-        self.held = 0  # the step of the newest one whose weights were finite
+        self.held = 0  # the step of the newest one that has its weights, saved or not
         self.validates = False
         self.common = 0  # validation batches that every process has
         self.random: dict[str, torch.Tensor] = {}
@@ -341,6 +333,7 @@ class Saver(Checkpoint):
         finite = finite_steps(trainer)
         if finite is not None and finite.over:
             self.save(trainer, pl_module)
+            self.finish()
             interrupts.end_wait()
             raise Stop(
                 f"--max_bad_steps {finite.limit}: more steps in a row, up to step "
@@ -380,8 +373,9 @@ class Saver(Checkpoint):
     ) -> None:
         """Write checkpoint and encoder, unless a weight is not finite or the disk is full.
 
-        The training and the checkpoint before go on. After steps that were all left out there is
-        nothing new: weights of which no loss is finite must not take the place of good ones.
+        That is found and done beside the training, from a copy; the training goes on and the
+        checkpoint before stays where it fails. After steps that were all left out there is nothing
+        new: weights of which no loss is finite must not take the place of good ones.
 
         Args:
             trainer: Lightning's.
@@ -391,21 +385,12 @@ class Saver(Checkpoint):
         """
         self.finish()
         self.newest, self.tried, self.whole = time.monotonic(), trainer.global_step, False
-        self.broken = ""
         finite = finite_steps(trainer)
         in_row = finite.state_dict()["in_row"] if finite else 0
         if in_row and trainer.global_step - self.held <= in_row:
             return
-        state = trainer.strategy.lightning_module_state_dict()
-        broken = [name for name, value in state.items() if not is_finite(value)]
-        if broken:  # the same on all processes
-            self.broken = (
-                f"step {trainer.global_step} is NOT saved: {len(broken)} tensors are not finite "
-                f"(NaN or infinite), as {broken[0]}; the checkpoint before is kept"
-            )
-            warnings.warn(self.broken, stacklevel=2)
-            return
-        self.held = trainer.global_step  # the same on all processes, also where the disk is full
+        self.broken = ""
+        self.held = trainer.global_step  # the same on all processes, also where it is not saved
         io, none = trainer.strategy.checkpoint_io, Writes()
         with io.defer() if isinstance(io, checkpoints.SafeIO) else nullcontext(none) as writes:
             trainer.save_checkpoint(self.folder / checkpoints.LAST)
@@ -425,7 +410,9 @@ class Saver(Checkpoint):
         try:
             for write in writes:
                 write()
-        except OSError as error:  # a full disk
+        except NotFiniteError as error:
+            raise NotFiniteError(f"step {step} is NOT saved: {error}") from error
+        except (OSError, MemoryError) as error:  # a full disk
             raise NotSavedError(f"step {step} is NOT saved: {error}") from error
         self.whole = True
         keep()
@@ -434,6 +421,9 @@ class Saver(Checkpoint):
         """Wait until the newest checkpoint is written, and warn where it could not be."""
         try:
             self.background.wait()
+        except NotFiniteError as error:
+            self.broken = str(error)
+            warnings.warn(self.broken, stacklevel=2)
         except OSError as error:
             self.unsaved = "" if self.whole else str(error)
             self.failure.warn(str(error))

@@ -2,47 +2,37 @@
 
 import copy
 from collections.abc import Callable
-from threading import Thread
-from typing import TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import Any
 
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 Write = Callable[[], object]
-T = TypeVar("T")
 
 
 class Background:
-    """One write at a time, in a thread that ends with it."""
+    """One write at a time, in a thread.
+
+    It is the same thread for all of them, and ends with this: a new one takes its memory from any
+    of glibc's arenas, so that in the end each of them has that of a write. The program's end waits
+    for it.
+    """
 
     def __init__(self) -> None:
-        self.thread: Thread | None = None
-        self.error: OSError | None = None
+        self.pool = ThreadPoolExecutor(1, "checkpoint")
+        self.begun: Future[object] | None = None
 
     def start(self, write: Write) -> None:
         """Begin to write; the write before has been waited for."""
-        assert self.thread is None, "wait first: it says what could not be written"
-        self.thread = Thread(target=self.run, args=(write,), name="checkpoint")
-        self.thread.start()  # no daemon: the program's end waits for it
-
-    def run(self, write: Write) -> None:
-        """Write, and keep why it could not be done."""
-        try:
-            write()
-        except OSError as error:
-            self.error = error
+        assert self.begun is None, "wait first: it says what could not be written"
+        self.begun = self.pool.submit(write)
 
     def wait(self) -> None:
-        """Wait until all is written that was begun.
-
-        Raises:
-            OSError: it could not be; this is raised once.
-        """
-        if self.thread is not None:
-            self.thread.join()
-        error, self.thread, self.error = self.error, None, None
-        if error is not None:
-            raise error
+        """Wait until all is written that was begun; what a write has raised is raised once."""
+        if self.begun is not None:
+            wait([self.begun])
+            begun, self.begun = self.begun, None
+            begun.result()
 
 
 class Copies:
@@ -56,16 +46,29 @@ class Copies:
         # By place in memory; the tensor itself stays there, so that none takes its place.
         self.made: dict[object, tuple[Tensor, Tensor]] = {}
 
-    def of(self, content: T) -> T:
-        """The copy of a container."""
-        memo: dict[int, Tensor] = {}
-        for each in pytree.tree_leaves(content):
-            if isinstance(each, Tensor):
-                place = each.device, each.data_ptr(), each.dtype, each.shape, each.stride()
-                if each.numel() == 0 or place not in self.made:
-                    self.made[place] = each, each.detach().to("cpu", copy=True)
-                memo[id(each)] = self.made[place][1]
-        return copy.deepcopy(content, memo)
+    def of(self, content: Any) -> Any:
+        """The copy of a container; `copy.deepcopy` takes a third of a save's time."""
+        if isinstance(content, Tensor):
+            return self.of_tensor(content)
+        if isinstance(content, dict):
+            made = content.copy()
+            if state := getattr(content, "__dict__", None):  # a state dict's versions
+                vars(made).update(state)
+            for key, value in content.items():
+                made[key] = self.of(value)
+            return made
+        if type(content) in (list, tuple):
+            return type(content)(self.of(each) for each in content)
+        return copy.deepcopy(content)
+
+    def of_tensor(self, tensor: Tensor) -> Tensor:
+        """The copy of a tensor, which is another one's where that has the same place in memory."""
+        if tensor.numel() == 0:
+            return tensor.detach().to("cpu", copy=True)
+        place = tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()
+        if place not in self.made:
+            self.made[place] = tensor, tensor.detach().to("cpu", copy=True)
+        return self.made[place][1]
 
 
 class Writes(list[Write]):

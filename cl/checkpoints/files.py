@@ -13,12 +13,16 @@ from typing import IO
 from safetensors import SafetensorError
 
 SUM = re.compile(r"([0-9a-f]{64})\s")
-# A full disk: torch's writer and safetensors do not raise OSError.
-WRITING = (OSError, RuntimeError, SafetensorError)
+# A full disk: torch's writer and safetensors do not raise OSError; and what takes memory to write.
+WRITING = (OSError, RuntimeError, SafetensorError, MemoryError)
 
 
 class NotSavedError(OSError):
     """A file could not be written; what was there before still is."""
+
+
+class NotFiniteError(NotSavedError):
+    """A file is not written, as numbers of its content are NaN or infinite."""
 
 
 def write_whole(path: Path, write: Callable[[IO[bytes]], object], keep: Path | None = None) -> None:

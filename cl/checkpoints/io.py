@@ -27,7 +27,14 @@ from torch import Tensor, nn
 
 from cl.checkpoints import formats, hugging_face
 from cl.checkpoints.background import Copies, Write, Writes
-from cl.checkpoints.files import WRITING, NotSavedError, fits_sum, sum_of, write_whole
+from cl.checkpoints.files import (
+    WRITING,
+    NotFiniteError,
+    NotSavedError,
+    fits_sum,
+    sum_of,
+    write_whole,
+)
 from cl.nets import lora
 from cl.nets.towers import Towers
 from cl.nets.transformer import Transformer
@@ -98,8 +105,16 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
     On a disk without room for a third one the oldest makes room: the newest is whole meanwhile.
 
     Raises:
+        NotFiniteError: a weight is NaN or infinite: it must not take a good one's place.
         NotSavedError: the disk is full, or gone.
     """
+    weights = content.get("state_dict", {})
+    broken = [name for name, value in weights.items() if not is_finite(value)]
+    if broken:
+        raise NotFiniteError(
+            f"{len(broken)} tensors are not finite (NaN or infinite), as {broken[0]}; the "
+            "checkpoint before is kept"
+        )
     before = path.with_name(PREVIOUS) if path.name == LAST and is_whole(path) else None
 
     def write() -> None:
@@ -112,6 +127,14 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
             raise
         before.unlink()
         write()
+
+
+def is_finite(value: Tensor) -> bool:
+    """Whether no number is NaN or infinite: a sum is finite then, unless it overflows."""
+    if not value.numel() or not value.is_floating_point() or value.sum().isfinite():
+        return True
+    low, high = value.aminmax()  # NaN wherever a number is
+    return bool(low.isfinite() & high.isfinite())
 
 
 def has_room(path: Path) -> bool:

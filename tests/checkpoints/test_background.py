@@ -1,9 +1,30 @@
 """What is written beside the training is copied first, and each tensor once."""
 
+from threading import get_ident
+
+import pytest
 import torch
 from torch import nn
 
-from cl.checkpoints.background import Copies
+from cl.checkpoints.background import Background, Copies
+
+
+def test_what_a_write_has_raised_is_raised_once_and_the_next_one_is_written() -> None:
+    background, seen = Background(), []
+
+    def fail() -> None:
+        raise MemoryError("no room")
+
+    background.start(fail)
+    with pytest.raises(MemoryError, match="no room"):
+        background.wait()
+    background.wait()
+    for _ in range(3):
+        background.start(lambda: seen.append(get_ident()))
+        background.wait()
+    assert len(seen) == 3
+    assert len({*seen}) == 1  # one thread has them all
+    assert seen[0] != get_ident()
 
 
 def test_a_copy_stays_as_it_was() -> None:
@@ -16,6 +37,14 @@ def test_a_copy_stays_as_it_was() -> None:
     state["steps"][1]["lr"] = 0.2
     assert torch.equal(made["net"]["weight"], before)
     assert made["steps"] == [3, {"lr": 0.1}]
+
+
+def test_a_state_dict_keeps_the_versions_of_its_modules() -> None:
+    state = nn.BatchNorm1d(2).state_dict()
+    made = Copies().of({"net": state})["net"]
+    assert type(made) is type(state)
+    assert list(made) == list(state)
+    assert made._metadata == state._metadata == {"": {"version": 2}}
 
 
 def test_a_tensor_in_two_containers_is_copied_once() -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from cl import checkpoints
-from cl.checkpoints import files
+from cl.checkpoints import files, io
 
 
 def save(path: Path, value: float) -> None:
@@ -241,3 +241,28 @@ def test_folders_and_files_are_found_or_named(tmp_path: Path) -> None:
         checkpoints.resumable(tmp_path)
     checkpoints.save_encoder(net(0), tmp_path / checkpoints.ENCODER, {})
     assert checkpoints.encoder_file(tmp_path).name == checkpoints.ENCODER
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf, -torch.inf])
+def test_one_number_that_is_not_finite_is_found(dtype: torch.dtype, wrong: float) -> None:
+    value = torch.linspace(-1, 1, 1001).to(dtype)
+    value[0], value[1] = torch.finfo(dtype).max, torch.finfo(dtype).min
+    assert io.is_finite(value)
+    for at in (0, 500, 1000):
+        broken = value.clone()
+        broken[at] = wrong
+        assert not io.is_finite(broken.reshape(7, 143))
+    assert io.is_finite(value[:0])
+    assert io.is_finite(torch.arange(3))
+
+
+def test_what_is_not_finite_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    io.write_checkpoint({"state_dict": {"good": torch.ones(2)}}, path)
+    before = path.read_bytes()
+    weights = {"good": torch.ones(2), "bad": torch.tensor([1.0, torch.nan])}
+    with pytest.raises(files.NotFiniteError, match=r"1 tensors are not finite .*, as bad"):
+        io.write_checkpoint({"state_dict": weights}, path)
+    assert path.read_bytes() == before
+    assert {file.name for file in tmp_path.iterdir()} == {"last.ckpt", "last.ckpt.sha256"}
