@@ -25,6 +25,8 @@ from cl.losses import get_loss
 DIM, ALONE = 128, 20_000  # dimensions, rows from which ours runs alone
 SIZES = (64, 256, 1024, 4096, 16384, 65536)
 CORRELATED = ("barlow_twins", "vicreg")  # dimensions are, of which there are more
+PLAIN, ENOUGH = "nt_xent", 4096  # of which loss, and from which size on, products are a measure
+PRODUCTS = "its matrix products alone"
 SMALL, LARGE = 256, 16384  # up to which time is Python's, and from which memory is compared
 TABLE = "Losses, forward and backward, float32, d 128"
 MEMORY = "Losses, peak memory of a forward and backward"
@@ -58,6 +60,16 @@ def milliseconds(loss: Loss, z: Tensor) -> float:
     return (time.perf_counter() - start) * 1e3
 
 
+def products(z: Tensor) -> float:
+    """Milliseconds of the three matrix products that the formula has, and of nothing else."""
+    flat = z.detach().flatten(0, 1)
+    start = time.perf_counter()
+    similarity = flat @ flat.T
+    similarity @ flat
+    similarity.T @ flat
+    return (time.perf_counter() - start) * 1e3
+
+
 def megabytes(loss: Loss, z: Tensor) -> float:
     """Peak of a forward and backward, beyond what was there."""
     z.grad = None
@@ -87,6 +99,8 @@ def compare(name: str, rows: int) -> Iterator[Ratio]:
     wide = f" of {WIDE:,} dimensions" * (name in CORRELATED)
     case, floors = f"{name}, {rows:,} embeddings{wide}", {"formula": floor_of(name, rows)}
     times = {who: partial(milliseconds, loss, z) for who, loss in runs.items()}
+    if name == PLAIN and rows >= ENOUGH:
+        times[PRODUCTS], floors[PRODUCTS] = partial(products, z), 0.7
     yield from by_turns(TABLE, case, "ms", times, max(3, min(100, 30_000 // rows)), floors, 0)
     if rows >= LARGE and name not in CORRELATED:  # which have no matrix of pairs
         peaks = {who: partial(megabytes, loss, z) for who, loss in runs.items()}

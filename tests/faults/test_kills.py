@@ -49,7 +49,7 @@ def test_the_same_command_goes_on(act: Act, more: list[str], tmp_path: Path) -> 
         run = Ranks(words, tmp_path, "run", act=partial(act, step))
         assert run.end() == [-signal.SIGKILL], run.said()
         last = SafeIO().load_checkpoint(run.folder / "last.ckpt")["global_step"]
-        assert last <= step < last + 6
+        assert last <= step < last + 11  # the newest one may still have been written
         assert (run.folder / "last.new").exists() == (act is kill_in_write)
     run = Ranks(words, tmp_path, "run")
     assert run.end() == [0], run.said()

