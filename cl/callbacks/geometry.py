@@ -121,6 +121,11 @@ class Geometry(Callback):
         h, labels = (torch.cat(part) for part in zip(*self.asked, strict=True))
         asked = distributed.all_reduce_sum((labels >= 0).sum())
         known = classes >= 0
+        finite = h.isfinite().all() & bank[known].isfinite().all()
+        if distributed.any_of(~finite):
+            raise Stop(
+                f"step {trainer.global_step}: features are not finite; a lower --lr?", BROKEN
+            )
         if asked and len(classes[known].unique()) > 1:  # of one class, all are right
             right = (classify(bank[known], classes[known], h) == labels)[labels >= 0]
             share = distributed.all_reduce_sum(right.sum()) / asked

@@ -29,7 +29,7 @@ EXCHANGED = 8  # steps between two questions on several GPUs whether one of them
 LONG = 60.0  # s of work that a validation must not put at risk
 OUT_OF_TIME = 75  # exit code of --max_time, sysexits.h's "try again"
 FAILED, WRONG = 1, 2  # exit codes of an error of the program and of what it was given
-BROKEN = 4  # exit code of weights or embeddings that are not finite
+BROKEN = 4  # exit code of weights, features or embeddings that are not finite
 NOT_FINITE = 65  # exit code of --max_bad_steps, sysexits.h's "data error"
 NOT_SAVED = 74  # exit code of a run whose last state is not on the disk, sysexits.h's "I/O error"
 Unit = Literal["steps", "epochs", "minutes"]
@@ -335,10 +335,12 @@ class Saver(Checkpoint):
             self.save(trainer, pl_module)
             self.finish()
             interrupts.end_wait()
+            kept = (self.folder / checkpoints.LAST).exists()
+            before = "the newest checkpoint is kept" if kept else "there is no checkpoint before"
+            before = "the weights before them are saved" if self.whole else before
             raise Stop(
                 f"--max_bad_steps {finite.limit}: more steps in a row, up to step "
-                f"{trainer.global_step}, had a loss or gradient that is not finite; the weights "
-                f"before them are {'saved' if self.whole else 'in the newest checkpoint'}",
+                f"{trainer.global_step}, had a loss or gradient that is not finite; {before}",
                 NOT_FINITE,
             )
         minutes = self.saving.minutes

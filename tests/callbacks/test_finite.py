@@ -193,7 +193,7 @@ def test_a_loss_that_stays_broken_ends_the_run(tmp_path: Path) -> None:
         trainer.fit(method(), loader(batches()), ckpt_path=ckpt)
         return whole
 
-    with pytest.raises(Stop, match="up to step 6, had a loss or gradient that is not") as ended:
+    with pytest.raises(Stop, match=r"up to step 6, .* not finite; the newest checkpoint") as ended:
         run(None, dict.fromkeys((1, 3, 4, 5, 6), "image"))
     assert ended.value.code == NOT_FINITE
     file = tmp_path / "last.ckpt"
@@ -210,6 +210,14 @@ def test_a_loss_that_stays_broken_ends_the_run(tmp_path: Path) -> None:
     assert file.read_bytes() == before
     assert run(file, {}).state_dict() == {"in_row": 0, "total": 1}
     assert SafeIO().load_checkpoint(file)["global_step"] == 7
+
+
+def test_a_loss_that_is_broken_from_the_start_leaves_no_checkpoint(tmp_path: Path) -> None:
+    callbacks = [FiniteSteps(2), Break(dict.fromkeys(range(9), "image")), Saver(tmp_path)]
+    trainer = pl.Trainer(callbacks=callbacks, plugins=[SafeIO()], **PLAIN)
+    with pytest.raises(Stop, match="not finite; there is no checkpoint before"):
+        trainer.fit(method(), loader(batches()))
+    assert not (tmp_path / "last.ckpt").exists()
 
 
 def test_none_may_be_left_out() -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cl import measures
 from cl.callbacks.geometry import Geometry
+from cl.callbacks.saver import BROKEN
 from cl.callbacks.watch import Watch
 from cl.data.batch import Batch
 from cl.interrupts import Stop
@@ -175,3 +176,14 @@ def test_knn_is_the_votes_of_the_labeled(unlabeled: float, asked: int) -> None:
 def test_without_labels_there_is_no_knn() -> None:
     found = validate(after(NOISE, "stop"), ASKED[0], ASKED[1] - 1)
     assert found.keys() == {*MONITORS}
+
+
+@pytest.mark.parametrize("where", ["the neighbors", "the images that are classified"])
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf])
+def test_features_that_are_not_finite_end_the_run(where: str, wrong: float) -> None:
+    """With the code of weights that are not, and not as something that cannot be done."""
+    known, asked = NOISE.clone(), ASKED[0].clone()
+    (known[0] if where == "the neighbors" else asked)[3, 2] = wrong
+    with pytest.raises(Stop, match="step 7: features are not finite; a lower --lr") as stop:
+        validate(train(Geometry("warn"), known, torch.arange(64) % 2), asked, ASKED[1])
+    assert stop.value.code == BROKEN
