@@ -65,6 +65,16 @@ class CSVLog(Logger):
     def log_metrics(self, metrics: Mapping[str, int | float], step: int | None = None) -> None:
         row = {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in metrics.items()}
         self.waiting.append({"step": step, **row})
+        self.write_waiting()
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Write what still waits for a disk with room."""
+        if self.waiting:
+            self.write_waiting()
+
+    def write_waiting(self) -> None:
+        """Write all rows that wait, or warn."""
         try:
             names = dict.fromkeys(name for each in self.waiting for name in each)
             if columns := [name for name in names if name not in self.columns]:

@@ -30,9 +30,15 @@ def test_rows_survive_a_resume_and_the_redone_future_does_not(tmp_path: Path) ->
     assert rows[-1]["val/probe_top1"] == "0.5"
 
 
+@pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("columns", [{"lr": 0.5}, {"lr": 0.5, "of/its_own": 1.0}])
-def test_rows_wait_for_a_disk_with_room(tmp_path: Path, columns: dict[str, float]) -> None:
-    """A row is written whole or not at all, and none is lost; the limit stands for a full disk."""
+def test_rows_wait_for_a_disk_with_room(
+    tmp_path: Path, columns: dict[str, float], last: bool
+) -> None:
+    """A row is written whole or not at all, and none is lost; the limit stands for a full disk.
+
+    Also where the run ends before another row.
+    """
     file = tmp_path / "metrics.csv"
     log = logs.CSVLog(file)
     log.log_metrics({"lr": 0.5}, 1)
@@ -45,9 +51,12 @@ def test_rows_wait_for_a_disk_with_room(tmp_path: Path, columns: dict[str, float
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert file.read_bytes() == before
-    log.log_metrics({"lr": 0.4}, 4)
+    if last:
+        log.finalize("success")
+    else:
+        log.log_metrics({"lr": 0.4}, 4)
     rows = read_metrics(file)
-    assert [int(row["step"]) for row in rows] == [1, 2, 3, 4]
+    assert [int(row["step"]) for row in rows] == [1, 2, 3, *([] if last else [4])]
     assert [row.get("of/its_own", "") for row in rows[1:3]] == [
         "1" if columns.keys() > {"lr"} else ""
     ] * 2

@@ -114,18 +114,21 @@ class Geometry(Callback):
 
     @torch.no_grad()
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self.last is None or trainer.sanity_checking:
+        if trainer.sanity_checking:
+            return
+        each = [torch.ones((), dtype=torch.bool, device=pl_module.device)]
+        each += [h.isfinite().all() for h, _ in self.asked]
+        each += [(h.isfinite().all(dim=1) | (labels < 0)).all() for h, labels in self.known]
+        if distributed.any_of(~torch.stack(each).all().cpu()):
+            what = f"step {trainer.global_step}: features are not finite; a lower --lr?"
+            raise Stop(what, BROKEN)
+        if self.last is None:
             return
         bank, classes = (torch.cat(part) for part in zip(*self.known, strict=True))
         bank, classes = (distributed.gather(t, dim=0)[0] for t in (bank, classes))
         h, labels = (torch.cat(part) for part in zip(*self.asked, strict=True))
         asked = distributed.all_reduce_sum((labels >= 0).sum())
         known = classes >= 0
-        finite = h.isfinite().all() & bank[known].isfinite().all()
-        if distributed.any_of(~finite):
-            raise Stop(
-                f"step {trainer.global_step}: features are not finite; a lower --lr?", BROKEN
-            )
         if asked and len(classes[known].unique()) > 1:  # of one class, all are right
             right = (classify(bank[known], classes[known], h) == labels)[labels >= 0]
             share = distributed.all_reduce_sum(right.sum()) / asked
@@ -139,7 +142,8 @@ class Geometry(Callback):
     @torch.no_grad()
     def look(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure the newest embeddings, and say when they have collapsed."""
-        assert self.last is not None
+        if self.last is None:  # all steps so far were left out
+            return
         pl_module.eval()  # so that no BatchNorm statistic of the projector moves
         z = each_view(pl_module.projector, precise(self.last))  # pyright: ignore[reportArgumentType]
         pl_module.train()

@@ -65,6 +65,12 @@ def failure(error: Exception | None) -> tuple[str, str, int] | None:
     return socket.gethostname(), why, WRONG if isinstance(error, ValueError) else FAILED
 
 
+def left_out_in_row(trainer: pl.Trainer) -> int:
+    """How many of the newest steps were left out, as `FiniteSteps` counts them."""
+    finite = finite_steps(trainer)
+    return finite.state_dict()["in_row"] if finite else 0
+
+
 def random_states() -> dict[str, torch.Tensor]:
     """The states of torch's generators."""
     states = {"cpu": torch.get_rng_state()}
@@ -112,6 +118,7 @@ class Saver(Checkpoint):
         self.random: dict[str, torch.Tensor] = {}
         self.before: dict[str, torch.Tensor] = {}  # random states before the step in progress
         self.untouched = False  # whether all can be as it was before the step in progress
+        self.postponed = False  # until a step is not left out
         self.best: dict[str, float] = {}  # names of files, and how good they are
         self.background = Background()
         self.unsaved = ""  # why the newest checkpoint is not on the disk
@@ -264,7 +271,9 @@ class Saver(Checkpoint):
         asks = trainer.global_step % EXCHANGED == 0 or not self.waits_for_device(pl_module)
         if self.saving.unit == "minutes" and asks:
             due = self.is_due(pl_module)
-        if due:
+        due = due or self.postponed
+        self.postponed = due and left_out_in_row(trainer) > 0
+        if due and not self.postponed:
             self.save(trainer, pl_module)
         if asks:
             self.end_if_asked(trainer, pl_module)
@@ -309,6 +318,7 @@ class Saver(Checkpoint):
         self.end_if_asked(trainer, pl_module)
         if ended:  # what is measured now can be measured again: a signal ends it
             self.finish()
+            self.end_if_asked(trainer, pl_module)  # during the last write
             interrupts.end_wait()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -354,7 +364,7 @@ class Saver(Checkpoint):
             self.save(trainer, pl_module)
         self.finish()
         interrupts.end_wait()
-        step = self.unsaved or self.describe(trainer)
+        step = self.broken or self.unsaved or self.describe(trainer)
         if number == CODE:
             raise Stop(f"--max_time: after {minutes:g} minutes {step}", OUT_OF_TIME)
         raise Stop(f"{signal.Signals(number).name}: {step}", CODE + number)
@@ -376,8 +386,9 @@ class Saver(Checkpoint):
         """Write checkpoint and encoder, unless a weight is not finite or the disk is full.
 
         That is found and done beside the training, from a copy; the training goes on and the
-        checkpoint before stays where it fails. After steps that were all left out there is nothing
-        new: weights of which no loss is finite must not take the place of good ones.
+        checkpoint before stays where it fails. Nothing is written after two steps in a row that
+        were left out, or where all since the newest one were: weights of which no loss is finite
+        must not take the place of good ones.
 
         Args:
             trainer: Lightning's.
@@ -387,9 +398,14 @@ class Saver(Checkpoint):
         """
         self.finish()
         self.newest, self.tried, self.whole = time.monotonic(), trainer.global_step, False
-        finite = finite_steps(trainer)
-        in_row = finite.state_dict()["in_row"] if finite else 0
+        in_row = left_out_in_row(trainer)
         if in_row and trainer.global_step - self.held <= in_row:
+            return
+        if in_row > 1:
+            self.broken = (
+                f"step {trainer.global_step} is NOT saved: the newest {in_row} steps were left "
+                "out, so that its weights may be no good ones"
+            )
             return
         self.broken = ""
         self.held = trainer.global_step  # the same on all processes, also where it is not saved
@@ -414,7 +430,7 @@ class Saver(Checkpoint):
                 write()
         except NotFiniteError as error:
             raise NotFiniteError(f"step {step} is NOT saved: {error}") from error
-        except (OSError, MemoryError) as error:  # a full disk
+        except (OSError, MemoryError) as error:
             raise NotSavedError(f"step {step} is NOT saved: {error}") from error
         self.whole = True
         keep()
@@ -424,7 +440,7 @@ class Saver(Checkpoint):
         try:
             self.background.wait()
         except NotFiniteError as error:
-            self.broken = str(error)
+            self.broken, self.unsaved = str(error), ""
             warnings.warn(self.broken, stacklevel=2)
         except OSError as error:
             self.unsaved = "" if self.whole else str(error)

@@ -46,13 +46,7 @@ TOWERS = "towers.safetensors"  # both encoders of a run on images and texts
 
 
 class SafeIO(TorchCheckpointIO):
-    """Writes beside, flushes to the disk, then renames; keeps the one before; checks sums.
-
-    Attributes:
-        failed: whether the newest checkpoint could not be written, on the process that writes.
-    """
-
-    failed = False
+    """Writes beside, flushes to the disk, then renames; keeps the one before; checks sums."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +70,6 @@ class SafeIO(TorchCheckpointIO):
             copy = self.deferred.copies.of(marked)
             self.deferred.append(partial(write_checkpoint, copy, Path(path)))
             return
-        self.failed = True
         try:
             write_checkpoint(marked, Path(path))
         except NotSavedError as error:
@@ -84,8 +77,6 @@ class SafeIO(TorchCheckpointIO):
             # processes at the barrier behind this.
             step = checkpoint.get("global_step")
             warnings.warn(f"step {step} is NOT saved: {error}", stacklevel=2)
-        else:
-            self.failed = False
 
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
@@ -111,10 +102,9 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
     weights = content.get("state_dict", {})
     broken = [name for name, value in weights.items() if not is_finite(value)]
     if broken:
-        raise NotFiniteError(
-            f"{len(broken)} tensors are not finite (NaN or infinite), as {broken[0]}; the "
-            "checkpoint before is kept"
-        )
+        several = "1 tensor is" if len(broken) == 1 else f"{len(broken)} tensors are"
+        kept = "; the checkpoint before is kept" * path.exists()
+        raise NotFiniteError(f"{several} not finite (NaN or infinite), as {broken[0]}{kept}")
     before = path.with_name(PREVIOUS) if path.name == LAST and is_whole(path) else None
 
     def write() -> None:
@@ -126,6 +116,7 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
         if before is None or not before.exists() or has_room(path):
             raise
         before.unlink()
+        sum_of(before).unlink(missing_ok=True)
         write()
 
 

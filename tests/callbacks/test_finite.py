@@ -220,6 +220,32 @@ def test_a_loss_that_is_broken_from_the_start_leaves_no_checkpoint(tmp_path: Pat
     assert not (tmp_path / "last.ckpt").exists()
 
 
+@pytest.mark.parametrize(
+    ("broken", "saves", "code"), [((5,), [3, 7], 0), ((3, 4, 5), [3, 7], 0), ((5, 6), [3, 7], 4)]
+)
+def test_a_step_that_broke_the_weights_takes_no_checkpoints_place(
+    broken: tuple[int, ...], saves: list[int], code: int, tmp_path: Path
+) -> None:
+    """What is due behind a step that was left out waits for one that is not; or it is said."""
+    saver, asked = Saver(tmp_path, saving=Saving(every=3, unit="steps")), []
+    whole = saver.save
+
+    def save(trainer: pl.Trainer, *more: Any) -> None:
+        asked.append(trainer.global_step)
+        whole(trainer, *more)
+
+    saver.save = save
+    callbacks = [FiniteSteps(9), Break(dict.fromkeys(broken, "image")), saver]
+    trainer = pl.Trainer(callbacks=callbacks, plugins=[SafeIO()], **PLAIN)
+    trainer.fit(method(), loader(batches()))
+    assert asked == saves
+    said = "step 7 is NOT saved: the newest 2 steps were left out"
+    assert saver.outcome()[0] == code
+    assert saver.outcome()[1].startswith(said) is bool(code)
+    newest = SafeIO().load_checkpoint(tmp_path / "last.ckpt")["global_step"]
+    assert newest == (3 if code else 7)
+
+
 def test_none_may_be_left_out() -> None:
     whole = FiniteSteps(0)
     fit(method(), [whole, Break({6: "loss"})], batches())

@@ -187,3 +187,13 @@ def test_features_that_are_not_finite_end_the_run(where: str, wrong: float) -> N
     with pytest.raises(Stop, match="step 7: features are not finite; a lower --lr") as stop:
         validate(train(Geometry("warn"), known, torch.arange(64) % 2), asked, ASKED[1])
     assert stop.value.code == BROKEN
+
+
+def test_features_that_are_not_finite_end_a_resumed_run_too() -> None:
+    """Which has no embeddings of its own yet; without validation there is nothing to look at."""
+    asked = ASKED[0].clone()
+    asked[3, 2] = torch.nan
+    with pytest.raises(Stop, match="step 7: features are not finite"):
+        validate(Geometry("stop"), asked, ASKED[1])
+    trainer = Mock(spec=pl.Trainer, enable_validation=False)
+    Geometry("stop").on_train_epoch_end(trainer, Method(nn.Identity()))

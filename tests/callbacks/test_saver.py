@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader, Subset
 from cl.callbacks.saver import BROKEN, NOT_SAVED, Saver, Saving
 from cl.checkpoints import SafeIO, io, plan_space
 from cl.config import parse_pretrain, to_json
+from cl.interrupts import Stop, interrupts
 from cl.trainer import fit
 
 
@@ -86,7 +88,7 @@ def test_what_is_not_finite_takes_no_good_checkpoints_place(tmp_path: Path) -> N
     with torch.no_grad():
         module.layer.weight.fill_(float("nan"))
     saver.save(trainer, module)
-    with pytest.warns(UserWarning, match="step 2 is NOT saved: 1 tensors are not finite"):
+    with pytest.warns(UserWarning, match="step 2 is NOT saved: 1 tensor is not finite"):
         saver.finish()
     assert (tmp_path / "last.ckpt").read_bytes() == good[0]
     assert (tmp_path / "encoder.safetensors").read_bytes() == good[1]
@@ -108,10 +110,10 @@ def test_a_last_state_that_is_not_finite_has_a_code_of_its_own(
     saver.unsaved = "step 1 is NOT saved: the disk is full"
     trainer = pl.Trainer(max_epochs=2, callbacks=[Breaks(), saver], plugins=[SafeIO()], **OPTIONS)
     data = pl.LightningDataModule.from_datasets(*[Subset([torch.zeros(1)] * 2, [0, 1])] * 2)
-    with pytest.warns(UserWarning, match="step 4 is NOT saved: 1 tensors are not finite"):
+    with pytest.warns(UserWarning, match="step 4 is NOT saved: 1 tensor is not finite"):
         assert fit(trainer, Fits(), data, None, None, tmp_path) == BROKEN
     said = capsys.readouterr().err
-    assert "step 4 is NOT saved: 1 tensors are not finite" in said
+    assert "step 4 is NOT saved: 1 tensor is not finite" in said
     assert SafeIO().load_checkpoint(tmp_path / "last.ckpt")["global_step"] == 2
 
 
@@ -137,6 +139,30 @@ def test_a_full_disk_or_memory_costs_one_checkpoint_and_no_more(
     assert SafeIO().load_checkpoint(tmp_path / "last.ckpt")["global_step"] == 2
     if what == "checkpoint":
         assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_a_signal_during_the_last_write_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What follows a training is measured only by a run that nobody has ended."""
+    saver = Saver(tmp_path)
+    finish, calls = saver.finish, []
+
+    def signalled() -> None:
+        calls.append(saver.tried)
+        finish()
+        if saver.tried == 4 and calls.count(4) == 1:
+            interrupts.came = signal.SIGTERM
+
+    monkeypatch.setattr(saver, "finish", signalled)
+    trainer = pl.Trainer(max_epochs=2, callbacks=[saver], plugins=[SafeIO()], **OPTIONS)
+    loaders = (DataLoader([torch.zeros(1)] * 2) for _ in range(2))
+    try:
+        with pytest.raises(Stop, match="SIGTERM: step 4 is saved") as ended:
+            trainer.fit(Fits(), *loaders)
+    finally:
+        interrupts.came = 0
+    assert ended.value.code == 128 + signal.SIGTERM
 
 
 @pytest.fixture

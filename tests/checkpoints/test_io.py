@@ -262,7 +262,12 @@ def test_what_is_not_finite_is_not_written(tmp_path: Path) -> None:
     io.write_checkpoint({"state_dict": {"good": torch.ones(2)}}, path)
     before = path.read_bytes()
     weights = {"good": torch.ones(2), "bad": torch.tensor([1.0, torch.nan])}
-    with pytest.raises(files.NotFiniteError, match=r"1 tensors are not finite .*, as bad"):
+    with pytest.raises(
+        files.NotFiniteError,
+        match=r"^1 tensor is not finite .*, as bad; the checkpoint before is kept$",
+    ):
         io.write_checkpoint({"state_dict": weights}, path)
     assert path.read_bytes() == before
+    with pytest.raises(files.NotFiniteError, match=r"as bad$"):  # there is none to be kept
+        io.write_checkpoint({"state_dict": weights}, tmp_path / "other.ckpt")
     assert {file.name for file in tmp_path.iterdir()} == {"last.ckpt", "last.ckpt.sha256"}
