@@ -25,7 +25,7 @@ from cl.losses import get_loss
 DIM, ALONE = 128, 20_000  # dimensions, rows from which ours runs alone
 SIZES = (64, 256, 1024, 4096, 16384, 65536)
 CORRELATED = ("barlow_twins", "vicreg")  # dimensions are, of which there are more
-PLAIN, ENOUGH = "nt_xent", 4096  # of which loss, and from which size on, products are a measure
+PLAIN, ENOUGH = "nt_xent", 4096  # of which loss and size products alone are a measure
 PRODUCTS = "its matrix products alone"
 SMALL, LARGE = 256, 16384  # up to which time is Python's, and from which memory is compared
 TABLE = "Losses, forward and backward, float32, d 128"
@@ -99,7 +99,7 @@ def compare(name: str, rows: int) -> Iterator[Ratio]:
     wide = f" of {WIDE:,} dimensions" * (name in CORRELATED)
     case, floors = f"{name}, {rows:,} embeddings{wide}", {"formula": floor_of(name, rows)}
     times = {who: partial(milliseconds, loss, z) for who, loss in runs.items()}
-    if name == PLAIN and rows >= ENOUGH:
+    if name == PLAIN and rows == ENOUGH:
         times[PRODUCTS], floors[PRODUCTS] = partial(products, z), 0.7
     yield from by_turns(TABLE, case, "ms", times, max(3, min(100, 30_000 // rows)), floors, 0)
     if rows >= LARGE and name not in CORRELATED:  # which have no matrix of pairs
