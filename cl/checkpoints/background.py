@@ -47,7 +47,7 @@ class Copies:
         self.made: dict[object, tuple[Tensor, Tensor]] = {}
 
     def of(self, content: Any) -> Any:
-        """The copy of a container; `copy.deepcopy` takes a third of a save's time."""
+        """The copy of a container; one walk takes less time than `copy.deepcopy`."""
         if isinstance(content, Tensor):
             return self.of_tensor(content)
         if isinstance(content, dict):

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Subset
 
 from cl.callbacks.saver import BROKEN, NOT_SAVED, Saver, Saving
 from cl.checkpoints import SafeIO, io, plan_space
+from cl.checkpoints.files import NotFiniteError
 from cl.config import parse_pretrain, to_json
 from cl.interrupts import Stop, interrupts
 from cl.trainer import fit
@@ -139,6 +140,20 @@ def test_a_full_disk_or_memory_costs_one_checkpoint_and_no_more(
     assert SafeIO().load_checkpoint(tmp_path / "last.ckpt")["global_step"] == 2
     if what == "checkpoint":
         assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_of_two_reasons_the_newest_is_told(tmp_path: Path) -> None:
+    saver = Saver(tmp_path)
+    saver.unsaved = "step 1 is NOT saved: the disk is full"
+
+    def fail() -> None:
+        raise NotFiniteError("step 2 is NOT saved: not finite")
+
+    saver.background.start(fail)
+    with pytest.warns(UserWarning, match="step 2 is NOT saved"):
+        saver.finish()
+    assert saver.unsaved == ""
+    assert saver.outcome() == (BROKEN, "step 2 is NOT saved: not finite")
 
 
 def test_a_signal_during_the_last_write_ends_the_run(
