@@ -16,6 +16,13 @@ SCORES = 7 * 2**20  # of a block, 28 MiB: glibc maps 32 MiB and more anew each t
 SHARES = 1024  # queries whose votes are counted at a time
 
 
+class FeaturesNotFiniteError(ValueError):
+    """A feature is NaN or infinite: its training has diverged."""
+
+    def __init__(self) -> None:
+        super().__init__("the features are not finite (NaN or infinite), so none is the nearest")
+
+
 def classify(
     bank: Float[Tensor, "m d"],
     classes: Int[Tensor, " m"],
@@ -35,7 +42,7 @@ def classify(
         block: see `nearest`.
 
     Raises:
-        ValueError: a feature is NaN or infinite.
+        FeaturesNotFiniteError: a feature is NaN or infinite.
 
     >>> bank = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.1, 1.0]])
     >>> queries = torch.tensor([[1.0, 0.2], [0.5, 1.0]])
@@ -43,7 +50,7 @@ def classify(
     [0, 1]
     """
     if not (bank.isfinite().all() and queries.isfinite().all()):
-        raise ValueError("the features are not finite (NaN or infinite), so none is the nearest")
+        raise FeaturesNotFiniteError
     if not len(bank):
         return torch.full((len(queries),), -1, device=queries.device)
     near, at = nearest(bank, queries, k, block)

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl import distributed
+from cl.knn import FeaturesNotFiniteError
 from cl.precision import unit
 
 BLOCK = 8192  # documents at a time
@@ -39,14 +40,14 @@ def search(
         on every process.
 
     Raises:
-        ValueError: a feature is NaN or infinite.
+        FeaturesNotFiniteError: a feature is NaN or infinite.
 
     >>> search(torch.eye(2), torch.tensor([[2.0, 1.0], [0.0, 1.0], [0.0, 3.0]]), 2)[1].tolist()
     [[0, 2], [2, 1]]
     """
     finite = queries.isfinite().all() & documents.isfinite().all()
     if distributed.all_reduce_sum((~finite).long()):  # all processes end, and none waits
-        raise ValueError("the features are not finite (NaN or infinite), so none is the nearest")
+        raise FeaturesNotFiniteError
     _, own = distributed.gather(documents[:, :0], dim=0)
     places = torch.arange(len(documents), device=documents.device) + (own.start or 0)
     known = places if numbers is None else numbers

@@ -45,7 +45,7 @@ def test_rows_wait_for_a_disk_with_room(
     before, limit = file.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 3, limit[1]))
     try:
-        with pytest.warns(UserWarning, match="1 rows wait to be written: .*training goes on"):
+        with pytest.warns(UserWarning, match="1 rows wait to be written: .*once an hour"):
             log.log_metrics(columns, 2)
         log.log_metrics(columns, 3)  # is not said again
     finally:

@@ -8,7 +8,10 @@ from pytorch_lightning.callbacks import Callback
 from torch import nn
 
 from cl import distributed
+from cl.callbacks.saver import BROKEN
 from cl.callbacks.watch import needs_log
+from cl.interrupts import Stop
+from cl.knn import FeaturesNotFiniteError
 
 
 class Labeled(Callback):
@@ -27,6 +30,12 @@ class Labeled(Callback):
         encoder, top1 = pl_module.evaluated, torch.zeros((), device=pl_module.device)
         assert isinstance(encoder, nn.Module)
         if trainer.is_global_zero:
-            top1 += self.knn(encoder)
+            try:
+                top1 += self.knn(encoder)
+            except FeaturesNotFiniteError:
+                top1 += torch.nan
         shared = distributed.all_reduce_sum(top1)
+        if shared.isnan():
+            where = f"step {trainer.global_step}: features of --probe_data"
+            raise Stop(f"{where} are not finite; a lower --lr?", BROKEN)
         pl_module.log("val/knn_top1", shared, logger=needs_log(trainer))

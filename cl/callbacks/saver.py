@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -54,6 +54,37 @@ class Saving:
     by: Sequence[str] = ("val/knn_top1", "val/probe_top1", "val/mrr10")
     epochs: Sequence[int] = ()
     minutes: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What stays in the folder besides the newest checkpoint, once that is written.
+
+    Args:
+        best: names of files, and how good they are.
+        names: under which the newest checkpoint is kept as well.
+        surplus: names of those that are kept no longer.
+    """
+
+    best: dict[str, float] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+    surplus: list[str] = field(default_factory=list)
+
+    def apply(self, newest: Path) -> None:
+        """Keep `newest` under its other names, by links, which take no disk's space.
+
+        Raises:
+            NotSavedError: a name cannot be made; nothing is removed then.
+        """
+        try:
+            for name in self.names:
+                checkpoints.keep_as(newest, newest.with_name(name))
+        except OSError as error:
+            raise NotSavedError(f"{', '.join(self.names)} is NOT kept: {error}") from error
+        for name in self.surplus:
+            file = newest.with_name(name)
+            for each in (file, checkpoints.sum_of(file)):
+                each.unlink(missing_ok=True)
 
 
 def failure(error: Exception | None) -> tuple[str, str, int] | None:
@@ -119,18 +150,18 @@ class Saver(Checkpoint):
         self.before: dict[str, torch.Tensor] = {}  # random states before the step in progress
         self.untouched = False  # whether all can be as it was before the step in progress
         self.postponed = False  # until a step is not left out
-        self.best: dict[str, float] = {}  # names of files, and how good they are
+        self.kept = self.kept_before = Kept()  # with the newest checkpoint, and with the one before
         self.background = Background()
         self.unsaved = ""  # why the newest checkpoint is not on the disk
         self.broken = ""  # why the newest step is no checkpoint
         self.failure = Hourly()
 
     def state_dict(self) -> dict[str, Any]:
-        """What is kept as the best."""
-        return {"best": dict(self.best)}
+        """What is kept besides."""
+        return asdict(self.kept)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.best = dict(state_dict["best"])
+        self.kept = Kept(**state_dict)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.random:
@@ -138,6 +169,7 @@ class Saver(Checkpoint):
             if "gpu" in self.random:
                 torch.cuda.set_rng_state(self.random["gpu"])
         self.newest, self.held = time.monotonic(), trainer.global_step
+        self.keep_again(trainer)
         if peers := peers_of(trainer):
             peers.part = partial(self.part, trainer, pl_module)
         interrupts.wait()
@@ -312,9 +344,9 @@ class Saver(Checkpoint):
         due = ended or (self.saving.unit == "epochs" and epoch % every == 0)
         due = due or (self.saving.unit == "minutes" and self.is_due(pl_module))
         due = due or (self.saving.unit == "steps" and trainer.global_step % every == 0)
-        names, surplus = self.choose(trainer, epoch)
-        if due or names:
-            self.save(trainer, pl_module, names, surplus)
+        kept = self.choose(trainer, epoch)
+        if due or kept.names:
+            self.save(trainer, pl_module, kept)
         self.end_if_asked(trainer, pl_module)
         if ended:  # what is measured now can be measured again: a signal ends it
             self.finish()
@@ -380,8 +412,7 @@ class Saver(Checkpoint):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        names: Sequence[str] = (),
-        surplus: Sequence[str] = (),
+        kept: Kept | None = None,
     ) -> None:
         """Write checkpoint and encoder, unless a weight is not finite or the disk is full.
 
@@ -393,8 +424,7 @@ class Saver(Checkpoint):
         Args:
             trainer: Lightning's.
             pl_module: what is trained.
-            names: under which the checkpoint is kept as well.
-            surplus: names of those that are kept no longer.
+            kept: what stays besides; by default what stays now.
         """
         self.finish()
         self.newest, self.tried, self.whole = time.monotonic(), trainer.global_step, False
@@ -409,6 +439,7 @@ class Saver(Checkpoint):
             return
         self.broken = ""
         self.held = trainer.global_step  # the same on all processes, also where it is not saved
+        self.kept_before, self.kept = self.kept, kept or Kept(best=self.kept.best)
         io, none = trainer.strategy.checkpoint_io, Writes()
         with io.defer() if isinstance(io, checkpoints.SafeIO) else nullcontext(none) as writes:
             trainer.save_checkpoint(self.folder / checkpoints.LAST)
@@ -420,10 +451,9 @@ class Saver(Checkpoint):
                     file = self.folder / name
                     write = checkpoints.write_of_encoder(module, file, self.about, writes.copies)
                     writes.append(write)
-            kept = partial(self.keep, names, surplus)
-            self.background.start(partial(self.write, trainer.global_step, writes, kept))
+            self.background.start(partial(self.write, trainer.global_step, writes))
 
-    def write(self, step: int, writes: Sequence[Write], keep: Write) -> None:
+    def write(self, step: int, writes: Sequence[Write]) -> None:
         """Write all files of a step; what is kept of them is kept only then."""
         try:
             for write in writes:
@@ -433,16 +463,17 @@ class Saver(Checkpoint):
         except (OSError, MemoryError) as error:
             raise NotSavedError(f"step {step} is NOT saved: {error}") from error
         self.whole = True
-        keep()
+        self.kept.apply(self.folder / checkpoints.LAST)
 
     def finish(self) -> None:
         """Wait until the newest checkpoint is written, and warn where it could not be."""
         try:
             self.background.wait()
         except NotFiniteError as error:
-            self.broken, self.unsaved = str(error), ""
+            self.kept, self.broken, self.unsaved = self.kept_before, str(error), ""
             warnings.warn(self.broken, stacklevel=2)
         except OSError as error:
+            self.kept = self.kept_before
             self.unsaved = "" if self.whole else str(error)
             self.failure.warn(str(error))
         else:
@@ -454,26 +485,36 @@ class Saver(Checkpoint):
             return BROKEN, self.broken
         return (NOT_SAVED if self.unsaved else 0), self.unsaved
 
-    def choose(self, trainer: pl.Trainer, epoch: int) -> tuple[list[str], list[str]]:
-        """The names under which this epoch's checkpoint is kept, and those that it takes out."""
+    def choose(self, trainer: pl.Trainer, epoch: int) -> Kept:
+        """What stays besides this epoch's checkpoint; all processes say the same."""
         names = [f"epoch={epoch}.ckpt"] * (epoch in self.saving.epochs)
         found = (trainer.callback_metrics.get(name) for name in self.saving.by)
         score = next((float(value) for value in found if value is not None), float("nan"))
-        if not self.saving.best or score != score:
-            return names, []
-        best = {**self.best, f"best-epoch={epoch}.ckpt": score}
+        if not self.saving.best:
+            return Kept(best=self.kept.best, names=names)
+        self.finish()  # what was not saved is not kept either, which one process knows
+        before = distributed.broadcast_object(self.kept.best)
+        own = {f"best-epoch={epoch}.ckpt": score} if score == score else {}
+        best = before | own
         order = sorted(best, key=lambda name: -best[name])  # of two alike the earlier one is better
-        self.best = {name: best[name] for name in order[: self.saving.best]}
-        surplus = order[self.saving.best :]
-        return [*names, *(self.best.keys() & {f"best-epoch={epoch}.ckpt"})], surplus
+        stay = order[: self.saving.best]
+        return Kept(
+            best={name: best[name] for name in stay},
+            names=[*names, *(own.keys() & stay)],
+            surplus=[name for name in before if name not in stay],
+        )
 
-    def keep(self, names: Sequence[str], surplus: Sequence[str]) -> None:
-        """Keep the newest checkpoint under other names too, by links: no disk's space is taken."""
-        try:
-            for name in names:
-                checkpoints.keep_as(self.folder / checkpoints.LAST, self.folder / name)
-        except OSError as error:
-            raise NotSavedError(f"{', '.join(names)} is NOT kept: {error}") from error
-        for name in surplus:
-            for file in (self.folder / name, checkpoints.sum_of(self.folder / name)):
-                file.unlink(missing_ok=True)
+    def keep_again(self, trainer: pl.Trainer) -> None:
+        """Do what a kill between a write and its links has left undone.
+
+        A run that goes on from another folder's checkpoint has nothing of it in its own.
+        """
+        if not trainer.ckpt_path:
+            return
+        given = Path(trainer.ckpt_path)
+        if given.resolve().parent != self.folder.resolve():
+            self.kept = Kept()
+        elif trainer.is_global_zero:
+            missing = [name for name in self.kept.names if not (self.folder / name).exists()]
+            if not missing or checkpoints.is_whole(given):
+                replace(self.kept, names=missing).apply(given)

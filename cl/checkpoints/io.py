@@ -113,7 +113,7 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
     try:
         write()
     except NotSavedError:
-        if before is None or not before.exists() or has_room(path):
+        if before is None or not is_alone(before) or has_room(path):
             raise
         before.unlink()
         sum_of(before).unlink(missing_ok=True)
@@ -131,6 +131,11 @@ def is_finite(value: Tensor) -> bool:
 def has_room(path: Path) -> bool:
     """Whether the disk has room for another file of the size of this one."""
     return shutil.disk_usage(path.parent).free > path.stat().st_size
+
+
+def is_alone(path: Path) -> bool:
+    """Whether a file is there and has no other name, which would keep what it takes of the disk."""
+    return path.exists() and path.stat().st_nlink == 1
 
 
 def is_whole(path: Path) -> bool:

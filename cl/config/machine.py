@@ -37,8 +37,7 @@ class Hourly:
         """Warn, unless it was done in the last hour."""
         if time.monotonic() - self.said >= HOUR:
             self.said = time.monotonic()
-            said = f"{message} (the training goes on; this is said at most once an hour)"
-            warnings.warn(said, stacklevel=3)
+            warnings.warn(f"{message} (said at most once an hour)", stacklevel=3)
 
 
 def is_of_machine(error: BaseException) -> bool:

@@ -5,7 +5,7 @@ import random
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,6 +79,60 @@ def test_the_best_epochs_and_those_that_are_named_are_kept(tmp_path: Path) -> No
     assert kept == names | {f"{name}.sha256" for name in names}
     for name, step in (("best-epoch=2.ckpt", 4), ("epoch=3.ckpt", 6), ("last.ckpt", 10)):
         assert SafeIO().load_checkpoint(tmp_path / name)["global_step"] == step
+
+
+def refusing(step: int) -> Callable[..., None]:
+    """A writer of torch's that has no room for the checkpoint of one step."""
+    save = torch.save
+
+    def write(content: dict[str, object], file: object) -> None:
+        if content["global_step"] == step:
+            raise RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed")
+        save(content, file)
+
+    return write
+
+
+def test_an_epoch_that_is_not_saved_takes_out_none_of_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "save", refusing(6))
+    saving = Saving(best=2, by=("score",))
+    saver = Saver(tmp_path, {}, saving)
+    trainer = pl.Trainer(max_epochs=5, callbacks=[saver], plugins=[SafeIO()], **OPTIONS)
+    with pytest.warns(UserWarning, match="step 6 is NOT saved"):
+        trainer.fit(Fits([0.3, 0.5, 0.9, 0.4, 0.6]), *(DataLoader([torch.zeros(1)] * 2),) * 2)
+    best = {"best-epoch=2.ckpt": 0.5, "best-epoch=5.ckpt": 0.6}
+    assert {p.name for p in tmp_path.glob("best*.ckpt")} == {*best}
+    assert saver.kept.best == pytest.approx(best)
+
+
+def test_what_a_kill_has_left_undone_is_done_by_the_resumed_run(tmp_path: Path) -> None:
+    """A kill between the write of a checkpoint and the links to it, as the files are then."""
+    saving = Saving(best=1, by=("score",), epochs=(2,))
+
+    def run(epochs: int, resume: Path | None = None) -> None:
+        trainer = pl.Trainer(
+            max_epochs=epochs,
+            callbacks=[Saver(tmp_path, {}, saving)],
+            plugins=[SafeIO()],
+            **OPTIONS,
+        )
+        loaders = (DataLoader([torch.zeros(1)] * 2),) * 2
+        trainer.fit(Fits([0.3, 0.5, 0.1]), *loaders, ckpt_path=resume, weights_only=True)
+
+    run(1)
+    before = (tmp_path / "best-epoch=1.ckpt").read_bytes()
+    run(2, tmp_path / "last.ckpt")
+    names = {"best-epoch=2.ckpt", "epoch=2.ckpt"}
+    for name in names:
+        (tmp_path / name).unlink()
+        (tmp_path / f"{name}.sha256").unlink()
+    (tmp_path / "best-epoch=1.ckpt").write_bytes(before)
+    run(3, tmp_path / "last.ckpt")
+    assert {p.name for p in tmp_path.glob("*epoch=*.ckpt")} == names
+    for name in names:
+        assert SafeIO().load_checkpoint(tmp_path / name)["global_step"] == 4
 
 
 def test_what_is_not_finite_takes_no_good_checkpoints_place(tmp_path: Path) -> None:
@@ -190,7 +244,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(tmp_path)], check=True)
 
 
-@pytest.mark.filterwarnings("ignore:step .* is NOT saved")
+@pytest.mark.filterwarnings("ignore:step .* is NOT saved.*No space left on device")
 @pytest.mark.parametrize("sizes", [3, pytest.param(20, marks=pytest.mark.slow)])
 def test_on_a_full_disk_of_any_size_the_last_good_checkpoint_stays(
     small_disk: Path, sizes: int

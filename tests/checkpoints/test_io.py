@@ -89,6 +89,39 @@ def test_what_has_no_sum_is_judged_by_its_content(tmp_path: Path, sums: str) -> 
         assert load(tmp_path / checkpoints.PREVIOUS) == 1.0
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_the_oldest_makes_room_where_that_frees_any(
+    tmp_path: Path, linked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its sum; one that is kept under another name as well would free nothing."""
+    path, previous = tmp_path / checkpoints.LAST, tmp_path / checkpoints.PREVIOUS
+    save(path, 1.0)
+    save(path, 2.0)
+    if linked:
+        checkpoints.keep_as(previous, tmp_path / "epoch=1.ckpt")
+    written = torch.save
+
+    def write(content: object, file: object) -> None:
+        if previous.exists():
+            assert checkpoints.sum_of(previous).exists()
+            raise RuntimeError("file write failed")
+        assert not checkpoints.sum_of(previous).exists()
+        written(content, file)
+
+    monkeypatch.setattr(torch, "save", write)
+    monkeypatch.setattr(io, "has_room", lambda _: False)
+    if linked:
+        with pytest.warns(UserWarning, match="NOT saved"):
+            save(path, 3.0)
+        assert load(previous) == load(tmp_path / "epoch=1.ckpt") == 1.0
+        assert load(path) == 2.0
+    else:
+        save(path, 3.0)
+        assert load(path) == 3.0
+        assert load(previous) == 2.0
+        assert checkpoints.valid(previous)
+
+
 @pytest.mark.parametrize("at", range(1, 12))
 def test_a_crash_anywhere_leaves_the_old_one_or_the_new_one(
     tmp_path: Path, at: int, monkeypatch: pytest.MonkeyPatch

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.faults.processes import RUN, Act, Ranks
 
@@ -64,3 +65,27 @@ def test_the_others_end_and_say_whom_they_lost(
     assert "go on with: " in said
     assert "Traceback" not in said
     ranks.end(5)
+
+
+def lose_one_save(trainer: Any) -> None:
+    """The first process has no room for a checkpoint of the second epoch."""
+    if at_step(trainer, 0):
+        saved = torch.save
+
+        def write(content: Any, file: Any, **options: Any) -> None:
+            if isinstance(content, dict) and content.get("epoch") == 1:
+                raise RuntimeError("file write failed")
+            saved(content, file, **options)
+
+        torch.save = write
+
+
+@pytest.mark.slow
+def test_all_processes_know_what_the_first_one_could_not_keep(tmp_path: Path) -> None:
+    """A process that takes an epoch for the best one would wait for the others to save it."""
+    words = [*RUN, "--keep_best", "1", "--checkpoint_every", "9", "--epochs", "6"]
+    ranks = Ranks(words, tmp_path, "run", world=2, act=lose_one_save)
+    assert ranks.end() == [0, 0], ranks.said()
+    state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["callbacks"]["Saver"]
+    assert {p.name for p in (tmp_path / "run").glob("best-*.ckpt")} == {*state["best"]}
+    assert "is NOT saved" in ranks.said()[0]
