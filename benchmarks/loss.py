@@ -1,35 +1,34 @@
 """Losses, forward and backward: ours beside lightly's and beside the formula as it stands.
 
-    python -m benchmarks.loss [--rows 64 256 1024 4096 16384 65536] [--losses nt_xent supcon ...]
+    python -m benchmarks.loss [--rows 64 256 1024 4096 16384] [--losses nt_xent supcon ...]
 
 float32, two views of rows / 2 samples, 128 dimensions, two threads. The implementations take turns
-in one process; a line has the median time of a forward and backward, or the peak memory beyond what
-was there before. The largest size is ours alone: the others would need tens of gigabytes.
+in one process; a line has the median time of a forward and backward. Memory is kept from step to
+step as this program's commands have it (`cl.hardware.keep_memory`), so that a matrix of all pairs
+costs less than in a script of one's own, which `loss_by_default` measures.
 """
 
 import argparse
-import ctypes
-import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from pathlib import Path
+from itertools import product
 
 import torch
 from torch import Tensor
 
 from benchmarks.formulas import FORMULAS, WIDE, WITHOUT, T, arguments
 from benchmarks.ratios import Ratio, by_turns
+from cl.hardware import keep_memory
 from cl.losses import get_loss
 
-DIM, ALONE = 128, 20_000  # dimensions, rows from which ours runs alone
-SIZES = (64, 256, 1024, 4096, 16384, 65536)
+DIM = 128  # dimensions
+SIZES = (64, 256, 1024, 4096, 16384)
 CORRELATED = ("barlow_twins", "vicreg")  # dimensions are, of which there are more
 PLAIN, ENOUGH = "nt_xent", 4096  # of which loss and size products alone are a measure
 PRODUCTS = "its matrix products alone"
-SMALL, LARGE = 256, 16384  # up to which time is Python's, and from which memory is compared
-TABLE = "Losses, forward and backward, float32, d 128"
-MEMORY = "Losses, peak memory of a forward and backward"
+SMALL = 256  # embeddings, up to which time is Python's
+TABLE = "Losses, forward and backward, float32, d 128, memory kept from step to step"
 Loss = Callable[..., Tensor]
 
 
@@ -44,12 +43,6 @@ def lightlys(name: str) -> Loss | None:
         return None
     loss = theirs(temperature=T)
     return lambda z: loss(z[0], z[1])
-
-
-def status(field: str) -> float:
-    """A line of /proc/self/status in MB."""
-    line = next(x for x in Path("/proc/self/status").read_text().split("\n") if x.startswith(field))
-    return int(line.split()[1]) / 1024
 
 
 def milliseconds(loss: Loss, z: Tensor) -> float:
@@ -70,41 +63,31 @@ def products(z: Tensor) -> float:
     return (time.perf_counter() - start) * 1e3
 
 
-def megabytes(loss: Loss, z: Tensor) -> float:
-    """Peak of a forward and backward, beyond what was there."""
-    z.grad = None
-    gc.collect()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again
-    before = status("VmRSS")
-    loss(z).backward()
-    return status("VmHWM") - before
-
-
 def entrants(name: str, rows: int) -> tuple[dict[str, Loss], Tensor]:
     """Ours and its peers, of embeddings that they all get."""
     z = torch.randn(2, rows // 2, WIDE if name in CORRELATED else DIM, requires_grad=True)
     given, options = arguments(name, rows // 2), {} if name in WITHOUT else {"temperature": T}
     found: dict[str, Loss | None] = {"ours": partial(get_loss(name), **options, **given)}
-    if rows < ALONE:
-        found |= {"formula": partial(FORMULAS[name], **given), "lightly": lightlys(name)}
+    found |= {"formula": partial(FORMULAS[name], **given), "lightly": lightlys(name)}
     return {who: loss for who, loss in found.items() if loss}, z
 
 
-def compare(name: str, rows: int) -> Iterator[Ratio]:
-    """One size of one loss: time and memory."""
+def compare(name: str, rows: int, table: str) -> Iterator[Ratio]:
+    """One size of one loss: time."""
     runs, z = entrants(name, rows)
     values = [loss(z.detach()).item() for loss in runs.values()]
     assert max(values) - min(values) < 1e-4 * max(1, abs(values[0])), (name, rows, values)
-    wide = f" of {WIDE:,} dimensions" * (name in CORRELATED)
-    case, floors = f"{name}, {rows:,} embeddings{wide}", {"formula": floor_of(name, rows)}
+    floors = {"formula": floor_of(name, rows)}
     times = {who: partial(milliseconds, loss, z) for who, loss in runs.items()}
     if name == PLAIN and rows == ENOUGH:
         times[PRODUCTS], floors[PRODUCTS] = partial(products, z), 0.7
-    yield from by_turns(TABLE, case, "ms", times, max(3, min(100, 30_000 // rows)), floors, 0)
-    if rows >= LARGE and name not in CORRELATED:  # which have no matrix of pairs
-        peaks = {who: partial(megabytes, loss, z) for who, loss in runs.items()}
-        yield from by_turns(MEMORY, case, "MB", peaks, 1, {"formula": 5.0}, 0)
+    rounds = max(3, min(100, 30_000 // rows))
+    yield from by_turns(table, case(name, rows), "ms", times, rounds, floors, 0)
+
+
+def case(name: str, rows: int) -> str:
+    wide = f" of {WIDE:,} dimensions" * (name in CORRELATED)
+    return f"{name}, {rows:,} embeddings{wide}"
 
 
 def floor_of(name: str, rows: int) -> float:
@@ -115,35 +98,22 @@ def floor_of(name: str, rows: int) -> float:
     return 0.6 if rows <= SMALL else 0.9 if name in CORRELATED else 1.0
 
 
-def alone(name: str, rows: int) -> str:
-    """A size that no peer reaches."""
-    runs, z = entrants(name, rows)
-    taken, peak = milliseconds(runs["ours"], z), megabytes(runs["ours"], z)
-    return f"{name}, {rows:,} embeddings: ours {taken:,.0f} ms, {peak:,.0f} MB, n=1"
-
-
-def ratios(
-    rows: Sequence[int] = SIZES[:-1], names: Sequence[str] = (*FORMULAS,)
-) -> Iterator[Ratio]:
+def ratios(rows: Sequence[int] = SIZES, names: Sequence[str] = (*FORMULAS,)) -> Iterator[Ratio]:
     """Every loss beside its formula, and lightly's where it has that loss."""
     torch.set_num_threads(2)
     torch.manual_seed(0)
-    for name in names:
-        for size in rows:
-            yield from compare(name, size)
+    keep_memory()
+    for name, size in product(names, rows):
+        yield from compare(name, size, TABLE)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, nargs="+", default=[*SIZES])
+    parser.add_argument("--rows", type=int, nargs="+", default=SIZES)
     parser.add_argument("--losses", nargs="+", default=list(FORMULAS), choices=list(FORMULAS))
     given = parser.parse_args()
-    for ratio in ratios([size for size in given.rows if size < ALONE], given.losses):
+    for ratio in ratios(given.rows, given.losses):
         print(ratio.line(), flush=True)
-    for name in given.losses:
-        for size in given.rows:
-            if size >= ALONE:
-                print(alone(name, size), flush=True)
 
 
 if __name__ == "__main__":

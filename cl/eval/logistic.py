@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from cl.bounds import Positive
 from cl.eval._blocks import BLOCK, KEPT, Blocks, rows_in_block
+from cl.eval._lbfgs import ENOUGH, HISTORY, WIDEST, Preconditioner, run_lbfgs
 from cl.eval._probe import Standardization
 from cl.eval._result import EvalResult, Features, Labels, TestFeatures, TestLabels, score
 from cl.eval._select import check_selectable, labeled, select_hyperparameters
 
-ITERATIONS = 10_000  # C = 1e4 of features that are nearly dependent takes 2,000
-HISTORY = 20  # steps that L-BFGS keeps
+ITERATIONS = 10_000  # C = 1e4 of features that are nearly dependent takes hundreds
 MULTILABEL = True
-ENOUGH, SMALL = 1e-6, 1e-5  # largest entry of a gradient: ends the search, is not warned of
+SMALL = 1e-5  # largest entry of a gradient that is not warned of
 
 
 class Optimum(NamedTuple):
@@ -129,7 +129,9 @@ def working_memory(
     kept = train * width if train * width <= KEPT else 0
     selected = train * width * (len(c) > 1)
     blocks = 3 * kept + 8 * min(BLOCK, train * max(width, classes))  # in float32 and in float64
-    return 4 * (selected + blocks + 4 * (HISTORY + 6) * (width + 1) * classes + 4 * test * classes)
+    factor = 8 * (width + 1) ** 2 if width < WIDEST else 0
+    search = 4 * (HISTORY + 6) * (width + 1) * classes + factor
+    return 4 * (selected + blocks + search + 4 * test * classes)
 
 
 def fit_standardized(part: Features, classes: int, *, l2: float, steps: int) -> Standardized:
@@ -165,11 +167,14 @@ def fit_classifier(
     nn.init.zeros_(classifier.bias)
     part = h, labels
     blocks = Blocks(part, classes, scale, dtype)
-    iterations, gradient = run_lbfgs(classifier, blocks, l2, steps)
+    probability = 1 / classes if labels.ndim == 1 else 0.5
+    by = Preconditioner(blocks, probability * (1 - probability), l2).to(dtype)
+    iterations, gradient = run_lbfgs(classifier, blocks, sample_losses, l2=l2, by=by, steps=steps)
     if gradient > ENOUGH and dtype != torch.float64 and iterations < steps:
         # Of features that are nearly dependent float32 ends up to 1e-2 above the least objective.
+        classifier, by, steps = classifier.double(), by.to(torch.float64), steps - iterations
         exact = Blocks(part, classes, scale, torch.float64)
-        more, gradient = run_lbfgs(classifier.double(), exact, l2, steps - iterations)
+        more, gradient = run_lbfgs(classifier, exact, sample_losses, l2=l2, by=by, steps=steps)
         iterations += more
     return Optimum(classifier.to(dtype).requires_grad_(False), iterations, gradient)
 
@@ -180,34 +185,3 @@ def sample_losses(logits: Float[Tensor, "n c"], labels: Labels) -> Float[Tensor,
         return F.cross_entropy(logits, labels, reduction="none")
     targets = labels.to(logits.dtype)
     return F.binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(dim=1)
-
-
-def run_lbfgs(classifier: nn.Linear, blocks: Blocks, l2: float, steps: int) -> tuple[int, float]:
-    """Move a classifier to the minimum; iterations and the largest entry of the gradient there."""
-    lbfgs = torch.optim.LBFGS(
-        classifier.parameters(),
-        max_iter=steps,
-        max_eval=2 * steps,
-        tolerance_grad=ENOUGH,
-        tolerance_change=1e-12,
-        history_size=HISTORY,
-        line_search_fn="strong_wolfe",
-    )
-
-    def closure() -> Tensor:
-        lbfgs.zero_grad()
-        # In float32 the line search would take the mean's rounding for the minimum.
-        loss = l2 / 2 * classifier.weight.square().sum(dtype=torch.float64)
-        loss.backward()
-        for h, labels in blocks:
-            losses = sample_losses(classifier(h), labels)
-            mean = losses.sum(dtype=torch.float64) / len(blocks)
-            mean.backward()
-            loss = loss.detach() + mean.detach()
-        return loss
-
-    with torch.enable_grad():
-        lbfgs.step(closure)
-        closure()
-    gradients = [p.grad.abs().max() for p in classifier.parameters() if p.grad is not None]
-    return int(lbfgs.state[classifier.weight]["n_iter"]), float(max(gradients))

@@ -124,32 +124,37 @@ class Gradient(FirstOrder):
         dq = torch.zeros_like(q)
         dk = dq if symmetric else torch.zeros_like(k)
         x_scratch, p_scratch = ScratchBuffer(q), ScratchBuffer(q)
+        weighted = q if symmetric else q * row_weight.unsqueeze(1)
         none_is_out = dominated.device.type == "cpu" and not dominated.any()
         for i, (pairs, excluded, transposed) in enumerate(schedule.blocks()):
             a, c = pairs.anchors.positions, pairs.candidates.positions
             x = cached[i] if cached else similarities(q[a] * scale, k[c], excluded, x_scratch)
             own = None if none_is_out else schedule.own_positives(pairs)
-            # p is the gradient of the loss with respect to each similarity of the block. If
-            # symmetric, x_ij = x_ji: each similarity is in the row of either of its embeddings.
+            row_out, column_out = dominated[a].unsqueeze(1), dominated[c]
+            if not symmetric:  # all weights are those of rows, and wait for the products' end
+                if not cached:
+                    x = (x.sub_(lse[a].unsqueeze(1)) if subtract_max else x).exp_()
+                x = leave_out(x, own, row_out, 0.0)
+                dq[a].addmm_(x, k[c])
+                dk[c].addmm_(x.T, weighted[a])
+                continue
+            # p is the gradient of the loss with respect to each similarity of the block. As
+            # x_ij = x_ji, each similarity is in the row of either of its embeddings.
             p = p_scratch.view(x.shape)
-            row_out, column_out = dominated[a].unsqueeze(1), dominated[c if symmetric else a]
-            weight = row_weight[a].unsqueeze(1)
             if subtract_max:
                 row = leave_out(x, own, row_out, -torch.inf)
-                torch.sub(row, lse[a].unsqueeze(1), out=p).exp_().mul_(weight)
-                if symmetric:
-                    column = leave_out(x, own, column_out, -torch.inf)
-                    p += column.sub_(lse[c]).exp_().mul_(row_weight[c])
+                torch.sub(row, lse[a].unsqueeze(1), out=p).exp_().mul_(row_weight[a].unsqueeze(1))
+                column = leave_out(x, own, column_out, -torch.inf)
+                p += column.sub_(lse[c]).exp_().mul_(row_weight[c])
             else:
-                weight = leave_out(weight, own, row_out, 0.0)
+                weight = leave_out(row_weight[a].unsqueeze(1), own, row_out, 0.0)
                 x = x if cached else x.exp_()
-                if symmetric:
-                    torch.add(weight, leave_out(row_weight[c], own, column_out, 0.0), out=p).mul_(x)
-                else:
-                    torch.mul(x, weight, out=p)
+                torch.add(weight, leave_out(row_weight[c], own, column_out, 0.0), out=p).mul_(x)
             dq[a].addmm_(p, k[c])
-            if not symmetric or transposed:
+            if transposed:
                 dk[c].addmm_(p.T, q[a])
+        if not symmetric:
+            dq *= row_weight.unsqueeze(1)
         dscale = torch.zeros_like(scale)
         if needs_scale:
             # Scale's gradient is the sum of p_ij q_i k_j, found once in dq * q and once in dk * k.
