@@ -20,6 +20,9 @@ Features = tuple[Float[Tensor, "n d"], Labels]  # of one part, with labels
 TestFeatures = tuple[Float[Tensor, "m d"], TestLabels]  # of the part that is measured on
 BothParts = Sequence[tuple[Tensor, Tensor]]  # features of the training and of the test part
 
+RESAMPLES = 200  # of the images, for the interval of a mean average precision
+DRAWN = 2**23  # images of so many samples together at a time
+
 
 @dataclass(frozen=True)
 class EvalResult:
@@ -56,7 +59,8 @@ def score(scores: Float[Tensor, "n c"], labels: Labels, **more: Any) -> EvalResu
         `top1`, `top5`, `top10` with their 95 % intervals (Wilson 1927); `mean_per_class`, over the
         classes that have a sample; `per_class`, None for one that has none; the confusion matrix
         and the predictions. Of several classes `map`, the mean of the average precisions of the
-        classes that have a sample, and these as `per_class`.
+        classes that have a sample, with its 95 % interval (normal, by `RESAMPLES` bootstrap samples
+        of the images), and these as `per_class`.
 
     Raises:
         ValueError: no sample has a label, there is one class only, or a score is not finite.
@@ -75,7 +79,10 @@ def score(scores: Float[Tensor, "n c"], labels: Labels, **more: Any) -> EvalResu
     if labels.ndim == 2:
         each = average_precisions(scores, labels)
         per_class = [None if x != x else x for x in each.tolist()]
-        return EvalResult({"map": float(each.nanmean()), "per_class": per_class}, **more)
+        value = float(each.nanmean())
+        half = NormalDist().inv_cdf(0.975) * deviation_of_map(scores, labels)
+        numbers = {"map": value, "map_95": [max(0.0, value - half), min(1.0, value + half)]}
+        return EvalResult(numbers | {"per_class": per_class}, **more)
     check_classes(classes)
     predicted = scores.argmax(dim=1)
     counts = confusion(predicted, labels, classes)
@@ -103,17 +110,44 @@ def average_precisions(
     >>> average_precisions(torch.tensor([[0.9], [0.8], [0.1]]), torch.tensor([[1], [0], [1]]))
     tensor([0.8333], dtype=torch.float64)
     """
+    once = torch.ones(1, len(scores), dtype=torch.float64, device=scores.device)
+    return resampled_precisions(scores, labels, once)[0]
+
+
+def resampled_precisions(
+    scores: Float[Tensor, "n c"], labels: Int[Tensor, "n c"], times: Float[Tensor, "b n"]
+) -> Float[Tensor, "b c"]:
+    """Average precision of each class where a sample is there so many times, as `times` says.
+
+    It is scikit-learn's with `times` as `sample_weight`.
+    """
     found = []
     for own, true in zip(scores.T, labels.T, strict=True):
         order = own.argsort(descending=True)
-        right = true[order].double().cumsum(dim=0)
         # Samples of one score come together: what counts is the last of them.
         last = torch.ones_like(order, dtype=torch.bool)
         last[:-1] = own[order][1:] != own[order][:-1]
-        rank = torch.arange(1, len(order) + 1, device=own.device)[last]
-        gained = torch.diff(right[last], prepend=right.new_zeros(1))
-        found.append((gained * right[last] / rank).sum() / right[-1])
-    return torch.stack(found)
+        there = times[:, order]
+        rank = there.cumsum(dim=1)[:, last].clamp(min=1)
+        right = (there * true[order]).cumsum(dim=1)[:, last]
+        gained = torch.diff(right, dim=1, prepend=torch.zeros_like(right[:, :1]))
+        found.append((gained * right / rank).sum(dim=1) / right[:, -1])
+    return torch.stack(found, dim=1)
+
+
+def deviation_of_map(scores: Float[Tensor, "n c"], labels: Int[Tensor, "n c"]) -> float:
+    """The deviation of the mean average precision from one set of so many images to another.
+
+    That over bootstrap samples of the images; of each the classes count that have an image in it.
+    """
+    n, generator = len(scores), torch.Generator().manual_seed(0)
+    found = []
+    for part in torch.arange(RESAMPLES).split(max(1, DRAWN // n)):
+        drawn = [torch.randint(n, (n,), generator=generator).bincount(minlength=n) for _ in part]
+        precisions = resampled_precisions(scores, labels, torch.stack(drawn).to(scores.dtype))
+        found.append(precisions.nanmean(dim=1))
+    means = torch.cat(found)
+    return float(means[means.isfinite()].std())  # without samples in which no class has an image
 
 
 def check_classes(classes: int) -> None:

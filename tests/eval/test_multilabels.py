@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import cl
 from cl.data.sets import Source, from_dataset
 from cl.eval import score
+from cl.eval._result import resampled_precisions
 from cl.eval._select import quality
 from cl.eval.knn import knn
 from cl.eval.logistic import fit_standardized, logistic
@@ -43,6 +44,38 @@ def test_map_is_scikit_learns_of_equal_scores_too() -> None:
     without = score(torch.from_numpy(scores).float(), labels).numbers
     assert without["per_class"][1] is None
     assert without["map"] == pytest.approx(expected[[0, 2]].mean())
+
+
+def test_a_resample_is_scikit_learns_with_weights() -> None:
+    """Of scores with ties too; a class that no drawn image is of has none."""
+    _, labels = drawn(60)
+    rng = np.random.default_rng(0)
+    scores = rng.integers(0, 9, (60, 3)).astype(float)
+    times = rng.integers(0, 3, (4, 60))
+    times[3, labels[:, 1] == 1] = 0
+    found = resampled_precisions(torch.from_numpy(scores), labels, torch.from_numpy(times).double())
+    for own, weight in zip(found, times, strict=True):
+        there = [c for c in range(3) if (labels[:, c].numpy() * weight).any()]
+        expected = [
+            average_precision_score(labels[:, c], scores[:, c], sample_weight=weight) for c in there
+        ]
+        assert own[there].tolist() == pytest.approx(expected)
+        assert own.isnan().sum() == 3 - len(there)
+    assert found[3, 1].isnan()
+
+
+def test_the_interval_of_map_is_that_of_other_test_sets() -> None:
+    """Its width is what many test sets of this size show, and a hundredth of them a tenth."""
+    h, labels = drawn(40_000)
+    scores = h + torch.randn(h.shape, generator=torch.Generator().manual_seed(1))
+    scores = scores[:, : labels.shape[1]]
+    parts = list(zip(scores.split(400), labels.split(400), strict=True))
+    each = [score(*part).numbers for part in parts]
+    across = np.std([numbers["map"] for numbers in each])
+    widths = [(high - low) / 2 / 1.96 for low, high in (numbers["map_95"] for numbers in each)]
+    assert np.median(widths) == pytest.approx(across, rel=0.25)
+    low, high = score(scores, labels).numbers["map_95"]
+    assert (high - low) / 2 / 1.96 == pytest.approx(across / 10, rel=0.25)
 
 
 def test_logistic_is_scikit_learns_one_against_the_rest() -> None:
