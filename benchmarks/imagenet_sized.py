@@ -5,7 +5,7 @@
 
 Of ImageNet's size are `--images 1281167 --width 2048 --classes 1000`: 10.5 GB in `--folder`, which
 are deleted in the end. Features are made: a mean for each class, and noise. Each evaluation is a
-process of its own, as it is in main_linear.py: features are mapped from a file. Printed are the
+process of its own with the allocator that main_linear.py has: features are mapped from a file. Printed are the
 plan, the peak of the memory that the process has for itself (without the pages of the file, which
 the system keeps while nobody else needs them), CPU time, and of a subset how many answers are
 scikit-learn's.
@@ -34,6 +34,7 @@ from cl.checkpoints.space import say_bytes
 from cl.eval import get_evaluation
 from cl.eval import logistic as regression
 from cl.eval._result import EvalResult, Features
+from cl.hardware import keep_memory
 
 NAMES, BLOCK, SUBSET, C = ("knn", "logistic"), 8192, (4000, 1000), 1.0
 PEAK = "RssAnon:"
@@ -87,6 +88,7 @@ def with_peak(work: Callable[[], EvalResult]) -> tuple[EvalResult, int]:
 
 def measure(name: str, folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Time, memory and top-1 of an evaluation of all features."""
+    keep_memory()
     train, test = load(folder, "train"), load(folder, "test")
     function, flags = get_evaluation(name), {}
     plan = get_evaluation(name, "working_memory")

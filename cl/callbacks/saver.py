@@ -163,13 +163,15 @@ class Saver(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.kept = Kept(**state_dict)
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.keep_again(trainer)  # also where nothing is left to train
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.random:
             torch.set_rng_state(self.random["cpu"])
             if "gpu" in self.random:
                 torch.cuda.set_rng_state(self.random["gpu"])
         self.newest, self.held = time.monotonic(), trainer.global_step
-        self.keep_again(trainer)
         if peers := peers_of(trainer):
             peers.part = partial(self.part, trainer, pl_module)
         interrupts.wait()

@@ -14,7 +14,8 @@ HISTORY = 20  # steps that L-BFGS keeps
 ENOUGH = 1e-6  # largest entry of a gradient: ends the search
 ROWS = 8  # rows for each dimension, of which the curvature is estimated
 DAMPING = 0.1  # of the mean curvature; below that directions count alike
-WIDEST = 4097  # dimensions, with the bias; of more the Hessian is taken for diagonal
+WIDEST = 4097  # dimensions, with the bias; of more the Hessian is taken for diagonal, likewise of
+FEWEST = 4  # times as many dimensions as rows, where it takes longer than the search
 
 SampleLosses = Callable[[Tensor, Tensor], Float[Tensor, " n"]]
 
@@ -98,21 +99,27 @@ class Preconditioner:
         blocks: features; of many, rows that are evenly spread are enough.
         curvature: s, of a class's logit: $p (1 - p)$.
         l2: the weight decay.
+
+    Raises:
+        ValueError: a feature is not finite.
     """
 
     def __init__(self, blocks: Blocks, curvature: float, l2: float) -> None:
         width = blocks.h.shape[1] + 1
         stride = max(1, len(blocks) // (ROWS * width))
+        diagonal = width > min(WIDEST, FEWEST * len(blocks))
         total: Tensor | float = 0.0
         rows = 0
         for h, _ in blocks:
             some = F.pad(h[::stride], (0, 1), value=1.0)
-            total += (some.T @ some if width <= WIDEST else some.square().sum(dim=0)).double()
+            total += (some.square().sum(dim=0) if diagonal else some.T @ some).double()
             rows += len(some)
         assert isinstance(total, Tensor)
         own = curvature * total / rows
-        mean = own.mean() if own.ndim == 1 else own.diagonal().mean()
-        if own.ndim == 1:
+        if not own.isfinite().all():
+            raise ValueError("the features are not finite in float32: NaN, or larger than 3e38")
+        mean = own.mean() if diagonal else own.diagonal().mean()
+        if diagonal:
             self.factor = (own + l2 + DAMPING * mean).sqrt()
             return
         own.diagonal().add_(l2 + DAMPING * mean)

@@ -56,8 +56,9 @@ def logistic(
 ) -> EvalResult:
     r"""Logistic regression by L-BFGS to the optimum, of standardized features.
 
-    Equivalent to scikit-learn's `make_pipeline(StandardScaler(), LogisticRegression(C=c))`, and
-    where an image may be of several classes to `OneVsRestClassifier` of it.
+    Equivalent to scikit-learn's `make_pipeline(StandardScaler(), LogisticRegression(C=c))` where
+    each class has a training image, and where an image may be of several classes to
+    `OneVsRestClassifier` of it.
 
     Args:
         train: features `(n d)` and labels `(n)`; those without a label (below 0) are left out. Or
@@ -75,17 +76,14 @@ def logistic(
         ValueError: there is something to select and no class with two samples to hold one out.
     """
 
-    def classifier_of(part: Features, value: float) -> Standardized:
-        return fit_standardized(part, classes, l2=1 / (value * len(part[0])), steps=ITERATIONS)
-
     def scores(part: Features, queries: Tensor) -> Iterator[tuple[float, Tensor]]:
         for value in c:
-            yield value, classifier_of(part, value)(queries)
+            yield value, classifier_of(part, classes, value)(queries)
 
     precondition(train[1], test[1], classes, c=c)
     train, test = labeled(train), labeled(test)
     best, _ = select_hyperparameters(c, scores, train, seed, "--c")
-    classifier = classifier_of(train, best)
+    classifier = classifier_of(train, classes, best)
     _, iterations, gradient = classifier.fit
     if iterations >= ITERATIONS or gradient > SMALL:
         warnings.warn(
@@ -132,6 +130,13 @@ def working_memory(
     factor = 8 * (width + 1) ** 2 if width < WIDEST else 0
     search = 4 * (HISTORY + 6) * (width + 1) * classes + factor
     return 4 * (selected + blocks + search + 4 * test * classes)
+
+
+def classifier_of(part: Features, classes: int, c: float) -> Standardized:
+    """The classifier of a part that scikit-learn has at this C."""
+    # It has one row of weights for two classes, which is the difference of two.
+    rows = 2 if classes == 2 and part[1].ndim == 1 else 1
+    return fit_standardized(part, classes, l2=rows / (c * len(part[0])), steps=ITERATIONS)
 
 
 def fit_standardized(part: Features, classes: int, *, l2: float, steps: int) -> Standardized:

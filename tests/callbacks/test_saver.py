@@ -107,7 +107,8 @@ def test_an_epoch_that_is_not_saved_takes_out_none_of_the_best(
     assert saver.kept.best == pytest.approx(best)
 
 
-def test_what_a_kill_has_left_undone_is_done_by_the_resumed_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [1, 0])
+def test_what_a_kill_has_left_undone_is_done_by_the_resumed_run(tmp_path: Path, more: int) -> None:
     """A kill between the write of a checkpoint and the links to it, as the files are then."""
     saving = Saving(best=1, by=("score",), epochs=(2,))
 
@@ -129,7 +130,7 @@ def test_what_a_kill_has_left_undone_is_done_by_the_resumed_run(tmp_path: Path) 
         (tmp_path / name).unlink()
         (tmp_path / f"{name}.sha256").unlink()
     (tmp_path / "best-epoch=1.ckpt").write_bytes(before)
-    run(3, tmp_path / "last.ckpt")
+    run(2 + more, tmp_path / "last.ckpt")
     assert {p.name for p in tmp_path.glob("*epoch=*.ckpt")} == names
     for name in names:
         assert SafeIO().load_checkpoint(tmp_path / name)["global_step"] == 4

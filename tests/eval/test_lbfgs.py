@@ -28,6 +28,13 @@ def blocks_of(dtype: torch.dtype = torch.float64) -> Blocks:
     return Blocks(dependent(dtype), CLASSES, None, dtype)
 
 
+def test_of_few_rows_the_coordinates_are_those_of_each_dimension() -> None:
+    """A factor of many dimensions takes longer than the search that it shortens."""
+    h, labels = dependent()
+    few = Blocks((h[:3], labels[:3]), CLASSES, None, torch.float64)
+    assert Preconditioner(few, 0.2, L2).factor.ndim == 1
+
+
 @pytest.mark.parametrize("widest", [D + 1, D])
 def test_a_place_is_the_weights_in_other_coordinates(
     widest: int, monkeypatch: pytest.MonkeyPatch

@@ -123,6 +123,33 @@ def test_accuracy_is_scikit_learns_with_a_scaler() -> None:
         assert found.how["c"] == c
 
 
+def test_of_two_classes_c_is_scikit_learns() -> None:
+    """Which has one row of weights for them."""
+    x, y = load_digits(n_class=2, return_X_y=True)
+    y[::7] = 1 - y[::7]  # so that the classes overlap
+    train, test = (
+        (torch.from_numpy(x[part]), torch.from_numpy(y[part]))
+        for part in (slice(0, 300), slice(300, None))
+    )
+    fit = logistic(train, test, 2, c=(0.1,))
+    theirs = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=2000, tol=1e-8))
+    theirs.fit(x[:300], y[:300])
+    assert fit.predictions is not None
+    assert fit.predictions[:, 1].tolist() == theirs.predict(x[300:]).tolist()
+    found = module.classifier_of(train, 2, 0.1)(test[0]).diff(dim=1).squeeze(1)
+    expected = torch.from_numpy(theirs.decision_function(x[300:])).float()
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("large", [1e39, 1e300, float("nan")])
+def test_features_too_large_for_float32_are_named(large: float) -> None:
+    x, y = load_digits(return_X_y=True)
+    x[3, 2] = large
+    part = torch.from_numpy(x)[:100], torch.from_numpy(y)[:100]
+    with pytest.raises(ValueError, match="not finite"):
+        logistic(part, part, 10)
+
+
 def test_of_several_cs_the_best_on_the_held_out_part_is_taken() -> None:
     x, y = load_digits(return_X_y=True)
     train, test = ((torch.from_numpy(x[part]), torch.from_numpy(y[part])) for part in PARTS)

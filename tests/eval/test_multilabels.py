@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import cl
 from cl.data.sets import Source, from_dataset
 from cl.eval import score
-from cl.eval._result import resampled_precisions
+from cl.eval._result import weighted_precisions
 from cl.eval._select import quality
 from cl.eval.knn import knn
 from cl.eval.logistic import fit_standardized, logistic
@@ -46,22 +46,23 @@ def test_map_is_scikit_learns_of_equal_scores_too() -> None:
     assert without["map"] == pytest.approx(expected[[0, 2]].mean())
 
 
-def test_a_resample_is_scikit_learns_with_weights() -> None:
+def test_weighted_precisions_are_scikit_learns() -> None:
     """Of scores with ties too; a class that no drawn image is of has none."""
     _, labels = drawn(60)
     rng = np.random.default_rng(0)
     scores = rng.integers(0, 9, (60, 3)).astype(float)
-    times = rng.integers(0, 3, (4, 60))
-    times[3, labels[:, 1] == 1] = 0
-    found = resampled_precisions(torch.from_numpy(scores), labels, torch.from_numpy(times).double())
-    for own, weight in zip(found, times, strict=True):
+    scores = torch.from_numpy(scores)
+    for case in range(4):
+        weight = rng.integers(0, 3, 60)
+        weight[(labels[:, 1] == 1).numpy()] *= case < 3
+        found = weighted_precisions(scores, labels, torch.from_numpy(weight).double())
         there = [c for c in range(3) if (labels[:, c].numpy() * weight).any()]
+        assert there == ([0, 1, 2] if case < 3 else [0, 2])
         expected = [
             average_precision_score(labels[:, c], scores[:, c], sample_weight=weight) for c in there
         ]
-        assert own[there].tolist() == pytest.approx(expected)
-        assert own.isnan().sum() == 3 - len(there)
-    assert found[3, 1].isnan()
+        assert found[there].tolist() == pytest.approx(expected)
+        assert found.isnan().sum() == 3 - len(there)
 
 
 def test_the_interval_of_map_is_that_of_other_test_sets() -> None:
@@ -76,6 +77,14 @@ def test_the_interval_of_map_is_that_of_other_test_sets() -> None:
     assert np.median(widths) == pytest.approx(across, rel=0.25)
     low, high = score(scores, labels).numbers["map_95"]
     assert (high - low) / 2 / 1.96 == pytest.approx(across / 10, rel=0.25)
+    labels[:, 1] = 0  # of a class without an image there is none
+    low, high = score(scores.half(), labels).numbers["map_95"]
+    assert 0 < high - low < across
+
+
+def test_images_of_no_class_have_no_precision() -> None:
+    with pytest.raises(ValueError, match="no labeled image"):
+        score(torch.zeros(4, 3), torch.zeros(4, 3, dtype=torch.long))
 
 
 def test_logistic_is_scikit_learns_one_against_the_rest() -> None:
