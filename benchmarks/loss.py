@@ -80,7 +80,7 @@ def compare(name: str, rows: int, table: str) -> Iterator[Ratio]:
     floors = {"formula": floor_of(name, rows)}
     times = {who: partial(milliseconds, loss, z) for who, loss in runs.items()}
     if name == PLAIN and rows == ENOUGH:
-        times[PRODUCTS], floors[PRODUCTS] = partial(products, z), 0.7
+        times[PRODUCTS], floors[PRODUCTS] = partial(products, z), 0.65
     rounds = max(3, min(100, 30_000 // rows))
     yield from by_turns(table, case(name, rows), "ms", times, rounds, floors, 0)
 

@@ -517,6 +517,11 @@ class Saver(Checkpoint):
         if given.resolve().parent != self.folder.resolve():
             self.kept = Kept()
         elif trainer.is_global_zero:
-            missing = [name for name in self.kept.names if not (self.folder / name).exists()]
-            if not missing or checkpoints.is_whole(given):
+            files = [self.folder / name for name in self.kept.names]
+            missing = [file.name for file in files if not (file.exists() and file.samefile(given))]
+            if missing and not checkpoints.is_whole(given):
+                return  # what was loaded is the one before, and kept
+            try:
                 replace(self.kept, names=missing).apply(given)
+            except NotSavedError as error:
+                self.failure.warn(str(error))

@@ -129,8 +129,8 @@ def is_finite(value: Tensor) -> bool:
 
 
 def has_room(path: Path) -> bool:
-    """Whether the disk has room for another file of the size of this one."""
-    return shutil.disk_usage(path.parent).free > path.stat().st_size
+    """Whether the disk has room for another file of this one's size, or half as large again."""
+    return shutil.disk_usage(path.parent).free > 1.5 * path.stat().st_size
 
 
 def is_alone(path: Path) -> bool:

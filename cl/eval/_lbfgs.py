@@ -14,8 +14,9 @@ HISTORY = 20  # steps that L-BFGS keeps
 ENOUGH = 1e-6  # largest entry of a gradient: ends the search
 ROWS = 8  # rows for each dimension, of which the curvature is estimated
 DAMPING = 0.1  # of the mean curvature; below that directions count alike
-WIDEST = 4097  # dimensions, with the bias; of more the Hessian is taken for diagonal, likewise of
-FEWEST = 4  # times as many dimensions as rows, where it takes longer than the search
+# Of more dimensions, of all or for each row, the Hessian is taken for diagonal: its factor would
+# take longer than the search that it shortens.
+WIDEST, WIDEST_OF_ROW = 4097, 4
 
 SampleLosses = Callable[[Tensor, Tensor], Float[Tensor, " n"]]
 
@@ -107,7 +108,7 @@ class Preconditioner:
     def __init__(self, blocks: Blocks, curvature: float, l2: float) -> None:
         width = blocks.h.shape[1] + 1
         stride = max(1, len(blocks) // (ROWS * width))
-        diagonal = width > min(WIDEST, FEWEST * len(blocks))
+        diagonal = width > min(WIDEST, WIDEST_OF_ROW * len(blocks))
         total: Tensor | float = 0.0
         rows = 0
         for h, _ in blocks:

@@ -137,15 +137,12 @@ def deviation_of_map(scores: Float[Tensor, "n c"], labels: Int[Tensor, "n c"]) -
     r"""The deviation of the mean average precision from one set of so many images to another.
 
     By the infinitesimal jackknife (Jaeckel 1972): the root of $\sum_i (\partial m / \partial
-    w_i)^2$, w the images' weights; 0 where no class has an image.
+    w_i)^2$, w the images' weights.
     """
     weights = torch.ones(len(scores), dtype=torch.float64, requires_grad=True)
     with torch.enable_grad():
         each = weighted_precisions(scores, labels, weights)
-        there = each[~each.isnan()]
-        if not len(there):
-            return 0.0
-        (slopes,) = torch.autograd.grad(there.mean(), weights)
+        (slopes,) = torch.autograd.grad(each[~each.isnan()].mean(), weights)
     return float(slopes.norm())
 
 

@@ -15,8 +15,8 @@ from cl.autograd import Function
 from cl.losses._function import FirstOrder, one_by_one
 from cl.losses._layout import PairLayout
 
-# Pairs of all processes' anchors, so that all ranks decide alike: 32 MB and 256 MB in float32.
-MAX_PAIRS = {"cpu": 2**23, "cuda": 2**26}
+# Pairs of all processes' anchors, so that all ranks decide alike: 64 MB and 256 MB in float32.
+MAX_PAIRS = {"cpu": 2**24, "cuda": 2**26}
 
 
 class DirectLogSumExp(Function):
