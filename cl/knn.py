@@ -8,19 +8,12 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.precision import precise
+from cl.precision import FeaturesNotFiniteError, precise
 
 BANK = 2**25  # numbers of the bank that are compared at a time: 65,536 features of 512
 ROWS = 65_536  # features of the bank, at most; fewer blocks have fewer neighbors to merge
 SCORES = 7 * 2**20  # of a block, 28 MiB: glibc maps 32 MiB and more anew each time
 SHARES = 1024  # queries whose votes are counted at a time
-
-
-class FeaturesNotFiniteError(ValueError):
-    """A feature is NaN or infinite: its training has diverged."""
-
-    def __init__(self) -> None:
-        super().__init__("the features are not finite (NaN or infinite), so none is the nearest")
 
 
 def classify(

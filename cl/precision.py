@@ -17,6 +17,13 @@ WIDEST = 4096  # dimensions of a vector that a kernel holds
 LARGE, SMALL = 2.0**55, 2.0**-30  # between them no square of float32 overflows or vanishes
 
 
+class FeaturesNotFiniteError(ValueError):
+    """A feature is NaN or infinite: its training has diverged."""
+
+    def __init__(self) -> None:
+        super().__init__("the features are not finite (NaN or infinite), so none is the nearest")
+
+
 @cache
 def has_triton() -> bool:
     """Whether kernels can be compiled, which is tried; it takes Triton, a C compiler and Python.h.

@@ -5,8 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl import distributed
-from cl.knn import FeaturesNotFiniteError
-from cl.precision import unit
+from cl.precision import FeaturesNotFiniteError, unit
 
 BLOCK = 8192  # documents at a time
 QUERIES = 1024  # queries at a time

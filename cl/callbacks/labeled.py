@@ -11,7 +11,7 @@ from cl import distributed
 from cl.callbacks.saver import BROKEN
 from cl.callbacks.watch import needs_log
 from cl.interrupts import Stop
-from cl.knn import FeaturesNotFiniteError
+from cl.precision import FeaturesNotFiniteError
 
 
 class Labeled(Callback):

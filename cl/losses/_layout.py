@@ -66,6 +66,11 @@ class PairLayout:
         return len(views) == len(of_views) == 1 and views.stop == of_views.start
 
     @property
+    def is_rowwise(self) -> bool:
+        """Whether each anchor's pairs are a row with one positive, and of no other anchor's."""
+        return self.product == "one" and self.shape == (1, 1) and self.own_view is None
+
+    @property
     def positives(self) -> int:
         """How many of a sample's candidates are not the anchor."""
         return self.shape[1] - (self.own_view is not None)

@@ -33,6 +33,7 @@ from cl.losses._whole import (
     Choose,
     EnergyLoss,
     MaskedLoss,
+    RowwiseLoss,
     SoftmaxLoss,
     chosen_pairs,
 )
@@ -304,7 +305,12 @@ def is_small(z: Float[Tensor, "v n d"], pairs: int) -> bool:
 
 def fits_whole(z: Float[Tensor, "v n d"], layout: PairLayout) -> bool:
     """Whether a loss of these embeddings may be one function that keeps all pairs."""
-    return is_small(z, layout.pairs) and z.numel() > 0 and not torch.compiler.is_compiling()
+    return is_small(z, layout.pairs) and is_whole(z)
+
+
+def is_whole(z: Float[Tensor, "v n d"]) -> bool:
+    """Whether a loss of these embeddings may be one function."""
+    return z.numel() > 0 and not torch.compiler.is_compiling()
 
 
 def inverse(temperature: float | Tensor, like: Tensor) -> float | Float[Tensor, ""]:
@@ -410,7 +416,9 @@ def whole_loss(
     subtract_max, layout = largest_scale(temperature) > MAX_SAFE_SCALE, None
     if ids is None and z.shape[1] > 1 and choose is None:
         layout = lay_out(anchors, candidates, denominator.views, subtract_max)
-        layout = layout if layout and fits_whole(z, layout) else None
+        rowwise = layout is not None and layout.is_rowwise and z.device.type == "cpu"
+        if layout and not (fits_whole(z, layout) or (rowwise and is_whole(z))):
+            layout = None
     z = precise(z)
     scale = inverse(temperature, z)
     plain = not joint and adjust is None and choose is None
@@ -426,7 +434,8 @@ def whole_loss(
         places = anchors, candidates
         loss = MaskedLoss.of(z, scale, ids, places, choose, weight, subtract_max)
     elif layout.positives == 1:
-        loss = SoftmaxLoss.of(z, scale, layout, denominator.positives, adjust)
+        kind = SoftmaxLoss if is_small(z, layout.pairs) else RowwiseLoss
+        loss = kind.of(z, scale, layout, denominator.positives, adjust)
     elif layout.product == "each" and anchors[0] == views and len(views) > 1:
         loss = EnergyLoss.of(z, scale, layout, weight, joint)
     else:

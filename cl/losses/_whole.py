@@ -6,6 +6,7 @@ scalar, so its gradient is known up to a factor and computed in the forward pass
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -27,6 +28,7 @@ Places = tuple[tuple[range, range], tuple[range, range]]  # views and samples, o
 Adjust = Callable[[Tensor, Tensor, Tensor | float], tuple[Tensor, Tensor]]
 # Of all pairs and a tensor of the dtype and device wanted: see `chosen_pairs`.
 Choose = Callable[[Pairs, Tensor], tuple[Tensor, Tensor, Tensor | None, Tensor | None]]
+BLOCK_PAIRS = 2**22  # of a block of anchors: 16 MB in float32
 LINEAR = 50.0  # from here on log(1 + e^x) is x, in float64 too
 
 
@@ -97,6 +99,59 @@ class SoftmaxLoss(WholeLoss):
         if slope is not None:  # what is not the similarity times its derivative
             dscale = dscale - (g * (positive - similarity * slope)).sum() / scale**2
         return value, dz, dscale
+
+
+class RowwiseLoss(WholeLoss):
+    """`SoftmaxLoss` of any number of anchors of one view, among all samples of another one.
+
+    Each anchor's sum is of its own row. So the gradient of a block of anchors follows its sums at
+    once, and no product is computed a second time. Memory is O(n d) plus a block.
+    """
+
+    @staticmethod
+    def forward(
+        z: Tensor,
+        scale: Tensor | float,
+        layout: PairLayout,
+        with_positive: bool,
+        adjust: Adjust | None,
+        keep: bool,
+    ) -> tuple[Tensor, ...]:
+        u, lengths = Unit.forward(z)
+        q, k = layout.arrange(u)
+        assert k is not None
+        views, samples = layout.anchors
+        similarity = positive = ((q * k[samples.start : samples.stop]).sum(dim=1) * scale)[None]
+        slope = None
+        if adjust is not None:
+            positive, slope = adjust(u, similarity, scale)
+        value, dq, dk = z.new_zeros(()), torch.empty_like(q), torch.zeros_like(k)
+        dscale = torch.zeros_like(scale) if isinstance(scale, Tensor) else None
+        block = max(1, BLOCK_PAIRS // max(1, len(k)))
+        for rows in (slice(first, first + block) for first in range(0, len(q), block)):
+            part = replace(layout, anchors=(views, samples[rows]))
+            lse, _, exponentials, sums = sum_exponentials(q[rows], k, scale, part)
+            rest = lse - positive[0, rows]
+            value += (F.softplus(rest, 1, LINEAR) if with_positive else rest).sum()
+            if not keep:
+                continue
+            g = (rest.sigmoid() if with_positive else torch.ones_like(rest)).mul_(scale / len(q))
+            of_positive = -g if slope is None else -g * slope[0, rows]
+            p = exponentials.mul_((g / sums).unsqueeze(1))
+            learned = dscale is not None
+            dq[rows], of_k, of_scale = gradients(p, of_positive, part, learned, q[rows], k, scale)
+            assert of_k is not None
+            dk += of_k
+            if dscale is not None and of_scale is not None:
+                dscale += of_scale
+                if slope is not None:  # what is not the similarity times its derivative
+                    beyond = positive[0, rows] - similarity[0, rows] * slope[0, rows]
+                    dscale -= (g * beyond).sum() / scale**2
+        value = value / len(q)
+        if not keep:
+            return (value,)
+        dz = Unit.pull(layout.gather(dq, dk, u), u, lengths)
+        return (value, dz) if dscale is None else (value, dz, dscale)
 
 
 class EnergyLoss(WholeLoss):

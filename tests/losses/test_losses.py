@@ -328,6 +328,7 @@ def count_contrasted(name: str, views: int, samples: int, monkeypatch: pytest.Mo
         return result
 
     monkeypatch.setattr("cl.losses._pairwise.MAX_PAIRS", {"cpu": 0})
+    monkeypatch.setattr("cl.losses._pairwise.is_whole", lambda _: False)
     monkeypatch.setattr("cl.losses._pairwise.MAX_MASKED", 0)  # small batches need no mask
     monkeypatch.setattr("cl.losses.relic.MAX_SAFE_SCALE", 0)
     monkeypatch.setattr(PairContext, "schedule", record)
@@ -462,11 +463,52 @@ def test_a_small_batch_in_one_function_is_the_engine(
             assert "Loss" in functions_of(whole)
         with monkeypatch.context() as patch:
             patch.setattr("cl.losses._pairwise.MAX_PAIRS", {"cpu": 0})
+            patch.setattr("cl.losses._pairwise.is_whole", lambda _: False)
             patch.setattr("cl.losses._pairwise.MAX_MASKED", 0)
             patch.setattr("cl.losses.relic.MAX_SAFE_SCALE", 0)
             blocks = get_loss(name)(z, rows=rows, temperature=t, **options)
             assert "Loss" not in functions_of(blocks)
         assert_same_value_and_gradients(whole, blocks, (z, t))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("mnrl", {}),
+        ("info_nce", {"symmetric": False}),
+        ("info_nce_angle", {}),
+        ("info_nce_angle", {"margin": 40.0}),
+    ],
+)
+@pytest.mark.parametrize("temperature", [0.06, 0.01])
+@pytest.mark.parametrize("learned", [True, False])
+def test_rows_by_blocks_of_anchors_are_the_engine(
+    name: str,
+    options: dict[str, Any],
+    temperature: float,
+    learned: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each anchor among all samples of another view, of a batch too large to keep all pairs."""
+    t = torch.tensor(temperature, dtype=torch.float64, requires_grad=True)
+    monkeypatch.setattr("cl.losses._pairwise.MAX_PAIRS", {"cpu": 0})
+    monkeypatch.setattr("cl.losses._whole.BLOCK_PAIRS", 20)  # two anchors at a time
+    for rows in (slice(None), slice(3, 8)):
+        z = embeddings(2, 9)
+        with torch.no_grad():
+            z[1, :2] = 3 * z[0, :2] + 1e-3 * z[1, :2]  # positives that hold nearly all of their sum
+        given = t if learned else temperature
+        loss = partial(get_loss(name), z, rows=rows, temperature=given, **options)
+        by_rows = loss()
+        assert "RowwiseLoss" in functions_of(by_rows)
+        with torch.no_grad():
+            assert torch.equal(loss(), by_rows)
+        with monkeypatch.context() as patch:
+            patch.setattr("cl.losses._pairwise.is_whole", lambda _: False)
+            patch.setattr("cl.losses._pairwise.MAX_MASKED", 0)
+            blocks = loss()
+            assert "Loss" not in functions_of(blocks)
+        assert_same_value_and_gradients(by_rows, blocks, (z, t) if learned else (z,))
 
 
 @pytest.mark.parametrize("target", [None, embeddings(2, 9).detach().flip(0)])
