@@ -57,7 +57,7 @@ class Saving:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class KeptFiles:
     """What stays in the folder besides the newest checkpoint, once that is written.
 
     Args:
@@ -150,7 +150,9 @@ class Saver(Checkpoint):
         self.before: dict[str, torch.Tensor] = {}  # random states before the step in progress
         self.untouched = False  # whether all can be as it was before the step in progress
         self.postponed = False  # until a step is not left out
-        self.kept = self.kept_before = Kept()  # with the newest checkpoint, and with the one before
+        self.kept = self.kept_before = (
+            KeptFiles()
+        )  # with the newest checkpoint, and with the one before
         self.background = Background()
         self.unsaved = ""  # why the newest checkpoint is not on the disk
         self.broken = ""  # why the newest step is no checkpoint
@@ -161,7 +163,7 @@ class Saver(Checkpoint):
         return asdict(self.kept)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.kept = Kept(**state_dict)
+        self.kept = KeptFiles(**state_dict)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.keep_again(trainer)  # also where nothing is left to train
@@ -414,7 +416,7 @@ class Saver(Checkpoint):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        kept: Kept | None = None,
+        kept: KeptFiles | None = None,
     ) -> None:
         """Write checkpoint and encoder, unless a weight is not finite or the disk is full.
 
@@ -441,7 +443,7 @@ class Saver(Checkpoint):
             return
         self.broken = ""
         self.held = trainer.global_step  # the same on all processes, also where it is not saved
-        self.kept_before, self.kept = self.kept, kept or Kept(best=self.kept.best)
+        self.kept_before, self.kept = self.kept, kept or KeptFiles(best=self.kept.best)
         io, none = trainer.strategy.checkpoint_io, Writes()
         with io.defer() if isinstance(io, checkpoints.SafeIO) else nullcontext(none) as writes:
             trainer.save_checkpoint(self.folder / checkpoints.LAST)
@@ -487,20 +489,20 @@ class Saver(Checkpoint):
             return BROKEN, self.broken
         return (NOT_SAVED if self.unsaved else 0), self.unsaved
 
-    def choose(self, trainer: pl.Trainer, epoch: int) -> Kept:
+    def choose(self, trainer: pl.Trainer, epoch: int) -> KeptFiles:
         """What stays besides this epoch's checkpoint; all processes say the same."""
         names = [f"epoch={epoch}.ckpt"] * (epoch in self.saving.epochs)
         found = (trainer.callback_metrics.get(name) for name in self.saving.by)
         score = next((float(value) for value in found if value is not None), float("nan"))
         if not self.saving.best:
-            return Kept(best=self.kept.best, names=names)
+            return KeptFiles(best=self.kept.best, names=names)
         self.finish()  # what was not saved is not kept either, which one process knows
         before = distributed.broadcast_object(self.kept.best)
         own = {f"best-epoch={epoch}.ckpt": score} if score == score else {}
         best = before | own
         order = sorted(best, key=lambda name: -best[name])  # of two alike the earlier one is better
         stay = order[: self.saving.best]
-        return Kept(
+        return KeptFiles(
             best={name: best[name] for name in stay},
             names=[*names, *(own.keys() & stay)],
             surplus=[name for name in before if name not in stay],
@@ -515,7 +517,7 @@ class Saver(Checkpoint):
             return
         given = Path(trainer.ckpt_path)
         if given.resolve().parent != self.folder.resolve():
-            self.kept = Kept()
+            self.kept = KeptFiles()
         elif trainer.is_global_zero:
             files = [self.folder / name for name in self.kept.names]
             missing = [file.name for file in files if not (file.exists() and file.samefile(given))]

@@ -53,18 +53,18 @@ def write_whole(path: Path, write: Callable[[IO[bytes]], object], keep: Path | N
         flush_folder(path.parent)
     except WRITING as error:
         new.unlink(missing_ok=True)  # what it takes of a full disk
-        raise NotSavedError(f"{path}: {reason_of(error)}") from error
+        raise NotSavedError(f"{path}: {why_not_written(error)}") from error
 
 
-def reason_of(error: BaseException) -> str:
+def why_not_written(error: BaseException) -> str:
     """Why something could not be written; torch's writer tells a position in place of the disk's.
 
-    >>> reason_of(OSError(28, "No space left on device", "runs/1/last.new"))
+    >>> why_not_written(OSError(28, "No space left on device", "runs/1/last.new"))
     'No space left on device'
     """
     behind = error.__context__
     if isinstance(error, RuntimeError) and isinstance(behind, OSError):
-        return reason_of(behind)
+        return why_not_written(behind)
     return getattr(error, "strerror", None) or str(error)
 
 

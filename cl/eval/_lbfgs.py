@@ -59,10 +59,10 @@ def run_lbfgs(
         history_size=HISTORY,
         line_search_fn="strong_wolfe",
     )
-    largest = torch.inf
+    steepest = torch.inf
 
     def closure() -> Tensor:
-        nonlocal largest
+        nonlocal steepest
         joined = by.weight(place.detach())
         weight.data, bias.data = joined[:, :-1].contiguous(), joined[:, -1].contiguous()
         classifier.zero_grad()
@@ -77,15 +77,15 @@ def run_lbfgs(
         assert bias.grad is not None
         gradient = torch.cat([weight.grad, bias.grad.unsqueeze(1)], dim=1)
         place.grad = by.gradient(gradient).contiguous()
-        largest = float(gradient.abs().max())
-        if largest <= ENOUGH:
+        steepest = float(gradient.abs().max())
+        if steepest <= ENOUGH:
             raise FoundError
         return loss
 
     with torch.enable_grad(), suppress(FoundError):
         lbfgs.step(closure)
         closure()  # where the search has ended, and not where it has tried last
-    return int(lbfgs.state[place]["n_iter"]), largest
+    return int(lbfgs.state[place]["n_iter"]), steepest
 
 
 class Preconditioner:

@@ -305,10 +305,10 @@ def is_small(z: Float[Tensor, "v n d"], pairs: int) -> bool:
 
 def fits_whole(z: Float[Tensor, "v n d"], layout: PairLayout) -> bool:
     """Whether a loss of these embeddings may be one function that keeps all pairs."""
-    return is_small(z, layout.pairs) and is_whole(z)
+    return is_small(z, layout.pairs) and is_one_function(z)
 
 
-def is_whole(z: Float[Tensor, "v n d"]) -> bool:
+def is_one_function(z: Float[Tensor, "v n d"]) -> bool:
     """Whether a loss of these embeddings may be one function."""
     return z.numel() > 0 and not torch.compiler.is_compiling()
 
@@ -417,7 +417,7 @@ def whole_loss(
     if ids is None and z.shape[1] > 1 and choose is None:
         layout = lay_out(anchors, candidates, denominator.views, subtract_max)
         rowwise = layout is not None and layout.is_rowwise and z.device.type == "cpu"
-        if layout and not (fits_whole(z, layout) or (rowwise and is_whole(z))):
+        if layout and not (fits_whole(z, layout) or (rowwise and is_one_function(z))):
             layout = None
     z = precise(z)
     scale = inverse(temperature, z)

@@ -328,7 +328,7 @@ def count_contrasted(name: str, views: int, samples: int, monkeypatch: pytest.Mo
         return result
 
     monkeypatch.setattr("cl.losses._pairwise.MAX_PAIRS", {"cpu": 0})
-    monkeypatch.setattr("cl.losses._pairwise.is_whole", lambda _: False)
+    monkeypatch.setattr("cl.losses._pairwise.is_one_function", lambda _: False)
     monkeypatch.setattr("cl.losses._pairwise.MAX_MASKED", 0)  # small batches need no mask
     monkeypatch.setattr("cl.losses.relic.MAX_SAFE_SCALE", 0)
     monkeypatch.setattr(PairContext, "schedule", record)
@@ -463,7 +463,7 @@ def test_a_small_batch_in_one_function_is_the_engine(
             assert "Loss" in functions_of(whole)
         with monkeypatch.context() as patch:
             patch.setattr("cl.losses._pairwise.MAX_PAIRS", {"cpu": 0})
-            patch.setattr("cl.losses._pairwise.is_whole", lambda _: False)
+            patch.setattr("cl.losses._pairwise.is_one_function", lambda _: False)
             patch.setattr("cl.losses._pairwise.MAX_MASKED", 0)
             patch.setattr("cl.losses.relic.MAX_SAFE_SCALE", 0)
             blocks = get_loss(name)(z, rows=rows, temperature=t, **options)
@@ -504,7 +504,7 @@ def test_rows_by_blocks_of_anchors_are_the_engine(
         with torch.no_grad():
             assert torch.equal(loss(), by_rows)
         with monkeypatch.context() as patch:
-            patch.setattr("cl.losses._pairwise.is_whole", lambda _: False)
+            patch.setattr("cl.losses._pairwise.is_one_function", lambda _: False)
             patch.setattr("cl.losses._pairwise.MAX_MASKED", 0)
             blocks = loss()
             assert "Loss" not in functions_of(blocks)
