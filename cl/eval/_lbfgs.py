@@ -94,7 +94,7 @@ class Preconditioner:
     That of a softmax or logistic loss with equal probabilities is $s\,E[h h^T]$, to which the
     weight decay is added, and a damping, for later the probabilities are no longer equal; a
     Cholesky factor L of it makes the coordinates `weight @ L`. Of features that depend on each
-    other, as an encoder's do, L-BFGS takes a tenth of the iterations.
+    other, as an encoder's do, L-BFGS takes a fraction of the iterations (docs/experiments.md).
 
     Args:
         blocks: features; of many, rows that are evenly spread are enough.
