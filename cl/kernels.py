@@ -134,6 +134,7 @@ def masks(
         chosen = chosen & same_view
     if WHICH == 2:
         chosen = chosen & (same_view == 0)
+        positive = positive & (same_view == 0)
     return chosen, positive
 
 

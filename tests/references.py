@@ -48,7 +48,8 @@ def pairwise(name: str, z: Tensor, ids: Tensor | None, temperature: Tensor) -> T
             for w in range(views):
                 for j in range(n):
                     s = (z[v, i] * z[w, j]).sum() / temperature
-                    if (v, i) != (w, j) and labels[i] == labels[j]:
+                    apart = v != w if name in ("info_nce", "clip") else (v, i) != (w, j)
+                    if apart and labels[i] == labels[j]:
                         positives.append(s)
                     if DENOMINATORS[name](v, i, labels[i], w, j, labels[j]):
                         denominator.append(s)

@@ -74,6 +74,17 @@ def test_python_in_a_document_is_executed_or_quoted(file: Path) -> None:
             assert file.name in (ROOT / "tests" / EXECUTED[file.name]).read_text()
 
 
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: file.name)
+def test_a_command_finds_its_python_in_a_shell_without_an_environment(file: Path) -> None:
+    lost = [
+        line
+        for line in commands(file)
+        for word, behind in pairwise([*line, ""])
+        if re.fullmatch(r"python3?|cl-\w+", word) and not behind.startswith(NOT_OF_A_CLONE)
+    ]
+    assert lost == []
+
+
 @pytest.fixture
 def copied(tmp_path: Path) -> Path:
     """The scripts beside an interpreter that only notes what it is given."""

@@ -1,5 +1,7 @@
 """The configurations of the two programs, frozen, and what follows from them."""
 
+import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,19 +45,36 @@ def from_clone() -> bool:
 
 
 def start_of(program: str) -> list[str]:
-    """How a command line begins: with Python and a clone's program, or as pip installed it.
+    """How a command line begins: with this Python and a clone's program, or as pip installed it.
+
+    It runs as it stands in the shell that started this, whether or not an environment is active
+    there.
 
     Args:
         program: the name of its file in a clone, or `-m` and that of its module.
     """
     if not from_clone():
-        return [INSTALLED[program]]
+        return [typed(Path(sys.executable).parent / INSTALLED[program])]
     try:
         beside = Path.cwd() == PROGRAMS
     except FileNotFoundError:  # of a folder that was deleted meanwhile
         beside = False
+    python = typed(Path(sys.executable), PROGRAMS if beside else None)
     file = PROGRAMS / program
-    return ["python", *([str(file)] if file.is_file() and not beside else program.split())]
+    return [python, *([str(file)] if file.is_file() and not beside else program.split())]
+
+
+def typed(program: Path, folder: Path | None = None) -> str:
+    """How a shell is told to run a program: by its name alone where that finds it.
+
+    Args:
+        program: its file.
+        folder: the shell's folder, from which the path of a program in it starts.
+    """
+    if shutil.which(program.name) == str(program) or not program.is_file():
+        return program.name
+    inside = folder is not None and program.is_relative_to(folder)
+    return str(program.relative_to(folder) if inside else program)
 
 
 def folder_of_runs(output: str | None) -> Path:

@@ -162,6 +162,11 @@ class Denominator:
             return allowed
         return (pairs.same_view if self.views == "same" else ~pairs.same_view) & allowed
 
+    def positive(self, pairs: Pairs) -> PairMask:
+        """The mask of the positives: nothing is compared within a view that is not summed."""
+        apart = pairs.same_view if self.views == "other" else pairs.same_embedding
+        return pairs.same_id & ~apart
+
 
 @dataclass(frozen=True)
 class BlockSchedule:

@@ -114,7 +114,8 @@ class PairContext:
             if found is not None and len(found[1]):
                 rest = found[0] - found[1]  # without the positive, so accurate near zero, too
                 return F.softplus(rest, 1, LINEAR) if denominator.positives else rest
-        positive, count = self.mean_positive()
+        other_views = isinstance(denominator, Denominator) and denominator.views == "other"
+        positive, count = self.mean_positive(other_views=other_views)
         return log_odds(*self.log_denominator(denominator, count == 1), positive) * (count > 0)
 
     def direct(
@@ -170,31 +171,42 @@ class PairContext:
             return pairs.same_sample & ~pairs.same_view
         return pairs.same_id & ~pairs.same_embedding
 
-    def mean_positive(self) -> tuple[Float[Tensor, "v r"], Int[Tensor, "v r"]]:
+    def mean_positive(
+        self, *, other_views: bool = False
+    ) -> tuple[Float[Tensor, "v r"], Int[Tensor, "v r"]]:
         """Mean similarity of each anchor to its positives, and the number of positives.
 
         No pairs are computed: the mean of dot products is the dot product with the mean.
-        """
-        samples, of_views = self.anchors[1], self.candidates[0]
-        classes = self.classes[samples.start : samples.stop]
-        sums = reduce(self.z[of_views.start : of_views.stop], "v n d -> n d", "sum")
-        if self.unique:
-            class_sum = sums[samples.start : samples.stop]
-        else:
-            class_sum = torch.zeros_like(sums).index_add(0, self.classes, sums)[classes]
-        anchors = take(self.z, self.anchors)
-        is_candidate, count = self.are_candidates(), self.count_positives()
-        # Subtracting the anchor from the class sum first would need a tensor as large as z.
-        to_class = (anchors * class_sum).sum(dim=-1)
-        to_itself = anchors.square().sum(dim=-1)
-        return (to_class - to_itself * is_candidate) * self.scale / count.clamp(min=1), count
 
-    def count_positives(self) -> Int[Tensor, "v r"]:
-        """The number of positives of each anchor."""
+        Args:
+            other_views: positives are in other views than the anchor's, also those of its class.
+        """
+        views, of_views = self.anchors[0], self.candidates[0]
+        anchors, is_candidate = take(self.z, self.anchors), self.are_candidates()
+        sums = reduce(self.z[of_views.start : of_views.stop], "v n d -> n d", "sum")
+        # Subtracting from the class sum first would need a tensor as large as z.
+        to_class = (anchors * self.class_sums(sums)).sum(dim=-1)
+        if other_views and not self.unique:
+            own = [self.class_sums(self.z[view]) for view in views]
+            to_own = torch.stack([(x * y).sum(dim=-1) for x, y in zip(anchors, own, strict=True)])
+        else:
+            to_own = anchors.square().sum(dim=-1)
+        count = self.count_positives(other_views=other_views)
+        return (to_class - to_own * is_candidate) * self.scale / count.clamp(min=1), count
+
+    def class_sums(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "r d"]:
+        """The sum over the class of each anchor's sample."""
+        samples = slice(self.anchors[1].start, self.anchors[1].stop)
+        if self.unique:
+            return x[samples]
+        return torch.zeros_like(x).index_add(0, self.classes, x)[self.classes[samples]]
+
+    def count_positives(self, *, other_views: bool = False) -> Int[Tensor, "v r"]:
+        """The number of positives of each anchor, see `mean_positive`."""
         views, samples = self.anchors
         of_class = self.class_sizes()[self.classes[samples.start : samples.stop]]
-        count = len(self.candidates[0]) * of_class - self.are_candidates().long()
-        return count.expand(len(views), len(samples))
+        own = self.are_candidates() * (of_class if other_views else 1)
+        return (len(self.candidates[0]) * of_class - own).expand(len(views), len(samples))
 
     def are_candidates(self) -> Bool[Tensor, "v 1"]:
         """Which anchor views are candidates too."""

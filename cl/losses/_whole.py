@@ -266,7 +266,7 @@ def chosen_pairs(
         like: a tensor of the dtype and device wanted.
     """
     of_both = [len(of.views) * len(of.samples) for of in (pairs.anchors, pairs.candidates)]
-    positive = (pairs.same_id & ~pairs.same_embedding).tensor(like).expand(of_both)
+    positive = denominator.positive(pairs).tensor(like).expand(of_both)
     excluded = (~denominator(pairs)).tensor(like).expand(of_both)
     share = positive.to(like.dtype)
     count = share.sum(dim=1)
@@ -274,7 +274,7 @@ def chosen_pairs(
     share = share.div_(count.clamp_(min=1).unsqueeze(1))
     if not (denominator.positives and may_be(single)):
         return excluded, share, None, alone if may_be(alone) else None
-    if denominator.views != "all":  # a positive may be of another view than those that are summed
+    if denominator.views == "same":  # a positive may be of a view that is not summed
         positive = positive & ~excluded
         single &= positive.any(dim=1)
     excluded = excluded | (positive & single.unsqueeze(1))

@@ -122,7 +122,7 @@ def test_the_run_of_a_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize("word", ["a b", "it's", "$HOME", "*", "(1)", "", "plain-1.2/x"])
 def test_a_command_can_be_pasted(word: str) -> None:
     line = runs.command("main.py", "--flag", word, 0.3, Path(word))
-    assert shlex.split(line) == ["python", "main.py", "--flag", word, "0.3", str(Path(word))]
+    assert shlex.split(line)[1:] == ["main.py", "--flag", word, "0.3", str(Path(word))]
     assert (f"--flag {word} 0.3" in line) is (word == "plain-1.2/x")
 
 
@@ -132,9 +132,9 @@ def test_how_to_go_on(tmp_path: Path) -> None:
     assert runs.how_to_go_on("main.py", folder) == f"nothing was saved yet in {folder}"
     (folder / "last.ckpt").touch()
     said = runs.how_to_go_on("main.py", folder)
-    assert said == (
-        f"go on with: python main.py --config '{folder / 'config.json'}' "
-        f"--resume_training_from '{folder}'"
+    assert said.startswith("go on with: ")
+    assert said.endswith(
+        f" main.py --config '{folder / 'config.json'}' --resume_training_from '{folder}'"
     )
 
 
@@ -151,16 +151,43 @@ def test_after_steps_that_are_not_finite_it_goes_on_more_slowly(tmp_path: Path) 
     runs.leave(tmp_path)
 
 
-def test_where_it_is_installed_the_command_has_its_own_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The programs of a clone's environment, which is not active."""
+    clone, folder = tmp_path / "clone", tmp_path / "clone/.venv/bin"
+    folder.mkdir(parents=True)
+    for name in ("python3", "cl-evaluate"):
+        (folder / name).touch(0o755)
+    (clone / "main_linear.py").touch()
+    monkeypatch.setattr(sys, "executable", str(folder / "python3"))
+    monkeypatch.setattr(programs, "PROGRAMS", clone)
+    monkeypatch.setattr(programs, "from_clone", lambda: True)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.chdir(clone)
+    return folder
+
+
+def test_a_command_names_the_python_that_the_shell_would_not_find(
+    environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert runs.command("main_linear.py", "digits") == "python main_linear.py digits"
+    assert runs.command("main_linear.py", "a") == ".venv/bin/python3 main_linear.py a"
     monkeypatch.chdir(tmp_path)
-    elsewhere = f"python {programs.PROGRAMS / 'main_linear.py'} digits"
-    assert runs.command("main_linear.py", "digits") == elsewhere
+    file = programs.PROGRAMS / "main_linear.py"
+    assert runs.command("main_linear.py", "a") == f"{environment / 'python3'} {file} a"
+    monkeypatch.setenv("PATH", f"{environment}:/usr/bin:/bin")
+    assert runs.command("main_linear.py", "a") == f"python3 {file} a"
+    monkeypatch.chdir(programs.PROGRAMS)
+    assert runs.command("main_linear.py", "a") == "python3 main_linear.py a"
+
+
+def test_where_it_is_installed_the_command_has_its_own_name(
+    environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(programs, "from_clone", lambda: False)
-    assert runs.command("main_linear.py", "digits") == "cl-evaluate digits"
-    assert runs.command("main_contrastive.py", "digits") == "cl-pretrain digits"
+    assert runs.command("main_linear.py", "a") == f"{environment / 'cl-evaluate'} a"
+    monkeypatch.setenv("PATH", f"{environment}:/usr/bin:/bin")
+    assert runs.command("main_linear.py", "a") == "cl-evaluate a"
+    assert runs.command("main_contrastive.py", "a") == "cl-pretrain a"
     (tmp_path / "last.ckpt").touch()
     said = runs.how_to_go_on(None, tmp_path)
     assert said == f"go on with: cl.pretrain(..., resume_training_from={str(tmp_path)!r})"
