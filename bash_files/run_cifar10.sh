@@ -33,7 +33,7 @@ supcon) own=(--temperature 0.2 --hidden_mlp 128 --encoding_size 64 --lr 1e-3) ;;
 esac
 
 exec "$python" main_contrastive.py cifar10 resnet6_w32 --data_folder "$DATA_FOLDER" \
-    --epochs 4 --optimizer adamw --scheduler warmup_cosine --lr 4e-3 --no-lr_scaling \
-    --classifier_lr 0.05 --weight_decay 1e-4 --batch_size 128 --crop_size 24 \
+    --epochs 4 --optimizer adamw --scheduler warmup_cosine --warmup_start_lr 0.003 --lr 4e-3 \
+    --no-lr_scaling --classifier_lr 0.05 --weight_decay 1e-4 --batch_size 128 --crop_size 24 \
     --brightness 0.4 --contrast 0.4 --saturation 0.4 --hue 0.1 --num_workers 1 --precision 32 \
     --name "$method-cifar10" "${own[@]}" "$@"

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
+from cl import rates
 from cl.distributed import is_sharded
 from cl.schedules import FOLLOWS_LOSS, Shape, height, shape_of, warms_up
 
@@ -21,12 +22,13 @@ class Optimization:
             matrices and kernels, not of biases, norms and the probe.
         scheduler: one of `cl.schedules.schedulers()`, or a shape of your own.
         lr: learning rate of the encoder and its heads, already scaled by the batch size.
-        classifier_lr: learning rate of the probe, whose weights do not decay.
-        learned_lr: learning rate of the loss's learnable scalars; by default `lr`.
+        classifier_lr: learning rate of the probe, whose weights do not decay. None: that of
+            `cl.rates`, like the next three.
+        learned_lr: learning rate of the loss's learnable scalars.
         weight_decay: of matrices and kernels; biases and norms do not decay.
         momentum: of sgd and lars.
         warmup_epochs: epochs in which a scheduler with a warm-up rises from `warmup_start_lr`.
-        warmup_start_lr: learning rate of the first step of the warm-up.
+        warmup_start_lr: learning rate of the first step of the warm-up, at most `lr`.
         lr_decay_epochs: epochs at which `step` multiplies the learning rate by `lr_decay_rate`.
         lr_decay_rate: see `lr_decay_epochs`; `exponential` multiplies by it in each epoch. None:
             the default of the shape.
@@ -36,12 +38,12 @@ class Optimization:
     optimizer: Literal["sgd", "adam", "adamw", "lars"] = "sgd"
     scheduler: str | Shape = "warmup_cosine"
     lr: float = 0.3
-    classifier_lr: float = 0.3
+    classifier_lr: float | None = None
     learned_lr: float | None = None
     weight_decay: float = 1e-4
     momentum: float = 0.9
-    warmup_epochs: float = 10
-    warmup_start_lr: float = 0.003
+    warmup_epochs: float | None = None
+    warmup_start_lr: float | None = None
     lr_decay_epochs: tuple[int, ...] = ()
     lr_decay_rate: float | None = None
     constant: tuple[str, ...] = ()
@@ -53,20 +55,22 @@ def groups(module: nn.Module, o: Optimization) -> list[dict[str, Any]]:
     Matrices and kernels decay, vectors (biases, norms) do not; the probe and the scalars of a loss
     have their own learning rates.
     """
-    learned_lr = o.lr if o.learned_lr is None else o.learned_lr
-    rates = {"probe": o.classifier_lr, "learnable": learned_lr}
+    known = {
+        "probe": o.classifier_lr or rates.of_probe(o.optimizer),
+        "learnable": o.learned_lr or rates.of_scalars(o.optimizer) or o.lr,
+    }
     made: dict[str, dict[str, Any]] = {}
     for name, p in module.named_parameters():
         if not p.requires_grad:
             continue
         member = name.partition(".")[0]
         decays = p.ndim > 1 and member != "probe"
-        root = member if member in rates or member in o.constant else "encoder"
+        root = member if member in known or member in o.constant else "encoder"
         group = made.setdefault(
-            root if decays or root in rates else f"{root}/no_decay",
+            root if decays or root in known else f"{root}/no_decay",
             {
                 "params": [],
-                "lr": rates.get(root, o.lr),
+                "lr": known.get(root, o.lr),
                 "weight_decay": o.weight_decay if decays else 0.0,
                 "constant": root in o.constant,
                 "always_adapt": decays,  # LARS, also where the decay is 0
@@ -114,9 +118,12 @@ def lr_factor(o: Optimization, step: int, steps: int, steps_per_epoch: int) -> f
     """
     warm = 0
     if warms_up(o.scheduler):
-        warm = min(round(o.warmup_epochs * steps_per_epoch), steps - 1)
+        epochs = o.warmup_epochs
+        epochs = rates.warmup_epochs(steps / steps_per_epoch) if epochs is None else epochs
+        warm = min(round(epochs * steps_per_epoch), steps - 1)
     if step < warm:
-        start = o.warmup_start_lr / o.lr
+        given = o.warmup_start_lr
+        start = min(1.0, (rates.warmup_start(o.lr) if given is None else given) / o.lr)
         return start + (1 - start) * step / (warm - 1) if warm > 1 else start
     done = (step - warm) / (steps - warm)
     return height(shape_of(o.scheduler), done=done, epoch=step // steps_per_epoch, **vars(o))

@@ -208,15 +208,14 @@ def earlier_settings(config: Config, text: str) -> tuple[dict[str, Any], int]:
 
 def optimization(config: Config, **more: Any) -> Optimization:
     """The settings of training, derived ones filled in."""
-    lr = config.scaled_lr()
     return Optimization(
         optimizer=config.optimizer,
         scheduler=config.scheduler,
-        lr=lr,
+        lr=config.scaled_lr(),
         weight_decay=config.weight_decay,
         momentum=config.momentum,
         warmup_epochs=config.resolved_warmup_epochs,
-        warmup_start_lr=min(config.warmup_start_lr, lr),
+        warmup_start_lr=config.warmup_start_lr,
         lr_decay_epochs=config.resolved_lr_decay_steps,
         lr_decay_rate=config.resolved_lr_decay_rate,
         **more,

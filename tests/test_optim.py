@@ -36,6 +36,23 @@ def test_warmup_cosine_is_bolts(warm: int, total: int) -> None:
     )
 
 
+@pytest.mark.parametrize("lr", [0.3, 4e-3, 1e-3, 5e-5])
+@pytest.mark.parametrize("given", [None, 0.0, 0.1])
+def test_a_warmup_rises(lr: float, given: float | None) -> None:
+    """From 0.003 or a tenth; one that is given is at most the learning rate."""
+    o = Optimization(lr=lr, warmup_start_lr=given)
+    values = [lr * lr_factor(o, t, 40, 2) for t in range(20)]
+    start = min(0.003, lr / 10) if given is None else min(given, lr)
+    assert values[0] == pytest.approx(start)
+    assert values == sorted(values)
+    assert values[-1] == pytest.approx(lr)
+
+
+def test_a_short_run_warms_up_for_a_tenth() -> None:
+    values = [lr_factor(Optimization(), t, 40, 10) for t in range(40)]
+    assert values[:4] == pytest.approx([0.01, 0.34, 0.67, 1.0])
+
+
 def test_warmup_longer_than_the_run_still_ends() -> None:
     o = Optimization(warmup_epochs=10)
     values = [lr_factor(o, t, 4, 2) for t in range(6)]
@@ -77,10 +94,9 @@ def test_scalars_of_a_loss_have_their_own_rate() -> None:
     net = Net()
     net.learnable = nn.Module()
     net.learnable.bias = nn.Parameter(torch.tensor(-5.0))
-    for lr, expected in ((None, 1.0), (1e-3, 1e-3)):
-        (own,) = (
-            g for g in groups(net, Optimization(lr=1.0, learned_lr=lr)) if g["name"] == "learnable"
-        )
+    for kind, lr, expected in (("sgd", None, 1e-3), ("adamw", None, 1.0), ("sgd", 0.1, 0.1)):
+        o = Optimization(optimizer=kind, lr=1.0, learned_lr=lr)
+        (own,) = (g for g in groups(net, o) if g["name"] == "learnable")
         assert (own["lr"], own["weight_decay"]) == (expected, 0.0)
         assert own["params"] == [net.learnable.bias]
 

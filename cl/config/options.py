@@ -498,8 +498,12 @@ class OptimizationOptions:
         needs=WARMUP,
         shown="10, and of up to 10 epochs a tenth",
     )
-    warmup_start_lr: float = flag(
-        "learning rate that the warm-up starts from", 0.003, low=0, needs=WARMUP
+    warmup_start_lr: float | None = flag(
+        "learning rate that the warm-up starts from",
+        None,
+        low=0,
+        needs=WARMUP,
+        shown="0.003, at most a tenth of the learning rate",
     )
 
 

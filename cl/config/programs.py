@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cl import schedules
+from cl import rates, schedules
 from cl.config import signature
 from cl.config.datasets import kind_of, row_of
 from cl.config.encoders import default_length
@@ -131,9 +131,8 @@ class Common(DataOptions, OptimizationOptions, HardwareOptions, RunOptions):
 
     @property
     def resolved_warmup_epochs(self) -> float:
-        if self.warmup_epochs is not None:
-            return self.warmup_epochs
-        return 10.0 if self.epochs > 10 else self.epochs / 10
+        given = self.warmup_epochs
+        return rates.warmup_epochs(self.epochs) if given is None else given
 
     @property
     def resolved_lr_decay_steps(self) -> tuple[int, ...]:
@@ -234,12 +233,11 @@ class Pretrain(
 
     @property
     def resolved_classifier_lr(self) -> float:
-        return self.classifier_lr or (3e-3 if self.optimizer in ("adam", "adamw") else 0.3)
+        return self.classifier_lr or rates.of_probe(self.optimizer)
 
     @property
     def resolved_learned_lr(self) -> float | None:
-        """None is the encoder's, which only rates that adapt make of a size for scalars."""
-        return self.learned_lr or (1e-3 if self.optimizer in ("sgd", "lars") else None)
+        return self.learned_lr or rates.of_scalars(self.optimizer)
 
     @property
     def resolved_small_crop_size(self) -> int:

@@ -30,7 +30,7 @@ class LooC(Method):
         base: what `Method` takes.
     """
 
-    defaults: ClassVar = {"lr": 0.03, "warmup_start_lr": 0.0}
+    defaults: ClassVar = {"lr": 0.03, "scheduler": "cosine"}
 
     def __init__(
         self,

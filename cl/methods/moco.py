@@ -31,7 +31,7 @@ class MoCo(TeacherMethod):
         base: what `TeacherMethod` takes.
     """
 
-    defaults: ClassVar = {"lr": 0.03, "warmup_start_lr": 0.0}
+    defaults: ClassVar = {"lr": 0.03, "scheduler": "cosine"}
 
     final_ema_beta = None
 

@@ -33,7 +33,7 @@ class SimSiam(Method):
         base: what `Method` takes.
     """
 
-    defaults: ClassVar = {"lr": 0.05, "warmup_start_lr": 0.0}
+    defaults: ClassVar = {"lr": 0.05, "scheduler": "cosine"}
 
     def __init__(
         self,

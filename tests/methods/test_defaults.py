@@ -19,7 +19,8 @@ from cl.config.schema import options_of
 from cl.losses.vicreg import vicreg
 from cl.methods import get_method
 from cl.methods.simclr import SimCLR
-from cl.optim import Optimization
+from cl.optim import Optimization, groups, lr_factor
+from cl.trainer import optimization
 from tests.methods.made import OF_IMAGES
 
 DIGITS = ["digits", "resnet6_w16"]
@@ -44,6 +45,24 @@ def test_the_defaults_of_a_method_are_settings(name: str) -> None:
     Optimization(**defaults)
     config = parse_pretrain([*DIGITS, "--method", name])
     assert {key: getattr(config, key) for key in defaults} == defaults
+
+
+@pytest.mark.parametrize("name", OF_IMAGES)
+def test_from_python_a_method_is_trained_as_on_the_command_line(name: str) -> None:
+    words = [*DIGITS, "--method", name, "--no-lr_scaling", "--epochs", "4"]
+    config, module = parse_pretrain(words), nn.Module()
+    module.encoder, module.probe = nn.Linear(4, 4), nn.Linear(4, 2)
+    module.learnable = nn.ParameterDict({"bias": torch.zeros(())})
+    line = optimization(
+        config,
+        classifier_lr=config.resolved_classifier_lr,
+        learned_lr=config.resolved_learned_lr,
+    )
+    python = Optimization(**get_method(name).defaults)
+    plans = [[lr_factor(o, step, 40, 10) for step in range(40)] for o in (line, python)]
+    assert plans[0] == pytest.approx(plans[1])
+    rates = [{g["name"]: g["lr"] for g in groups(module, o)} for o in (line, python)]
+    assert rates[0] == rates[1]
 
 
 def test_a_loss_brings_its_optimizer_where_the_method_brings_none() -> None:
