@@ -51,7 +51,7 @@ class Saving:
     every: float = 1
     unit: Unit = "epochs"
     best: int = 0
-    by: Sequence[str] = ("val/knn_top1", "val/probe_top1", "val/mrr10")
+    by: Sequence[str] = ("val/knn_top1", "val/probe_top1", "val/mrr10", "val/recall1_t2i")
     epochs: Sequence[int] = ()
     minutes: float | None = None
 
@@ -144,7 +144,7 @@ class Saver(Checkpoint):
         self.newest = self.began = time.monotonic()
         self.tried, self.whole = -1, False  # the newest checkpoint's step, and whether it is there
         self.held = 0  # the step of the newest one that has its weights, saved or not
-        self.validates = False
+        self.trains = self.validates = False
         self.common = 0  # validation batches that every process has
         self.random: dict[str, torch.Tensor] = {}
         self.before: dict[str, torch.Tensor] = {}  # random states before the step in progress
@@ -157,6 +157,7 @@ class Saver(Checkpoint):
         self.unsaved = ""  # why the newest checkpoint is not on the disk
         self.broken = ""  # why the newest step is no checkpoint
         self.failure = Hourly()
+        self.unmeasured = False  # whether it was said that an epoch has no number to be best by
 
     def state_dict(self) -> dict[str, Any]:
         """What is kept besides."""
@@ -176,6 +177,7 @@ class Saver(Checkpoint):
         self.newest, self.held = time.monotonic(), trainer.global_step
         if peers := peers_of(trainer):
             peers.part = partial(self.part, trainer, pl_module)
+        self.trains = True  # all that a checkpoint holds is there, on a resumed run too
         interrupts.wait()
 
     def on_save_checkpoint(
@@ -201,7 +203,7 @@ class Saver(Checkpoint):
         if distributed.world_size() == 1:
             interrupts.end_wait()
         self.finish()
-        if isinstance(exception, Exception):
+        if isinstance(exception, Exception) and self.trains:
             try:
                 self.save_step_before(trainer, pl_module)
             except Exception as error:  # the one that ends the run is to be told
@@ -282,7 +284,7 @@ class Saver(Checkpoint):
         self.take_back(trainer)
         if 0 < trainer.global_step != self.tried:
             self.save(trainer, pl_module)
-        self.finish()
+        self.finish_for_all()
         interrupts.end_wait()
         host, why, code = each[rank]
         saved = self.describe(trainer)
@@ -379,7 +381,7 @@ class Saver(Checkpoint):
         finite = finite_steps(trainer)
         if finite is not None and finite.over:
             self.save(trainer, pl_module)
-            self.finish()
+            self.finish_for_all()
             interrupts.end_wait()
             kept = (self.folder / checkpoints.LAST).exists()
             before = "the newest checkpoint is kept" if kept else "there is no checkpoint before"
@@ -398,7 +400,7 @@ class Saver(Checkpoint):
             return
         if self.tried != trainer.global_step or self.validates:
             self.save(trainer, pl_module)
-        self.finish()
+        self.finish_for_all()
         interrupts.end_wait()
         step = self.broken or self.unsaved or self.describe(trainer)
         if number == CODE:
@@ -483,6 +485,11 @@ class Saver(Checkpoint):
         else:
             self.unsaved = "" if self.whole else self.unsaved
 
+    def finish_for_all(self) -> None:
+        """Wait until the first process has written: a launcher may end it when another one ends."""
+        self.finish()
+        distributed.barrier()
+
     def outcome(self) -> tuple[int, str]:
         """The exit code of a run that came to its end, and why it is not 0."""
         if self.broken:
@@ -496,6 +503,13 @@ class Saver(Checkpoint):
         score = next((float(value) for value in found if value is not None), float("nan"))
         if not self.saving.best:
             return KeptFiles(best=self.kept.best, names=names)
+        if score != score and not self.unmeasured and trainer.is_global_zero:
+            self.unmeasured = True
+            warnings.warn(
+                f"--keep_best keeps no epoch that has none of {', '.join(self.saving.by)}, as this "
+                "one; --keep_epochs keeps those of given epochs",
+                stacklevel=2,
+            )
         self.finish()  # what was not saved is not kept either, which one process knows
         before = distributed.broadcast_object(self.kept.best)
         own = {f"best-epoch={epoch}.ckpt": score} if score == score else {}

@@ -81,6 +81,42 @@ def test_the_best_epochs_and_those_that_are_named_are_kept(tmp_path: Path) -> No
         assert SafeIO().load_checkpoint(tmp_path / name)["global_step"] == step
 
 
+def test_an_epoch_without_a_number_is_not_kept_and_that_is_said(tmp_path: Path) -> None:
+    saver = Saver(tmp_path, {}, Saving(best=2, by=("unknown",)))
+    trainer = pl.Trainer(max_epochs=2, callbacks=[saver], plugins=[SafeIO()], **OPTIONS)
+    with pytest.warns(UserWarning, match="keeps no epoch that has none of unknown") as said:
+        trainer.fit(Fits(), *(DataLoader([torch.zeros(1)] * 2),) * 2)
+    assert sum("--keep_best" in str(each.message) for each in said) == 1
+    assert not list(tmp_path.glob("best*.ckpt"))
+
+
+@pytest.mark.parametrize("lost", ["optimizer", "data"])
+def test_a_resume_that_fails_before_its_first_step_leaves_the_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """The step is restored before the optimizer's state is, and random numbers come last."""
+
+    def run(epochs: int, resume: Path | None = None, *callbacks: Callback) -> None:
+        each = [*callbacks, Saver(tmp_path, {})]
+        trainer = pl.Trainer(max_epochs=epochs, callbacks=each, plugins=[SafeIO()], **OPTIONS)
+        trainer.fit(Fits(), *(DataLoader([torch.zeros(1)] * 2),) * 2, ckpt_path=resume)
+
+    class Fails(Callback):
+        def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            raise RuntimeError("no room on the card")
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("no room on the card")
+
+    run(2)
+    files = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    if lost == "optimizer":
+        monkeypatch.setattr(torch.optim.Optimizer, "load_state_dict", fail)
+    with pytest.raises(RuntimeError, match="no room on the card"):
+        run(4, tmp_path / "last.ckpt", *([Fails()] if lost == "data" else []))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == files
+
+
 def refusing(step: int) -> Callable[..., None]:
     """A writer of torch's that has no room for the checkpoint of one step."""
     save = torch.save

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from cl.checkpoints import io
 from tests.faults.processes import RUN, Ranks, children, gone, group_signal, same
 
 ASKED = [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
@@ -49,6 +50,30 @@ def test_a_signal_to_one_of_two_processes_ends_both_at_the_same_step(tmp_path: P
     assert "SIGTERM: step 9 is saved" in ranks.said()[0]
     saved = torch.load(ranks.folder / "last.ckpt", weights_only=True)
     assert (saved["global_step"], len(saved["random"])) == (9, 2)
+
+
+def end_last_while_the_first_writes(trainer: Any) -> None:
+    if trainer.global_step == 9 and trainer.global_rank == 0:
+        write = io.write_checkpoint
+
+        def slowly(*given: Any) -> None:
+            time.sleep(15)
+            write(*given)
+
+        io.write_checkpoint = slowly
+    end_last(trainer)
+
+
+@pytest.mark.slow
+def test_no_process_ends_before_the_first_one_has_written(tmp_path: Path) -> None:
+    """A launcher ends the others when one has ended."""
+    words = [*RUN, "--checkpoint_every", "5", "--checkpoint_unit", "steps"]
+    ranks = Ranks(words, tmp_path, "run", world=2, act=end_last_while_the_first_writes)
+    ranks.processes[1].join(100)
+    assert ranks.processes[1].exitcode == 143, ranks.said()
+    saved = torch.load(ranks.folder / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 9
+    assert ranks.end() == [143, 143], ranks.said()
 
 
 def wait(trainer: object) -> None:

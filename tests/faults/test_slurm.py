@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[2]
 SRUN = """#!{python}
 import os, signal, subprocess, sys, time
 from pathlib import Path
-words = [word for word in sys.argv[1:] if not word.startswith("--kill-on-bad-exit")]
+flag, *words = sys.argv[1:]
+assert flag == "--kill-on-bad-exit=0"  # else the first task to end takes the others with it
 tasks = [
     subprocess.Popen([sys.executable, *words[1:]], start_new_session=True, env=os.environ | {{
         "SLURM_PROCID": str(task), "SLURM_LOCALID": str(task), "SLURM_NODEID": "0",
