@@ -80,7 +80,8 @@ class PlainLoader:
         world: int = 1,
     ) -> None:
         check_channels(images, recipe)
-        self.images, self.recipe, self.workers = images, recipe, max(1, workers)
+        self.images, self.recipe = images, recipe
+        self.pool = ThreadPoolExecutor(max(1, workers))  # for all epochs
         # A process without an image has an empty batch: all of them take part in what follows.
         self.index = shard(len(images), batch_size, rank, world) or [np.empty(0, np.int64)]
 
@@ -100,17 +101,16 @@ class PlainLoader:
 
         def begin(index: Index) -> tuple[Floats, Iterator[None]]:
             out = np.empty((len(index), channels, size, size), np.float32)
-            return out, pool.map(prepare_at, index.tolist(), out)
+            return out, self.pool.map(prepare_at, index.tolist(), out)
 
-        with ThreadPoolExecutor(self.workers) as pool:
-            ahead = [begin(index) for index in self.index[:1]]
-            for i, index in enumerate(self.index):
-                ahead += [begin(later) for later in self.index[i + 1 : i + 2]]
-                out, done = ahead.pop(0)
-                for _ in done:  # an error in a thread is raised here
-                    pass
-                labels = torch.from_numpy(self.images.labels[index])
-                yield Batch([torch.from_numpy(out)[None]], labels, torch.from_numpy(index))
+        ahead = [begin(index) for index in self.index[:1]]
+        for i, index in enumerate(self.index):
+            ahead += [begin(later) for later in self.index[i + 1 : i + 2]]
+            out, done = ahead.pop(0)
+            for _ in done:  # an error in a thread is raised here
+                pass
+            labels = torch.from_numpy(self.images.labels[index])
+            yield Batch([torch.from_numpy(out)[None]], labels, torch.from_numpy(index))
 
 
 def choose(backend: Backend, images: Images) -> tuple[Backend, str]:

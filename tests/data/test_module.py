@@ -49,11 +49,19 @@ def test_large_images_lose_their_border(size: int, side: int) -> None:
     )
 
 
-def test_leaving_early_leaves_no_threads() -> None:
-    before = threading.active_count()
-    for _ in PlainLoader(in_memory(), Recipe(size=16), 4, 2):
-        break
-    assert threading.active_count() == before
+def test_a_loaders_threads_are_the_same_in_each_epoch_and_end_with_it() -> None:
+    """Also where an epoch is left early."""
+    before, threads = {*threading.enumerate()}, list[set[threading.Thread]]()
+    loader = PlainLoader(in_memory(), Recipe(size=16), 4, 2)
+    for _ in range(3):
+        next(iter(loader))
+        threads.append({*threading.enumerate()} - before)
+    assert len(threads[0]) == 2
+    assert threads[0] == threads[1] == threads[2]
+    del loader
+    for thread in threads[0]:
+        thread.join(10)
+        assert not thread.is_alive()
 
 
 def test_shared_memory_is_what_the_workers_hold(tmp_path: Path) -> None:

@@ -50,17 +50,17 @@ class DeviceLoader(ImageLoader):
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.uploaded: tuple[Tensor, Tensor, list[Renderer]] | None = None
         self.step_start: torch.cuda.Event | None = None  # of the newest step
+        self.pool = ThreadPoolExecutor(1)  # for all epochs
 
     def batches(self) -> Iterator[Batch]:
-        with ThreadPoolExecutor(1) as pool:
-            ahead: Future[Ready] | None = None
-            for index in self.sampler.remaining():
-                ready = ahead
-                ahead = pool.submit(self.prepare, index, self.sampler.epoch, self.step_start)
-                if ready:
-                    yield self.hand_over(*ready.result())
-            if ahead:
-                yield self.hand_over(*ahead.result())
+        ahead: Future[Ready] | None = None
+        for index in self.sampler.remaining():
+            ready = ahead
+            ahead = self.pool.submit(self.prepare, index, self.sampler.epoch, self.step_start)
+            if ready:
+                yield self.hand_over(*ready.result())
+        if ahead:
+            yield self.hand_over(*ahead.result())
 
     def prepare(self, index: Index, epoch: int, before: torch.cuda.Event | None) -> Ready:
         """A batch and the event after which it is ready; runs in the thread.

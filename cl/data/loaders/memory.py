@@ -31,18 +31,18 @@ class MemoryLoader(ImageLoader):
     ) -> None:
         super().__init__(images, recipes, sampler)
         self.workers = max(1, workers)
+        self.pool = ThreadPoolExecutor(self.workers)  # one for all epochs, see `Background`
 
     def batches(self) -> Iterator[Batch]:
-        with ThreadPoolExecutor(self.workers) as pool:
-            ahead: Work | None = None
-            for index in self.sampler.remaining():
-                ready, ahead = ahead, self.begin(index, pool)
-                if ready:
-                    yield self.finish(ready)
-            if ahead:
-                yield self.finish(ahead)
+        ahead: Work | None = None
+        for index in self.sampler.remaining():
+            ready, ahead = ahead, self.begin(index)
+            if ready:
+                yield self.finish(ready)
+        if ahead:
+            yield self.finish(ahead)
 
-    def begin(self, index: Index, pool: ThreadPoolExecutor) -> Work:
+    def begin(self, index: Index) -> Work:
         """Hand a batch to the threads, a piece to each."""
         assert self.images.pixels is not None
         views, futures = [], []
@@ -55,7 +55,7 @@ class MemoryLoader(ImageLoader):
                 rest = (recipe.record, self.sampler.seed, self.sampler.epoch, first, out[at])
                 for start, stop in pairwise(cuts):
                     part = (self.images.pixels, index[start:stop], *rest, start)
-                    futures.append(pool.submit(many, *part))
+                    futures.append(self.pool.submit(many, *part))
         return index, views, futures
 
     def finish(self, work: Work) -> Batch:
