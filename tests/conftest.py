@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-SHARED = Path(__file__).parents[2] / "shared"
+SHARED = Path(os.environ.get("CL_TEST_DATA") or Path(__file__).parents[2] / "shared")
 # Of a cluster's job or a user's shell: they change what runs do and how wide their tables are.
 OWNERS = ("CL_RUN_ID", "SLURM_", "TORCHELASTIC_", "WANDB_", "TTY_")
 OWNERS += ("RANK", "LOCAL_", "NODE_RANK", "WORLD_SIZE", "MASTER_", "COLUMNS", "FORCE_COLOR")
@@ -81,7 +81,7 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder beside the repository with reference values and real data."""
+    """The folder of reference values and real data: CL_TEST_DATA, or `shared` beside the clone."""
     if not SHARED.is_dir():
-        pytest.skip(f"no reference files: {SHARED} is not there")
+        pytest.skip(f"no reference files: {SHARED} is not there (CL_TEST_DATA names the folder)")
     return SHARED

@@ -3,8 +3,9 @@
 Runs with the same seed start from the same weights and see the same images in the same order, so a
 seed is a block: the model is `value = row + seed + noise`, fitted by least squares, with one
 variance for all rows. All pairs of rows are compared by Tukey's studentized range, rows with a
-reference by Dunnett's test; both keep the chance of any false difference in the whole table at 5 %.
-The bootstrap and paired t-tests do not at these numbers of seeds.
+reference by Dunnett's test; both keep the chance of any false difference of rows at 5 %. The
+bootstrap and paired t-tests do not at these numbers of seeds. McNemar's tests, of test images, are
+a family of their own, by Holm's correction.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from scipy import optimize, stats
 
 LEVEL = 0.95
-SPREAD = 4  # a row whose standard deviation is that many times the others' is said
+SPREAD = 2.5  # a row whose standard deviation is that many times the others' is said
 Cells = Iterable[tuple[str, object, float]]  # row, seed, value
 Array = npt.NDArray[np.float64]
 
@@ -64,11 +65,6 @@ class Difference:
     def significant(self) -> bool:
         """Whether zero lies outside of the interval."""
         return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
-
-    @property
-    def detectable(self) -> float | None:
-        """The smallest difference that this design tells apart from zero: half the interval."""
-        return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
 
 @dataclass(frozen=True)
@@ -258,7 +254,8 @@ def contrast(model: Fit, a: int, b: int) -> tuple[float, float]:
 def uneven(model: Fit) -> Iterator[tuple[str, float, float]]:
     """Rows whose spread is far above the others': name, ratio of the spreads, Levene's p-value.
 
-    One variance for all rows is then no good model. With fewer than three seeds nothing is said.
+    One variance for all rows is then no good model. With fewer than three seeds nothing is said; of
+    k rows the ratio is k - 1 at most, since residuals are those around the seeds' means.
     """
     for name in model.rows:
         own = model.residuals[name]
@@ -288,3 +285,19 @@ def mcnemar(a: npt.NDArray[np.int64], b: npt.NDArray[np.int64]) -> float | None:
     right, other = a[:, 0] == a[:, 1], b[:, 0] == b[:, 1]
     alone, others = int((right & ~other).sum()), int((other & ~right).sum())
     return float(stats.binomtest(alone, alone + others).pvalue) if alone + others else 1.0
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Adjust p-values so that the chance of any false one below a level is that level.
+
+    By Holm (1979, Scandinavian Journal of Statistics 6): the smallest of m times m, the next one
+    times m - 1 and so on, none below the one before it. The tests may depend on each other.
+
+    >>> holm([0.01, 0.04, 0.03])
+    [0.03, 0.06, 0.06]
+    """
+    order = np.argsort(p, kind="stable")
+    scaled = np.asarray(p, dtype=np.float64)[order] * np.arange(len(p), 0, -1)
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1)
+    return adjusted.tolist()

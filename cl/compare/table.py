@@ -18,13 +18,13 @@ from cl.compare import statistics
 from cl.compare.cells import PRETRAIN_LOG, Cell, read_lines
 from cl.compare.plan import Comparison
 from cl.compare.statistics import Difference
+from cl.report.comparison import spell_p
 from cl.terminal import one_line
 
 STEM = "table"
 REACHED = 0.95  # of the best row's final online probe
 PROBE, KNN = "val/probe_top1", "val/knn_top1"
 STEPS = "steps_to_95"
-LEAST_P = 1e-6  # below which an integral says no more than that
 # What stands behind the measure: title, key among a cell's numbers, form.
 COLUMNS = (
     ("probe top-1", PROBE, "{:.1%}"),
@@ -77,10 +77,8 @@ def collect(plan: Comparison, cells: Sequence[Cell], others: Sequence[str] = ())
             for row in plan.rows
         ],
         "differences": [
-            asdict(d)
-            | {"significant": d.significant, "claim": claim(d)}
-            | {"mcnemar": on_images(d, answers)}
-            for d in differences
+            asdict(d) | {"significant": d.significant, "claim": claim(d)} | images
+            for d, images in zip(differences, on_images(differences, answers), strict=True)
         ],
         "cells": found,
         "notes": notes,
@@ -208,17 +206,30 @@ def differences_of(
     return found, notes
 
 
-def on_images(d: Difference, answers: Mapping[str, Mapping[int, Any]]) -> dict[str, float]:
-    """McNemar's p-value of a difference on the test images, by seed.
+def on_images(
+    differences: Sequence[Difference], answers: Mapping[str, Mapping[int, Any]]
+) -> list[dict[str, dict[str, float]]]:
+    """McNemar's p-values of each difference on the test images, by seed.
 
     Args:
-        d: of two rows.
+        differences: each of two rows; all of a table are one family.
         answers: `Cell.predictions` by row and seed.
+
+    Returns:
+        Of each difference `mcnemar`, the p-values as they are, and `mcnemar_holm`, adjusted for all
+        differences and seeds of the table.
     """
-    one, other = answers.get(d.row, {}), answers.get(d.reference, {})
-    both = [seed for seed in one if seed in other]
-    found = {str(seed): statistics.mcnemar(one[seed], other[seed]) for seed in both}
-    return {seed: p for seed, p in found.items() if p is not None}
+    found = list[dict[str, float]]()
+    for d in differences:
+        one, other = answers.get(d.row, {}), answers.get(d.reference, {})
+        by_seed = {
+            str(seed): statistics.mcnemar(one[seed], other[seed]) for seed in one if seed in other
+        }
+        found.append({seed: p for seed, p in by_seed.items() if p is not None})
+    adjusted = iter(statistics.holm([p for each in found for p in each.values()]))
+    return [
+        {"mcnemar": each, "mcnemar_holm": {seed: next(adjusted) for seed in each}} for each in found
+    ]
 
 
 def summarize(row: str, values: Mapping[int, float], cells: Sequence[Any]) -> dict[str, Any]:
@@ -349,7 +360,8 @@ def claim(d: Difference) -> str:
         return "no interval: a second seed is needed"
     if not d.significant or d.p is None:
         return "not told apart"
-    return f"p = {d.p:.2g}" if d.p >= LEAST_P else f"p < {LEAST_P:g}"
+    said = spell_p(d.p)
+    return f"p {said}" if said.startswith("<") else f"p = {said}"
 
 
 def claims(differences: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -357,8 +369,8 @@ def claims(differences: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for d in differences:
         said = f"{d['row']} - {d['reference']} = {100 * d['difference']:+.1f}"
         ends = "" if d["low"] is None else f" ({100 * d['low']:+.1f} to {100 * d['high']:+.1f})"
-        seeds = ", ".join(f"{p:.2g}" for p in (d.get("mcnemar") or {}).values())
-        images = f"; on test images alone, by seed: McNemar's p = {seeds}" if seeds else ""
+        seeds = ", ".join(map(spell_p, (d.get("mcnemar_holm") or {}).values()))
+        images = f"; on test images alone, by seed: McNemar's p (Holm) {seeds}" if seeds else ""
         yield f"{said}{ends}, {d['claim']}{images}"
     halves = [(d["high"] - d["low"]) / 2 for d in differences if d["low"] is not None]
     if halves:

@@ -15,12 +15,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl.bounds import Count
-from cl.eval._result import EvalResult, Features, TestFeatures
+from cl.eval._result import EvalResult, Features, TestFeatures, normal
 from cl.eval._select import labeled
 from cl.precision import precise
 
 WAYS = 5  # where --ways says none and there are as many classes
-NORMAL = 1.96  # standard errors, within which 95 % of a normal distribution lie
 
 
 def fewshot(
@@ -67,8 +66,7 @@ def fewshot(
         mean, error = float(accuracies.mean()), float(accuracies.std(correction=0)) / episodes**0.5
         numbers[f"shot{k}"] = mean
         if error:
-            span = [max(0.0, mean - NORMAL * error), min(1.0, mean + NORMAL * error)]
-            numbers[f"shot{k}_95"] = span
+            numbers[f"shot{k}_95"] = normal(mean, error)
     how = {"classifier": "nearest class mean", "normalization": "unit length", "ways": number}
     return EvalResult(numbers, how=how)
 

@@ -9,12 +9,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cl import distributed
-from cl.eval._result import EvalResult, Features, TestFeatures, interval
+from cl.eval._result import EvalResult, Features, TestFeatures, interval, normal
 from cl.eval._select import labeled
 from cl.ranking import average_precision, grades_of, mrr_at, ndcg_at, precision_at, recall_at
 from cl.search import search
 
-NORMAL = 1.96  # standard errors, within which 95 % of a normal distribution lie
 BLOCK = 1024  # queries at a time
 DEPTH = 100  # documents that are found for a text
 RECALLS = (1, 5, 10)  # of images and captions
@@ -53,7 +52,7 @@ def retrieval(
     u = F.normalize(h.float(), dim=1)
     others = torch.bincount(labels)[labels] - 1
     most = int(others.max())
-    recalls: dict[int, list[Tensor]] = {k: [] for k in (1, 5, 10) if k < len(u)}
+    recalls: dict[int, list[Tensor]] = {k: [] for k in RECALLS if k < len(u)}
     precisions = []
     for index in torch.arange(len(u), device=u.device).split(BLOCK):
         similar = u[index] @ u.T
@@ -73,10 +72,9 @@ def retrieval(
         float(found.mean()),
         float(found.std(correction=0)) / len(found) ** 0.5,
     )
-    span = [max(0.0, mean - NORMAL * error), min(1.0, mean + NORMAL * error)]
     numbers: dict[str, Any] = {"map_r": mean}
     if error:  # of queries that are all alike the normal interval has no width, and means nothing
-        numbers["map_r_95"] = span
+        numbers["map_r_95"] = normal(mean, error)
     for k, each in recalls.items():
         right = int(torch.cat(each).sum())
         numbers |= {f"recall{k}": right / n, f"recall{k}_95": interval(right, n)}

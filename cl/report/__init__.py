@@ -26,6 +26,7 @@ PICTURES = 12  # at most, of all runs together
 WITHOUT = "The charts stand still: pip install vl-convert-python adds zoom, legend and tooltips."
 OF_TRAINING = ("method", "loss", "dataset", "encoder")  # settings that head a run
 TOP1 = {"probe": "online probe", "linear": "linear probe", "knn": "kNN", "untrained": "random init"}
+LINEAR = {False: "logistic regression", True: "linear probe"}  # by whether a run is an evaluation
 
 
 def after_run(config: Any, folder: Path, data: Any = None) -> None:
@@ -68,7 +69,8 @@ def write_curves(run: Listed, out: Path) -> None:
     """
     if not (charts := main_charts(run)):
         return
-    reached = [f"{TOP1[k]} {page.percent(run.numbers[k])}" for k in TOP1 if k in run.numbers]
+    names = titles([run])
+    reached = [f"{names[k]} {page.percent(run.numbers[k])}" for k in names if k in run.numbers]
     words = (by_its_end(page.shown(run.settings.get(name, ""))) for name in OF_TRAINING)
     lines = f"{run.name}: {', '.join(dict.fromkeys(words))}", ", ".join(reached)
     new = out.with_name(f"{out.name}.{os.getpid()}.new")
@@ -150,18 +152,26 @@ def head(runs: Sequence[Listed], title: str) -> str:
     what = ("eval", "dataset", "encoder") if run.evaluates else OF_TRAINING
     words = dict.fromkeys(page.shown(run.settings.get(name, "")) for name in what)
     line = f"{', '.join(words)}; {run.state}, started {run.started:%Y-%m-%d %H:%M}"
-    entries = [(name, page.percent(run.numbers[k])) for k, name in TOP1.items() if k in run.numbers]
+    names = {k: name for k, name in titles(runs).items() if k in run.numbers}
+    entries = [(name, page.percent(run.numbers[k])) for k, name in names.items()]
     if not run.evaluates:
         entries.append(("epochs", f"{run.epochs_done} of {run.settings.get('epochs')}"))
     entries.append(("seed", page.shown(run.settings.get("seed"))))
     return f"{above}<p>{page.escape(line)}</p>{page.cards(entries)}"
 
 
+def titles(runs: Sequence[Listed]) -> dict[str, str]:
+    """What each top-1 is called; `linear` of a pretraining is that of a logistic regression."""
+    kinds = sorted({run.evaluates for run in runs})
+    return TOP1 | {"linear": " or ".join(LINEAR[kind] for kind in kinds)}
+
+
 def results(runs: Sequence[Listed]) -> str:
     """What each of several runs reached, and what differs between them."""
-    columns = [k for k in TOP1 if any(k in run.numbers for run in runs)]
+    names = titles(runs)
+    columns = [k for k in names if any(k in run.numbers for run in runs)]
     reached = page.table(
-        ("run", "state", *(TOP1[k] for k in columns)),
+        ("run", "state", *(names[k] for k in columns)),
         ((r.name, r.state, *(page.percent(r.numbers.get(k)) for k in columns)) for r in runs),
         "Top-1 accuracy",
     )

@@ -10,6 +10,7 @@ from cl.report.charts import Specified
 from cl.terminal import escape_controls
 
 TABLE = "table.json"
+LEAST_P = 1e-6  # below which a numerical integral says no more than that
 Rows = Sequence[dict[str, Any]]
 
 
@@ -33,7 +34,8 @@ def sections(table: dict[str, Any]) -> tuple[str, list[Specified]]:
     Args:
         table: the content of table.json: `measure`, and `rows` with `row`, `mean`, `low`, `high`,
             `n`, `values` by seed, and `reason` of one that failed; `differences` with `row`,
-            `reference`, `difference`, `low`, `high`, `p` and `claim`; only `rows` is needed.
+            `reference`, `difference`, `low`, `high`, `p`, `claim` and `mcnemar_holm` by seed; only
+            `rows` is needed.
     """
     rows, measure = table["rows"], str(table.get("measure", ""))
     seeds = list(dict.fromkeys(seed for row in rows for seed in row.get("values") or {}))
@@ -57,12 +59,12 @@ def sections(table: dict[str, Any]) -> tuple[str, list[Specified]]:
         named = [each | {"pair": f"{each['row']} - {each['reference']}"} for each in differences]
         lines = (
             (
-                *(d["pair"], signed(d.get("difference")), bounds(d), p_value(d.get("p"))),
-                *(d.get("claim"), ", ".join(map(p_value, (d.get("mcnemar") or {}).values()))),
+                *(d["pair"], signed(d.get("difference")), bounds(d), spell_p(d.get("p"))),
+                *(d.get("claim"), ", ".join(map(spell_p, (d.get("mcnemar_holm") or {}).values()))),
             )
             for d in named
         )
-        titles = ("difference", "", "simultaneous 95 %", "p", "", "McNemar's p by seed")
+        titles = ("difference", "", "simultaneous 95 %", "p", "", "McNemar's p by seed (Holm)")
         parts.append(page.table(titles, lines, "Differences, in points"))
         charts.append(("Differences, simultaneous 95 %", forest(named, "difference", "pair")))
     plotted = [
@@ -186,6 +188,12 @@ def bounds(row: dict[str, Any]) -> str:
     return f"{100 * low:.2f} to {100 * high:.2f}"
 
 
-def p_value(p: Any) -> str:
-    """A p value with two digits."""
-    return f"{p:.2g}" if isinstance(p, int | float) else ""
+def spell_p(p: Any) -> str:
+    """A p-value with two digits, or `< 1e-06`; nothing where there is none.
+
+    >>> spell_p(0.0123), spell_p(1e-9)
+    ('0.012', '< 1e-06')
+    """
+    if not isinstance(p, int | float):
+        return ""
+    return f"{p:.2g}" if p >= LEAST_P else f"< {LEAST_P:g}"

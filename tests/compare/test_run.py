@@ -103,7 +103,8 @@ def test_a_table_of_what_was_run(plan: Comparison, cells: Cells) -> None:
     assert (difference["row"], difference["difference"]) == ("DHEL", pytest.approx(0.2))
     assert difference["significant"]
     alone = 2 * 0.5**20  # 20 images that only one of them has right
-    assert difference["mcnemar"] == {"0": pytest.approx(alone), "1": pytest.approx(alone)}
+    for name, p in (("mcnemar", alone), ("mcnemar_holm", 2 * alone)):
+        assert difference[name] == {"0": pytest.approx(p), "1": pytest.approx(p)}
     assert first["numbers"]["steps_to_95"] == 20
     assert first["numbers"]["ms_a_step"] == 128
     assert first["test_images_half"] == pytest.approx(0.02)
@@ -112,7 +113,7 @@ def test_a_table_of_what_was_run(plan: Comparison, cells: Cells) -> None:
     assert "| NT-Xent | 2 | 50.5 (44.1 to 56.9) | 2.0% | 80.0% |" in text
     assert "ms a step (shared)" in text
     assert "- DHEL - NT-Xent = +20.0 (" in text
-    assert "on test images alone, by seed: McNemar's p = 1.9e-06, 1.9e-06" in text
+    assert "on test images alone, by seed: McNemar's p (Holm) 3.8e-06, 3.8e-06" in text
     assert (cells()[0].folder.parent / "table.csv").read_text().count("\n") == 5
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 from sklearn.datasets import load_digits
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -81,7 +81,7 @@ def test_retrieval_is_the_loop(block: int, monkeypatch: pytest.MonkeyPatch) -> N
             found_within.append(float(any(right[:k])))
     assert found["map_r"] == pytest.approx(np.mean(precisions))
     error = np.std(precisions) / len(precisions) ** 0.5
-    span = [np.mean(precisions) - 1.96 * error, np.mean(precisions) + 1.96 * error]
+    span = [np.mean(precisions) + z * error for z in norm.ppf([0.025, 0.975])]
     assert found["map_r_95"] == pytest.approx(span)
     for k, found_within in recalls.items():
         assert found[f"recall{k}"] == pytest.approx(np.mean(found_within))

@@ -20,6 +20,7 @@ ROWS: list[dict[str, Any]] = [
     {"row": "C", "values": {}, "mean": None, "low": None, "high": None, "reason": "failed: worse"},
 ]
 DIFFERENCE = {"row": HOSTILE, "reference": "A", "difference": 0.09, "p": 0.5}
+DIFFERENCE |= {"mcnemar": {"0": 0.123}, "mcnemar_holm": {"0": 0.37, "1": 1e-9}}
 DIFFERENCE |= {"low": -0.01, "high": 0.19, "claim": "not told apart"}
 TABLE = {"name": "losses", "measure": "linear/top1", "rows": ROWS, "differences": [DIFFERENCE]}
 
@@ -44,6 +45,8 @@ def test_a_page_of_a_comparison(word: str, folder: Path) -> None:
         assert words in text
     assert "img" not in [tag for tag, _ in Tags(text).tags]
     assert "not told apart" in text
+    assert "0.37, &lt; 1e-06" in text
+    assert "0.12" not in re.sub("<svg.*?</svg>|<script.*?</script>", "", text, flags=re.DOTALL)
     found = re.findall("<figure id=chart[01] class=wide>", text)
     assert len(found) == 2 * draw.has_vega()
 

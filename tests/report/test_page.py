@@ -218,7 +218,7 @@ def test_a_runs_curves_are_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (figure,) = drawn
     first, second = figure.get_suptitle().replace("\u200b", "").splitlines()
     assert first == r"a\$b: simclr, nt_xent, digits, resnet6_w8"
-    assert second == "online probe 50.00 %, linear probe 90.00 %, kNN 80.00 %"
+    assert second == "online probe 50.00 %, logistic regression 90.00 %, kNN 80.00 %"
     loss, top1, rank = figure.axes
     assert loss.lines[0].get_xydata().tolist() == [[10, 4], [20, 3], [30, 2]]
     assert [line.get_ydata()[-1] for line in top1.lines] == [0.5, 0.6]
