@@ -476,6 +476,7 @@ def build_method(
         schedules=config.resolved_schedules,
         optimization=trainer.optimization(
             config,
+            bias_lr=config.resolved_bias_lr,
             classifier_lr=config.resolved_classifier_lr,
             learned_lr=config.resolved_learned_lr,
         ),

@@ -22,6 +22,7 @@ class Optimization:
             matrices and kernels, not of biases, norms and the probe.
         scheduler: one of `cl.schedules.schedulers()`, or a shape of your own.
         lr: learning rate of the encoder and its heads, already scaled by the batch size.
+        bias_lr: that of their biases and norms, scaled likewise; None: `lr`.
         classifier_lr: learning rate of the probe, whose weights do not decay. None: that of
             `cl.rates`, like the next three.
         learned_lr: learning rate of the loss's learnable scalars.
@@ -38,6 +39,7 @@ class Optimization:
     optimizer: Literal["sgd", "adam", "adamw", "lars"] = "sgd"
     scheduler: str | Shape = "warmup_cosine"
     lr: float = 0.3
+    bias_lr: float | None = None
     classifier_lr: float | None = None
     learned_lr: float | None = None
     weight_decay: float = 1e-4
@@ -66,11 +68,12 @@ def groups(module: nn.Module, o: Optimization) -> list[dict[str, Any]]:
         member = name.partition(".")[0]
         decays = p.ndim > 1 and member != "probe"
         root = member if member in known or member in o.constant else "encoder"
+        lr = o.lr if decays else o.bias_lr or o.lr
         group = made.setdefault(
             root if decays or root in known else f"{root}/no_decay",
             {
                 "params": [],
-                "lr": known.get(root, o.lr),
+                "lr": known.get(root, lr),
                 "weight_decay": o.weight_decay if decays else 0.0,
                 "constant": root in o.constant,
                 "always_adapt": decays,  # LARS, also where the decay is 0

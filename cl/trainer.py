@@ -50,8 +50,8 @@ FREE |= {"report", "resume_training_from", "auto_resume", "max_time"}
 FREE |= {"max_bad_steps", "take_over", "override", "timeout", "compile"}
 FREE |= {"checkpoint_activations", "strategy"}
 # Settings that --override may change: they move numbers of the training and no state of it.
-LEARNING_RATES = {"lr", "lr_scaling", "classifier_lr", "learned_lr", "warmup_epochs"}
-LEARNING_RATES |= {"warmup_start_lr", "lr_decay_steps", "lr_decay_rate"}
+LEARNING_RATES = {"lr", "lr_scaling", "bias_lr", "classifier_lr", "learned_lr"}
+LEARNING_RATES |= {"warmup_epochs", "warmup_start_lr", "lr_decay_steps", "lr_decay_rate"}
 OVERRIDABLE = LEARNING_RATES | {"weight_decay", "momentum", "clip_grad_norm", "loss_options"}
 LENGTHS = ("epochs", "max_steps")  # of a run, which may grow
 FREE |= {"checkpoint_every", "checkpoint_unit", "keep_best", "keep_epochs"}
@@ -156,6 +156,7 @@ def resolved(config: Config) -> dict[str, Any]:
         return {}
     return {
         "learning_rate": config.scaled_lr(),
+        "bias_learning_rate": config.resolved_bias_lr,
         "probe_learning_rate": config.resolved_classifier_lr,
         "warmup_epochs": config.resolved_warmup_epochs,
         "workers": config.resolved_num_workers,

@@ -124,7 +124,7 @@ PRETRAIN_FLAGS = """
     --zero_init_residual --no-zero_init_residual --no_lr_scheduler_for_pred_head
     --no-no_lr_scheduler_for_pred_head --classifier_lr --norm
     --learn --ema_beta --ema_after_step --ema_every_n_steps --features --gamma_steps
-    --threshold_after_step --dry_run --left_out --ema_encoder --learned_lr
+    --threshold_after_step --dry_run --left_out --ema_encoder --learned_lr --bias_lr
     --sync_batchnorm --no-sync_batchnorm --mini_batch_size --mini_batch_norm
     --checkpoint_activations --no-checkpoint_activations --compile --no-compile --strategy
     --on_collapse --baseline --no-baseline --recipe --jitter_order --probe_data --seeds

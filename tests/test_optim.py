@@ -101,6 +101,14 @@ def test_scalars_of_a_loss_have_their_own_rate() -> None:
         assert own["params"] == [net.learnable.bias]
 
 
+def test_biases_and_norms_have_their_own_rate() -> None:
+    for bias_lr, expected in ((None, 1.0), (0.024, 0.024)):
+        o = Optimization(lr=1.0, bias_lr=bias_lr, constant=("predictor",))
+        rates = {g["name"]: g["lr"] for g in groups(Net(), o)}
+        assert (rates["encoder"], rates["predictor"], rates["probe"]) == (1.0, 1.0, 0.3)
+        assert (rates["encoder/no_decay"], rates["predictor/no_decay"]) == (expected, expected)
+
+
 def test_every_trained_parameter_is_in_one_group() -> None:
     net = Net()
     found = groups(net, Optimization(lr=1.0, classifier_lr=5.0, constant=("predictor",)))

@@ -374,6 +374,9 @@ class MethodOptions:
         shown="0.3, with adam and adamw 0.003",
         needs=OF_IMAGES,
     )
+    bias_lr: float | None = flag(
+        "learning rate of biases and norms, scaled as --lr is", None, above=0, shown="that of --lr"
+    )
     learned_lr: float | None = flag(
         "learning rate of the loss's learnable scalars, not scaled",
         None,

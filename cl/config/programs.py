@@ -73,8 +73,9 @@ def typed(program: Path, folder: Path | None = None) -> str:
     """
     if shutil.which(program.name) == str(program) or not program.is_file():
         return program.name
-    inside = folder is not None and program.is_relative_to(folder)
-    return str(program.relative_to(folder) if inside else program)
+    if folder is not None and program.is_relative_to(folder):
+        return str(program.relative_to(folder))
+    return str(program)
 
 
 def folder_of_runs(output: str | None) -> Path:
@@ -122,7 +123,10 @@ class Common(DataOptions, OptimizationOptions, HardwareOptions, RunOptions):
 
     def scaled_lr(self, processes: int | None = None) -> float:
         """The learning rate at its height (linear scaling: Goyal et al. 2017, 1706.02677)."""
-        lr = self.resolved_lr
+        return self.scaled(self.resolved_lr, processes)
+
+    def scaled(self, lr: float, processes: int | None = None) -> float:
+        """A learning rate for the global batch."""
         return lr * self.global_batch(processes) / 256 if self.lr_scaling else lr
 
     @property
@@ -234,6 +238,10 @@ class Pretrain(
     @property
     def resolved_classifier_lr(self) -> float:
         return self.classifier_lr or rates.of_probe(self.optimizer)
+
+    @property
+    def resolved_bias_lr(self) -> float:
+        return self.scaled(self.bias_lr or self.resolved_lr)
 
     @property
     def resolved_learned_lr(self) -> float | None:

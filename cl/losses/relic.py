@@ -40,7 +40,10 @@ def relic(
     r"""Mean of $-l_{ii} + \log \sum_j e^{l_{ij}} + \alpha\,KL(q_i \| r_i)$: InfoNCE and a penalty.
 
     The mean is over anchors and over all pairs of a view and another view's target; see
-    `invariance_penalty` for q and r. Use it when not only the positive but the whole ranking of
+    `invariance_penalty` for q and r. With a target, q is the target's anchor among the online
+    candidates, as in the code that the recipes are from (filipbasara0/relic); in the paper it is
+    the other view's online anchor among the targets of this one. Without a target both are the
+    same. Use it when not only the positive but the whole ranking of
     the other samples should be the same from both views.
 
     Args:

@@ -328,8 +328,15 @@ class Method(pl.LightningModule, ABC):
         Args:
             optimizer: of all parameters.
             gradient_clip_val: the largest norm; None clips nothing.
-            gradient_clip_algorithm: Lightning's, which is by the norm.
+            gradient_clip_algorithm: Lightning's; by the norm where it is None.
+
+        Raises:
+            ValueError: it is another one.
         """
+        if gradient_clip_algorithm not in (None, "norm"):
+            raise ValueError(
+                f"gradients are clipped by their norm, not by {gradient_clip_algorithm}"
+            )
         if gradient_clip_val is not None:
             named = self.named_parameters()
             clipped = [p for name, p in named if not name.startswith("probe.")]

@@ -17,8 +17,7 @@ from cl.nets.heads import mlp, view_by_view
 class BarlowTwins(Method):
     """Two views' embeddings correlate dimension by dimension, and no dimension with another.
 
-    More views: the mean over all pairs with a full-size one. Trained as in the paper, but for the
-    start of the warm-up, which is 0 there, and the smaller rate of biases and norms; the authors'
+    More views: the mean over all pairs with a full-size one. Trained as in the paper; the authors'
     code decays weights by 1e-6.
 
     Args:
@@ -32,7 +31,9 @@ class BarlowTwins(Method):
     defaults: ClassVar = {
         "optimizer": "lars",
         "lr": 0.2,
+        "bias_lr": 0.0048,
         "weight_decay": 1.5e-6,
+        "warmup_start_lr": 0.0,
     }
 
     def __init__(

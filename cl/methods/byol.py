@@ -17,7 +17,8 @@ from cl.nets.heads import mlp, view_by_view
 class BYOL(TeacherMethod):
     """From one view's embedding predict what the teacher makes of another view; no negatives.
 
-    Its loss is the paper's eq. 2 but for a factor and a constant: -cos instead of 2 - 2 cos.
+    Its loss is a quarter of the paper's, but for a constant: the mean of -cos over both directions
+    in place of the sum of 2 - 2 cos (eq. 2).
     Trained as by the authors' code for 1000 epochs, whose warm-up starts at 0
     (google-deepmind/deepmind-research, byol; for 300 it takes the rate 0.3 and decays weights by
     1e-6, for 100 0.45).

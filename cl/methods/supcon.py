@@ -14,7 +14,8 @@ from cl.nets.heads import mlp
 class SupCon(SimCLR):
     """SimCLR with the samples of a class as positives; with NT-Xent it is the paper's eq. 2.
 
-    Its projector has no BatchNorm, as in the authors' code.
+    NT-Xent's temperature is then that of ImageNet-100's recipes, 0.2; the paper's is 0.1, the
+    default of the loss `supcon`. The projector has no BatchNorm, as in the authors' code.
 
     Args:
         encoder: see `SimCLR`, so the others.

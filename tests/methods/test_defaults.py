@@ -51,10 +51,11 @@ def test_the_defaults_of_a_method_are_settings(name: str) -> None:
 def test_from_python_a_method_is_trained_as_on_the_command_line(name: str) -> None:
     words = [*DIGITS, "--method", name, "--no-lr_scaling", "--epochs", "4"]
     config, module = parse_pretrain(words), nn.Module()
-    module.encoder, module.probe = nn.Linear(4, 4), nn.Linear(4, 2)
+    module.encoder, module.probe = nn.Linear(4, 4), nn.Linear(4, 2)  # with biases
     module.learnable = nn.ParameterDict({"bias": torch.zeros(())})
     line = optimization(
         config,
+        bias_lr=config.resolved_bias_lr,
         classifier_lr=config.resolved_classifier_lr,
         learned_lr=config.resolved_learned_lr,
     )

@@ -62,6 +62,11 @@ def test_clipping_leaves_the_probe_out() -> None:
         torch.testing.assert_close(p.grad, share * before[name], rtol=1e-4, atol=1e-8)
 
 
+def test_gradients_are_clipped_by_their_norm_alone(method: Method) -> None:
+    with pytest.raises(ValueError, match="by their norm, not by value"):
+        method.configure_gradient_clipping(torch.optim.SGD(method.parameters(), 0.1), 1.0, "value")
+
+
 def test_the_probe_ignores_unlabeled_samples(method: Method) -> None:
     some = batch()
     out = method.training_step(some, 0)
