@@ -17,6 +17,7 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from cl import checkpoints, losses, runs
+from cl.checkpoints.space import say_bytes
 from cl.config import Linear, Pretrain
 from cl.config.datasets import row_of
 from cl.config.evaluations import evaluations_of
@@ -177,7 +178,7 @@ def about_views(
     except Exception:  # where a forward asks for values, it needs some
         encoders.check_sizes(encoder, sizes, channels)
         return {"negatives per anchor": said}
-    return {"negatives per anchor": said, "memory": f"about {in_bytes(needed)} a device"}
+    return {"negatives per anchor": said, "memory": f"about {say_bytes(needed)} a device"}
 
 
 def processes(config: Pretrain | Linear, accelerator: str) -> dict[str, object]:
@@ -252,15 +253,6 @@ def memory(
     """
     parameters = sum(p.numel() * p.element_size() for p in module.parameters())
     return parameters * (2 + states) + activation_bytes(encoder, sizes, channels) * batch_size
-
-
-def in_bytes(number: float) -> str:
-    """A number of bytes in words.
-
-    >>> in_bytes(9e6), in_bytes(3e10)
-    ('9 MB', '27.9 GB')
-    """
-    return f"{number / 2**30:.1f} GB" if number >= 2**30 else f"{number / 2**20:,.0f} MB"
 
 
 def show(title: str, rows: Mapping[str, object], console: Console) -> None:
