@@ -53,7 +53,7 @@ def start_of(program: str) -> list[str]:
     Args:
         program: the name of its file in a clone, or `-m` and that of its module.
     """
-    if not from_clone():
+    if not from_clone() and program in INSTALLED:
         return [typed(Path(sys.executable).parent / INSTALLED[program])]
     try:
         beside = Path.cwd() == PROGRAMS
