@@ -5,7 +5,7 @@
 #   bash bash_files/run_linear.sh [RUN_ID | FOLDER] [FLAG ...]
 #
 # Without a run: the newest in trained_models. The data set, how it is read, and the encoder are the
-# run's; of a data set or encoder of your own the line names both: run_linear.sh RUN_ID DATASET ENCODER.
+# run's. A data set of your own is named: run_linear.sh RUN_ID MODULE:NAME; an encoder behind it.
 # Expected after run_contrastive.sh: 20 seconds, 96.7 % top-1.
 set -euo pipefail
 called_from=$PWD

@@ -108,6 +108,28 @@ def test_the_store_of_torchrun_is_at_the_given_address(
     assert endpoint() == "192.0.2.1:1234"
 
 
+@pytest.mark.skipif(not shutil.which("flock"), reason="flock is not installed")
+def test_two_processes_install_once(tmp_path: Path) -> None:
+    """And the second one finds all there."""
+    shutil.copytree(ROOT / "bash_files", tmp_path / "bash_files")
+    for name in ("requirements.txt", "constraints.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    python = tmp_path / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/bash\n[[ $1 == -c ]] || { echo "$2" >>notes; sleep 1; }\n')
+    python.chmod(0o755)
+    words = ["bash", "bash_files/setup.sh"]
+    both = [
+        subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    said = sorted(process.communicate(timeout=60)[1] for process in both)
+    assert [process.returncode for process in both] == [0, 0]
+    assert (tmp_path / "notes").read_text() == "uv\n"
+    assert said[0].startswith("setup: installing into .venv")
+    assert said[1] == "setup: waiting for another process that installs into .venv\n"
+    assert subprocess.run(words, cwd=tmp_path, capture_output=True).stderr == b""
+
+
 def made_run(folder: Path, **changes: object) -> Path:
     folder.mkdir(parents=True)
     config = json.loads(to_json(Pretrain(dataset="cifar10", encoder="resnet18")))
