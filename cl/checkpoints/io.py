@@ -51,7 +51,7 @@ class SafeIO(TorchCheckpointIO):
     def __init__(self) -> None:
         super().__init__()
         self.deferred: Writes | None = None
-        self.judged: dict[Path, Path] = {}  # the whole file in its place, until it is loaded
+        self.found_whole: dict[Path, Path] = {}  # until it is loaded
 
     @contextmanager
     def defer(self) -> Iterator[Writes]:
@@ -83,7 +83,7 @@ class SafeIO(TorchCheckpointIO):
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
     ) -> dict[str, Any]:
         assert weights_only is not False, "checkpoints are data"
-        found = self.judged.pop(Path(path), None) or intact(Path(path))
+        found = self.found_whole.pop(Path(path), None) or intact(Path(path))
         return read_checkpoint(found, map_location)
 
     def step_of(self, path: Path) -> int:
@@ -91,7 +91,7 @@ class SafeIO(TorchCheckpointIO):
 
         Its tensors are left on the disk.
         """
-        self.judged[path] = found = intact(path)
+        self.found_whole[path] = found = intact(path)
         return int(read_checkpoint(found, mmap=True)["global_step"])
 
 

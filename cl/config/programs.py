@@ -73,8 +73,9 @@ def typed(program: Path, folder: Path | None = None) -> str:
     """
     if shutil.which(program.name) == str(program) or not program.is_file():
         return program.name
-    inside = folder is not None and program.is_relative_to(folder)
-    return str(program.relative_to(folder) if inside else program)
+    if folder is None or not program.is_relative_to(folder):
+        return str(program)
+    return str(program.relative_to(folder))
 
 
 def folder_of_runs(output: str | None) -> Path:
