@@ -40,12 +40,33 @@ listed = tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-depende
 print(*listed.get(sys.argv[1], ()), sep="\n")' "$1"
 }
 
-install() { # $1: the extra, may be empty
-    local stamp=".venv/.installed${1:+-$1}" sum start=$SECONDS
+stamp() { # what an installation depends on
+    local kind=${CPU:+cpu}
+    echo "$PWD $(cat requirements*.txt constraints.txt pyproject.toml | cksum)" \
+        "${kind:-$(cat .venv/.cpu 2>/dev/null || true)}"
+}
+
+installed() { [[ -x $python && $(cat ".venv/.installed${1:+-$1}" 2>/dev/null) == "$(stamp)" ]]; }
+
+install() { # $1: the extra, may be empty; one process at a time, also of machines that share .venv
+    if installed "$1"; then return; fi
+    if ! command -v flock >/dev/null; then
+        install_now "$1"
+        return
+    fi
+    {
+        if ! flock -n 9; then
+            echo "setup: waiting for another process that installs into .venv" >&2
+            flock 9 || true # a file system without locks
+        fi
+        if ! installed "$1"; then install_now "$1"; fi
+    } 9>.venv.lock
+}
+
+install_now() { # $1: the extra, may be empty
+    local start=$SECONDS
     [[ -x $python ]] || make_venv
     if [[ -n ${CPU:-} ]]; then echo cpu >.venv/.cpu; fi
-    sum="$PWD $(cat requirements*.txt constraints.txt pyproject.toml | cksum) $(cat .venv/.cpu 2>/dev/null || true)"
-    if [[ $(cat "$stamp" 2>/dev/null) == "$sum" ]]; then return; fi
     if ! recent "$python"; then
         echo "setup: .venv is $("$python" --version), Python >= 3.11 is needed: remove .venv" >&2
         exit 1
@@ -66,7 +87,7 @@ install() { # $1: the extra, may be empty
             "${pip[@]}" "${what[@]}"
         fi
     fi
-    echo "$sum" | tee "$stamp" >.venv/.installed
+    stamp | tee ".venv/.installed${1:+-$1}" >.venv/.installed
     echo "setup: done in $((SECONDS - start)) s" >&2
 }
 

@@ -39,6 +39,10 @@ from cl.runs.tokens import KeptTokens
 Data = ContrastiveData | TextData | ImageTextData | GivenData
 CHECKED = "checked_data.txt"  # in the folder of runs: sums of data without damaged images
 MEASURED = 10_000  # images of each part that the measurement before and after looks at
+# Flags that say where in DATASET its images and labels are, and nothing of --probe_data.
+OF_TRAINING = dict.fromkeys(
+    ("train_dir", "val_dir", "class_list", "image_column", "label_column", "label_separator")
+)
 LARGEST = 224  # px: views of a data set of one's own are at most this large unless it is said
 
 
@@ -147,9 +151,10 @@ def build_data(config: Pretrain, source: Source[Any] | GivenData, text_encoder: 
     if isinstance(source.train, Captioned):
         return image_text_data(config, source, text_encoder, how)
     check_positives(config, source)
-    checked = inspection(config, source.train, source.val)
-    data = ContrastiveData(source, recipes_of(config, source.train), inspection=checked, **how)
+    data = ContrastiveData(source, recipes_of(config, source.train), **how)
     data.labeled = probe_source(config, data)
+    other = [] if data.labeled is source else measured_parts(data)
+    data.inspection = inspection(config, source.train, source.val, *other)
     return data
 
 
@@ -165,10 +170,7 @@ def probe_source(config: Pretrain, data: ContrastiveData) -> Source:
     if count_classes(data):
         own = f"DATASET {data.source.name} has labels, by which the run is watched"
         raise ValueError(f"--probe_data {name} is for images without labels: {own}")
-    elsewhere = replace(
-        config, dataset=name, train_dir=None, val_dir=None, class_list=None, data_fraction=1.0
-    )
-    source = load_source(elsewhere)
+    source = load_source(replace(config, dataset=name, data_fraction=1.0, **OF_TRAINING))
     assert isinstance(source, Source)  # a name is no loader
     of_one = isinstance(source.train, Images) and not source.multilabel
     if not of_one or len(source.classes) < 2:
@@ -548,8 +550,13 @@ def one_device(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def plain_parts(data: ContrastiveData) -> Callable[[], tuple[PlainLoader, PlainLoader]]:
     """A function: loaders of a part of the images with labels, as they are."""
-    train, val = data.labeled.train, data.labeled.val
-    return lambda: (data.plain(spread(train)), data.plain(spread(val)))
+    train, val = measured_parts(data)
+    return lambda: (data.plain(train), data.plain(val))
+
+
+def measured_parts(data: ContrastiveData) -> list[Images]:
+    """The images with labels that are measured, of both parts."""
+    return [spread(images) for images in (data.labeled.train, data.labeled.val)]
 
 
 def spread(images: Images) -> Images:

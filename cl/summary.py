@@ -17,10 +17,11 @@ from rich.text import Text
 from torch import Tensor, nn
 
 from cl import checkpoints, losses, runs
+from cl.checkpoints.space import say_bytes
 from cl.config import Linear, Pretrain
 from cl.config.datasets import row_of
 from cl.config.evaluations import evaluations_of
-from cl.config.schema import spell
+from cl.config.handed_on import words_of_evaluation
 from cl.data.batch import Batch
 from cl.data.image_text_data import ImageTextData
 from cl.data.loaders.texts import SIDES
@@ -177,7 +178,7 @@ def about_views(
     except Exception:  # where a forward asks for values, it needs some
         encoders.check_sizes(encoder, sizes, channels)
         return {"negatives per anchor": said}
-    return {"negatives per anchor": said, "memory": f"about {in_bytes(needed)} a device"}
+    return {"negatives per anchor": said, "memory": f"about {say_bytes(needed)} a device"}
 
 
 def processes(config: Pretrain | Linear, accelerator: str) -> dict[str, object]:
@@ -252,15 +253,6 @@ def memory(
     """
     parameters = sum(p.numel() * p.element_size() for p in module.parameters())
     return parameters * (2 + states) + activation_bytes(encoder, sizes, channels) * batch_size
-
-
-def in_bytes(number: float) -> str:
-    """A number of bytes in words.
-
-    >>> in_bytes(9e6), in_bytes(3e10)
-    ('9 MB', '27.9 GB')
-    """
-    return f"{number / 2**30:.1f} GB" if number >= 2**30 else f"{number / 2**20:,.0f} MB"
 
 
 def show(title: str, rows: Mapping[str, object], console: Console) -> None:
@@ -443,21 +435,8 @@ def last_lines(
         images = where if row_of(config.dataset)["argument"] == "PATH" else "PLACE"
         words = run.folder, images, "--out", run.folder / "features.npy"
         return [*lines, place, f"next              {runs.command(EMBEDS, *words)}"]
-    words = [config.dataset, config.encoder, "--pretrained_feature_extractor", run.folder]
-    places = "data_folder", "train_dir", "val_dir", "class_list", "image_column", "label_column"
-    for flag in (*places, "label_separator", "image_size", "channels", "max_pixels"):
-        if getattr(config, flag) != getattr(Pretrain, flag, None):
-            words += [f"--{flag}", getattr(config, flag)]
-    if isinstance(config.value_range, tuple):
-        words += ["--value_range", *map(spell, config.value_range)]
-    if config.exif_orientation is not None:
-        words += [f"--{'' if config.exif_orientation else 'no-'}exif_orientation"]
-    words += ["--skip_corrupt"] if config.skip_corrupt else []
-    words += ["--eval", *evaluations] if evaluations else []
-    if config.kind == "text":
-        words += ["--max_length", *map(str, config.max_length)] if config.max_length else []
-    next_command = runs.command("main_linear.py", *words)
-    return [*lines, place, f"next              {next_command}"]
+    words = words_of_evaluation(config, run.folder)
+    return [*lines, place, f"next              {runs.command('main_linear.py', *words)}"]
 
 
 def headline(run: runs.Run, metrics: Mapping[str, Any], multilabel: bool) -> str:

@@ -258,10 +258,11 @@ def make_trainer(
         sharded = isinstance(config, Pretrain) and config.strategy == "fsdp"
         kind = ShardedStrategy if sharded else DDPStrategy
         options = options | {"strategy": kind(timeout=patience)}
+    io = checkpoints.SafeIO()
     made = Trainer(
         config.max_steps,
         max_epochs=config.epochs,
-        logger=make_loggers(config, folder, checkpoint) if logger is None else logger,
+        logger=make_loggers(config, folder, checkpoint, io) if logger is None else logger,
         # The last two write what the others have logged.
         callbacks=[
             FiniteSteps(config.max_bad_steps),
@@ -271,7 +272,7 @@ def make_trainer(
             watch,
             bar,
         ],
-        plugins=[checkpoints.SafeIO(), *plugins],
+        plugins=[io, *plugins],
         profiler=DataWait(),
         num_sanity_val_steps=0,
         enable_model_summary=False,
@@ -302,11 +303,23 @@ def start_processes(options: Mapping[str, Any], timeout: float) -> torch.device:
     return fabric.device
 
 
-def make_loggers(config: Config, folder: Path, checkpoint: Path | None) -> list[Any]:
-    """The CSV, and wandb if it starts; nothing on other processes than the first."""
+def make_loggers(
+    config: Config,
+    folder: Path,
+    checkpoint: Path | None,
+    io: checkpoints.SafeIO | None = None,
+) -> list[Any]:
+    """The CSV, and wandb if it starts; nothing on other processes than the first.
+
+    Args:
+        config: of the run.
+        folder: the run's.
+        checkpoint: that it goes on from.
+        io: what will load it.
+    """
     if runs.other_rank():
         return []
-    step = int(checkpoints.SafeIO().load_checkpoint(checkpoint)["global_step"]) if checkpoint else 0
+    step = (io or checkpoints.SafeIO()).step_of(checkpoint) if checkpoint else 0
     found: list[Any] = [logs.CSVLog(folder / runs.METRICS, step)]
     wandb = logs.wandb_log(
         config.wandb,

@@ -137,7 +137,7 @@ def make_scripts(place: Path) -> None:
     for name in (".venv/bin/python", "bin/srun"):
         (place / name).parent.mkdir(parents=True)
         (place / name).write_text(
-            '#!/bin/bash\nif [[ ${1:-} == - ]]; then exec python3 "$@"; fi\n'
+            '#!/bin/bash\nif [[ ${1:-} == -c ]]; then exec python3 "$@"; fi\n'
             'printf "%s\\0" "$@" >words\n'
         )
         (place / name).chmod(0o755)

@@ -1,11 +1,13 @@
 """A run that is named says what the line does not: its settings, data, encoder, and its place."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
 from cl.config import ConfigError, Pretrain, to_json
+from cl.config.handed_on import OF_DATA, words_of_evaluation
+from cl.config.options import DataOptions
 from cl.config.parse import parse_linear, parse_pretrain
 
 
@@ -34,6 +36,63 @@ def test_an_evaluation_needs_only_the_run(tmp_path: Path) -> None:
     given = ["digits", "resnet18", "--pretrained_feature_extractor", str(run)]
     assert parse_linear(given).encoder == "resnet18"
     assert not data.exists()
+
+
+# Settings that say nothing of how a sample is read, or that the file of weights says.
+OF_OTHERS = {
+    *("encoder", "data_fraction", "batch_size", "global_batch_size", "num_workers", "backend"),
+    *("last_batch_fill", "image_size", "max_length", "pooling", "download"),
+}
+
+
+def test_all_that_says_how_data_are_read_is_handed_on() -> None:
+    assert {*OF_DATA} == {field.name for field in fields(DataOptions)} - OF_OTHERS
+
+
+READ = {
+    "folder": "--train_dir t --val_dir v --class_list c.txt --channels 4 --value_range 0 100",
+    "labeled:a.csv": "--image_column x --label_column y --label_separator ; --no-exif_orientation "
+    "--skip_corrupt --max_pixels 1000",
+}
+
+
+@pytest.mark.parametrize("dataset", READ)
+def test_the_printed_line_reads_the_data_as_the_run_did(
+    dataset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("t", "v"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    for name in ("c.txt", "data/a.csv"):
+        (tmp_path / name).write_text("a\n")
+    monkeypatch.chdir(tmp_path)
+    line = f"{dataset} resnet6_w8 --data_folder data {READ[dataset]}"
+    run = made_run(tmp_path, line)
+    config = parse_pretrain([*line.split(), "--output", "runs"])
+    printed = words_of_evaluation(config, run)
+    assert printed == ["--pretrained_feature_extractor", str(run)]
+    read = parse_linear(printed)
+    assert [getattr(read, name) for name in OF_DATA] == [getattr(config, name) for name in OF_DATA]
+
+
+@pytest.mark.parametrize("names", ["flowers:read resnet6_w8", "flowers:read nets:Own"])
+def test_the_printed_line_names_what_is_ones_own(
+    names: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says all, where that makes it a whole line."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "flowers.py").write_text("def read(name, where): ...")
+    (tmp_path / "nets.py").write_text("class Own: ...")
+    (tmp_path / "my data").mkdir()
+    words = [*names.split(), "--data_folder", f"{tmp_path}/my data", "--value_range", "0", "9.5"]
+    config = parse_pretrain(words)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text(to_json(config))
+    printed = words_of_evaluation(config, run)
+    read = parse_linear(printed)
+    assert (read.dataset, read.encoder, read.value_range) == (*names.split(), (0.0, 9.5))
+    assert read.data_folder == f"{tmp_path}/my data"
+    assert ("--data_folder" in printed) is ("nets:Own" in names)
 
 
 def test_texts_are_searched(tmp_path: Path) -> None:

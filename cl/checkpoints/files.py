@@ -1,13 +1,11 @@
 """Files that are whole or not there: written beside, flushed, summed, renamed."""
 
-import fcntl
 import hashlib
 import os
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import IO
 
 from safetensors import SafetensorError
@@ -155,38 +153,3 @@ def read_sum(file: Path) -> str:
 def valid(path: Path) -> bool:
     """Whether a file is there and equals its sum."""
     return path.is_file() and fits_sum(path) is True
-
-
-def lock_file(lock: Path) -> int | None:
-    """Lock a file that is made for it; None where nothing can be locked or written.
-
-    Raises:
-        BlockingIOError: another process has it.
-    """
-    if not is_writable(lock.parent):
-        return None
-    while True:
-        handle = os.open(lock, os.O_CREAT | os.O_RDWR, 0o666)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(handle), lock.stat()):
-                return handle
-        except FileNotFoundError:  # who had it has just deleted it
-            pass
-        except BlockingIOError:
-            os.close(handle)
-            raise
-        except OSError:  # a file system without locks
-            os.close(handle)
-            return None
-        os.close(handle)
-
-
-def is_writable(folder: Path) -> bool:
-    """Whether a file can be made in a folder, which is made."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False

@@ -51,6 +51,7 @@ class SafeIO(TorchCheckpointIO):
     def __init__(self) -> None:
         super().__init__()
         self.deferred: Writes | None = None
+        self.found_whole: dict[Path, Path] = {}  # until it is loaded
 
     @contextmanager
     def defer(self) -> Iterator[Writes]:
@@ -82,12 +83,34 @@ class SafeIO(TorchCheckpointIO):
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
     ) -> dict[str, Any]:
         assert weights_only is not False, "checkpoints are data"
-        found = intact(Path(path))
-        with only_data(found):
-            loaded = torch.load(found, map_location=map_location, weights_only=True)
-        if not isinstance(loaded, dict) or formats.MARK not in loaded:
-            raise ValueError(f"{found} is no checkpoint of a run of this program")
-        return loaded
+        found = self.found_whole.pop(Path(path), None) or intact(Path(path))
+        return read_checkpoint(found, map_location)
+
+    def step_of(self, path: Path) -> int:
+        """The step of a checkpoint that is loaded next, for which its file is summed once.
+
+        Its tensors are left on the disk.
+        """
+        self.found_whole[path] = found = intact(path)
+        return int(read_checkpoint(found, mmap=True)["global_step"])
+
+
+def read_checkpoint(file: Path, map_location: Any = "cpu", mmap: bool = False) -> dict[str, Any]:
+    """The content of a checkpoint.
+
+    Args:
+        file: that is whole.
+        map_location: where its tensors go.
+        mmap: leave them on the disk until they are asked for.
+
+    Raises:
+        ValueError: it is another program's, or cannot be read.
+    """
+    with only_data(file):
+        loaded = torch.load(file, map_location=map_location, weights_only=True, mmap=mmap)
+    if not isinstance(loaded, dict) or formats.MARK not in loaded:
+        raise ValueError(f"{file} is no checkpoint of a run of this program")
+    return loaded
 
 
 def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:

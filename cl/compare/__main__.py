@@ -1,14 +1,13 @@
 """`python -m cl.compare PLAN.toml`: run what is missing of a comparison, and print its table."""
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cl import build, report, trainer
+from cl import build, report, runs, trainer
 from cl.compare import estimate, table
 from cl.compare.cells import LOCK, Cell, cells_of, data_words
 from cl.compare.locks import locked
@@ -40,11 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--output", type=Path, help="folder of comparisons, by default that of runs"
     )
-    asked = parser.parse_args(argv)
+    words = sys.argv[1:] if argv is None else argv
+    asked = parser.parse_args(words)
     try:
         plan = read_plan(asked.plan)
         place = asked.output or parse_pretrain(plan.run).runs_folder
-        return run_plan(plan, place / plan.name, asked, str(asked.plan), Sources())
+        again = runs.command("-m cl.compare", *words)
+        return run_plan(plan, place / plan.name, asked, again, Sources())
     except Stop as stop:
         sys.stderr.write(f"{stop}\n")
         return stop.code
@@ -70,7 +71,8 @@ def run_seeds(config: Pretrain, argv: Sequence[str]) -> int:
         labels = "several labels an image" if source.multilabel else "no labels"
         why = f"DATASET {config.dataset} has {labels}: run each seed by --seed"
         raise ValueError(f"--seeds summarizes evaluations by labels, and {why}")
-    return run_plan(plan, config.runs_folder / plan.name, Asked(), shlex.join(argv), sources)
+    again = runs.command("main_contrastive.py", *argv)
+    return run_plan(plan, config.runs_folder / plan.name, Asked(), again, sources)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def run_plan(
     plan: Comparison,
     folder: Path,
     asked: Asked | argparse.Namespace,
-    said: str,
+    again: str,
     sources: "Sources",
 ) -> int:
     """Say what a plan costs, run what is missing, write and print the table.
@@ -97,7 +99,7 @@ def run_plan(
         plan: what is compared.
         folder: of the comparison.
         asked: how.
-        said: the words of the command that goes on with it.
+        again: the command that goes on with it.
         sources: the data, as far as they are loaded.
     """
     jobs = (len(asked.gpus) or 1) if asked.jobs is None else asked.jobs
@@ -116,7 +118,7 @@ def run_plan(
             trainer.say(line)
         trainer.say(f"{folder / table.STEM}.md, .csv, .json{write_page(folder, found)}")
     if signal:
-        trainer.say(f"go on with the same command: {said}")
+        trainer.say(f"go on with: {again}")
         return 128 + signal
     return 0 if all(map(table.is_done, found["cells"])) else FAILED
 

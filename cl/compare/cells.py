@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from cl import __version__
 from cl.compare.locks import is_locked
-from cl.compare.plan import Comparison, Row, as_words
+from cl.compare.plan import Comparison, Row
 from cl.config import CARDS, ConfigError, Linear, Pretrain, parse_linear, parse_pretrain, to_json
 from cl.config.evaluations import meant
 from cl.config.options import DataOptions
+from cl.config.schema import as_words
 from cl.data.sets import Source
 from cl.data.sets._sums import data_checksum
 from cl.trainer import FREE

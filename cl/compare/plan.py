@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from cl.config import ConfigError
-from cl.config.schema import did_you_mean, either, spell
+from cl.config.schema import as_words, did_you_mean, either, spell
 
 KEYS: dict[str, type] = {
     "name": str,
@@ -177,17 +177,6 @@ def multiplied(rows: Iterable[Row], grid: Mapping[str, Any]) -> Iterator[Row]:
             name = " ".join([row.name, *(f"{flag}={spell(value)}" for flag, value in chosen)])
             words = [word for flag, value in chosen for word in as_words(flag, value)]
             yield replace(row, name=name, run=(*row.run, *words), of=row.name, grid=dict(chosen))
-
-
-def as_words(flag: str, value: Any) -> list[str]:
-    """A value of TOML as it stands on a command line.
-
-    >>> as_words("temperature", 0.2), as_words("lars", False), as_words("crop_scale", [0.2, 1.0])
-    (['--temperature', '0.2'], ['--no-lars'], ['--crop_scale', '0.2', '1'])
-    """
-    if isinstance(value, bool):
-        return [f"--{flag}" if value else f"--no-{flag}"]
-    return [f"--{flag}", *spell(value).split()]
 
 
 def faults_of(plan: Comparison, found: Mapping[str, Any]) -> Iterator[str]:

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from cl.compare.cells import digest
-from cl.compare.plan import Comparison, Row, as_words
+from cl.compare.plan import Comparison, Row
 from cl.config import Pretrain
 from cl.config.evaluations import default, evaluations_of
 from cl.config.handed_on import RUNS
-from cl.config.schema import options_of
+from cl.config.schema import as_words, options_of
 from cl.config.words import sort
 
 SHARED = ("precision", "wandb", "project", "num_workers")  # with the evaluations

@@ -10,15 +10,18 @@ from cl.config.encoders import is_foreign
 from cl.config.evaluations import evaluations_of
 from cl.config.paths import exists, read_settings_file
 from cl.config.programs import Linear, Pretrain, folder_of_runs
-from cl.config.schema import options_of
+from cl.config.schema import as_words, options_of
 from cl.config.store import ConfigError, values_from_json
 from cl.config.words import FILES, config_file
 
 # Settings that name a run, by its folder, a file in it, or its id.
 RUNS = ("config", "verify", "resume_training_from", "pretrained_feature_extractor", "init_from")
 ID = re.compile(r"\w[\w.-]*")
-OF_DATA = ("dataset", "data_folder", "train_dir", "val_dir", "class_list", "max_pixels")
-OF_DATA += ("image_column", "label_column", "label_separator")
+# What says which samples a run saw, and how they are read. Sizes and lengths are not among them:
+# the file of weights says them.
+OF_DATA = ("dataset", "data_folder", "train_dir", "val_dir", "class_list")
+OF_DATA += ("image_column", "label_column", "label_separator", "value_range", "channels")
+OF_DATA += ("exif_orientation", "max_pixels", "skip_corrupt")
 POSITIONAL = {"dataset", "encoder"}
 
 
@@ -99,8 +102,9 @@ def folder_around(given: str) -> Path:
 def of_pretraining(values: Mapping[str, Any]) -> dict[str, Any]:
     """The encoder and the data set of the run that is evaluated, where the line names none.
 
-    Of samples that are no images, also what is evaluated. What is no run of this program's hands
-    on nothing, nor is code imported because a run names it.
+    Of samples that are no images, also what is evaluated. A line with the run's data set and no
+    encoder leaves to the run how that is read. What is no run of this program's hands on nothing,
+    nor is code imported because a run names it.
     """
     run = values.get("pretrained_feature_extractor")
     if not run or not POSITIONAL - {*values}:
@@ -111,9 +115,41 @@ def of_pretraining(values: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     if theirs is not Pretrain:
         return {}
-    known = {} if is_foreign(found["encoder"]) else {"encoder": found["encoder"]}
-    if "dataset" in values or found["dataset"].partition(":")[0] not in rows():
+    dataset, unsaid = found["dataset"], names_to_say(found["dataset"], found["encoder"])
+    known = {} if "encoder" in unsaid else {"encoder": found["encoder"]}
+    if values.get("dataset", None if "dataset" in unsaid else dataset) != dataset:
         return known
     known |= {name: found[name] for name in OF_DATA if name in found}
-    evaluations = evaluations_of(found["dataset"], found.get("data_folder", ""))
+    evaluations = evaluations_of(dataset, found.get("data_folder", ""))
     return known | ({"eval": evaluations} if evaluations else {})
+
+
+def names_to_say(dataset: str, encoder: str) -> tuple[str, ...]:
+    """What a line has to name, since it may be code that nothing imports because a run names it.
+
+    >>> names_to_say("cifar10", "resnet18"), names_to_say("flowers:read", "resnet18")
+    ((), ('dataset',))
+    """
+    own = {"dataset": dataset.partition(":")[0] not in rows(), "encoder": is_foreign(encoder)}
+    return tuple(name for name, code in own.items() if code)
+
+
+def words_of_evaluation(config: Pretrain, run: Path) -> list[str]:
+    """A line of `main_linear.py` that evaluates a run on its own data, as short as it can be.
+
+    Args:
+        config: of the run.
+        run: its folder.
+    """
+    unsaid, words = names_to_say(config.dataset, config.encoder), list[str]()
+    if unsaid:
+        words = [config.dataset]
+    if "encoder" in unsaid:  # a line with both names is whole
+        words.append(config.encoder)
+    words += ["--pretrained_feature_extractor", str(run)]
+    options = options_of(Pretrain)
+    for name in OF_DATA[1:] if "encoder" in unsaid else ():
+        if (value := getattr(config, name)) != options[name].default:
+            words += as_words(name, value)
+    evaluations = evaluations_of(config.dataset, config.data_folder)
+    return words + (["--eval", *evaluations] if evaluations else [])

@@ -84,6 +84,19 @@ def spell(value: Any) -> str:
     return str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
+def as_words(flag: str, value: Any) -> list[str]:
+    """A flag with its value, as the words of a command line.
+
+    >>> as_words("temperature", 0.2), as_words("lars", False), as_words("crop_scale", [0.2, 1.0])
+    (['--temperature', '0.2'], ['--no-lars'], ['--crop_scale', '0.2', '1'])
+    >>> as_words("data_folder", "my data")
+    ['--data_folder', 'my data']
+    """
+    if isinstance(value, bool):
+        return [f"--{flag}" if value else f"--no-{flag}"]
+    return [f"--{flag}", *map(spell, value if isinstance(value, tuple | list) else [value])]
+
+
 def fits(word: str, form: str) -> bool:
     """Whether a word is one that is allowed, which may go on behind a colon, or be the user's own.
 

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from cl import checkpoints, distributed
-from cl.checkpoints.files import lock_file
 from cl.checkpoints.space import say_bytes
 from cl.data.sets import RGB, Images
 from cl.data.sets._sums import hash_images
 from cl.eval._result import Features
+from cl.locking import lock_file
 
 
 def cache_key(

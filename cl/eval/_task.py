@@ -12,7 +12,6 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from cl import checkpoints, distributed, hardware, runs, trainer
-from cl.checkpoints.files import is_writable
 from cl.config import Linear
 from cl.config.evaluations import about, meant
 from cl.data.augment.recipe import Recipe
@@ -23,6 +22,7 @@ from cl.data.sets._sums import data_checksum
 from cl.eval import NAMES, _cache, _features, get_evaluation
 from cl.eval._restore import Restored
 from cl.eval._result import BothParts, Features, Labels, check_classes
+from cl.locking import is_writable
 from cl.nets.layers import Layers
 from cl.terminal import escape_controls
 

@@ -19,6 +19,7 @@ from cl.config.programs import start_of
 from cl.metrics import read_metrics
 from cl.runs.files import CARDS, CONFIG, METRICS, RESULT, SKIPPED
 from cl.runs.lock import leave, occupy
+from cl.schedules import FOLLOWS_LOSS
 from cl.terminal import escape_controls
 
 
@@ -166,14 +167,24 @@ def how_to_go_on(program: str | None, folder: Path, *, slower: bool = False) -> 
     Args:
         program: whose command it is; None for a run that only a call from Python repeats.
         folder: the run's.
-        slower: with half the learning rate, where there is one.
+        slower: with half the learning rate, where there is one; a rate that follows the loss is
+            part of the run's state, so that it takes a new run.
     """
     if not (folder / checkpoints.LAST).exists():
         return f"nothing was saved yet in {folder}"
-    lr = json.loads((folder / CONFIG).read_text()).get("lr") if slower else None
+    settings = json.loads((folder / CONFIG).read_text()) if slower else {}
+    lr = settings.get("lr")
+    anew = bool(lr) and settings.get("scheduler") == FOLLOWS_LOSS
+    what = "start a new run with half the rate" if anew else "go on with"
     if program is None:
-        more = f", override=True, lr={lr / 2:g}" if lr else ""
-        return f"go on with: cl.pretrain(..., resume_training_from={str(folder)!r}{more})"
-    words = ("--config", folder / CONFIG, "--resume_training_from", folder)
-    words += ("--override", "--lr", f"{lr / 2:g}") if lr else ()
-    return f"go on with: {command(program, *words)}"
+        words = [] if anew else [f"resume_training_from={str(folder)!r}"]
+        words += ["override=True"] if lr and not anew else []
+        words += [f"lr={lr / 2:g}"] if lr else []
+        return f"{what}: cl.pretrain({', '.join(['...', *words])})"
+    flags: list[object] = ["--config", folder / CONFIG]
+    flags += [] if anew else ["--resume_training_from", folder]
+    flags += ["--override"] if lr and not anew else []
+    flags += ["--lr", f"{lr / 2:g}"] if lr else []
+    by = started()
+    as_before = f"started by {by.by} as before, " if by and by.nodes * by.per_node > 1 else ""
+    return f"{as_before}{what}: {command(program, *flags)}"

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from cl.checkpoints import valid, write_whole
-from cl.checkpoints.files import lock_file
 from cl.data.sets._texts import serialized
 from cl.data.tokens import Tokenizer, Tokens
+from cl.locking import lock_file
 
 FOLDER = "tokens"
 FEWEST = 2**17  # characters whose tokens are worth a file: a tenth of a second

@@ -45,6 +45,30 @@ def test_damage_falls_back_to_the_one_before(tmp_path: Path, damage: str) -> Non
         assert load(path) == 1.0
 
 
+def test_its_step_is_known_before_and_damage_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tensors of a step that is only asked for are not read, nor the file summed again."""
+    path, writer = tmp_path / checkpoints.LAST, checkpoints.SafeIO()
+    for step in (3, 4):
+        writer.save_checkpoint({"global_step": step, "x": torch.ones(1000)}, path)
+    path.write_bytes(b"half")
+    summed, asked = list[Path](), list[bool]()
+    by_sum, by_torch = files.sha256, torch.load
+
+    def load_file(*args: object, mmap: bool, **kwargs: object) -> object:
+        asked.append(mmap)
+        return by_torch(*args, mmap=mmap, **kwargs)
+
+    monkeypatch.setattr(files, "sha256", lambda file: summed.append(file) or by_sum(file))
+    monkeypatch.setattr(io.torch, "load", load_file)
+    with pytest.warns(UserWarning, match="damaged or half written"):
+        assert writer.step_of(path) == 3
+    assert writer.load_checkpoint(path)["x"].sum() == 1000  # any warning would be an error
+    assert summed == [path, path.with_name(checkpoints.PREVIOUS)]
+    assert asked == [True, False]
+
+
 def test_a_damaged_one_never_becomes_the_one_before(tmp_path: Path) -> None:
     path = tmp_path / checkpoints.LAST
     for value in (1.0, 2.0):

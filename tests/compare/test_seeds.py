@@ -1,15 +1,20 @@
 """`--seeds`: a command line that is run once with each seed, as a comparison of one row."""
 
+import shlex
+import signal
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from cl.commands import pretrain_command
+from cl.compare import __main__ as compare
 from cl.compare import runner, seeds
+from cl.compare.runner import Runner
 from cl.compare.seeds import plan_of_seeds
 from cl.config import ConfigError, parse_pretrain
 from cl.config.programs import INSTALLED
+from tests.compare.test_plan import PLAN
 from tests.compare.test_run import PROGRAM
 
 LINE = ["digits", "resnet6_w4", "--epochs", "1", "--loss", "nt_xent"]
@@ -104,3 +109,28 @@ def test_without_labels_there_is_nothing_to_summarize(
         Image.effect_noise((32, 32), 90).save(tmp_path / f"{i}.png")
     assert pretrain_command([f"unlabeled:{tmp_path}", *LINE[1:], "--seeds", "0", "1"]) == 2
     assert "has no labels: run each seed by --seed\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("by_plan", [True, False])
+def test_the_printed_command_goes_on(
+    by_plan: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It has its program, all flags and one word for a path with a space."""
+    monkeypatch.setattr(Runner, "run", lambda _: signal.SIGINT)
+    monkeypatch.setattr(compare, "plan_work", lambda *_: [])
+    (tmp_path / "my plan.toml").write_text(PLAN)
+    words = [str(tmp_path / "my plan.toml"), "--jobs", "2", "--output", str(tmp_path)]
+    line = [*LINE, "--output", str(tmp_path), "--seeds", "0", "1"]
+    call, given, program = (
+        (compare.main, words, ["-m", "cl.compare"])
+        if by_plan
+        else (pretrain_command, line, ["main_contrastive.py"])
+    )
+    assert call(given) == 130
+    (said,) = (s for s in capsys.readouterr().out.splitlines() if s.startswith("go on with: "))
+    printed = shlex.split(said.removeprefix("go on with: "))[1:]
+    assert printed[-len(given) :] == given
+    assert [Path(word).name for word in printed[: -len(given)]] == program

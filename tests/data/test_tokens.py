@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from cl.data import tokens
 from cl.data.tokens import END, LARGEST, NGrams, OwnTokenizer, joined, tokenize, tokenizer_of
 
 TEXTS = ["A young cat", "Äpfel, naïve-2", "!?", "", "日本語の文"]
@@ -58,6 +59,16 @@ def test_an_encoder_of_images_has_no_tokenizer() -> None:
 
 def by_letter(texts: list[str], longest: int) -> list[list[int]]:
     return [[ord(letter) for letter in text] for text in texts]
+
+
+def test_words_of_a_large_corpus_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens, "KEPT_WORDS", 3)
+    made = NGrams()
+    first = made(["a b c"], 9)
+    assert {*made.known} == {*"abc"}
+    made(["c d e"], 9)
+    assert not made.known
+    np.testing.assert_array_equal(made(["a b c"], 9).flat, first.flat)
 
 
 def test_a_tokenizer_of_the_users_own() -> None:

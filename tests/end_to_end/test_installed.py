@@ -73,7 +73,7 @@ def test_a_run_is_kept_in_the_current_folder(site: Path, tmp_path: Path) -> None
     run = tmp_path / "trained_models" / "first"
     assert (run / "encoder.safetensors").exists()
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("next"))
-    assert line.split()[1:3] == ["cl-evaluate", "digits"]
+    assert line.split()[1:3] == ["cl-evaluate", "--pretrained_feature_extractor"]
     given = ["--epochs", "2", "--wandb", "off"]
     done = command(site, tmp_path, *line.split()[1:], *given, "--run_id", "second")
     assert done.returncode == 0, done.stderr

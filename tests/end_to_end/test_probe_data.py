@@ -8,6 +8,8 @@ import pytest
 
 import main_contrastive
 from cl.metrics import read_metrics
+from tests.data.test_state import write
+from tests.data.test_stored import encoded, write_shard
 
 WORDS = "resnet6_w4 --epochs 2 --batch_size 32 --hidden_mlp 32 --num_workers 0 --wandb off"
 
@@ -55,3 +57,35 @@ def test_what_it_cannot_be(
     assert main_contrastive.main(line) == 2
     (said,) = [text for text in capsys.readouterr().err.splitlines() if text.startswith("error")]
     assert message in said
+
+
+@pytest.fixture
+def shards(noise: list[str], tmp_path: Path) -> list[str]:
+    """The words of a run on images of a shard, watched by twelve of each of two classes."""
+    members = {f"{i}.{suffix}": encoded(i) for i in range(24) for suffix in ("a.png", "b.png")}
+    write(tmp_path / "data" / "animals", 12)
+    write_shard(tmp_path / "data" / "noise.tar", members)
+    rows = [f"animals/{kind}/{i}.png,{kind}" for kind in ("cat", "dog") for i in range(12)]
+    (tmp_path / "data" / "probe.csv").write_text("\n".join(["path,label", *rows]))
+    words = ["webdataset:noise.tar", "--image_column", "a.png", *noise[1:], "--batch_size", "8"]
+    return [*words, "--data_folder", str(tmp_path / "data"), "--probe_data", "labeled:probe.csv"]
+
+
+def test_its_columns_are_its_own(shards: list[str], tmp_path: Path) -> None:
+    assert main_contrastive.main([*shards, "--run_id", "run"]) == 0
+    result = json.loads((tmp_path / "runs" / "run" / "result.json").read_text())
+    assert result["trained"]["measured_on"] == 2
+
+
+@pytest.mark.filterwarnings("ignore:1 of .* images cannot be read")
+def test_its_damaged_images_are_found_before_the_first_step(
+    shards: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tmp_path / "data" / "animals" / "dog" / "7.png"
+    image.write_bytes(image.read_bytes()[:60])
+    assert main_contrastive.main([*shards, "--no-baseline"]) == 2
+    said = capsys.readouterr()
+    assert "dog/7.png cannot be read as an image" in said.err
+    assert "--skip_corrupt" in said.err
+    assert "epoch 1/" not in said.out
+    assert main_contrastive.main([*shards, "--no-baseline", "--skip_corrupt"]) == 0

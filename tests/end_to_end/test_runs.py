@@ -55,7 +55,7 @@ def test_a_run_leaves_what_it_promises_and_linear_evaluation_takes_it(
     result = json.loads((run / "result.json").read_text())
     assert result.keys() == {"untrained", "trained"}
     assert str(run) in said
-    assert "main_linear.py digits resnet6_w8 --pretrained_feature_extractor" in said
+    assert f"main_linear.py --pretrained_feature_extractor {run}" in said
     for when in ("untrained", "trained"):
         assert f"{100 * result[when]['linear_top1']:.1f}" in said
 

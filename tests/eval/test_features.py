@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cl.checkpoints import files, fingerprint
-from cl.checkpoints.files import is_writable, lock_file
+from cl import locking
+from cl.checkpoints import fingerprint
 from cl.data.augment.recipe import Recipe
 from cl.data.module import PlainLoader
 from cl.data.sets import in_files as in_files_of
@@ -32,6 +32,7 @@ from cl.eval._cache import (
 )
 from cl.eval._features import extract_features
 from cl.eval._result import Features
+from cl.locking import is_writable, lock_file
 from tests.data.made import in_files, in_memory
 
 ENCODERS = {"norm": lambda: nn.BatchNorm2d(4), "dropout": lambda: nn.Dropout(0.5)}
@@ -264,7 +265,7 @@ def test_a_cache_that_cannot_be_written_or_locked_is_not_waited_for(
     def no_locks(*_: object) -> None:
         raise OSError("no locks available")
 
-    monkeypatch.setattr(files.fcntl, "flock", no_locks)
+    monkeypatch.setattr(locking.fcntl, "flock", no_locks)
     assert lock_file(tmp_path / "0.lock") is None
 
 

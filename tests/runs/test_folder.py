@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 import cl.runs.folder as runs
-from cl.config import launcher, programs
+from cl.config import launcher, parse_pretrain, programs, to_json
 from cl.runs import hold, lock
 
 MANY = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
@@ -148,6 +148,34 @@ def test_after_steps_that_are_not_finite_it_goes_on_more_slowly(tmp_path: Path) 
     runs.record(tmp_path, {"lr": None})
     assert json.loads((tmp_path / "config.json").read_text()) == {"lr": None}
     assert "--lr" not in runs.how_to_go_on("main.py", tmp_path, slower=True)
+    runs.leave(tmp_path)
+
+
+def test_a_rate_that_follows_the_loss_is_halved_in_a_new_run(tmp_path: Path) -> None:
+    """`--override` changes it not, see `check_same_settings`."""
+    words = ["digits", "resnet6_w8", "--scheduler", "reduce", "--lr", "0.3"]
+    runs.start(tmp_path, to_json(parse_pretrain(words)))
+    (tmp_path / "last.ckpt").touch()
+    said = runs.how_to_go_on("main_contrastive.py", tmp_path, slower=True)
+    head, _, line = said.partition(" main_contrastive.py ")
+    assert head.startswith("start a new run with half the rate: ")
+    config = parse_pretrain(shlex.split(line))
+    assert (config.lr, config.scheduler, config.resume_training_from) == (0.15, "reduce", None)
+    said = runs.how_to_go_on(None, tmp_path, slower=True)
+    assert said == "start a new run with half the rate: cl.pretrain(..., lr=0.15)"
+    assert runs.how_to_go_on("main_contrastive.py", tmp_path).startswith("go on with: ")
+    runs.leave(tmp_path)
+
+
+def test_who_started_several_processes_starts_them_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.start(tmp_path, "{}")
+    (tmp_path / "last.ckpt").touch()
+    for name, value in {"SLURM_PROCID": "0", "SLURM_NNODES": "2", "SLURM_NTASKS": "2"}.items():
+        monkeypatch.setenv(name, value)
+    said = runs.how_to_go_on("main.py", tmp_path)
+    assert said.startswith("started by SLURM as before, go on with: ")
     runs.leave(tmp_path)
 
 

@@ -10,6 +10,7 @@ import pytest
 import cl
 from cl.checkpoints import files
 from cl.data.tokens import NGrams, OwnTokenizer, Subwords, Tokens
+from cl.locking import lock_file
 from cl.runs import tokens
 from cl.runs.tokens import KeptTokens
 from tests.nets.made_texts import tiny
@@ -86,7 +87,7 @@ def test_another_process_that_writes_them_is_not_waited_for(tmp_path: Path) -> N
     kept(TEXTS, 9)
     (file,) = (tmp_path / "tokens").glob("*.npz")
     file.unlink()
-    assert files.lock_file(file.with_suffix(".lock")) is not None
+    assert lock_file(file.with_suffix(".lock")) is not None
     same(kept(TEXTS, 9))
     assert not file.exists()
 

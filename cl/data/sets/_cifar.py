@@ -10,6 +10,7 @@ import numpy as np
 
 from cl.data.sets._images import Images
 from cl.data.sets._source import Source, Where
+from cl.locking import alone
 
 SAFE = {  # everything that the official pickles name
     ("numpy", "dtype"),
@@ -44,8 +45,8 @@ def read_cifar(name: str, where: Where) -> Source:
 
     official, folder = getattr(datasets, name.upper()), where.folder
     place = folder / official.base_folder
-    if where.download and not place.exists():
-        official(str(folder), download=True)
+    if where.download:
+        download(official, folder)
     if not place.is_dir():
         raise ValueError(
             f"--data_folder {folder}: no {official.base_folder} in it; --download fetches 170 MB"
@@ -67,6 +68,30 @@ def read_cifar(name: str, where: Where) -> Source:
     )
     meta = unpickle(place / official.meta["filename"])
     return Source(name, [str(c) for c in meta[official.meta["key"]]], train, val)
+
+
+def download(official: Any, folder: Path) -> None:
+    """Fetch CIFAR if a file of it is missing, in one process at a time.
+
+    Args:
+        official: torchvision's class.
+        folder: `--data_folder`.
+
+    Raises:
+        ValueError: it cannot be fetched or written.
+    """
+    place = folder / official.base_folder
+    lists = *official.train_list, *official.test_list
+    names = [official.meta["filename"], *(file for file, _ in lists)]
+    with alone(folder / f".{official.base_folder}.lock"):
+        if all((place / name).is_file() for name in names):
+            return
+        try:
+            official(str(folder), download=True)
+        except (OSError, RuntimeError) as error:
+            raise ValueError(
+                f"--download: no whole {official.__name__} of torchvision ({error})"
+            ) from None
 
 
 def md5_of(path: Path) -> str:

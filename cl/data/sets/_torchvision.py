@@ -2,11 +2,13 @@
 
 import inspect
 from collections.abc import Callable
+from contextlib import nullcontext
 from difflib import get_close_matches
 from typing import Any
 
 from cl.data.sets._from_texts import from_items
 from cl.data.sets._source import Source, Where
+from cl.locking import alone
 
 TRAIN = {"STL10": "train+unlabeled", "LFWPeople": "train"}  # where `split` has another default
 VALIDATION = ("test", "val", "valid")
@@ -54,8 +56,11 @@ def opener(
         fetch = "; --download fetches it"
 
     def part(**which: Any) -> Any:
+        # It looks itself whether all is there: what another process is unpacking may seem so.
+        waits = alone(where.folder / f".{called}.lock") if where.download else nullcontext()
         try:
-            return of(**base, **which)
+            with waits:
+                return of(**base, **which)
         except (OSError, RuntimeError) as error:
             raise ValueError(f"{flag}: no whole {called} of {library} ({error}){fetch}") from None
 

@@ -7,6 +7,8 @@ import shutil
 import zlib
 from pathlib import Path
 
+from cl.locking import alone
+
 GZIP = b"\x1f\x8b"
 BLOCK = 2**20
 
@@ -30,9 +32,25 @@ def uncompressed(file: Path) -> Path:
     copy = cache() / hashlib.sha256(words.encode()).hexdigest()[:16]
     if copy.exists():
         return copy
-    new = copy.with_suffix(f".{os.getpid()}")
+    with alone(copy.with_suffix(".lock")) as locked:
+        if not copy.exists():  # nor has another process made it meanwhile
+            unpack(file, copy, copy.with_suffix(".new" if locked else f".{os.getpid()}"))
+    return copy
+
+
+def unpack(file: Path, copy: Path, new: Path) -> None:
+    """Unpack a gzipped file, whole or not at all.
+
+    Args:
+        file: the gzipped one.
+        copy: what it becomes.
+        new: where that is written first.
+
+    Raises:
+        ValueError: it is damaged, or the copy cannot be written.
+    """
     try:
-        cache().mkdir(parents=True, exist_ok=True)
+        copy.parent.mkdir(parents=True, exist_ok=True)
         with gzip.open(file) as packed, new.open("wb") as written:
             shutil.copyfileobj(packed, written, BLOCK)
         new.replace(copy)
@@ -40,8 +58,7 @@ def uncompressed(file: Path) -> Path:
         raise ValueError(f"{file} is no whole gzip file: {error}") from None
     except OSError as error:
         raise ValueError(
-            f"{file} cannot be unpacked into {cache()} ({error}); unpack it by gunzip"
+            f"{file} cannot be unpacked into {copy.parent} ({error}); unpack it by gunzip"
         ) from None
     finally:
         new.unlink(missing_ok=True)
-    return copy
