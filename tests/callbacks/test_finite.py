@@ -152,6 +152,22 @@ def test_a_step_that_is_left_out_changes_nothing(kind: str, reads: bool) -> None
     assert whole.state_dict() == {"in_row": 0, "total": 4}
 
 
+class Asks(Callback):
+    """Asks for the counts after every step, as a checkpoint does."""
+
+    def __init__(self, whole: FiniteSteps) -> None:
+        self.whole = whole
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.whole.state_dict()
+
+
+def test_what_a_checkpoint_reads_of_a_device_is_still_said() -> None:
+    whole = FiniteSteps(9, reads=False)
+    with pytest.warns(UserWarning, match="4 steps up to step .* are left out"):
+        fit(method(), [whole, Break(BREAKS), Asks(whole)], batches())
+
+
 @pytest.mark.parametrize("reads", [True, False], ids=["read", "on the device"])
 @pytest.mark.parametrize("kind", ["sgd", "lars", "adam", "adamw"])
 def test_the_first_step_can_be_left_out(kind: str, reads: bool) -> None:
