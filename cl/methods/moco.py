@@ -58,6 +58,19 @@ class MoCo(TeacherMethod):
         pairs, queue = view_target_pairs(len(z), len(keys)), self.queue.embeddings
         return torch.stack([self.loss(z[v], keys[w], queue) for v, w in pairs]).mean()
 
+    def on_fit_start(self) -> None:
+        """Refuse a step of several batches, of which the queue would take the last one's keys.
+
+        Raises:
+            ValueError: the Trainer accumulates gradients.
+        """
+        super().on_fit_start()
+        if self.trainer.accumulate_grad_batches > 1:
+            raise ValueError(
+                "MoCo's queue takes one batch a step: in place of accumulate_grad_batches give a "
+                "larger batch, which mini_batch_size embeds in parts"
+            )
+
     def after_step(self, step: int) -> None:
         super().after_step(step)
         self.queue.push(gather(self.targets[1])[0].flatten(0, 1))

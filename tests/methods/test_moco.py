@@ -1,7 +1,10 @@
 """MoCo against its pseudocode (He et al. 2020, algorithm 1), in float64, and its queue."""
 
+import pytest
+import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from cl.data.batch import Batch
 from cl.losses.moco import moco
@@ -86,3 +89,19 @@ def test_the_teacher_gets_no_gradient_and_the_queue_is_saved() -> None:
 def test_the_share_that_a_step_keeps_is_constant() -> None:
     schedule = made().schedules["ema_beta"]
     assert [schedule.at(step, 100) for step in (0, 50, 99)] == [0.999] * 3
+
+
+def test_a_step_of_several_batches_is_refused() -> None:
+    """Their keys would not be in the queue."""
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        accumulate_grad_batches=2,
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    loader = DataLoader([batch(0)], batch_size=None)
+    with pytest.raises(ValueError, match="MoCo's queue takes one batch a step"):
+        trainer.fit(made(), loader)
