@@ -104,4 +104,4 @@ def test_a_step_of_several_batches_is_refused() -> None:
     )
     loader = DataLoader([batch(0)], batch_size=None)
     with pytest.raises(ValueError, match="MoCo's queue takes one batch a step"):
-        trainer.fit(made(), loader)
+        trainer.fit(made(), loader, loader)
