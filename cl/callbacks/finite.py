@@ -60,8 +60,8 @@ class FiniteSteps(Callback):
 
     def state_dict(self) -> dict[str, int]:
         """Both counts; those of a device are left to `look`, which says what is new in them."""
-        counted = self.counts[:2].tolist() if self.reads is False else (self.in_row, self.total)
-        in_row, total = counted
+        known = self.in_row, self.total
+        in_row, total = self.counts[:2].tolist() if self.reads is False else known
         return {"in_row": in_row, "total": total}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
