@@ -30,8 +30,13 @@ kind=$("$python" -c 'import json, sys
 from cl.config.datasets import kind_of
 run = json.load(open(sys.argv[1]))
 print(kind_of(run["dataset"], run["data_folder"]))' "$run/config.json" 2>/dev/null) || kind=images
+learns=$kind # of texts, of images with captions, and by --eval knn and its like nothing does
+for word in "$@"; do
+    case $word in --eval | --eval=*) learns= ;; esac
+    case $word in *linear* | *finetune* | *supervised* | all) learns=$kind ;; esac
+done
 flags=(--batch_size 256)
-if [[ $kind == images ]]; then # of texts and of images with captions nothing learns
+if [[ $learns == images ]]; then
     flags+=(--epochs 100 --optimizer sgd --scheduler step --lr 0.1 --lr_decay_steps 60 80 --weight_decay 0)
 fi
 

@@ -9,6 +9,7 @@
 # pyproject.toml stay as they are. A .venv that exists is used and added to. Sourced by a script, it
 # also moves to the repository's root, names the interpreter $python and sets the allocator.
 set -euo pipefail
+export CL_CALLED_FROM="${CL_CALLED_FROM-$PWD}" # where printed commands will be typed
 CDPATH="" cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 python=.venv/bin/python
 

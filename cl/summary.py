@@ -69,6 +69,7 @@ def start_table(
     stem = "" if isinstance(data, TextData) else f"stem {encoders.stem_of(image)}, "
     probed = getattr(method, "probe", None) is not None
     probe = f", probe {config.resolved_classifier_lr:g}" if probed else ""
+    biases = f", biases {config.resolved_bias_lr:g}" if config.bias_lr else ""
     return {
         "method": f"{config.method}, {config.loss_name} ({loss})".replace(" ()", ""),
         **about_data(data),
@@ -78,7 +79,8 @@ def start_table(
         "devices": f"{config.processes} x {device_name(options)}, {options['precision']}",
         **processes(config, options["accelerator"]),
         "global batch": f"{batch:,}, {chunk:,} on a device at a time",
-        "learning rate": f"{config.optimizer} {config.scaled_lr():g} ({config.scheduler}){probe}",
+        "learning rate": f"{config.optimizer} {config.scaled_lr():g} ({config.scheduler})"
+        f"{biases}{probe}",
         "steps": f"{planned(config, steps):,} ({steps} an epoch)",
         **about_views(config, data, method, encoder, chunk),
         "disk": space_needed(config, method).describe(),

@@ -31,6 +31,7 @@ from cl.callbacks.rates import ConfiguredRates
 from cl.callbacks.saver import BROKEN, NOT_FINITE, Saver, peers_of
 from cl.callbacks.watch import Watch
 from cl.config import Linear, Pretrain, from_json, is_own, to_json
+from cl.config.handed_on import data_places
 from cl.config.store import batch_of
 from cl.interrupts import ASKED, Stop, interrupts
 from cl.metrics import read_metrics
@@ -160,6 +161,7 @@ def resolved(config: Config) -> dict[str, Any]:
         "probe_learning_rate": config.resolved_classifier_lr,
         "warmup_epochs": config.resolved_warmup_epochs,
         "workers": config.resolved_num_workers,
+        "places": data_places(config),
     }
 
 
@@ -193,7 +195,10 @@ def check_same_settings(config: Config, folder: Path) -> dict[str, Any]:
     if longer.intersection(keys):
         say("its schedules go on from here as those of a run that was as long from the start")
     if "max_steps" in longer.intersection(keys):
-        say(f"an epoch that --max_steps {before['max_steps']} cut short is not completed")
+        say(
+            f"an epoch that --max_steps {before['max_steps']} cut short is not completed: the run "
+            "has so many steps fewer, and ends before its schedule does"
+        )
     return {k: now[k] for k in keys}
 
 

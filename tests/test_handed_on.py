@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from cl.config import ConfigError, Pretrain, to_json
-from cl.config.handed_on import OF_DATA, words_of_evaluation
+from cl.config.handed_on import OF_DATA, data_places, words_of_evaluation
 from cl.config.options import DataOptions
 from cl.config.parse import parse_linear, parse_pretrain
 
@@ -109,6 +109,24 @@ def test_no_code_is_imported_because_a_run_names_it(tmp_path: Path, words: str) 
     (run / "config.json").write_text(text.replace('"dataset": "digits"', f'"dataset": "{dataset}"'))
     with pytest.raises(ConfigError, match="is missing"):
         parse_linear(["--pretrained_feature_extractor", str(run)])
+
+
+def test_the_data_of_a_run_is_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Settings are kept as they were typed, and the whole paths beside them."""
+    (tmp_path / "my data/train/a").mkdir(parents=True)
+    (tmp_path / "classes.txt").write_text("a\n")
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path)
+    line = "folder resnet6_w8 --train_dir train --val_dir train --class_list classes.txt"
+    config = parse_pretrain([*line.split(), "--data_folder", "my data"])
+    (tmp_path / "run/config.json").write_text(to_json(config, {"places": data_places(config)}))
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = parse_linear(["--pretrained_feature_extractor", str(tmp_path / "run")])
+    assert found.data_folder == str(tmp_path / "my data")
+    assert found.class_list == str(tmp_path / "classes.txt")
 
 
 def test_a_run_is_called_by_its_id(tmp_path: Path) -> None:

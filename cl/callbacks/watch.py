@@ -41,14 +41,15 @@ class Watch(Callback):
         self.epoch_sums: Sums = {}
         self.rate, self.since, self.samples = 0.0, time.perf_counter(), 0
         self.unit = "img"  # what the rate counts
-        self.now: dict[str, torch.Tensor | float] = {}  # what is logged as it is, no mean
+        self.now: Sums = {}  # of the newest step, what is logged as it is, no mean
         self.shown: dict[str, float] = {}
 
     def state_dict(self) -> dict[str, Any]:
         """The sums of the epoch so far: a resumed epoch's row is the uninterrupted one's."""
-        both = {"sums": self.sums, "epoch_sums": self.epoch_sums}
+        each = {"sums": self.sums, "epoch_sums": self.epoch_sums, "now": self.now}
         own = {
-            name: {k: torch.as_tensor(v).cpu() for k, v in s.items()} for name, s in both.items()
+            name: {k: v.cpu() if isinstance(v, torch.Tensor) else v for k, v in s.items()}
+            for name, s in each.items()
         }
         return {"ranks": distributed.gather_objects(own)}
 
@@ -56,6 +57,7 @@ class Watch(Callback):
         ranks = state_dict["ranks"]
         own = ranks[distributed.rank() % len(ranks)]
         self.sums, self.epoch_sums = (dict(own[k]) for k in ("sums", "epoch_sums"))
+        self.now = dict(own.get("now", {}))
         if len(ranks) != distributed.world_size():  # then each process has the mean of all
             for name, sums in (("sums", self.sums), ("epoch_sums", self.epoch_sums)):
                 sums |= {k: sum(each[name][k] for each in ranks) / len(ranks) for k in sums}
@@ -66,6 +68,11 @@ class Watch(Callback):
             trainer.should_stop = True
         self.unit = getattr(getattr(trainer, "datamodule", None), "unit", self.unit)
 
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        self.now = {"lr": trainer.optimizers[0].param_groups[0]["lr"]}  # which the step takes
+
     def on_train_batch_end(
         self,
         trainer: pl.Trainer,
@@ -74,7 +81,7 @@ class Watch(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        self.now = outputs.get("now", {})
+        self.now |= outputs.get("now", {})
         self.samples += len(as_batch(batch).labels) * distributed.world_size()
         bad = outputs.get("skipped", False)
         counted = {**outputs["log"], "n": 1}
@@ -143,7 +150,6 @@ class Watch(Callback):
     def write(self, trainer: pl.Trainer, row: dict[str, float]) -> None:
         if self.samples:
             self.clock()
-        row["lr"] = trainer.optimizers[0].param_groups[0]["lr"]
         row["images_per_s"] = round(self.rate, 1)
         row |= {name: float(value) for name, value in self.now.items()}
         self.shown |= row

@@ -1,5 +1,6 @@
 """What a line need not say, since a run says it: the settings of its file, its place by its id."""
 
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ OF_DATA = ("dataset", "data_folder", "train_dir", "val_dir", "class_list")
 OF_DATA += ("image_column", "label_column", "label_separator", "value_range", "channels")
 OF_DATA += ("exif_orientation", "max_pixels", "skip_corrupt")
 POSITIONAL = {"dataset", "encoder"}
+PLACES = ("data_folder", "class_list")  # of these, what is found from any folder
 
 
 def by_place(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,7 +112,8 @@ def of_pretraining(values: Mapping[str, Any]) -> dict[str, Any]:
     if not run or not POSITIONAL - {*values}:
         return {}
     try:
-        theirs, found = values_from_json(read_settings_file(folder_around(run) / FILES["config"]))
+        text = read_settings_file(folder_around(run) / FILES["config"])
+        theirs, found = values_from_json(text)
     except (OSError, ValueError):  # then the line has to name both
         return {}
     if theirs is not Pretrain:
@@ -119,9 +122,27 @@ def of_pretraining(values: Mapping[str, Any]) -> dict[str, Any]:
     known = {} if "encoder" in unsaid else {"encoder": found["encoder"]}
     if values.get("dataset", None if "dataset" in unsaid else dataset) != dataset:
         return known
-    known |= {name: found[name] for name in OF_DATA if name in found}
+    known |= {name: found[name] for name in OF_DATA if name in found} | whole_places(text)
     evaluations = evaluations_of(dataset, found.get("data_folder", ""))
     return known | ({"eval": evaluations} if evaluations else {})
+
+
+def whole_places(text: str) -> dict[str, str]:
+    """The whole paths of a run's data, which its settings may have from the folder it began in.
+
+    Args:
+        text: of its config.json.
+    """
+    derived = json.loads(text).get("derived")
+    places = derived.get("places") if isinstance(derived, dict) else None
+    found = places.items() if isinstance(places, dict) else ()
+    return {k: v for k, v in found if k in PLACES and isinstance(v, str) and exists(v)}
+
+
+def data_places(config: Pretrain) -> dict[str, str]:
+    """Where a run's data lies, as whole paths."""
+    given = {name: getattr(config, name) for name in PLACES}
+    return {name: str(Path(path).absolute()) for name, path in given.items() if path}
 
 
 def names_to_say(dataset: str, encoder: str) -> tuple[str, ...]:
@@ -132,6 +153,24 @@ def names_to_say(dataset: str, encoder: str) -> tuple[str, ...]:
     """
     own = {"dataset": dataset.partition(":")[0] not in rows(), "encoder": is_foreign(encoder)}
     return tuple(name for name, code in own.items() if code)
+
+
+def own_names(run: str, there: Mapping[str, Any]) -> str | None:
+    """The message about what a run was trained with and a line has to name; None of no such run.
+
+    Args:
+        run: its folder or a file in it.
+        there: the settings that are known.
+    """
+    try:
+        _, found = values_from_json(read_settings_file(folder_around(run) / FILES["config"]))
+    except (OSError, ValueError):
+        return None
+    names = names_to_say(found["dataset"], found["encoder"])
+    lost = [f"{name.upper()} {found[name]}" for name in names if name not in there]
+    if not lost:
+        return None
+    return f"name {' and '.join(lost)}: code is not imported because the run {run} has it."
 
 
 def words_of_evaluation(config: Pretrain, run: Path) -> list[str]:

@@ -4,6 +4,8 @@ import os
 import sys
 from typing import NamedTuple
 
+TORCHRUN = "torchrun"
+
 
 class Started(NamedTuple):
     """Who started this process together with others, and how many of them."""
@@ -18,7 +20,7 @@ def started() -> Started | None:
     e = os.environ
     if "TORCHELASTIC_RUN_ID" in e:
         per_node = int(e.get("LOCAL_WORLD_SIZE", "1"))
-        return Started("torchrun", int(e.get("WORLD_SIZE", "1")) // per_node, per_node)
+        return Started(TORCHRUN, int(e.get("WORLD_SIZE", "1")) // per_node, per_node)
     interactive = e.get("SLURM_JOB_NAME") in ("bash", "interactive")  # Lightning's rule
     if "SLURM_PROCID" in e and not interactive:
         nodes = int(e.get("SLURM_NNODES", "1"))

@@ -502,7 +502,7 @@ class OptimizationOptions:
         shown="10, and of up to 10 epochs a tenth",
     )
     warmup_start_lr: float | None = flag(
-        "learning rate that the warm-up starts from",
+        "learning rate that the warm-up starts from, at most that at its height",
         None,
         low=0,
         needs=WARMUP,

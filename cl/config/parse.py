@@ -7,7 +7,7 @@ from dataclasses import MISSING, replace
 from typing import Any
 
 from cl.config.evaluations import ALL, about
-from cl.config.handed_on import by_place, inherited, of_pretraining
+from cl.config.handed_on import by_place, inherited, of_pretraining, own_names
 from cl.config.helptext import help_of
 from cl.config.launcher import is_first
 from cl.config.own import Own
@@ -139,6 +139,8 @@ def assemble(of: type[C], line: Line, read: Read) -> C:
     run = there.get("pretrained_feature_extractor")
     if gone and run is not None and not exists(run):  # what cannot say what the line leaves out
         gone = [no_run("pretrained_feature_extractor", run, folder_of_runs(there.get("output")))]
+    elif gone and run is not None and (own := own_names(run, there)):
+        gone = [own]
     faults += gone
     if "eval" in there and (wrong := unknown_evaluations(there["eval"])):
         faults += wrong

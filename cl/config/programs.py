@@ -1,5 +1,6 @@
 """The configurations of the two programs, frozen, and what follows from them."""
 
+import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -55,8 +56,8 @@ def start_of(program: str) -> list[str]:
     """
     if not from_clone():
         return [typed(Path(sys.executable).parent / INSTALLED[program])]
-    try:
-        beside = Path.cwd() == PROGRAMS
+    try:  # a script of `bash_files` has moved to the clone's folder
+        beside = Path(os.environ.get("CL_CALLED_FROM") or Path.cwd()) == PROGRAMS
     except FileNotFoundError:  # of a folder that was deleted meanwhile
         beside = False
     python = typed(Path(sys.executable), PROGRAMS if beside else None)

@@ -37,7 +37,8 @@ def to_json(config: Pretrain | Linear, derived: Mapping[str, Any] | None = None)
     Args:
         config: every setting.
         derived: what follows from the settings, for people to read; of it only the number of
-            processes is read back, without which `batch_size` would say no global batch.
+            processes, without which `batch_size` would say no global batch, and the places of the
+            data are read back.
     """
     head = {"version": VERSION, "program": program_of(config)}
     tail = {DERIVED: {**derived, PROCESSES: config.processes}} if derived else {}

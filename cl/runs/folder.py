@@ -14,8 +14,8 @@ from lightning_fabric.utilities.rank_zero import rank_zero_only
 from torch import nn
 
 from cl import checkpoints, distributed
-from cl.config.launcher import started
-from cl.config.programs import start_of
+from cl.config.launcher import TORCHRUN, started
+from cl.config.programs import from_clone, start_of
 from cl.metrics import read_metrics
 from cl.runs.files import CARDS, CONFIG, METRICS, RESULT, SKIPPED
 from cl.runs.lock import leave, occupy
@@ -167,24 +167,30 @@ def how_to_go_on(program: str | None, folder: Path, *, slower: bool = False) -> 
     Args:
         program: whose command it is; None for a run that only a call from Python repeats.
         folder: the run's.
-        slower: with half the learning rate, where there is one; a rate that follows the loss is
-            part of the run's state, so that it takes a new run.
+        slower: with half the learning rate, where there is one. It takes a new run where nothing
+            was saved, and where the rate follows the loss and so is part of the run's state.
     """
-    if not (folder / checkpoints.LAST).exists():
-        return f"nothing was saved yet in {folder}"
-    settings = json.loads((folder / CONFIG).read_text()) if slower else {}
+    saved, file = (folder / checkpoints.LAST).exists(), folder / CONFIG
+    settings = json.loads(file.read_text()) if slower and file.exists() else {}
     lr = settings.get("lr")
-    anew = bool(lr) and settings.get("scheduler") == FOLLOWS_LOSS
+    if not (saved or lr):
+        return f"nothing was saved yet in {folder}"
+    anew = bool(lr) and (not saved or settings.get("scheduler") == FOLLOWS_LOSS)
     what = "start a new run with half the rate" if anew else "go on with"
     if program is None:
         words = [] if anew else [f"resume_training_from={str(folder)!r}"]
         words += ["override=True"] if lr and not anew else []
         words += [f"lr={lr / 2:g}"] if lr else []
         return f"{what}: cl.pretrain({', '.join(['...', *words])})"
-    flags: list[object] = ["--config", folder / CONFIG]
+    flags: list[object] = ["--config", file]
     flags += [] if anew else ["--resume_training_from", folder]
     flags += ["--override"] if lr and not anew else []
     flags += ["--lr", f"{lr / 2:g}"] if lr else []
     by = started()
-    as_before = f"started by {by.by} as before, " if by and by.nodes * by.per_node > 1 else ""
-    return f"{as_before}{what}: {command(program, *flags)}"
+    if by is None or by.nodes * by.per_node == 1:
+        return f"{what}: {command(program, *flags)}"
+    if by.by == TORCHRUN and by.nodes == 1 and from_clone():
+        python, *rest = start_of(program)
+        launcher = "-m", "torch.distributed.run", "--nproc-per-node", by.per_node
+        return f"{what}: {shlex.join(map(str, (python, *launcher, *rest, *flags)))}"
+    return f"started by {by.by} as before, {what}: {command(program, *flags)}"

@@ -34,7 +34,7 @@ def trainer(**known: object) -> Mock:
         "max_steps": -1,
         "callback_metrics": {},
         "loggers": [Rows()],
-        "optimizers": [SimpleNamespace(param_groups=[{"lr": 0.3}])],
+        "optimizers": [SimpleNamespace(param_groups=[{"lr": 0.1}])],
     }
     current = SimpleNamespace(completed=0)
     loop = SimpleNamespace(
@@ -47,6 +47,10 @@ def trainer(**known: object) -> Mock:
 
 def step(watch: Watch, t: Mock) -> None:
     loss, at = torch.tensor(LOSSES[t.global_step]), t.global_step % 7
+    (group,) = t.optimizers[0].param_groups
+    group["lr"] = 0.1 * (t.global_step + 1)
+    watch.on_train_batch_start(t, Module(), BATCH, at)
+    group["lr"] = 0.1 * (t.global_step + 2)  # a scheduler moves on before the step's end
     t.global_step += 1
     t.is_last_batch = at == 6
     watch.on_train_batch_end(t, Module(), {"log": {"train/loss": loss}}, BATCH, at)
@@ -84,7 +88,7 @@ def test_an_epochs_row_has_what_validation_found() -> None:
     epoch(watch, t)
     assert t.loggers[0] == t.loggers[1]
     ((at, row),) = t.loggers[0]
-    assert (at, row.pop("epoch"), row.pop("lr")) == (7, 0, 0.3)
+    assert (at, row.pop("epoch"), row.pop("lr")) == (7, 0, pytest.approx(0.7))
     assert row.keys() == {"train/loss", "images_per_s", "val/knn_top1", "monitor/alignment"}
     assert (row["val/knn_top1"], row["monitor/alignment"]) == (0.5, 2)
 
@@ -96,7 +100,7 @@ def test_an_epoch_that_lost_steps_is_an_error(steps: int) -> None:
     epoch(Watch(3), trainer(max_steps=steps), steps)  # as long as was asked for
 
 
-@pytest.mark.parametrize("steps", range(7))
+@pytest.mark.parametrize("steps", range(8))
 def test_a_resumed_epochs_rows_are_the_uninterrupted_ones(steps: int) -> None:
     whole, t = Watch(3), trainer()
     epoch(whole, t)
@@ -110,7 +114,7 @@ def test_a_resumed_epochs_rows_are_the_uninterrupted_ones(steps: int) -> None:
     for _ in range(steps, 7):
         step(resumed, u)
     resumed.on_train_epoch_end(u, Module())
-    a, b = ([(at, row["train/loss"]) for at, row in x.loggers[0]] for x in (t, u))
+    a, b = ([(at, row["train/loss"], row["lr"]) for at, row in x.loggers[0]] for x in (t, u))
     assert a == b
 
 

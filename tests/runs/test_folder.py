@@ -176,6 +176,21 @@ def test_who_started_several_processes_starts_them_again(
         monkeypatch.setenv(name, value)
     said = runs.how_to_go_on("main.py", tmp_path)
     assert said.startswith("started by SLURM as before, go on with: ")
+    for name, value in (MANY | {"TORCHELASTIC_RUN_ID": "none"}).items():
+        monkeypatch.setenv(name, value)
+    said = runs.how_to_go_on("main.py", tmp_path)
+    launched = " -m torch.distributed.run --nproc-per-node 2 main.py --config "
+    assert said.startswith("go on with: ")
+    assert launched in said
+    runs.leave(tmp_path)
+
+
+def test_where_nothing_was_saved_the_advice_is_a_new_run(tmp_path: Path) -> None:
+    runs.start(tmp_path, '{"lr": 0.3}')
+    assert runs.how_to_go_on("main.py", tmp_path).startswith("nothing was saved yet")
+    said = runs.how_to_go_on("main.py", tmp_path, slower=True)
+    assert said.startswith("start a new run with half the rate: ")
+    assert said.endswith(f" main.py --config {tmp_path / 'config.json'} --lr 0.15")
     runs.leave(tmp_path)
 
 
@@ -191,6 +206,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(programs, "PROGRAMS", clone)
     monkeypatch.setattr(programs, "from_clone", lambda: True)
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    monkeypatch.delenv("CL_CALLED_FROM", raising=False)
     monkeypatch.chdir(clone)
     return folder
 
@@ -206,6 +222,8 @@ def test_a_command_names_the_python_that_the_shell_would_not_find(
     assert runs.command("main_linear.py", "a") == f"python3 {file} a"
     monkeypatch.chdir(programs.PROGRAMS)
     assert runs.command("main_linear.py", "a") == "python3 main_linear.py a"
+    monkeypatch.setenv("CL_CALLED_FROM", str(tmp_path))  # by a script, which moves here
+    assert runs.command("main_linear.py", "a") == f"python3 {file} a"
 
 
 def test_where_it_is_installed_the_command_has_its_own_name(
