@@ -4,8 +4,8 @@
 #   bash bash_files/run_contrastive.sh [FLAG ...]
 #
 # FLAGs are those of main_contrastive.py and come last, so they win: --epochs 5, --wandb off.
-# Expected, 2 CPU cores: 1 minute, online probe 97.2 % top-1, linear on frozen features 97.2 %
-# (the same encoder untrained 95.0 %); n = 1, EPYC (Zen 3), torch 2.15.
+# Expected, 2 CPU cores: 1 minute, online probe 97.2 % top-1, logistic regression of frozen features
+# 98.1 % (of the untrained encoder's 94.4 %); n = 1, Xeon at 2.5 GHz, torch 2.14.1.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
