@@ -190,5 +190,5 @@ def test_a_data_set_of_ones_own_is_named_by_the_line(
     words = call("run_linear.sh", "run", "flowers:read")[1:]
     config = parse_linear(words)
     assert (config.dataset, config.data_folder, config.channels) == ("flowers:read", "/data", 4)
-    with pytest.raises(ConfigError, match="^name DATASET flowers:read: code is not imported"):
+    with pytest.raises(ConfigError, match=r"^name DATASET flowers:read: code is not imported"):
         parse_linear(call("run_linear.sh", "run")[1:])

@@ -70,6 +70,15 @@ def test_value_and_gradients_equal_the_oracle(name: str, v: int, n: int, supervi
     assert_same_value_and_gradients(at_temperature(name, t)(z, ids), expected, (z, t))
 
 
+@pytest.mark.parametrize("name", ["clip", "info_nce"])
+@pytest.mark.parametrize("temperature", [1.0, 0.07, 0.01])
+def test_a_repeated_caption_is_no_positive_of_itself(name: str, temperature: float) -> None:
+    """Two pairs of one caption: each row of the table is uniform, whatever the temperature is."""
+    images, caption = torch.eye(2, dtype=torch.float64), torch.ones(2, 2, dtype=torch.float64)
+    z, ids = torch.stack([images, caption]), torch.zeros(2, dtype=torch.long)
+    assert_close(at_temperature(name, temperature)(z, ids), torch.tensor(2.0).double().log())
+
+
 @pytest.mark.parametrize("alpha", [0.0, 0.7])
 @pytest.mark.parametrize("gamma", [0.5, 2.0])
 def test_focal_weight_and_invariance_penalty_of_sigmoid(alpha: float, gamma: float) -> None:
