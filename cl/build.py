@@ -81,6 +81,7 @@ def load_source(config: Pretrain) -> Source[Any] | GivenData:
         exif_orientation=config.exif_orientation,
         max_pixels=config.max_pixels,
         data_fraction=config.data_fraction,
+        val_fraction=config.val_fraction,
         skip_corrupt=config.skip_corrupt,
         workers=config.resolved_num_workers,
         console=None if runs.other_rank() else trainer.console,
@@ -170,7 +171,9 @@ def probe_source(config: Pretrain, data: ContrastiveData) -> Source:
     if count_classes(data):
         own = f"DATASET {data.source.name} has labels, by which the run is watched"
         raise ValueError(f"--probe_data {name} is for images without labels: {own}")
-    source = load_source(replace(config, dataset=name, data_fraction=1.0, **OF_TRAINING))
+    source = load_source(
+        replace(config, dataset=name, data_fraction=1.0, val_fraction=None, **OF_TRAINING)
+    )
     assert isinstance(source, Source)  # a name is no loader
     of_one = isinstance(source.train, Images) and not source.multilabel
     if not of_one or len(source.classes) < 2:

@@ -36,7 +36,7 @@ from cl.runs.card import carded
 PROGRAM = "main_contrastive.py"
 # Flags of reading a data set by its name.
 READING = ("data_folder", "train_dir", "val_dir", "class_list", "data_fraction", "skip_corrupt")
-READING += ("image_column", "label_column", "label_separator")
+READING += ("val_fraction", "image_column", "label_column", "label_separator")
 READING += ("value_range", "channels", "exif_orientation", "max_pixels")
 
 

@@ -100,9 +100,9 @@ SHARED_FLAGS = """
     --pooling
     --data_folder --train_dir --val_dir --batch_size --global_batch_size --num_workers --backend
     --dali --last_batch_fill --no-last_batch_fill --image_size --download --no-download
-    --class_list --image_column --label_column --label_separator --data_fraction --skip_corrupt
-    --no-skip_corrupt --max_length --value_range --channels --exif_orientation --no-exif_orientation
-    --max_pixels
+    --class_list --image_column --label_column --label_separator --data_fraction --val_fraction
+    --skip_corrupt --no-skip_corrupt --max_length --value_range --channels --exif_orientation
+    --no-exif_orientation --max_pixels
     --optimizer --lars --scheduler --lr_decay_steps --lr_decay_rate --epochs --max_steps --lr
     --lr_scaling --no-lr_scaling --weight_decay --momentum --warmup_epochs --warmup_start_lr
     --clip_grad_norm --max_bad_steps

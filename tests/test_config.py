@@ -91,6 +91,7 @@ def drawn(setting: Option, rng: random.Random):
         word = "".join(rng.choices(string.ascii_letters + "äß_/ .\"'=", k=9))
         return word if setting.many == 1 else (word,)
     low, high = setting.about.get("low", 0), setting.about.get("high", 1000)
+    high = min(high, setting.about.get("below", high))
     count = setting.many or rng.randint(1, 4)
 
     def one():
@@ -117,8 +118,9 @@ def test_every_setting_has_a_help_a_group_and_an_allowed_default(of):
     for name, setting in options_of(of).items():
         assert setting.about["help"], name
         assert setting.group in {base.__name__ for base in of.__mro__}
-        known = {"help", "low", "high", "above", "needs", "shortcut", "positional", "once"}
+        known = {"help", "low", "high", "above", "below", "needs", "shortcut", "positional"}
         known |= {
+            "once",
             "metavar",
             "shown",
             "choices",

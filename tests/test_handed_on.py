@@ -40,7 +40,15 @@ def test_an_evaluation_needs_only_the_run(tmp_path: Path) -> None:
 
 # Settings that say nothing of how a sample is read, or that the file of weights says.
 OF_OTHERS = {
-    *("encoder", "data_fraction", "batch_size", "global_batch_size", "num_workers", "backend"),
+    *(
+        "encoder",
+        "data_fraction",
+        "val_fraction",
+        "batch_size",
+        "global_batch_size",
+        "num_workers",
+        "backend",
+    ),
     *("last_batch_fill", "image_size", "max_length", "pooling", "download"),
 }
 

@@ -134,6 +134,15 @@ class DataOptions:
         above=0,
         shown="1, all of them",
     )
+    val_fraction: float | None = flag(
+        "hold out this fraction of the training images of each class, always the same ones, and "
+        "measure on them in place of the data set's own validation split: to choose settings by",
+        None,
+        above=0,
+        below=1,
+        needs=OF_IMAGES,
+        shown="the data set's own split",
+    )
     skip_corrupt: bool = flag(
         "decode every image before training and leave out those that cannot be decoded, instead of "
         "ending at the first one",

@@ -88,6 +88,7 @@ def load_labeled(config: Linear) -> Source[Any]:
         exif_orientation=config.exif_orientation,
         max_pixels=config.max_pixels,
         data_fraction=config.data_fraction,
+        val_fraction=config.val_fraction,
         skip_corrupt=config.skip_corrupt,
         labeled=True,
         workers=config.resolved_num_workers,

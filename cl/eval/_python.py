@@ -28,7 +28,7 @@ from cl.eval._transform import Transform
 
 # Flags of reading a data set, which has been read.
 READING = ("data_folder", "train_dir", "val_dir", "class_list", "data_fraction", "skip_corrupt")
-READING += ("image_column", "label_column", "label_separator")
+READING += ("val_fraction", "image_column", "label_column", "label_separator")
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,24 @@ def test_a_fraction_of_a_data_set() -> None:
         load("digits", "", data_fraction=5000)
 
 
+def test_settings_are_chosen_by_training_images() -> None:
+    """Always the same ones, of every class, and none of the data set's own validation part."""
+    own, held = load("digits", ""), load("digits", "", val_fraction=0.25)
+    assert len(held.train) + len(held.val) == len(own.train)
+    every = {x.tobytes() for x in own.train.pixels}
+    parts = [{x.tobytes() for x in images.pixels} for images in (held.train, held.val)]
+    assert parts[0] | parts[1] == every
+    assert not parts[0] & parts[1]
+    assert np.bincount(held.val.labels).tolist() == [
+        round(0.25 * number) for number in np.bincount(own.train.labels)
+    ]
+    assert "(25 %, stratified)" in held.describe()
+    assert held.protocol() == "of training, 0.25 of every class is held out"
+    fewer = load("digits", "", val_fraction=0.25, data_fraction=100)
+    assert (len(fewer.train), len(fewer.val)) == (100, len(held.val))
+    assert np.array_equal(fewer.val.pixels, held.val.pixels)
+
+
 def write(folder: Path, number: int = 6) -> None:
     for part in ("train", "val"):
         for c in "ab":

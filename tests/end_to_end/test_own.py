@@ -97,11 +97,11 @@ def test_it_trains_repeats_and_is_evaluated(
     assert config["loss_options"] == {"weight": 0.5}
     rows = read_metrics(run / "metrics.csv")
     assert [float(r["lr"]) / 0.15 for r in rows if r["lr"]] == [
+        0.0,
         0.5,
         1.0,
         0.5,
-        0.0,
-        0.0,
+        0.5,
     ]  # after the step
     weights = [float(r["schedule/weight"]) for r in rows if r["schedule/weight"]]
     assert weights == [0.25, 0.375, 0.5, 0.375, 0.375]  # and the epoch

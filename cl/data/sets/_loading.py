@@ -13,7 +13,7 @@ from cl.data.sets._plugin import read_plugin
 from cl.data.sets._readable import readable
 from cl.data.sets._rows import dataset_row, is_plugin, module_of
 from cl.data.sets._source import Source, Where
-from cl.data.sets._split import take_fraction
+from cl.data.sets._split import split, split_sentence, take_fraction
 from cl.data.sets._values import MAX_PIXELS, Decoding
 
 
@@ -30,6 +30,7 @@ def load(
     exif_orientation: bool | None = None,
     max_pixels: int = MAX_PIXELS,
     data_fraction: float = 1.0,
+    val_fraction: float | None = None,
     skip_corrupt: bool = False,
     labeled: bool = False,
     image_column: str | None = None,
@@ -55,6 +56,8 @@ def load(
             user's own, and not of a benchmark.
         max_pixels: of an image; a larger one cannot be read.
         data_fraction: a fraction of the training images up to 1, or a number of them above it.
+        val_fraction: of every class of the training images, which validates in place of the
+            validation part; it is taken before `data_fraction` is.
         skip_corrupt: decode every image now, and leave out those that cannot be decoded.
         labeled: leave the images without a label out.
         image_column: of a table of images.
@@ -92,8 +95,23 @@ def load(
         source = replace(source, train=source.train.with_labels(), val=source.val.with_labels())
         if not (len(source.train) and len(source.val)):
             raise ValueError(f"DATASET {name}: no labeled images in one of its parts")
+    if val_fraction:
+        source = held_out_of(source, val_fraction)
     source = fraction_of(source, data_fraction)
     return readable(source, workers, console) if skip_corrupt else source
+
+
+def held_out_of(source: Source, fraction: float) -> Source:
+    """The data set with a part of its training images in place of its validation part.
+
+    Raises:
+        ValueError: no class has two training images.
+    """
+    train, val = split(source.train, fraction)
+    if not len(val):
+        raise ValueError(f"--val_fraction {fraction:g}: no class has two training images")
+    how = split_sentence(fraction, labeled=bool(source.classes))
+    return replace(source, train=train, val=val, held_out=fraction, split=f"of training, {how}")
 
 
 def fraction_of(source: Source[Any], fraction: float) -> Source[Any]:
