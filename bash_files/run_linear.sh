@@ -29,7 +29,8 @@ fi
 kind=$("$python" -c 'import json, sys
 from cl.config.datasets import kind_of
 run = json.load(open(sys.argv[1]))
-print(kind_of(run["dataset"], run["data_folder"]))' "$run/config.json" 2>/dev/null) || kind=images
+places = run.get("derived", {}).get("places", {})
+print(kind_of(run["dataset"], places.get("data_folder", run["data_folder"])))' "$run/config.json" 2>/dev/null) || kind=images
 learns=$kind # of texts, of images with captions, and by --eval knn and its like nothing does
 for word in "$@"; do
     case $word in --eval | --eval=*) learns= ;; esac

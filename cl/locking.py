@@ -4,14 +4,17 @@ Other machines see them where the file system keeps locks for all, as NFS 4 does
 """
 
 import fcntl
+import math
 import os
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
 
 PAUSE = 0.1  # s between two looks whether another process has ended
+QUIET = 5.0  # s after which it is said what is waited for
 
 
 @contextmanager
@@ -26,10 +29,14 @@ def alone(lock: Path) -> Iterator[bool]:
     Yields:
         Whether it is locked; nothing is waited for where nothing can be locked or written.
     """
+    said = time.monotonic() + QUIET
     while True:
         try:
             handle = lock_file(lock)
         except BlockingIOError:
+            if time.monotonic() > said:
+                said = math.inf
+                warnings.warn(f"waiting for another process, which has {lock}", stacklevel=3)
             time.sleep(PAUSE)
         else:
             break

@@ -109,22 +109,30 @@ def of_pretraining(values: Mapping[str, Any]) -> dict[str, Any]:
     nor is code imported because a run names it.
     """
     run = values.get("pretrained_feature_extractor")
-    if not run or not POSITIONAL - {*values}:
-        return {}
-    try:
-        text = read_settings_file(folder_around(run) / FILES["config"])
-        theirs, found = values_from_json(text)
-    except (OSError, ValueError):  # then the line has to name both
-        return {}
-    if theirs is not Pretrain:
+    found = pretraining_of(run) if run and POSITIONAL - {*values} else None
+    if found is None:  # then the line has to name both
         return {}
     dataset, unsaid = found["dataset"], names_to_say(found["dataset"], found["encoder"])
     known = {} if "encoder" in unsaid else {"encoder": found["encoder"]}
     if values.get("dataset", None if "dataset" in unsaid else dataset) != dataset:
         return known
-    known |= {name: found[name] for name in OF_DATA if name in found} | whole_places(text)
+    known |= {name: found[name] for name in OF_DATA if name in found}
     evaluations = evaluations_of(dataset, found.get("data_folder", ""))
     return known | ({"eval": evaluations} if evaluations else {})
+
+
+def pretraining_of(run: str) -> dict[str, Any] | None:
+    """The settings of a pretraining, with whole paths of its data; None of what is no such run.
+
+    Args:
+        run: its folder or a file in it.
+    """
+    try:
+        text = read_settings_file(folder_around(run) / FILES["config"])
+        program, found = values_from_json(text)
+    except (OSError, ValueError):
+        return None
+    return found | whole_places(text) if program is Pretrain else None
 
 
 def whole_places(text: str) -> dict[str, str]:
@@ -162,11 +170,8 @@ def own_names(run: str, there: Mapping[str, Any]) -> str | None:
         run: its folder or a file in it.
         there: the settings that are known.
     """
-    try:
-        _, found = values_from_json(read_settings_file(folder_around(run) / FILES["config"]))
-    except (OSError, ValueError):
-        return None
-    names = names_to_say(found["dataset"], found["encoder"])
+    found = pretraining_of(run) or {}
+    names = names_to_say(found["dataset"], found["encoder"]) if found else ()
     lost = [f"{name.upper()} {found[name]}" for name in names if name not in there]
     if not lost:
         return None

@@ -66,7 +66,7 @@ def start_of(program: str) -> list[str]:
 
 
 def typed(program: Path, folder: Path | None = None) -> str:
-    """How a shell is told to run a program: by its name alone where that finds it.
+    """How a shell runs a program: by its name alone where that finds it.
 
     Args:
         program: its file.

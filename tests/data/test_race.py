@@ -3,6 +3,7 @@
 import gzip
 import multiprocessing
 import shutil
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import torchvision.datasets
 from PIL import Image
 
+from cl import locking
 from cl.data.sets import _unpacked, load
 from cl.data.sets._unpacked import uncompressed
 from cl.locking import alone
@@ -134,3 +136,23 @@ def test_a_folder_that_cannot_be_written_is_not_waited_for(tmp_path: Path) -> No
     (tmp_path / "file").write_text("")
     with alone(tmp_path / "file" / "a.lock") as locked:
         assert not locked
+
+
+def test_who_waits_says_for_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locking, "QUIET", 0.0)
+    lock, has = tmp_path / "data.lock", threading.Event()
+
+    def hold() -> None:
+        with alone(lock):
+            has.set()
+            time.sleep(0.5)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert has.wait(10)
+    says = pytest.warns(UserWarning, match=f"waiting for another process, which has {lock}")
+    with says as said, alone(lock) as locked:
+        assert locked
+    assert len(said) == 1
+    thread.join()
+    assert not lock.exists()
