@@ -79,18 +79,18 @@ def gather(z: Shaped[Tensor, "..."], dim: int = 1) -> tuple[Shaped[Tensor, "..."
     """
     if world_size() == 1:
         return z, slice(None)
-    sizes = sizes_of(z.shape[dim], z)
+    sizes = sizes_of(z.shape[dim])
     first = sum(sizes[: rank()])
     gathered = Gather.apply(z.movedim(dim, 0).contiguous(), sizes)
     assert isinstance(gathered, Tensor)
     return gathered.movedim(0, dim), slice(first, first + z.shape[dim])
 
 
-def sizes_of(n: int, like: Tensor) -> list[int]:
-    """Every process's number of samples."""
-    own = torch.tensor([n], device=like.device)
+def sizes_of(n: int) -> list[int]:
+    """Every process's number of samples, exchanged without the devices: none is waited for."""
+    own = torch.tensor([n])
     each = [torch.empty_like(own) for _ in range(world_size())]
-    dist.all_gather(each, own)
+    dist.all_gather(each, own, group=on_hosts(dist.group.WORLD))
     return torch.cat(each).tolist()
 
 

@@ -21,7 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import formulas
 from benchmarks.gpu.part import synchronize
 from cl import hardware
+from cl.callbacks.finite import FiniteSteps
 from cl.callbacks.geometry import Geometry
+from cl.callbacks.peers import Peers
 from cl.callbacks.saver import Saver, Stop
 from cl.callbacks.watch import Watch
 from cl.data.augment.recipe import Recipe, preset
@@ -126,7 +128,14 @@ def ours(
         max_epochs=1000,
         limit_val_batches=0,
         logger=False,
-        callbacks=[Watch(50), Geometry("warn"), Saver(folder), *callbacks],
+        callbacks=[  # as in cl/trainer.py
+            FiniteSteps(10),
+            Peers(10),
+            Geometry("warn"),
+            Saver(folder),
+            *callbacks,
+            Watch(50),
+        ],
         num_sanity_val_steps=0,
         enable_model_summary=False,
         enable_progress_bar=False,

@@ -20,6 +20,7 @@ from cl.interrupts import interrupts
 BEAT = 1.0  # seconds between two signs of life
 QUIET = 8.0  # seconds after which a process that was lost has shown none
 LATE = 30.0  # seconds after the timeout, in which the library's own has ended what waited
+GONE = 60.0  # seconds without a sign of life after which GPUs are not waited for any longer
 LOST = 1  # exit code of those whom another process has left
 
 
@@ -33,7 +34,9 @@ class Peers(Callback):
     A collective operation that waits for longer than the timeout, or whose partner has ended, is an
     error of the library's, which names nobody: `why` does. Where nothing raises such an error
     another thread ends the process; it reads a clock and nothing else, since a question to a host
-    that cannot be reached stays without an answer.
+    that cannot be reached stays without an answer. On GPUs nothing does: the main thread waits
+    inside of CUDA, and after the timeout NCCL aborts the process without a name. There that thread
+    acts as soon as another process has failed, or was silent for a minute.
 
     Args:
         minutes: the timeout.
@@ -41,6 +44,7 @@ class Peers(Callback):
     Attributes:
         advice: says how to go on, also where a thread ends the process.
         part: gives what this process has of a checkpoint, None where it has none.
+        writes: says whether a checkpoint is being written, whose end is waited for.
     """
 
     def __init__(self, minutes: float) -> None:
@@ -49,14 +53,17 @@ class Peers(Callback):
         self.heard: dict[int, float] = {}  # by rank: when it last gave a sign of life
         self.failure = ""  # what this process tells the others of an error of its own
         self.failed = ""  # the error of another process
+        self.on_gpu = False
         self.over = threading.Event()
         self.looks = threading.Thread()
         self.advice: Callable[[], str] = str
         self.part: Callable[[], Any] = lambda: None
+        self.writes: Callable[[], bool] = lambda: False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if distributed.world_size() == 1 or self.hosts:
             return
+        self.on_gpu = pl_module.device.type == "cuda"
         own = socket.gethostname(), trainer.num_training_batches
         each: list[Any] = distributed.gather_objects(own)
         if len({batches for _, batches in each}) > 1:
@@ -124,12 +131,26 @@ class Peers(Callback):
         return [None, *(board.receive(key) for key in keys)]
 
     def watch(self) -> None:
-        """End the process where another one is silent and the library does not."""
+        """End the process where another one is silent or has failed and the library does not."""
+        last, waited = time.monotonic(), 0.0  # seconds since a failure is known
         while not self.over.wait(BEAT):
-            if silent := self.silent(self.limit + LATE):
-                sys.stderr.write(f"{self.describe(silent[0])}\n{self.advice()}\n")
+            passed, last = time.monotonic() - last, time.monotonic()
+            if passed > QUIET:  # all of the job was stopped for a while
+                self.heard = dict.fromkeys(self.heard, last)
+            limit = min(GONE, self.limit) if self.on_gpu else self.limit + LATE
+            lost = [self.describe(rank) for rank in self.silent(limit)]
+            waited += passed * bool(self.on_gpu and self.known_failure())
+            if waited > LATE:  # an exception would have ended it by now
+                lost.append(self.known_failure())
+            if lost and not self.writes():
+                sys.stderr.write(f"{lost[0]}\n{self.advice()}\n")
                 sys.stderr.flush()
                 os._exit(LOST)
+
+    def known_failure(self) -> str:
+        """What is known to have ended the training of all: our own error, or another's."""
+        ended = "" if self.looks.is_alive() else f"{self.name(0)} has ended"
+        return self.failure or self.failed or ended
 
     def end(self) -> None:
         """Look no more; a thread that waits for a lost host is left to itself."""

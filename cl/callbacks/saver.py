@@ -177,6 +177,7 @@ class Saver(Checkpoint):
         self.newest, self.held = time.monotonic(), trainer.global_step
         if peers := peers_of(trainer):
             peers.part = partial(self.part, trainer, pl_module)
+            peers.writes = self.background.is_busy
         self.trains = True  # all that a checkpoint holds is there, on a resumed run too
         interrupts.wait()
 

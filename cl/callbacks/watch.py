@@ -63,6 +63,9 @@ class Watch(Callback):
                 sums |= {k: sum(each[name][k] for each in ranks) / len(ranks) for k in sums}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for sums in (self.sums, self.epoch_sums, self.now):  # of a checkpoint they are on the CPU
+            for key, value in sums.items():
+                sums[key] = value.to(pl_module.device) if isinstance(value, torch.Tensor) else value
         self.since = time.perf_counter()
         if trainer.global_step == step_limit(trainer):  # a run that had ended is continued
             trainer.should_stop = True

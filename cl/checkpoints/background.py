@@ -27,6 +27,11 @@ class Background:
         assert self.begun is None, "wait first: it says what could not be written"
         self.begun = self.pool.submit(write)
 
+    def is_busy(self) -> bool:
+        """Whether something is being written."""
+        begun = self.begun
+        return begun is not None and not begun.done()
+
     def wait(self) -> None:
         """Wait until all is written that was begun; what a write has raised is raised once."""
         if self.begun is not None:

@@ -198,8 +198,8 @@ class ContrastiveData(SourceData[Images]):
         rank, world = self.rank_and_world()
         images = self.source.train
         sampler = self.sampler(self.batch_size, rank, world)
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         if self.backend == "memory":
-            device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
             if device.type != "cpu" and images.channels == 3:  # its operations are RGB's
                 return DeviceLoader(images, self.recipes, sampler, device)
             return MemoryLoader(images, self.recipes, sampler, self.workers)
@@ -209,7 +209,8 @@ class ContrastiveData(SourceData[Images]):
                 from cl.data.augment import torchvision  # a second that other backends do not need
 
                 views = torchvision.views
-            return FileLoader(images, self.recipes, sampler, self.workers, views)
+            pinned = device.type == "cuda"
+            return FileLoader(images, self.recipes, sampler, self.workers, views, pinned)
         from cl.data.loaders.dali import (
             DaliLoader,  # half a gigabyte that other backends do not need
         )

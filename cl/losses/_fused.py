@@ -41,7 +41,8 @@ class FusedLoss(WholeLoss):
         from cl import kernels
 
         u, lengths = Unit.forward(z)
-        q, k = (take(u, place).flatten(0, 1) for place in places)
+        # The kernels read rows one behind the other; one sample of several views is a strided view.
+        q, k = (take(u, place).flatten(0, 1).contiguous() for place in places)
         given = q, k, scale, classes, weight, places, denominator.views, denominator.positives
         losses, *found = kernels.log_sums(*given)
         if not keep:

@@ -139,6 +139,19 @@ def test_validation_gets_the_mean_and_takes_no_time(monkeypatch: pytest.MonkeyPa
     assert watch.rate == 8 / 4
 
 
+def test_sums_of_a_checkpoint_go_to_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that goes on in its validation exchanges them before any step; NCCL has no CPU."""
+    watch, t, module = Watch(3), trainer(), Module()
+    own = {"train/loss": torch.tensor(2.0), "n": 1}
+    watch.load_state_dict({"ranks": [{"sums": own, "epoch_sums": own, "now": {"lr": 0.1}}]})
+    monkeypatch.setattr(Module, "device", torch.device("meta"))
+    watch.on_train_start(t, module)
+    for sums in (watch.sums, watch.epoch_sums):
+        assert sums["train/loss"].device.type == "meta"
+        assert sums["n"] == 1
+    assert watch.now == {"lr": 0.1}
+
+
 def test_one_process_goes_on_with_the_sums_of_two() -> None:
     """As if both processes' samples had been its own: the mean of their means."""
     watch, t = Watch(3), trainer(global_step=2)

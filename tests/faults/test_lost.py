@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from cl.callbacks import peers
+from cl.callbacks.saver import peers_of
 from tests.faults.processes import RUN, Act, Ranks
 
 STEP = 9
@@ -38,6 +40,30 @@ def stop_last(trainer: Any) -> None:
 def fail_after_a_step(trainer: Any) -> None:
     if at_step(trainer, 1):
         raise KeyError("a name")
+
+
+def wait_as_on_gpus(trainer: Any) -> None:
+    """The first one waits inside of its step, where no exchange ends it."""
+    peers.LATE = 2.0
+    known = peers_of(trainer)
+    assert known is not None
+    known.on_gpu = True
+    if at_step(trainer, 1):
+        raise KeyError("a name")
+    if at_step(trainer, 0):
+        time.sleep(300)
+
+
+def test_a_failure_ends_what_waits_inside_of_a_gpu(tmp_path: Path) -> None:
+    """With the failure's own words, long before the timeout."""
+    ranks = Ranks([*RUN, "--timeout", "5"], tmp_path, "run", world=2, act=wait_as_on_gpus)
+    other = ranks.processes[0]
+    other.join(100)
+    assert other.exitcode == 1, ranks.said()
+    said = ranks.said()[0]
+    assert "process 1 of 2" in said
+    assert "has failed: KeyError: 'a name'" in said
+    ranks.end(5)
 
 
 @pytest.mark.parametrize(

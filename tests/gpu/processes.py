@@ -37,20 +37,30 @@ DTYPE = torch.float64  # so that only a wrong formula differs
 class OnDevice(Problem):
     """The same on a device; what learns stays where it is."""
 
-    def __init__(self, sizes: list[int], rank: int, device: torch.device) -> None:
-        super().__init__(sizes, rank, DTYPE)
+    def __init__(
+        self, sizes: list[int], rank: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        super().__init__(sizes, rank, dtype)
         self.z, self.ids = self.z.to(device), self.ids.to(device)
 
 
-def of_losses(sizes: list[int], rank: int, device: torch.device) -> Found:
+def of_losses(
+    sizes: list[int], rank: int, device: torch.device, dtype: torch.dtype = DTYPE
+) -> Found:
     """Every loss's value and gradients, summed as DDP does."""
     found = {}
     for name, loss in losses():
-        problem = OnDevice(sizes, rank, device)
+        problem = OnDevice(sizes, rank, device, dtype)
         value = loss(problem) * problem.share
         parts = [value.detach(), *torch.autograd.grad(value, problem.parameters)]
-        found[name] = [(distributed.all_reduce_sum(part) / len(sizes)).cpu() for part in parts]
+        means = [(distributed.all_reduce_sum(part) / len(sizes)).cpu() for part in parts]
+        found[f"{dtype} {name}"] = means
     return found
+
+
+def of_kernels(sizes: list[int], rank: int, device: torch.device) -> Found:
+    """The same in float32, which the kernels for cards take."""
+    return of_losses(sizes, rank, device, torch.float32)
 
 
 def of_methods(sizes: list[int], rank: int, device: torch.device) -> Found:
@@ -88,7 +98,8 @@ def work(rank: int, sizes: list[int], port: int, file: Path) -> None:
     torch.set_num_threads(1)
     device = torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
     dist.init_process_group("gloo", rank=rank, world_size=len(sizes))
-    found = of_losses(sizes, rank, device) | of_methods(sizes, rank, device)
+    parts = (of_losses, of_kernels, of_methods)
+    found = {name: each for of in parts for name, each in of(sizes, rank, device).items()}
     if rank == 0:
         torch.save(found, file)
     dist.destroy_process_group()

@@ -19,7 +19,12 @@ from cl.precision import Unit
 FAR = 1e-5  # relative, of float32 against float64
 N, DIM = 21, 5  # samples; tiles are of 16 pairs, so that each kind of tile occurs
 ALL = slice(None)
-WAYS = [(ALL, ALL, ALL), (slice(3, 20), ALL, ALL), (ALL, slice(0, 1), slice(1, 2))]
+WAYS = [
+    (ALL, ALL, ALL),
+    (slice(3, 20), ALL, ALL),
+    (ALL, slice(0, 1), slice(1, 2)),
+    (slice(3, 4), ALL, ALL),  # a process with one sample
+]
 
 
 def losses() -> None:

@@ -7,6 +7,7 @@ launches wait. It runs on any device; on a CPU the kernel is many times faster.
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
@@ -50,7 +51,9 @@ class DeviceLoader(ImageLoader):
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.uploaded: tuple[Tensor, Tensor, list[Renderer]] | None = None
         self.step_start: torch.cuda.Event | None = None  # of the newest step
-        self.pool = ThreadPoolExecutor(1)  # for all epochs
+        # For all epochs. A thread begins on the first GPU, and would make a context there.
+        begin = partial(torch.cuda.set_device, device) if self.stream else None
+        self.pool = ThreadPoolExecutor(1, initializer=begin)
 
     def batches(self) -> Iterator[Batch]:
         ahead: Future[Ready] | None = None

@@ -105,6 +105,7 @@ class FileLoader(ImageLoader):
         workers: processes that decode and augment; with 0 the training process does.
         render_views: draws and renders the views of an image, as `torchvision.views`; by default
             the kernel for its channels.
+        pinned: hand out views in pinned memory, which a GPU copies beside its work.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class FileLoader(ImageLoader):
         sampler: Sampler,
         workers: int,
         render_views: RenderViews | None = None,
+        pinned: bool = False,
     ) -> None:
         super().__init__(images, recipes, sampler)
         self.loader = DataLoader(
@@ -123,6 +125,7 @@ class FileLoader(ImageLoader):
             prefetch_factor=AHEAD if workers else None,
             collate_fn=identity,
             persistent_workers=workers > 0,
+            pin_memory=pinned,
             generator=torch.Generator(),  # a seed for the workers is not drawn from dropout's
         )
 
