@@ -105,7 +105,7 @@ def left_out_in_row(trainer: pl.Trainer) -> int:
 def random_states() -> dict[str, torch.Tensor]:
     """The states of torch's generators."""
     states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # whether there is one takes a look for NVIDIA's library
         states["gpu"] = torch.cuda.get_rng_state()
     return states
 
