@@ -44,6 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         plan = read_plan(asked.plan)
         place = asked.output or parse_pretrain(plan.run).runs_folder
+        check_folder(place / plan.name, f"name {plan.name}")
         again = runs.command("-m cl.compare", *words)
         return run_plan(plan, place / plan.name, asked, again, Sources())
     except Stop as stop:
@@ -63,9 +64,10 @@ def run_seeds(config: Pretrain, argv: Sequence[str]) -> int:
         argv: its words.
 
     Raises:
-        ValueError: nothing can be evaluated.
+        ValueError: nothing can be evaluated, or a run has the folder.
     """
     sources, plan = Sources(), plan_of_seeds(config, argv)
+    check_folder(config.runs_folder / plan.name, f"--run_id {plan.name}")
     source = sources.load(config) if config.kind == "images" else None
     if source and (source.multilabel or len(source.classes) < 2):
         labels = "several labels an image" if source.multilabel else "no labels"
@@ -73,6 +75,20 @@ def run_seeds(config: Pretrain, argv: Sequence[str]) -> int:
         raise ValueError(f"--seeds summarizes evaluations by labels, and {why}")
     again = runs.command("main_contrastive.py", *argv)
     return run_plan(plan, config.runs_folder / plan.name, Asked(), again, sources)
+
+
+def check_folder(folder: Path, given: str) -> None:
+    """Refuse a comparison in the folder of a run, which would hide the comparison's runs.
+
+    Args:
+        folder: of the comparison.
+        given: what chose its name.
+
+    Raises:
+        ValueError: a run has it.
+    """
+    if (folder / runs.CONFIG).exists():
+        raise ValueError(f"{given}: {folder} is a run, no comparison; choose another name.")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from cl.config import ConfigError, parse_pretrain
 from cl.config.programs import INSTALLED
 from tests.compare.test_plan import PLAN
 from tests.compare.test_run import PROGRAM
+from tests.runs.made import made_run
 
 LINE = ["digits", "resnet6_w4", "--epochs", "1", "--loss", "nt_xent"]
 
@@ -109,6 +110,24 @@ def test_without_labels_there_is_nothing_to_summarize(
         Image.effect_noise((32, 32), 90).save(tmp_path / f"{i}.png")
     assert pretrain_command([f"unlabeled:{tmp_path}", *LINE[1:], "--seeds", "0", "1"]) == 2
     assert "has no labels: run each seed by --seed\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("by_plan", [True, False])
+def test_a_runs_folder_is_no_comparisons(
+    by_plan: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its report would be overwritten, and no list would show the new runs."""
+    run = made_run(tmp_path / "tiny")
+    before = {file.name for file in run.iterdir()}
+    (tmp_path / "plan.toml").write_text(PLAN)
+    line = [*LINE, "--run_id", "tiny", "--output", str(tmp_path), "--seeds", "0", "1"]
+    if by_plan:
+        assert compare.main([str(tmp_path / "plan.toml"), "--output", str(tmp_path)]) == 2
+    else:
+        assert pretrain_command(line) == 2
+    said = f"tiny: {run} is a run, no comparison; choose another name.\n"
+    assert capsys.readouterr().err.endswith(f"{'name' if by_plan else '--run_id'} {said}")
+    assert {file.name for file in run.iterdir()} == before
 
 
 @pytest.mark.parametrize("by_plan", [True, False])
