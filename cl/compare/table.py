@@ -170,16 +170,16 @@ def probe_curve(cell: Cell) -> list[tuple[int, float]]:
 def add_steps(
     cells: Sequence[dict[str, Any]], curves: Mapping[str, Sequence[tuple[int, float]]]
 ) -> None:
-    """Write into each cell when its probe reached 95 % of the best row's final one."""
+    """Write into each cell when its probe reached 95 % of the best row's final one; else None."""
     final = dict[str, list[float]]()
     for cell in cells:
         if curves[cell["folder"]] and is_done(cell):
             final.setdefault(cell["row"], []).append(curves[cell["folder"]][-1][1])
     goal = REACHED * max((sum(v) / len(v) for v in final.values()), default=0)
     for cell in cells:
-        steps = [step for step, top1 in curves[cell["folder"]] if top1 >= goal]
-        if steps and is_done(cell):
-            cell["numbers"][STEPS] = steps[0]
+        if curves[cell["folder"]] and is_done(cell):
+            steps = (step for step, top1 in curves[cell["folder"]] if top1 >= goal)
+            cell["numbers"][STEPS] = next(steps, None)
 
 
 def differences_of(
@@ -233,11 +233,17 @@ def on_images(
 
 
 def summarize(row: str, values: Mapping[int, float], cells: Sequence[Any]) -> dict[str, Any]:
-    """A row: its values by seed, their interval, and the median of its other numbers."""
+    """A row: its values by seed, their interval, and the median of its other numbers.
+
+    A seed that has not reached the goal (see `add_steps`) counts as one with infinitely many steps.
+    """
     own = [c for c in cells if c["row"] == row and is_done(c)]
     numbers = {}
     for key in {key for c in own for key in c["numbers"]}:
-        numbers[key] = median(c["numbers"][key] for c in own if key in c["numbers"])
+        each = (c["numbers"][key] for c in own if key in c["numbers"])
+        middle = median(math.inf if value is None else value for value in each)
+        numbers[key] = middle if middle < math.inf else None
+    steps = [c["numbers"][STEPS] for c in own if STEPS in c["numbers"]]
     there = {"mean": None, "low": None, "high": None, "n": 0}
     if values:
         there = asdict(statistics.t_interval([*values.values()]))
@@ -248,6 +254,7 @@ def summarize(row: str, values: Mapping[int, float], cells: Sequence[Any]) -> di
         "missing": missing,
         "reason": next((c["reason"] for c in cells if c["row"] == row and c["reason"]), ""),
         "test_images_half": half,
+        "reached_95": [sum(step is not None for step in steps), len(steps)],
         "numbers": dict(sorted(numbers.items())),
     }
 
@@ -269,7 +276,8 @@ def write(found: Mapping[str, Any], folder: Path) -> str:
         writer.writerow(["row", "seed", "state", "reason", "value", *names])
         for c in found["cells"]:
             head = [c["row"], c["seed"], c["state"], c["reason"], c["value"]]
-            writer.writerow([*head, *(c["numbers"].get(name, "") for name in names)])
+            numbers = {name: math.inf if v is None else v for name, v in c["numbers"].items()}
+            writer.writerow([*head, *(numbers.get(name, "") for name in names)])
     new.replace(folder / f"{STEM}.csv")
     return text
 
@@ -304,7 +312,7 @@ def markdown(found: Mapping[str, Any]) -> str:
                 str(row["n"]) + f" of {row['n'] + row['missing']}" * bool(row["missing"]),
                 spell_interval(row),
                 "" if row["test_images_half"] is None else f"{row['test_images_half']:.1%}",
-                *(format_number(row["numbers"], key, form) for _, key, form in columns),
+                *(format_number(row, key, form) for _, key, form in columns),
             ]
             for row in rows
         ],
@@ -341,8 +349,14 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", one_line(text))
 
 
-def format_number(numbers: Mapping[str, float], key: str, form: str) -> str:
-    return form.format(numbers[key]) if key in numbers else ""
+def format_number(row: Mapping[str, Any], key: str, form: str) -> str:
+    """A number of a row; of steps also how many seeds reached the goal, where not all did."""
+    if key not in row["numbers"]:
+        return ""
+    value = row["numbers"][key]
+    said = "not reached" if value is None else form.format(value)
+    reached, seeds = row["reached_95"]
+    return f"{said} ({reached} of {seeds})" if key == STEPS and reached < seeds else said
 
 
 def spell_interval(row: Mapping[str, Any]) -> str:

@@ -1,5 +1,7 @@
 """Cells that run, fail, are killed and go on; the programs only write what those of a run write."""
 
+import csv
+import json
 import os
 import signal
 import subprocess
@@ -115,6 +117,30 @@ def test_a_table_of_what_was_run(plan: Comparison, cells: Cells) -> None:
     assert "- DHEL - NT-Xent = +20.0 (" in text
     assert "on test images alone, by seed: McNemar's p (Holm) 3.8e-06, 3.8e-06" in text
     assert (cells()[0].folder.parent / "table.csv").read_text().count("\n") == 5
+
+
+def test_a_seed_that_has_not_reached_the_goal_counts_as_infinite(
+    plan: Comparison, cells: Cells, tmp_path: Path
+) -> None:
+    three = replace(plan, seeds=(0, 1, 2))
+    digits = sets.load("digits", "data", None, None, False)
+    found = cells_of(three, tmp_path / "tiny", lambda _: digits)
+    run(found)
+    for row, seed in (("NT-Xent", 0), ("DHEL", 0), ("DHEL", 1)):
+        (cell,) = (c for c in found if (c.row.name, c.seed) == (row, seed))
+        file = cell.folder / "metrics.csv"
+        file.write_text(file.read_text().replace("0.78", "0.5").replace("0.8,", "0.6,"))
+    made = table.collect(three, found)
+    assert [row["numbers"]["steps_to_95"] for row in made["rows"]] == [20, None]
+    assert [row["reached_95"] for row in made["rows"]] == [[2, 3], [1, 3]]
+    text = table.write(made, tmp_path / "tiny")
+    assert "| 20 (2 of 3) |" in text
+    assert "| not reached (1 of 3) |" in text
+    written = json.loads((tmp_path / "tiny" / "table.json").read_text(), parse_constant=pytest.fail)
+    assert [c["numbers"]["steps_to_95"] for c in written["cells"]].count(None) == 3
+    with (tmp_path / "tiny" / "table.csv").open() as file:
+        steps = [line["steps_to_95"] for line in csv.DictReader(file)]
+    assert steps.count("inf") == 3
 
 
 def test_what_is_done_is_not_run_again(cells: Cells) -> None:
