@@ -171,13 +171,15 @@ def cell_of(
     """The cell of a row and a seed.
 
     Raises:
-        ConfigError: the words of the row are wrong.
+        ConfigError: the words of the row are wrong, or its measure is of another evaluation.
     """
     pretrained, seeded = row.run is not None, ("--seed", str(seed))
     training = parse_pretrain([*plan.run, *(row.run or ()), *seeded])
     evaluate = (*data_words(training), *row.evaluate, *seeded)
     weights = ("--pretrained_feature_extractor",)
-    evaluation = settings_of(parse_linear([*evaluate, *weights, "RUN"] if pretrained else evaluate))
+    parsed = parse_linear([*evaluate, *weights, "RUN"] if pretrained else evaluate)
+    check_measure(row.measure, meant(parsed.eval))
+    evaluation = settings_of(parsed)
     made = settings_of(training) if pretrained else evaluation
     made |= {"data": data(training), "version": __version__}
     title = re.sub(r"[^\w.-]+", "_", row.name).strip("_.-") or "row"
@@ -194,6 +196,17 @@ def cell_of(
         training,
         parse_linear(evaluate),
     )
+
+
+def check_measure(measure: str, evaluations: Sequence[str]) -> None:
+    """Refuse a number of an evaluation that is not made, which the table would miss in the end.
+
+    Raises:
+        ConfigError: it is of none of these.
+    """
+    if not any(measure == name or measure.startswith(f"{name}/") for name in evaluations):
+        asked = " ".join(evaluations)
+        raise ConfigError(f"measure {measure} is of no evaluation in --eval {asked}.")
 
 
 def data_words(config: Pretrain) -> tuple[str, ...]:

@@ -99,6 +99,11 @@ def test_a_folder_has_the_name_of_what_moves_a_number(tmp_path: Path, digits: So
         ('reference = "NT-Xent"', 'reference = "NTXent"', "no row; did you mean NT-Xent?"),
         ("--loss dhel", "--loss dhel --seed 3", "row DHEL has --seed, which the comparison gives"),
         ("--epochs 2", "--epochs 2 --run_id=a", "run has --run_id, which the comparison gives"),
+        ("--epochs 2", "--epochs 2 --seeds 0 1", "run has --seeds, which the comparison gives"),
+        ("--epochs 2", "--auto_resume", "run has --auto_resume, which the comparison gives"),
+        ("--loss dhel", "--dry_run a.png", "DHEL has --dry_run, which a comparison cannot have"),
+        ("--eval knn", "--eval knn --transfer", "evaluate has --transfer, which a comparison can"),
+        ("--eval knn", "--eval knn --mine a", "evaluate has --mine, which a comparison cannot"),
         ('"--loss dhel"', "3", "row DHEL must be words in quotes, or a table"),
         ('"--loss dhel"', '{ runs = "" }', "row DHEL has runs; did you mean run?"),
         ('"DHEL" = "--loss dhel"', "", "a comparison needs at least two rows"),
@@ -117,6 +122,7 @@ def test_a_plan_that_is_wrong(old: str, new: str, message: str, tmp_path: Path) 
         ("--loss dhel", "--los dhel", "row DHEL: unknown flag --los"),
         ("--loss dhel", "--loss nt_xent", "rows NT-Xent and DHEL have the same settings"),
         ("--eval knn", "--eval kn", "row NT-Xent: unknown evaluation kn"),
+        ("knn/top1", "k/top1", "row DHEL: measure k/top1 is of no evaluation in --eval knn."),
     ],
 )
 def test_words_of_a_row_that_are_wrong(
@@ -128,6 +134,13 @@ def test_words_of_a_row_that_are_wrong(
     with pytest.raises(ConfigError) as found:
         cells_of(read_plan(written(tmp_path, (old, new))), tmp_path, load)
     assert any(message in text for text in found.value.args)
+
+
+def test_the_measure_is_of_an_evaluation_that_is_made(tmp_path: Path, digits: Source) -> None:
+    """Of one that `all` means; of the row's own, where it has one."""
+    rows = 'own = { run = "--loss dcl", evaluate = "--eval knn", measure = "knn/top1" }'
+    file = written(tmp_path, ("--eval knn", "--eval all"), ("knn/top1", "logistic/top1"), more=rows)
+    assert len(cells_of(read_plan(file), tmp_path, lambda _: digits)) == 6
 
 
 def test_a_plan_that_is_not_there(tmp_path: Path) -> None:
