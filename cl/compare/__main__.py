@@ -25,7 +25,7 @@ FAILED = 1  # the exit code where a cell has no value
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a comparison; its exit code back: 0 where every cell has its number, 1 where one failed.
+    """Run a comparison; its exit code back: 0 where every cell has its number, else 1.
 
     2 says that the plan cannot be carried out as it stands.
     """
@@ -133,8 +133,9 @@ def run_plan(
         for line in ["", *table.brief(found)]:
             trainer.say(line)
         trainer.say(f"{folder / table.STEM}.md, .csv, .json{write_page(folder, found)}")
-    if signal:
+    if signal or any(cell["state"] == "interrupted" for cell in found["cells"]):
         trainer.say(f"go on with: {again}")
+    if signal:
         return 128 + signal
     return 0 if all(map(table.is_done, found["cells"])) else FAILED
 

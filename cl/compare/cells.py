@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cl import __version__
+from cl.callbacks.saver import NOT_SAVED, OUT_OF_TIME
 from cl.compare.locks import is_locked
 from cl.compare.plan import Comparison, Row
 from cl.config import CARDS, ConfigError, Linear, Pretrain, parse_linear, parse_pretrain, to_json
@@ -29,6 +30,7 @@ from cl.trainer import FREE
 State = Literal["planned", "running", "interrupted", "done", "failed"]
 PRETRAIN_LOG, LOCK = "pretrain.log", "lock"
 EXIT = "exit code "  # how the last line of a log begins
+GO_ON = (NOT_SAVED, OUT_OF_TIME)  # exit codes of a run that ended early and has no fault
 # Settings of the data that say how they are loaded, not what they are.
 LOADING = {"batch_size", "global_batch_size", "num_workers", "backend", "last_batch_fill"}
 
@@ -109,15 +111,16 @@ class Cell:
         if is_locked(self.folder / LOCK):
             return "running"
         codes = [exit_code(log) for log in (self.folder / PRETRAIN_LOG, self.evaluate_log)]
-        failed = any(code is not None and 0 < code < 128 for code in codes)
+        failed = any(code and 0 < code < 128 and code not in GO_ON for code in codes)
         return "failed" if failed else "interrupted"
 
     @property
     def reason(self) -> str:
-        """Why it failed: the last line of an error in its log."""
+        """Why it failed, the last line of an error in its log, or how it was ended early."""
         for log in (self.evaluate_log, self.folder / PRETRAIN_LOG):
-            if exit_code(log):
-                return reason_in(read_lines(log)[:-1])
+            if code := exit_code(log):
+                lines = [x for x in read_lines(log)[:-1] if not x.startswith("go on with: ")]
+                return reason_in(lines[-1:] if code in GO_ON else lines)
         return ""
 
 

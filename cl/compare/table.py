@@ -118,7 +118,7 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
         "seed": cell.seed,
         "folder": cell.folder.name,
         "state": state,
-        "reason": why if state == "failed" else "",
+        "reason": why if state in ("failed", "interrupted") else "",
         "value": numbers.get(cell.measure),
         "test_images_95": cards.get(evaluation, {}).get("numbers", {}).get(f"{name}_95"),
         "start": start_sums(cell),

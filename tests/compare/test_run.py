@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from cl import checkpoints
+from cl.callbacks.saver import NOT_SAVED, OUT_OF_TIME
 from cl.compare import estimate, runner, table
 from cl.compare.__main__ import main, not_of_plan
 from cl.compare.cells import LOCK, PRETRAIN_LOG, Cell, cells_of
@@ -26,7 +27,7 @@ from cl.config.programs import INSTALLED
 from cl.data import sets
 from tests.compare.test_plan import PLAN
 
-# A file beside it, named like the loss, says what goes wrong: fails, waits or collapse.
+# A file beside it, named like the loss, says what goes wrong: fails, waits, collapse or a code.
 PROGRAM = """
 import json, sys, time
 from pathlib import Path
@@ -43,6 +44,10 @@ if name == "main_contrastive.py":
     if mode == "fails":
         sys.exit("error: the data are not there")
     (folder / "last.ckpt").touch()
+    if mode.isdecimal():
+        print("--max_time: after 1 minutes step 38 is saved")
+        print("go on with: main_contrastive.py")
+        sys.exit(int(mode))
     if mode == "waits":
         time.sleep(60)
     if mode == "collapse":
@@ -221,6 +226,24 @@ def test_a_signal_ends_the_children_and_the_next_call_goes_on(cells: Cells, tmp_
     run(cells())
     assert {cell.state for cell in cells()} == {"done"}
     assert f"--resume_training_from {first.folder}" in (first.folder / PRETRAIN_LOG).read_text()
+
+
+@pytest.mark.parametrize("code", [NOT_SAVED, OUT_OF_TIME])
+def test_a_run_that_ended_early_goes_on(
+    code: int, plan: Comparison, cells: Cells, tmp_path: Path
+) -> None:
+    """At the end of its `--max_time`, or where its last state was not saved."""
+    (tmp_path / "dhel").write_text(str(code))
+    said = run(cells())
+    ended = "--max_time: after 1 minutes step 38 is saved"
+    assert any(line.startswith("DHEL, seed 0: interrupted") and ended in line for line in said)
+    assert [cell.state for cell in cells()] == ["done", "interrupted"] * 2
+    assert table.collect(plan, cells())["notes"][0] == f"DHEL, seed 0: interrupted: {ended}"
+    (tmp_path / "dhel").unlink()
+    run(cells())
+    assert {cell.state for cell in cells()} == {"done"}
+    log = (cells()[1].folder / PRETRAIN_LOG).read_text()
+    assert f"--resume_training_from {cells()[1].folder}" in log
 
 
 def test_a_child_of_a_caller_that_was_killed_is_waited_for(cells: Cells) -> None:
