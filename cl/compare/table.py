@@ -247,11 +247,12 @@ def summarize(row: str, values: Mapping[int, float], cells: Sequence[Any]) -> di
     there = {"mean": None, "low": None, "high": None, "n": 0}
     if values:
         there = asdict(statistics.t_interval([*values.values()]))
-    missing = sum(1 for c in cells if c["row"] == row) - len(own)
+    states = [c["state"] for c in cells if c["row"] == row and not is_done(c)]
     sampling = [c["test_images_95"] for c in own if c["test_images_95"]]
     half = max(((high - low) / 2 for low, high in sampling), default=None)
     return {"row": row, "values": {str(k): v for k, v in values.items()}, **there} | {
-        "missing": missing,
+        "missing": len(states),
+        "state": " and ".join(dict.fromkeys(states)),
         "reason": next((c["reason"] for c in cells if c["row"] == row and c["reason"]), ""),
         "test_images_half": half,
         "reached_95": [sum(step is not None for step in steps), len(steps)],
@@ -360,9 +361,9 @@ def format_number(row: Mapping[str, Any], key: str, form: str) -> str:
 
 
 def spell_interval(row: Mapping[str, Any]) -> str:
-    """As `54.2 (53.1 to 55.3)`, in percent; of one seed there is no interval."""
+    """As `54.2 (53.1 to 55.3)`, in percent; of one seed no interval, of none why it has none."""
     if row["mean"] is None:
-        return "failed" if row["missing"] else ""
+        return row["state"]
     if row["low"] is None:
         return f"{100 * row['mean']:.1f} (n = 1)"
     return f"{100 * row['mean']:.1f} ({100 * row['low']:.1f} to {100 * row['high']:.1f})"

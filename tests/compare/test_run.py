@@ -99,6 +99,7 @@ def run(cells: list[Cell], jobs: int = 2) -> list[str]:
 
 def test_a_table_of_what_was_run(plan: Comparison, cells: Cells) -> None:
     assert [cell.state for cell in cells()] == ["planned"] * 4
+    assert "| DHEL | 0 of 2 | planned |" in table.markdown(table.collect(plan, cells()))
     said = run(cells())
     assert sum("done after" in line for line in said) == 4
     assert {cell.state for cell in cells()} == {"done"}
@@ -238,7 +239,9 @@ def test_a_run_that_ended_early_goes_on(
     ended = "--max_time: after 1 minutes step 38 is saved"
     assert any(line.startswith("DHEL, seed 0: interrupted") and ended in line for line in said)
     assert [cell.state for cell in cells()] == ["done", "interrupted"] * 2
-    assert table.collect(plan, cells())["notes"][0] == f"DHEL, seed 0: interrupted: {ended}"
+    found = table.collect(plan, cells())
+    assert found["notes"][0] == f"DHEL, seed 0: interrupted: {ended}"
+    assert "| DHEL | 0 of 2 | interrupted |" in table.markdown(found)
     (tmp_path / "dhel").unlink()
     run(cells())
     assert {cell.state for cell in cells()} == {"done"}
