@@ -146,13 +146,16 @@ def plan_work(
     """The cells that are to be run, after what they cost was measured and said.
 
     Raises:
-        ValueError: it would take more than `--budget`.
+        ValueError: it would take more than `--budget`, or that is not known.
     """
     left = [c for c in cells if c.state != "done" and (asked.retry or c.state != "failed")]
     cost = estimate.measure(left, sources.load, trainer.say, next(iter(asked.gpus), None))
     for line in cost.lines(cells, left, jobs):
         trainer.say(line)
     minutes = cost.minutes(left, jobs)
+    if asked.budget is not None and cost.unknown:
+        rows = ", ".join(cost.unknown)
+        raise ValueError(f"--budget {asked.budget:g}: no step of {rows} was measured.")
     if asked.budget is not None and minutes > asked.budget:
         raise ValueError(f"--budget {asked.budget:g}: it would take about {minutes:.0f} minutes.")
     return left

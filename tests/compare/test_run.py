@@ -345,6 +345,37 @@ def test_what_a_row_costs_is_measured_on_its_first_steps(endless: Path, plan: Co
     assert cost.steps == {"NT-Xent": 22, "DHEL": 22}
 
 
+def test_only_what_is_left_to_pretrain_is_measured_and_counted(
+    endless: Path, plan: Comparison
+) -> None:
+    """Not what another evaluation is asked of, nor the steps before a checkpoint."""
+    endless.write_text("import signal, sys\nsignal.signal(15, lambda *_: sys.exit(143))" + ENDLESS)
+    digits = sets.load("digits", "data", None, None, False)
+    found = cells_of(plan, endless.parent, lambda _: digits)
+    for cell in found:
+        cell.folder.mkdir()
+        if cell.row.name == "NT-Xent":
+            (cell.folder / PRETRAIN_LOG).write_text("exit code 0, 826 MB, 1 at a time\n")
+    (found[3].folder / checkpoints.LAST).touch()
+    (found[3].folder / "metrics.csv").write_text("step,epoch,val/loss\n11,0,2\n20,1,1\n")
+    cost = estimate.measure(found, lambda _: digits, print)
+    assert cost.steps == {"DHEL": 22}
+    expected = (2 * estimate.START + cost.seconds["DHEL"] * (22 + 2)) / 60
+    assert cost.minutes(found, 1) == pytest.approx(expected)
+
+
+def test_what_was_not_measured_is_said(endless: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    endless.write_text("")
+    words = [str(endless.with_name("plan.toml")), "--output", str(endless.parent), "--dry_run"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "DHEL: not measured, 22 steps, 0.0 MB\n" in said
+    assert "minutes of pretraining without NT-Xent, DHEL, before evaluations" in said
+    assert main([*words, "--budget", "5"]) == 2
+    told = "error: --budget 5: no step of NT-Xent, DHEL was measured.\n"
+    assert capsys.readouterr().err == told
+
+
 def test_an_error_while_measuring_names_the_row(
     endless: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
