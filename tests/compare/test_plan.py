@@ -59,6 +59,19 @@ def test_a_grid_multiplies_the_rows(tmp_path: Path, digits: Source) -> None:
     assert cells[0].evaluation.pretrained_feature_extractor == str(cells[0].folder)
 
 
+def test_a_value_of_the_grid_may_begin_with_a_dash(tmp_path: Path, digits: Source) -> None:
+    """And a folder of data, which the evaluation is given too."""
+    file = written(
+        tmp_path,
+        ('reference = "NT-Xent"\n', ""),
+        ("--epochs 2", "--epochs 2 --data_folder=-data"),
+        more='[grid]\nwandb_notes = ["-x"]\n',
+    )
+    cell = cells_of(read_plan(file), tmp_path, lambda _: digits)[0]
+    assert cell.training.wandb_notes == "-x"
+    assert cell.evaluation.data_folder == "-data"
+
+
 def test_a_row_may_have_an_evaluation_alone(tmp_path: Path, digits: Source) -> None:
     row = 'supervised = { evaluate = "--eval supervised --epochs 2", measure = "supervised/top1" }'
     plan = read_plan(written(tmp_path, more=row))

@@ -24,6 +24,7 @@ LINE = ["digits", "resnet6_w4", "--epochs", "1", "--loss", "nt_xent"]
 def test_what_the_seeds_share() -> None:
     argv = ["--no-baseline", *LINE, "--lars", "--run_id", "three", "--seeds", "0", "2", "--debug"]
     argv += ["--schedule", "temperature=linear:0.5", "--wandb=off", "--crop_scale", "0.2", "1"]
+    argv += ["--wandb_notes=-x", "--wandb_tags=-a", "--warmup_start_lr", "1e-3"]
     config = parse_pretrain(argv)
     plan = plan_of_seeds(config, argv)
     (row,) = plan.rows
@@ -31,7 +32,8 @@ def test_what_the_seeds_share() -> None:
     assert (row.name, row.run, row.measure) == ("nt_xent", (), "linear")
     assert row.evaluate == ("--eval", "linear", "--wandb", "off")
     again = parse_pretrain(plan.run)
-    for name in ("lars", "optimizer", "baseline", "schedule", "crop_scale", "dataset", "epochs"):
+    names = "lars optimizer baseline schedule crop_scale dataset epochs wandb_notes wandb_tags"
+    for name in (*names.split(), "warmup_start_lr"):
         assert getattr(again, name, None) == getattr(config, name, None), name
     assert (again.seeds, again.run_id, again.debug) == ((), None, False)
 
