@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -19,10 +19,9 @@ from cl import __version__
 from cl.callbacks.saver import NOT_SAVED, OUT_OF_TIME
 from cl.compare.locks import is_locked
 from cl.compare.plan import Comparison, Row
-from cl.config import CARDS, ConfigError, Linear, Pretrain, parse_linear, parse_pretrain, to_json
+from cl.compare.words import WEIGHTS, data_words, parse_row
+from cl.config import CARDS, ConfigError, Linear, Pretrain, parse_linear, to_json
 from cl.config.evaluations import meant
-from cl.config.options import DataOptions
-from cl.config.schema import as_words
 from cl.data.sets import Source
 from cl.data.sets._sums import data_checksum
 from cl.trainer import FREE
@@ -31,8 +30,6 @@ State = Literal["planned", "running", "interrupted", "done", "failed"]
 PRETRAIN_LOG, LOCK = "pretrain.log", "lock"
 EXIT = "exit code "  # how the last line of a log begins
 GO_ON = (NOT_SAVED, OUT_OF_TIME)  # exit codes of a run that ended early and has no fault
-# Settings of the data that say how they are loaded, not what they are.
-LOADING = {"batch_size", "global_batch_size", "num_workers", "backend", "last_batch_fill"}
 
 
 @dataclass(frozen=True)
@@ -177,17 +174,13 @@ def cell_of(
         ConfigError: the words of the row are wrong, or its measure is of another evaluation.
     """
     pretrained, seeded = row.run is not None, ("--seed", str(seed))
-    training = parse_pretrain([*plan.run, *(row.run or ()), *seeded])
-    evaluate = (*data_words(training), *row.evaluate, *seeded)
-    weights = ("--pretrained_feature_extractor",)
-    parsed = parse_linear([*evaluate, *weights, "RUN"] if pretrained else evaluate)
-    check_measure(row.measure, meant(parsed.eval))
+    training, evaluate, parsed = parse_row(plan, row, seed)
     evaluation = settings_of(parsed)
     made = settings_of(training) if pretrained else evaluation
     made |= {"data": data(training), "version": __version__}
     title = re.sub(r"[^\w.-]+", "_", row.name).strip("_.-") or "row"
     folder = output / f"{title}-s{seed}-{digest(made)}"
-    evaluate += (*weights, str(folder)) if pretrained else ()
+    evaluate += (WEIGHTS, str(folder)) if pretrained else ()
     evaluate += ("--output", str(folder), "--run_id", f"evaluation-{digest([made, evaluation])}")
     words = (*plan.run, *(row.run or ()), *seeded, "--output", str(output), "--run_id", folder.name)
     return Cell(
@@ -199,27 +192,6 @@ def cell_of(
         training,
         parse_linear(evaluate),
     )
-
-
-def check_measure(measure: str, evaluations: Sequence[str]) -> None:
-    """Refuse a number of an evaluation that is not made, which the table would miss in the end.
-
-    Raises:
-        ConfigError: it is of none of these.
-    """
-    if not any(measure == name or measure.startswith(f"{name}/") for name in evaluations):
-        asked = " ".join(evaluations)
-        raise ConfigError(f"measure {measure} is of no evaluation in --eval {asked}.")
-
-
-def data_words(config: Pretrain) -> tuple[str, ...]:
-    """Data set and encoder of a configuration with the flags that say which data these are."""
-    words = [config.dataset, config.encoder]
-    for option in fields(DataOptions):
-        value = getattr(config, option.name)
-        if option.name not in LOADING | {"dataset", "encoder"} and value != option.default:
-            words += as_words(option.name, value)
-    return tuple(words)
 
 
 def settings_of(config: Pretrain | Linear) -> dict[str, Any]:

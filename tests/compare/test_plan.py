@@ -1,5 +1,7 @@
 """Plans: what they say, and every fault in a sentence that names the row."""
 
+import subprocess
+import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +28,7 @@ reference = "NT-Xent"
 "NT-Xent" = "--loss nt_xent"
 "DHEL" = "--loss dhel"
 """
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +159,27 @@ def test_the_measure_is_of_an_evaluation_that_is_made(tmp_path: Path, digits: So
     assert len(cells_of(read_plan(file), tmp_path, lambda _: digits)) == 6
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("seeds", "seed"), "unknown key seed"),
+        (("dhel", "dehl"), "row DHEL: unknown loss dehl; did you mean dhel"),
+        (("knn/top1", "k/top1"), "row DHEL: measure k/top1 is of no evaluation"),
+    ],
+)
+def test_a_plan_is_refused_without_loading_torch(
+    change: tuple[str, str], message: str, tmp_path: Path
+) -> None:
+    program = (
+        "import sys; from cl.compare.__main__ import main; "
+        "sys.exit(main(sys.argv[1:]) + 10 * ('torch' in sys.modules))"
+    )
+    words = [sys.executable, "-c", program, str(written(tmp_path, change))]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert message in done.stderr
+    assert done.returncode == 2
+
+
 def test_a_plan_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         read_plan(tmp_path / "none.toml")
@@ -163,7 +187,7 @@ def test_a_plan_that_is_not_there(tmp_path: Path) -> None:
 
 def test_the_plan_of_texts_has_every_loss() -> None:
     """But that of leave-one-out contrast, of images alone, and what SimSiam and BYOL have."""
-    file = Path(__file__).parents[2] / "bash_files/plans/texts.toml"
+    file = ROOT / "bash_files/plans/texts.toml"
     plan = tomllib.loads(file.read_text(encoding="utf-8"))
     named = {row.split()[1] for row in plan["rows"].values()}
     assert {*NAMES} - named == {"cosine", "looc"}

@@ -17,12 +17,13 @@ import pytest
 from cl import checkpoints
 from cl.callbacks.saver import NOT_SAVED, OUT_OF_TIME
 from cl.compare import estimate, runner, table
-from cl.compare.__main__ import main, not_of_plan
+from cl.compare.__main__ import main
 from cl.compare.cells import LOCK, PRETRAIN_LOG, Cell, cells_of
 from cl.compare.locks import acquire, is_locked, locked
 from cl.compare.plan import Comparison, read_plan
 from cl.compare.runner import Runner
 from cl.compare.warm import Program
+from cl.compare.work import not_of_plan
 from cl.config.programs import INSTALLED
 from cl.data import sets
 from tests.compare.test_plan import PLAN

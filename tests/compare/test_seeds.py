@@ -9,7 +9,7 @@ from PIL import Image
 
 from cl.commands import pretrain_command
 from cl.compare import __main__ as compare
-from cl.compare import runner, seeds
+from cl.compare import runner, seeds, work
 from cl.compare.runner import Runner
 from cl.compare.seeds import plan_of_seeds
 from cl.config import ConfigError, parse_pretrain
@@ -141,7 +141,7 @@ def test_the_printed_command_goes_on(
 ) -> None:
     """It has its program, all flags and one word for a path with a space."""
     monkeypatch.setattr(Runner, "run", lambda _: signal.SIGINT)
-    monkeypatch.setattr(compare, "plan_work", lambda *_: [])
+    monkeypatch.setattr(work, "plan_work", lambda *_: [])
     (tmp_path / "my plan.toml").write_text(PLAN)
     words = [str(tmp_path / "my plan.toml"), "--jobs", "2", "--output", str(tmp_path)]
     line = [*LINE, "--output", str(tmp_path), "--seeds", "0", "1"]
