@@ -22,6 +22,8 @@ from cl.terminal import escape_controls, one_line
 
 WRONG = 2  # the exit code of a command that cannot be carried out as it stands
 HEAD = ("run", "state", "started", "what", "data", "encoder", "epochs", "probe", "kNN", "linear")
+# In this order, where a terminal is too narrow.
+LEFT_OUT = ("encoder", "started", "data", "epochs", "what", "linear", "kNN", "probe", "state")
 
 
 def parser() -> Parser:
@@ -94,7 +96,7 @@ def list_runs(asked: argparse.Namespace) -> int:
     more = [[spell(run.values.get(asked.sort, ""))] if sorted_by else [] for run in runs]
     rows = [head, *([*columns_of(run), *end] for run, end in zip(runs, more, strict=True))]
     width = terminal_width()
-    print_table(rows if width is None else fit_columns(text_of(rows), width))
+    print_table(rows if width is None else fit_columns(escaped(rows), width, LEFT_OUT))
     return 0
 
 
@@ -213,7 +215,7 @@ def write_line(line: str) -> None:
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows in columns."""
-    rows = text_of(rows)
+    rows = escaped(rows)
     if rows:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for each in rows:
@@ -221,7 +223,7 @@ def print_table(rows: Sequence[Sequence[str]]) -> None:
             write_line("  ".join(cells).rstrip())
 
 
-def text_of(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+def escaped(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     """Rows in which names are text, as wide as they are printed."""
     return [[escape_controls(cell) for cell in each] for each in rows]
 

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 GAP = 2  # spaces between columns
 SHORT = 26  # characters, to which long words are cut before a column is left out
-# In this order, where a terminal is too narrow.
-LEFT_OUT = ("encoder", "started", "data", "epochs", "what", "linear", "kNN", "probe", "state")
 
 
 def terminal_width() -> int | None:
@@ -18,7 +16,9 @@ def terminal_width() -> int | None:
     return None
 
 
-def fit_columns(rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
+def fit_columns(
+    rows: Sequence[Sequence[str]], width: int, left_out: Sequence[str]
+) -> list[list[str]]:
     """Rows that are no wider than a terminal, as far as that can be.
 
     First columns without an entry are left out, then long words are cut in their middle, then
@@ -27,8 +27,9 @@ def fit_columns(rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
     Args:
         rows: the titles of the columns, then a row for each run.
         width: characters in a line.
+        left_out: titles of the columns that may be left out, in this order.
 
-    >>> fit_columns([["run", "encoder", "kNN"], ["a-long-name", "resnet18", ""]], 16)
+    >>> fit_columns([["run", "data", "size"], ["a-long-name", "digits", ""]], 16, ["data"])
     [['run'], ['a-long-name']]
     """
     columns = [list(column) for column in zip(*rows, strict=True)]
@@ -36,7 +37,7 @@ def fit_columns(rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
         columns = [column for column in columns if any(column[1:])]
     if line_width(columns) > width:
         columns = [[cut(word, SHORT) for word in column] for column in columns]
-    for title in LEFT_OUT:
+    for title in left_out:
         if line_width(columns) > width:
             columns = [column for column in columns if column[0] != title]
     if over := max(0, line_width(columns) - width):
