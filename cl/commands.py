@@ -19,7 +19,7 @@ def pretrain_command(argv: Sequence[str] | None = None) -> int:
 
     def work(config: Pretrain) -> int:
         if config.seeds:
-            from cl.compare.__main__ import run_seeds
+            from cl.compare.work import run_seeds
 
             return run_seeds(config, sys.argv[1:] if argv is None else argv)
         from cl.train import train

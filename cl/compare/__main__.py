@@ -3,29 +3,18 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from cl import build, report, runs, trainer
-from cl.compare import estimate, table
-from cl.compare.cells import LOCK, Cell, cells_of, data_words
-from cl.compare.locks import locked
-from cl.compare.plan import Comparison, read_plan
-from cl.compare.runner import Runner
-from cl.compare.seeds import plan_of_seeds
-from cl.config import Pretrain, check_environment, parse_pretrain
+from cl import runs
+from cl.compare.plan import read_plan
+from cl.compare.words import check_rows
+from cl.config import parse_pretrain
 from cl.config.program import refuse
-from cl.data.sets import Source
 from cl.interrupts import Stop
-from cl.runs.files import REPORT
-from cl.runs.listing import find_runs
-
-FAILED = 1  # the exit code where a cell has no value
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a comparison; its exit code back: 0 where every cell has its number, 1 where one failed.
+    """Run a comparison; its exit code back: 0 where every cell has its number, else 1.
 
     2 says that the plan cannot be carried out as it stands.
     """
@@ -43,9 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(words)
     try:
         plan = read_plan(asked.plan)
+        check_rows(plan)
+        from cl.compare import work  # it loads PyTorch, which takes seconds
+
         place = asked.output or parse_pretrain(plan.run).runs_folder
+        work.check_folder(place / plan.name, f"name {plan.name}")
         again = runs.command("-m cl.compare", *words)
-        return run_plan(plan, place / plan.name, asked, again, Sources())
+        return work.run_plan(plan, place / plan.name, asked, again, work.Sources())
     except Stop as stop:
         sys.stderr.write(f"{stop}\n")
         return stop.code
@@ -53,129 +46,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except Exception as error:
         return refuse(error)
-
-
-def run_seeds(config: Pretrain, argv: Sequence[str]) -> int:
-    """Run a command line once with each of its `--seeds`; the exit code back, as that of `main`.
-
-    Args:
-        config: as parsed.
-        argv: its words.
-
-    Raises:
-        ValueError: nothing can be evaluated.
-    """
-    sources, plan = Sources(), plan_of_seeds(config, argv)
-    source = sources.load(config) if config.kind == "images" else None
-    if source and (source.multilabel or len(source.classes) < 2):
-        labels = "several labels an image" if source.multilabel else "no labels"
-        why = f"DATASET {config.dataset} has {labels}: run each seed by --seed"
-        raise ValueError(f"--seeds summarizes evaluations by labels, and {why}")
-    again = runs.command("main_contrastive.py", *argv)
-    return run_plan(plan, config.runs_folder / plan.name, Asked(), again, sources)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """How a comparison is carried out, see `--help`."""
-
-    dry_run: bool = False
-    jobs: int | None = None
-    gpus: Sequence[int] = ()
-    budget: float | None = None
-    retry: bool = True
-
-
-def run_plan(
-    plan: Comparison,
-    folder: Path,
-    asked: Asked | argparse.Namespace,
-    again: str,
-    sources: "Sources",
-) -> int:
-    """Say what a plan costs, run what is missing, write and print the table.
-
-    Args:
-        plan: what is compared.
-        folder: of the comparison.
-        asked: how.
-        again: the command that goes on with it.
-        sources: the data, as far as they are loaded.
-    """
-    jobs = (len(asked.gpus) or 1) if asked.jobs is None else asked.jobs
-    if jobs < 1:
-        raise ValueError(f"--jobs must be at least 1, not {jobs}.")
-    if asked.dry_run:
-        plan_work(cells_of(plan, folder, sources.load), sources, jobs, asked)
-        return 0
-    with locked(folder / LOCK):
-        cells = cells_of(plan, folder, sources.load)
-        left = plan_work(cells, sources, jobs, asked)
-        signal = Runner(left, jobs, asked.gpus, trainer.say).run()
-        found = table.collect(plan, cells, not_of_plan(folder, cells))
-        table.write(found, folder)
-        for line in ["", *table.brief(found)]:
-            trainer.say(line)
-        trainer.say(f"{folder / table.STEM}.md, .csv, .json{write_page(folder, found)}")
-    if signal:
-        trainer.say(f"go on with: {again}")
-        return 128 + signal
-    return 0 if all(map(table.is_done, found["cells"])) else FAILED
-
-
-def plan_work(
-    cells: Sequence[Cell], sources: "Sources", jobs: int, asked: Asked | argparse.Namespace
-) -> list[Cell]:
-    """The cells that are to be run, after what they cost was measured and said.
-
-    Raises:
-        ValueError: it would take more than `--budget`.
-    """
-    left = [c for c in cells if c.state != "done" and (asked.retry or c.state != "failed")]
-    cost = estimate.measure(left, sources.load, trainer.say, next(iter(asked.gpus), None))
-    for line in cost.lines(cells, left, jobs):
-        trainer.say(line)
-    minutes = cost.minutes(left, jobs)
-    if asked.budget is not None and minutes > asked.budget:
-        raise ValueError(f"--budget {asked.budget:g}: it would take about {minutes:.0f} minutes.")
-    return left
-
-
-def write_page(folder: Path, found: dict[str, Any]) -> str:
-    """Write the page of the comparison; its name behind a comma, or why there is none."""
-    try:
-        report.write_report(find_runs(folder), folder / REPORT, found)
-    except Exception as error:  # hours of training weigh more than any page
-        return f"; {REPORT} is not written: {error}"
-    return f", {REPORT}"
-
-
-class Sources:
-    """Data sets, each loaded once."""
-
-    def __init__(self) -> None:
-        self.known: dict[tuple[str, ...], Source] = {}
-
-    def load(self, config: Pretrain) -> Source:
-        """The data of a configuration.
-
-        Raises:
-            ValueError: they are not there.
-        """
-        words = data_words(config)
-        if words not in self.known:
-            check_environment(config)
-            source = build.load_source(config)
-            assert isinstance(source, Source)  # a command line names no loader
-            self.known[words] = source
-        return self.known[words]
-
-
-def not_of_plan(folder: Path, cells: Sequence[Cell]) -> list[str]:
-    """The folders of earlier cells that this plan has no more; they are kept."""
-    own = {cell.folder.name for cell in cells}
-    kept = (lock.parent.name for lock in folder.glob(f"*/{LOCK}"))  # as `tokens/` has none
-    return sorted(name for name in kept if name not in own)
 
 
 if __name__ == "__main__":

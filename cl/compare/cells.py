@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cl import __version__
+from cl.callbacks.saver import NOT_SAVED, OUT_OF_TIME
 from cl.compare.locks import is_locked
 from cl.compare.plan import Comparison, Row
-from cl.config import CARDS, ConfigError, Linear, Pretrain, parse_linear, parse_pretrain, to_json
+from cl.compare.words import WEIGHTS, data_words, parse_row
+from cl.config import CARDS, ConfigError, Linear, Pretrain, parse_linear, to_json
 from cl.config.evaluations import meant
-from cl.config.options import DataOptions
-from cl.config.schema import as_words
 from cl.data.sets import Source
 from cl.data.sets._sums import data_checksum
 from cl.trainer import FREE
@@ -29,8 +29,7 @@ from cl.trainer import FREE
 State = Literal["planned", "running", "interrupted", "done", "failed"]
 PRETRAIN_LOG, LOCK = "pretrain.log", "lock"
 EXIT = "exit code "  # how the last line of a log begins
-# Settings of the data that say how they are loaded, not what they are.
-LOADING = {"batch_size", "global_batch_size", "num_workers", "backend", "last_batch_fill"}
+GO_ON = (NOT_SAVED, OUT_OF_TIME)  # exit codes of a run that ended early and has no fault
 
 
 @dataclass(frozen=True)
@@ -109,15 +108,16 @@ class Cell:
         if is_locked(self.folder / LOCK):
             return "running"
         codes = [exit_code(log) for log in (self.folder / PRETRAIN_LOG, self.evaluate_log)]
-        failed = any(code is not None and 0 < code < 128 for code in codes)
+        failed = any(code and 0 < code < 128 and code not in GO_ON for code in codes)
         return "failed" if failed else "interrupted"
 
     @property
     def reason(self) -> str:
-        """Why it failed: the last line of an error in its log."""
+        """Why it failed, the last line of an error in its log, or how it was ended early."""
         for log in (self.evaluate_log, self.folder / PRETRAIN_LOG):
-            if exit_code(log):
-                return reason_in(read_lines(log)[:-1])
+            if code := exit_code(log):
+                lines = [x for x in read_lines(log)[:-1] if not x.startswith("go on with: ")]
+                return reason_in(lines[-1:] if code in GO_ON else lines)
         return ""
 
 
@@ -171,18 +171,16 @@ def cell_of(
     """The cell of a row and a seed.
 
     Raises:
-        ConfigError: the words of the row are wrong.
+        ConfigError: the words of the row are wrong, or its measure is of another evaluation.
     """
     pretrained, seeded = row.run is not None, ("--seed", str(seed))
-    training = parse_pretrain([*plan.run, *(row.run or ()), *seeded])
-    evaluate = (*data_words(training), *row.evaluate, *seeded)
-    weights = ("--pretrained_feature_extractor",)
-    evaluation = settings_of(parse_linear([*evaluate, *weights, "RUN"] if pretrained else evaluate))
+    training, evaluate, parsed = parse_row(plan, row, seed)
+    evaluation = settings_of(parsed)
     made = settings_of(training) if pretrained else evaluation
     made |= {"data": data(training), "version": __version__}
     title = re.sub(r"[^\w.-]+", "_", row.name).strip("_.-") or "row"
     folder = output / f"{title}-s{seed}-{digest(made)}"
-    evaluate += (*weights, str(folder)) if pretrained else ()
+    evaluate += (WEIGHTS, str(folder)) if pretrained else ()
     evaluate += ("--output", str(folder), "--run_id", f"evaluation-{digest([made, evaluation])}")
     words = (*plan.run, *(row.run or ()), *seeded, "--output", str(output), "--run_id", folder.name)
     return Cell(
@@ -194,16 +192,6 @@ def cell_of(
         training,
         parse_linear(evaluate),
     )
-
-
-def data_words(config: Pretrain) -> tuple[str, ...]:
-    """Data set and encoder of a configuration with the flags that say which data these are."""
-    words = [config.dataset, config.encoder]
-    for option in fields(DataOptions):
-        value = getattr(config, option.name)
-        if option.name not in LOADING | {"dataset", "encoder"} and value != option.default:
-            words += as_words(option.name, value)
-    return tuple(words)
 
 
 def settings_of(config: Pretrain | Linear) -> dict[str, Any]:

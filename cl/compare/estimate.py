@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from cl import logs, runs, summary
+from cl import checkpoints, logs, runs, summary
 from cl.compare import runner
 from cl.compare.cells import Cell, read_lines, reason_in
 from cl.compare.warm import Program
@@ -17,6 +17,7 @@ from cl.config import Pretrain
 from cl.data.loaders.sampler import Sampler
 from cl.data.sets import Source
 from cl.interrupts import Stop
+from cl.metrics import read_newest
 
 STEPS = 6  # that are run
 SHORT = "--log_every_n_steps 1 --no-baseline --no-report --wandb off".split()
@@ -29,7 +30,7 @@ class Cost:
     """What the pretraining of each row costs.
 
     Args:
-        seconds: a step of each row.
+        seconds: a step of each row; none of a row of which no step was measured.
         steps: of each row's run.
         size: of each row's folder in bytes.
     """
@@ -38,26 +39,43 @@ class Cost:
     steps: dict[str, int]
     size: dict[str, int]
 
+    @property
+    def unknown(self) -> list[str]:
+        """The rows that have steps of which none was measured."""
+        return [row for row, steps in self.steps.items() if steps and row not in self.seconds]
+
     def minutes(self, cells: Sequence[Cell], jobs: int) -> float:
-        """Of the pretraining of some cells, so many at a time; evaluations come on top."""
+        """Of what is left of the pretraining of some cells, so many at a time.
+
+        Evaluations come on top, and the rows that are `unknown`.
+        """
         each = (
-            START + self.seconds[c.row.name] * self.steps[c.row.name] for c in cells if c.pretrain
+            START + self.seconds.get(c.row.name, 0) * max(0, self.steps[c.row.name] - steps_done(c))
+            for c in cells
+            if not c.pretrained
         )
         return sum(each) / 60 / jobs
 
     def lines(self, cells: Sequence[Cell], left: Sequence[Cell], jobs: int) -> Iterator[str]:
         """What is said before a start."""
         for row, steps in self.steps.items():
-            said = (
-                f"{1000 * self.seconds[row]:.0f} ms a step, {steps} steps" if steps else "no steps"
-            )
+            pace = f"{1000 * self.seconds[row]:.0f} ms a step" if row in self.seconds else ""
+            said = f"{pace or 'not measured'}, {steps} steps" if steps else "no steps"
             yield f"{row}: {said}, {self.size[row] / 1e6:.1f} MB"
-        total = sum(self.size[c.row.name] for c in left if c.row.name in self.size)
+        total = sum(self.size[c.row.name] for c in left if not c.pretrained)
+        without = f" without {', '.join(self.unknown)}" * bool(self.unknown)
         yield (
             f"{len(cells)} cells, {len(left)} to run, {jobs} at a time: about "
-            f"{self.minutes(left, jobs):.0f} minutes of pretraining, before evaluations; "
+            f"{self.minutes(left, jobs):.0f} minutes of pretraining{without}, before evaluations; "
             f"{total / 1e6:.0f} MB on disk"
         )
+
+
+def steps_done(cell: Cell) -> int:
+    """The steps of a pretraining that need not be done again, as its newest row of metrics says."""
+    if not (cell.folder / checkpoints.LAST).exists():
+        return 0
+    return int(read_newest(cell.folder / runs.METRICS).get("step", 0))
 
 
 def measure(
@@ -66,7 +84,7 @@ def measure(
     say: Callable[[str], None],
     gpu: int | None = None,
 ) -> Cost:
-    """Begin a run of each row that is pretrained, in a temporary folder, and end it after `STEPS`.
+    """Begin a run of each row that is not yet pretrained, in a temporary folder, for `STEPS`.
 
     Args:
         cells: that are to be run.
@@ -79,8 +97,10 @@ def measure(
         Stop: a signal came.
     """
     cost = Cost({}, {}, {})
-    rows = {cell.row.name: cell for cell in cells if cell.pretrain}
-    first = {name: next(c for c in cells if c.row.name == name) for name in rows}
+    first = dict[str, Cell]()
+    for cell in cells:
+        if not cell.pretrained:
+            first.setdefault(cell.row.name, cell)
     for name, cell in first.items():
         say(f"measuring {name}")
         config, batch = cell.training, cell.training.global_batch()
@@ -95,7 +115,8 @@ def measure(
             found = logs.read_metrics(run / runs.METRICS) if (run / runs.METRICS).exists() else []
             size = sum(file.stat().st_size for file in run.rglob("*") if file.is_file())
         rates = [float(row["images_per_s"]) for row in found if row.get("images_per_s")]
-        cost.seconds[name] = batch / median(rates[FIRST:] or rates or [batch])
+        if rates := [rate for rate in rates if rate > 0]:
+            cost.seconds[name] = batch / median(rates[FIRST:] or rates)
         cost.steps[name], cost.size[name] = summary.planned(config, len(sampler)), size
     return cost
 

@@ -41,9 +41,10 @@ KEYS: dict[str, type] = {
 NOUNS = {str: "words in quotes", list: "a list", dict: "a table"}
 OPTIONAL = ("reference", "grid")
 OF_A_ROW = ("run", "evaluate", "measure")
-# What the comparison itself says of each cell, or what would make a cell no run.
-TAKEN = ("seed", "run_id", "output", "config", "resume_training_from", "dry_run", "show_views")
-TAKEN += ("pretrained_feature_extractor", "verify", "help")
+# What the comparison itself says of each cell, and what would make a cell no run.
+GIVEN = ("seed", "seeds", "run_id", "output", "resume_training_from", "auto_resume")
+GIVEN += ("pretrained_feature_extractor",)
+REFUSED = ("config", "dry_run", "show_views", "verify", "transfer", "mine", "help")
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,14 @@ def faults_of(plan: Comparison, found: Mapping[str, Any]) -> Iterator[str]:
     texts = {"run": plan.run, "evaluate": shlex.split(found["evaluate"])}
     texts |= {f"row {row.name}": (*(row.run or ()), *row.evaluate) for row in plan.rows}
     for where, words in texts.items():
-        for word in words:
-            flag = word.partition("=")[0].removeprefix("--")
-            if word.startswith("--") and flag in TAKEN:
-                yield f"{where} has --{flag}, which the comparison gives to each cell."
+        yield from faults_of_words(where, words)
+
+
+def faults_of_words(where: str, words: Iterable[str]) -> Iterator[str]:
+    """Which flags a plan's words have that are not theirs to set."""
+    for word in words:
+        flag = word.partition("=")[0].removeprefix("--")
+        if word.startswith("--") and flag in GIVEN:
+            yield f"{where} has --{flag}, which the comparison gives to each cell."
+        elif word.startswith("--") and flag in REFUSED:
+            yield f"{where} has --{flag}, which a comparison cannot have."

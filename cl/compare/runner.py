@@ -91,7 +91,7 @@ class Runner:
             os.close(job.lock)
             self.free.append(job.gpu)
             cell, seconds = job.cell, time.monotonic() - job.since
-            said = f": {cell.reason}" if cell.state == "failed" else ""
+            said = f": {cell.reason}" * bool(cell.reason)
             self.say(f"{cell.name}: {cell.state} after {seconds:.0f} s{said}")
 
 

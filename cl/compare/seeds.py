@@ -42,10 +42,5 @@ def words_of(config: Pretrain, argv: Sequence[str]) -> Iterator[str]:
     positional = ("dataset", "encoder")
     yield from (word for name in positional for word in given.get(name, ()))
     for name, value in given.items():
-        if name in (*positional, *OWN):
-            continue
-        if isinstance(value, bool):
-            yield from as_words(name, value)
-        else:
-            yield f"--{name}"
-            yield from [str(getattr(config, name))] if name in RUNS else value
+        if name not in (*positional, *OWN):
+            yield from as_words(name, str(getattr(config, name)) if name in RUNS else value)

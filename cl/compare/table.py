@@ -118,7 +118,7 @@ def describe_cell(cell: Cell) -> dict[str, Any]:
         "seed": cell.seed,
         "folder": cell.folder.name,
         "state": state,
-        "reason": why if state == "failed" else "",
+        "reason": why if state in ("failed", "interrupted") else "",
         "value": numbers.get(cell.measure),
         "test_images_95": cards.get(evaluation, {}).get("numbers", {}).get(f"{name}_95"),
         "start": start_sums(cell),
@@ -170,16 +170,16 @@ def probe_curve(cell: Cell) -> list[tuple[int, float]]:
 def add_steps(
     cells: Sequence[dict[str, Any]], curves: Mapping[str, Sequence[tuple[int, float]]]
 ) -> None:
-    """Write into each cell when its probe reached 95 % of the best row's final one."""
+    """Write into each cell when its probe reached 95 % of the best row's final one; else None."""
     final = dict[str, list[float]]()
     for cell in cells:
         if curves[cell["folder"]] and is_done(cell):
             final.setdefault(cell["row"], []).append(curves[cell["folder"]][-1][1])
     goal = REACHED * max((sum(v) / len(v) for v in final.values()), default=0)
     for cell in cells:
-        steps = [step for step, top1 in curves[cell["folder"]] if top1 >= goal]
-        if steps and is_done(cell):
-            cell["numbers"][STEPS] = steps[0]
+        if curves[cell["folder"]] and is_done(cell):
+            steps = (step for step, top1 in curves[cell["folder"]] if top1 >= goal)
+            cell["numbers"][STEPS] = next(steps, None)
 
 
 def differences_of(
@@ -233,21 +233,29 @@ def on_images(
 
 
 def summarize(row: str, values: Mapping[int, float], cells: Sequence[Any]) -> dict[str, Any]:
-    """A row: its values by seed, their interval, and the median of its other numbers."""
+    """A row: its values by seed, their interval, and the median of its other numbers.
+
+    A seed that has not reached the goal (see `add_steps`) counts as one with infinitely many steps.
+    """
     own = [c for c in cells if c["row"] == row and is_done(c)]
     numbers = {}
     for key in {key for c in own for key in c["numbers"]}:
-        numbers[key] = median(c["numbers"][key] for c in own if key in c["numbers"])
+        each = (c["numbers"][key] for c in own if key in c["numbers"])
+        middle = median(math.inf if value is None else value for value in each)
+        numbers[key] = middle if middle < math.inf else None
+    steps = [c["numbers"][STEPS] for c in own if STEPS in c["numbers"]]
     there = {"mean": None, "low": None, "high": None, "n": 0}
     if values:
         there = asdict(statistics.t_interval([*values.values()]))
-    missing = sum(1 for c in cells if c["row"] == row) - len(own)
+    states = [c["state"] for c in cells if c["row"] == row and not is_done(c)]
     sampling = [c["test_images_95"] for c in own if c["test_images_95"]]
     half = max(((high - low) / 2 for low, high in sampling), default=None)
     return {"row": row, "values": {str(k): v for k, v in values.items()}, **there} | {
-        "missing": missing,
+        "missing": len(states),
+        "state": " and ".join(dict.fromkeys(states)),
         "reason": next((c["reason"] for c in cells if c["row"] == row and c["reason"]), ""),
         "test_images_half": half,
+        "reached_95": [sum(step is not None for step in steps), len(steps)],
         "numbers": dict(sorted(numbers.items())),
     }
 
@@ -269,7 +277,8 @@ def write(found: Mapping[str, Any], folder: Path) -> str:
         writer.writerow(["row", "seed", "state", "reason", "value", *names])
         for c in found["cells"]:
             head = [c["row"], c["seed"], c["state"], c["reason"], c["value"]]
-            writer.writerow([*head, *(c["numbers"].get(name, "") for name in names)])
+            numbers = {name: math.inf if v is None else v for name, v in c["numbers"].items()}
+            writer.writerow([*head, *(numbers.get(name, "") for name in names)])
     new.replace(folder / f"{STEM}.csv")
     return text
 
@@ -304,7 +313,7 @@ def markdown(found: Mapping[str, Any]) -> str:
                 str(row["n"]) + f" of {row['n'] + row['missing']}" * bool(row["missing"]),
                 spell_interval(row),
                 "" if row["test_images_half"] is None else f"{row['test_images_half']:.1%}",
-                *(format_number(row["numbers"], key, form) for _, key, form in columns),
+                *(format_number(row, key, form) for _, key, form in columns),
             ]
             for row in rows
         ],
@@ -341,14 +350,20 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([\\|`*_<>\[\]])", r"\\\1", one_line(text))
 
 
-def format_number(numbers: Mapping[str, float], key: str, form: str) -> str:
-    return form.format(numbers[key]) if key in numbers else ""
+def format_number(row: Mapping[str, Any], key: str, form: str) -> str:
+    """A number of a row; of steps also how many seeds reached the goal, where not all did."""
+    if key not in row["numbers"]:
+        return ""
+    value = row["numbers"][key]
+    said = "not reached" if value is None else form.format(value)
+    reached, seeds = row["reached_95"]
+    return f"{said} ({reached} of {seeds})" if key == STEPS and reached < seeds else said
 
 
 def spell_interval(row: Mapping[str, Any]) -> str:
-    """As `54.2 (53.1 to 55.3)`, in percent; of one seed there is no interval."""
+    """As `54.2 (53.1 to 55.3)`, in percent; of one seed no interval, of none why it has none."""
     if row["mean"] is None:
-        return "failed" if row["missing"] else ""
+        return row["state"]
     if row["low"] is None:
         return f"{100 * row['mean']:.1f} (n = 1)"
     return f"{100 * row['mean']:.1f} ({100 * row['low']:.1f} to {100 * row['high']:.1f})"

@@ -89,12 +89,15 @@ def as_words(flag: str, value: Any) -> list[str]:
 
     >>> as_words("temperature", 0.2), as_words("lars", False), as_words("crop_scale", [0.2, 1.0])
     (['--temperature', '0.2'], ['--no-lars'], ['--crop_scale', '0.2', '1'])
-    >>> as_words("data_folder", "my data")
-    ['--data_folder', 'my data']
+    >>> as_words("data_folder", "my data"), as_words("wandb_notes", "-x")  # which is no flag
+    (['--data_folder', 'my data'], ['--wandb_notes=-x'])
     """
     if isinstance(value, bool):
         return [f"--{flag}" if value else f"--no-{flag}"]
-    return [f"--{flag}", *map(spell, value if isinstance(value, tuple | list) else [value])]
+    words = [*map(spell, value if isinstance(value, tuple | list) else [value])]
+    if len(words) == 1 and words[0].startswith("-"):
+        return [f"--{flag}={words[0]}"]
+    return [f"--{flag}", *words]
 
 
 def fits(word: str, form: str) -> bool:

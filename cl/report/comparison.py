@@ -33,8 +33,9 @@ def sections(table: dict[str, Any]) -> tuple[str, list[Specified]]:
 
     Args:
         table: the content of table.json: `measure`, and `rows` with `row`, `mean`, `low`, `high`,
-            `n`, `values` by seed, and `reason` of one that failed; `differences` with `row`,
-            `reference`, `difference`, `low`, `high`, `p`, `claim` and `mcnemar_holm` by seed; only
+            `n`, `values` by seed, `reason` of one that failed and the `state` of its cells that are
+            not done; `differences` with `row`, `reference`, `difference`, `low`, `high`, `p`,
+            `claim` and `mcnemar_holm` by seed; only
             `rows` is needed.
     """
     rows, measure = table["rows"], str(table.get("measure", ""))
@@ -46,7 +47,7 @@ def sections(table: dict[str, Any]) -> tuple[str, list[Specified]]:
             bounds(row),
             row.get("n"),
             *(page.percent((row.get("values") or {}).get(seed)) for seed in seeds),
-            row.get("reason") or "",
+            row.get("reason") or row.get("state") or "",
         )
         for row in rows
     )

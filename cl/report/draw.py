@@ -24,6 +24,8 @@ DOTS = 60  # points, up to which a curve shows them
 FEW = 250  # points of each of many curves that a still drawing shows, two pixels apart
 WIDTH, HEIGHT = 460, 210
 ACROSS = 3  # charts of a picture
+TAG = re.compile(r"<[A-Za-z](?:[^<>\"']|\"[^\"]*\"|'[^']*')*>")
+PLACED = re.compile(r"(?<=\s)(?:d|transform|points|[xy][12]?|[cdr]?[xy]|r|width|height)=\"[^\"]*\"")
 INSIDE = dict(clip=True)  # noqa: C408 - Vega-Lite's word, and a method's name
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 AXIS = {
@@ -125,10 +127,16 @@ def svg(chart: Chart | Specified, number: int) -> str:
 
 
 def embedded(made: str, title: str, number: int) -> str:
-    """An SVG as an element of a page."""
-    made = made[made.index("<svg") :]
-    made = re.sub(r"(?<=[#\"])(clip|gradient|[mp](?=[0-9a-f]{10}\b))", rf"c{number}-\1", made)
-    made = re.sub(r"(\d\.\d)\d+", r"\1", made)  # a tenth of a pixel
+    """An SVG as an element of a page: its own identifiers, coordinates to a tenth of a pixel."""
+
+    def shorten(found: re.Match[str]) -> str:
+        return re.sub(r"(\d\.\d)\d+", r"\1", found.group())
+
+    def of_the_page(tag: re.Match[str]) -> str:
+        own = r"(\sid=\"|href=\"#|url\(#)(clip|gradient|[mp](?=[0-9a-f]{10}\b))"
+        return PLACED.sub(shorten, re.sub(own, rf"\1c{number}-\2", tag.group()))
+
+    made = TAG.sub(of_the_page, made[made.index("<svg") :])  # text stays as it is
     return made.replace(
         "<svg ", f'<svg role="img" aria-label="{html.escape(escape_controls(title))}" ', 1
     )

@@ -15,12 +15,15 @@ from cl.config.program import Parser, refuse
 from cl.config.schema import options_of, spell
 from cl.runs import listing
 from cl.runs.choosing import select_runs, sort_runs
+from cl.runs.columns import fit_columns, terminal_width
 from cl.runs.listing import Listed
 from cl.runs.lock import check_owner
 from cl.terminal import escape_controls, one_line
 
 WRONG = 2  # the exit code of a command that cannot be carried out as it stands
 HEAD = ("run", "state", "started", "what", "data", "encoder", "epochs", "probe", "kNN", "linear")
+# In this order, where a terminal is too narrow.
+LEFT_OUT = ("encoder", "started", "data", "epochs", "what", "linear", "kNN", "probe", "state")
 
 
 def parser() -> Parser:
@@ -91,7 +94,9 @@ def list_runs(asked: argparse.Namespace) -> int:
     sorted_by = asked.sort and asked.sort not in HEAD
     head = (*HEAD, asked.sort) if sorted_by else HEAD
     more = [[spell(run.values.get(asked.sort, ""))] if sorted_by else [] for run in runs]
-    print_table([head, *([*columns_of(run), *end] for run, end in zip(runs, more, strict=True))])
+    rows = [head, *([*columns_of(run), *end] for run, end in zip(runs, more, strict=True))]
+    width = terminal_width()
+    print_table(rows if width is None else fit_columns(escaped(rows), width, LEFT_OUT))
     return 0
 
 
@@ -210,12 +215,17 @@ def write_line(line: str) -> None:
 
 def print_table(rows: Sequence[Sequence[str]]) -> None:
     """Print rows in columns."""
-    rows = [[escape_controls(cell) for cell in each] for each in rows]
+    rows = escaped(rows)
     if rows:
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         for each in rows:
             cells = (cell.ljust(width) for cell, width in zip(each, widths, strict=True))
             write_line("  ".join(cells).rstrip())
+
+
+def escaped(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Rows in which names are text, as wide as they are printed."""
+    return [[escape_controls(cell) for cell in each] for each in rows]
 
 
 def print_json(content: Any) -> int:

@@ -18,6 +18,7 @@ from cl.config.launcher import TORCHRUN, started
 from cl.config.programs import from_clone, start_of
 from cl.metrics import read_metrics
 from cl.runs.files import CARDS, CONFIG, METRICS, RESULT, SKIPPED
+from cl.runs.listing import runs_in
 from cl.runs.lock import leave, occupy
 from cl.schedules import FOLLOWS_LOSS
 from cl.terminal import escape_controls
@@ -92,10 +93,16 @@ def start(folder: Path, config: str, take_over: bool = False) -> None:
         take_over: see `occupy`.
 
     Raises:
-        ValueError: the folder holds another run, or another process writes it.
+        ValueError: the folder holds another run, or a comparison's, or another process writes it.
     """
     if other_rank():
         return
+    inside = None if (folder / CONFIG).exists() else next(runs_in(folder, folder, depth=1), None)
+    if inside:  # a run's config.json above it would hide it
+        raise ValueError(
+            f"--run_id {folder.name}: {folder} holds other runs, as {inside.name}; "
+            "choose another name"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     occupy(folder, later=True, take_over=take_over)
     if saved(folder):

@@ -1,5 +1,7 @@
 """Plans: what they say, and every fault in a sentence that names the row."""
 
+import subprocess
+import sys
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +28,7 @@ reference = "NT-Xent"
 "NT-Xent" = "--loss nt_xent"
 "DHEL" = "--loss dhel"
 """
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +60,19 @@ def test_a_grid_multiplies_the_rows(tmp_path: Path, digits: Source) -> None:
     assert len({cell.folder for cell in cells}) == 16
     assert cells[0].training.loss_options == {"temperature": 0.1}
     assert cells[0].evaluation.pretrained_feature_extractor == str(cells[0].folder)
+
+
+def test_a_value_of_the_grid_may_begin_with_a_dash(tmp_path: Path, digits: Source) -> None:
+    """And a folder of data, which the evaluation is given too."""
+    file = written(
+        tmp_path,
+        ('reference = "NT-Xent"\n', ""),
+        ("--epochs 2", "--epochs 2 --data_folder=-data"),
+        more='[grid]\nwandb_notes = ["-x"]\n',
+    )
+    cell = cells_of(read_plan(file), tmp_path, lambda _: digits)[0]
+    assert cell.training.wandb_notes == "-x"
+    assert cell.evaluation.data_folder == "-data"
 
 
 def test_a_row_may_have_an_evaluation_alone(tmp_path: Path, digits: Source) -> None:
@@ -99,6 +115,11 @@ def test_a_folder_has_the_name_of_what_moves_a_number(tmp_path: Path, digits: So
         ('reference = "NT-Xent"', 'reference = "NTXent"', "no row; did you mean NT-Xent?"),
         ("--loss dhel", "--loss dhel --seed 3", "row DHEL has --seed, which the comparison gives"),
         ("--epochs 2", "--epochs 2 --run_id=a", "run has --run_id, which the comparison gives"),
+        ("--epochs 2", "--epochs 2 --seeds 0 1", "run has --seeds, which the comparison gives"),
+        ("--epochs 2", "--auto_resume", "run has --auto_resume, which the comparison gives"),
+        ("--loss dhel", "--dry_run a.png", "DHEL has --dry_run, which a comparison cannot have"),
+        ("--eval knn", "--eval knn --transfer", "evaluate has --transfer, which a comparison can"),
+        ("--eval knn", "--eval knn --mine a", "evaluate has --mine, which a comparison cannot"),
         ('"--loss dhel"', "3", "row DHEL must be words in quotes, or a table"),
         ('"--loss dhel"', '{ runs = "" }', "row DHEL has runs; did you mean run?"),
         ('"DHEL" = "--loss dhel"', "", "a comparison needs at least two rows"),
@@ -117,6 +138,7 @@ def test_a_plan_that_is_wrong(old: str, new: str, message: str, tmp_path: Path) 
         ("--loss dhel", "--los dhel", "row DHEL: unknown flag --los"),
         ("--loss dhel", "--loss nt_xent", "rows NT-Xent and DHEL have the same settings"),
         ("--eval knn", "--eval kn", "row NT-Xent: unknown evaluation kn"),
+        ("knn/top1", "k/top1", "row DHEL: measure k/top1 is of no evaluation in --eval knn."),
     ],
 )
 def test_words_of_a_row_that_are_wrong(
@@ -130,6 +152,34 @@ def test_words_of_a_row_that_are_wrong(
     assert any(message in text for text in found.value.args)
 
 
+def test_the_measure_is_of_an_evaluation_that_is_made(tmp_path: Path, digits: Source) -> None:
+    """Of one that `all` means; of the row's own, where it has one."""
+    rows = 'own = { run = "--loss dcl", evaluate = "--eval knn", measure = "knn/top1" }'
+    file = written(tmp_path, ("--eval knn", "--eval all"), ("knn/top1", "logistic/top1"), more=rows)
+    assert len(cells_of(read_plan(file), tmp_path, lambda _: digits)) == 6
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("seeds", "seed"), "unknown key seed"),
+        (("dhel", "dehl"), "row DHEL: unknown loss dehl; did you mean dhel"),
+        (("knn/top1", "k/top1"), "row DHEL: measure k/top1 is of no evaluation"),
+    ],
+)
+def test_a_plan_is_refused_without_loading_torch(
+    change: tuple[str, str], message: str, tmp_path: Path
+) -> None:
+    program = (
+        "import sys; from cl.compare.__main__ import main; "
+        "sys.exit(main(sys.argv[1:]) + 10 * ('torch' in sys.modules))"
+    )
+    words = [sys.executable, "-c", program, str(written(tmp_path, change))]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert message in done.stderr
+    assert done.returncode == 2
+
+
 def test_a_plan_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         read_plan(tmp_path / "none.toml")
@@ -137,7 +187,7 @@ def test_a_plan_that_is_not_there(tmp_path: Path) -> None:
 
 def test_the_plan_of_texts_has_every_loss() -> None:
     """But that of leave-one-out contrast, of images alone, and what SimSiam and BYOL have."""
-    file = Path(__file__).parents[2] / "bash_files/plans/texts.toml"
+    file = ROOT / "bash_files/plans/texts.toml"
     plan = tomllib.loads(file.read_text(encoding="utf-8"))
     named = {row.split()[1] for row in plan["rows"].values()}
     assert {*NAMES} - named == {"cosine", "looc"}

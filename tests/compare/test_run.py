@@ -1,5 +1,7 @@
 """Cells that run, fail, are killed and go on; the programs only write what those of a run write."""
 
+import csv
+import json
 import os
 import signal
 import subprocess
@@ -13,18 +15,20 @@ from pathlib import Path
 import pytest
 
 from cl import checkpoints
+from cl.callbacks.saver import NOT_SAVED, OUT_OF_TIME
 from cl.compare import estimate, runner, table
-from cl.compare.__main__ import main, not_of_plan
+from cl.compare.__main__ import main
 from cl.compare.cells import LOCK, PRETRAIN_LOG, Cell, cells_of
 from cl.compare.locks import acquire, is_locked, locked
 from cl.compare.plan import Comparison, read_plan
 from cl.compare.runner import Runner
 from cl.compare.warm import Program
+from cl.compare.work import not_of_plan
 from cl.config.programs import INSTALLED
 from cl.data import sets
 from tests.compare.test_plan import PLAN
 
-# A file beside it, named like the loss, says what goes wrong: fails, waits or collapse.
+# A file beside it, named like the loss, says what goes wrong: fails, waits, collapse or a code.
 PROGRAM = """
 import json, sys, time
 from pathlib import Path
@@ -41,6 +45,10 @@ if name == "main_contrastive.py":
     if mode == "fails":
         sys.exit("error: the data are not there")
     (folder / "last.ckpt").touch()
+    if mode.isdecimal():
+        print("--max_time: after 1 minutes step 38 is saved")
+        print("go on with: main_contrastive.py")
+        sys.exit(int(mode))
     if mode == "waits":
         time.sleep(60)
     if mode == "collapse":
@@ -92,6 +100,7 @@ def run(cells: list[Cell], jobs: int = 2) -> list[str]:
 
 def test_a_table_of_what_was_run(plan: Comparison, cells: Cells) -> None:
     assert [cell.state for cell in cells()] == ["planned"] * 4
+    assert "| DHEL | 0 of 2 | planned |" in table.markdown(table.collect(plan, cells()))
     said = run(cells())
     assert sum("done after" in line for line in said) == 4
     assert {cell.state for cell in cells()} == {"done"}
@@ -115,6 +124,30 @@ def test_a_table_of_what_was_run(plan: Comparison, cells: Cells) -> None:
     assert "- DHEL - NT-Xent = +20.0 (" in text
     assert "on test images alone, by seed: McNemar's p (Holm) 3.8e-06, 3.8e-06" in text
     assert (cells()[0].folder.parent / "table.csv").read_text().count("\n") == 5
+
+
+def test_a_seed_that_has_not_reached_the_goal_counts_as_infinite(
+    plan: Comparison, cells: Cells, tmp_path: Path
+) -> None:
+    three = replace(plan, seeds=(0, 1, 2))
+    digits = sets.load("digits", "data", None, None, False)
+    found = cells_of(three, tmp_path / "tiny", lambda _: digits)
+    run(found)
+    for row, seed in (("NT-Xent", 0), ("DHEL", 0), ("DHEL", 1)):
+        (cell,) = (c for c in found if (c.row.name, c.seed) == (row, seed))
+        file = cell.folder / "metrics.csv"
+        file.write_text(file.read_text().replace("0.78", "0.5").replace("0.8,", "0.6,"))
+    made = table.collect(three, found)
+    assert [row["numbers"]["steps_to_95"] for row in made["rows"]] == [20, None]
+    assert [row["reached_95"] for row in made["rows"]] == [[2, 3], [1, 3]]
+    text = table.write(made, tmp_path / "tiny")
+    assert "| 20 (2 of 3) |" in text
+    assert "| not reached (1 of 3) |" in text
+    written = json.loads((tmp_path / "tiny" / "table.json").read_text(), parse_constant=pytest.fail)
+    assert [c["numbers"]["steps_to_95"] for c in written["cells"]].count(None) == 3
+    with (tmp_path / "tiny" / "table.csv").open() as file:
+        steps = [line["steps_to_95"] for line in csv.DictReader(file)]
+    assert steps.count("inf") == 3
 
 
 def test_what_is_done_is_not_run_again(cells: Cells) -> None:
@@ -195,6 +228,26 @@ def test_a_signal_ends_the_children_and_the_next_call_goes_on(cells: Cells, tmp_
     run(cells())
     assert {cell.state for cell in cells()} == {"done"}
     assert f"--resume_training_from {first.folder}" in (first.folder / PRETRAIN_LOG).read_text()
+
+
+@pytest.mark.parametrize("code", [NOT_SAVED, OUT_OF_TIME])
+def test_a_run_that_ended_early_goes_on(
+    code: int, plan: Comparison, cells: Cells, tmp_path: Path
+) -> None:
+    """At the end of its `--max_time`, or where its last state was not saved."""
+    (tmp_path / "dhel").write_text(str(code))
+    said = run(cells())
+    ended = "--max_time: after 1 minutes step 38 is saved"
+    assert any(line.startswith("DHEL, seed 0: interrupted") and ended in line for line in said)
+    assert [cell.state for cell in cells()] == ["done", "interrupted"] * 2
+    found = table.collect(plan, cells())
+    assert found["notes"][0] == f"DHEL, seed 0: interrupted: {ended}"
+    assert "| DHEL | 0 of 2 | interrupted |" in table.markdown(found)
+    (tmp_path / "dhel").unlink()
+    run(cells())
+    assert {cell.state for cell in cells()} == {"done"}
+    log = (cells()[1].folder / PRETRAIN_LOG).read_text()
+    assert f"--resume_training_from {cells()[1].folder}" in log
 
 
 def test_a_child_of_a_caller_that_was_killed_is_waited_for(cells: Cells) -> None:
@@ -291,6 +344,37 @@ def test_what_a_row_costs_is_measured_on_its_first_steps(endless: Path, plan: Co
     cost = estimate.measure(found, lambda _: digits, print)
     assert cost.seconds == {"NT-Xent": 0.128, "DHEL": 0.128}  # of 128 images at 1000 a second
     assert cost.steps == {"NT-Xent": 22, "DHEL": 22}
+
+
+def test_only_what_is_left_to_pretrain_is_measured_and_counted(
+    endless: Path, plan: Comparison
+) -> None:
+    """Not what another evaluation is asked of, nor the steps before a checkpoint."""
+    endless.write_text("import signal, sys\nsignal.signal(15, lambda *_: sys.exit(143))" + ENDLESS)
+    digits = sets.load("digits", "data", None, None, False)
+    found = cells_of(plan, endless.parent, lambda _: digits)
+    for cell in found:
+        cell.folder.mkdir()
+        if cell.row.name == "NT-Xent":
+            (cell.folder / PRETRAIN_LOG).write_text("exit code 0, 826 MB, 1 at a time\n")
+    (found[3].folder / checkpoints.LAST).touch()
+    (found[3].folder / "metrics.csv").write_text("step,epoch,val/loss\n11,0,2\n20,1,1\n")
+    cost = estimate.measure(found, lambda _: digits, print)
+    assert cost.steps == {"DHEL": 22}
+    expected = (2 * estimate.START + cost.seconds["DHEL"] * (22 + 2)) / 60
+    assert cost.minutes(found, 1) == pytest.approx(expected)
+
+
+def test_what_was_not_measured_is_said(endless: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    endless.write_text("")
+    words = [str(endless.with_name("plan.toml")), "--output", str(endless.parent), "--dry_run"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "DHEL: not measured, 22 steps, 0.0 MB\n" in said
+    assert "minutes of pretraining without NT-Xent, DHEL, before evaluations" in said
+    assert main([*words, "--budget", "5"]) == 2
+    told = "error: --budget 5: no step of NT-Xent, DHEL was measured.\n"
+    assert capsys.readouterr().err == told
 
 
 def test_an_error_while_measuring_names_the_row(

@@ -9,13 +9,14 @@ from PIL import Image
 
 from cl.commands import pretrain_command
 from cl.compare import __main__ as compare
-from cl.compare import runner, seeds
+from cl.compare import runner, seeds, work
 from cl.compare.runner import Runner
 from cl.compare.seeds import plan_of_seeds
 from cl.config import ConfigError, parse_pretrain
 from cl.config.programs import INSTALLED
 from tests.compare.test_plan import PLAN
 from tests.compare.test_run import PROGRAM
+from tests.runs.made import made_run
 
 LINE = ["digits", "resnet6_w4", "--epochs", "1", "--loss", "nt_xent"]
 
@@ -23,6 +24,7 @@ LINE = ["digits", "resnet6_w4", "--epochs", "1", "--loss", "nt_xent"]
 def test_what_the_seeds_share() -> None:
     argv = ["--no-baseline", *LINE, "--lars", "--run_id", "three", "--seeds", "0", "2", "--debug"]
     argv += ["--schedule", "temperature=linear:0.5", "--wandb=off", "--crop_scale", "0.2", "1"]
+    argv += ["--wandb_notes=-x", "--wandb_tags=-a", "--warmup_start_lr", "1e-3"]
     config = parse_pretrain(argv)
     plan = plan_of_seeds(config, argv)
     (row,) = plan.rows
@@ -30,7 +32,8 @@ def test_what_the_seeds_share() -> None:
     assert (row.name, row.run, row.measure) == ("nt_xent", (), "linear")
     assert row.evaluate == ("--eval", "linear", "--wandb", "off")
     again = parse_pretrain(plan.run)
-    for name in ("lars", "optimizer", "baseline", "schedule", "crop_scale", "dataset", "epochs"):
+    names = "lars optimizer baseline schedule crop_scale dataset epochs wandb_notes wandb_tags"
+    for name in (*names.split(), "warmup_start_lr"):
         assert getattr(again, name, None) == getattr(config, name, None), name
     assert (again.seeds, again.run_id, again.debug) == ((), None, False)
 
@@ -112,6 +115,24 @@ def test_without_labels_there_is_nothing_to_summarize(
 
 
 @pytest.mark.parametrize("by_plan", [True, False])
+def test_a_runs_folder_is_no_comparisons(
+    by_plan: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its report would be overwritten, and no list would show the new runs."""
+    run = made_run(tmp_path / "tiny")
+    before = {file.name for file in run.iterdir()}
+    (tmp_path / "plan.toml").write_text(PLAN)
+    line = [*LINE, "--run_id", "tiny", "--output", str(tmp_path), "--seeds", "0", "1"]
+    if by_plan:
+        assert compare.main([str(tmp_path / "plan.toml"), "--output", str(tmp_path)]) == 2
+    else:
+        assert pretrain_command(line) == 2
+    said = f"tiny: {run} is a run, no comparison; choose another name.\n"
+    assert capsys.readouterr().err.endswith(f"{'name' if by_plan else '--run_id'} {said}")
+    assert {file.name for file in run.iterdir()} == before
+
+
+@pytest.mark.parametrize("by_plan", [True, False])
 def test_the_printed_command_goes_on(
     by_plan: bool,
     tmp_path: Path,
@@ -120,7 +141,7 @@ def test_the_printed_command_goes_on(
 ) -> None:
     """It has its program, all flags and one word for a path with a space."""
     monkeypatch.setattr(Runner, "run", lambda _: signal.SIGINT)
-    monkeypatch.setattr(compare, "plan_work", lambda *_: [])
+    monkeypatch.setattr(work, "plan_work", lambda *_: [])
     (tmp_path / "my plan.toml").write_text(PLAN)
     words = [str(tmp_path / "my plan.toml"), "--jobs", "2", "--output", str(tmp_path)]
     line = [*LINE, "--output", str(tmp_path), "--seeds", "0", "1"]

@@ -57,6 +57,11 @@ def test_only_rows_are_needed() -> None:
     assert charts == []
 
 
+def test_a_row_that_has_not_ended_says_so() -> None:
+    text, _ = sections({"rows": [{"row": "A", "reason": "", "state": "planned"}]})
+    assert "planned" in text
+
+
 def test_without_an_interval_a_row_is_a_point() -> None:
     _, charts = sections({"rows": ROWS[1:]})
     for chart in charts:

@@ -5,6 +5,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -62,6 +63,25 @@ def test_a_page_of_one_run(tmp_path: Path, with_vega: bool) -> None:
     (image,) = (about for tag, about in found.tags if tag == "img")
     assert str(image["src"]).startswith("data:image/png;base64,")
     assert ("stand still" in found.text) is not with_vega
+
+
+def test_text_in_a_drawing_stays_as_it_is(with_vega: bool) -> None:
+    """Coordinates alone are rounded: no tick label, no row's name, no name for a screen reader."""
+    names = ["temperature=0.07", 'd="0.123" #clip_0.25']
+    series = [Series(name, [1, 2, 3], [0.02, 0.0371, 0.1]) for name in names]
+    chart = Chart("Loss at 0.07", "weight 0.125", "y", series, names)
+    points = draw.points_of(chart)
+    made = draw.vega_svg(draw.spec(chart, points)) if with_vega else draw.matplotlib_svg(chart)
+    text = draw.embedded(made, chart.title, 0)
+    before, after = (list(ElementTree.fromstring(t).iter()) for t in (made, text))
+    said = [each.text for each in before]
+    assert said == [each.text for each in after]
+    assert {"0.02", "0.10"} <= {*said}
+    for name in ("aria-label", "style", "opacity", "stroke-width"):
+        assert [e.get(name) for e in before[1:]] == [e.get(name) for e in after[1:]]
+    placed = " ".join(e.get(name, "") for e in after for name in ("d", "transform", "x", "y"))
+    assert re.search(r"\d\.\d", placed)
+    assert not re.search(r"\d\.\d\d", placed)
 
 
 def test_a_page_of_several_runs_says_what_differs(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("COLUMNS", raising=False)
     made_run(tmp_path / "a", trained={"linear_top1": 0.9, "knn_top1": float("nan")})
     made_run(tmp_path / "b", "--loss dcl --seed 3")
     made_evaluation(tmp_path / "c")
@@ -37,6 +38,25 @@ def test_list(root: Path, capsys: Capture) -> None:
     assert of_a.endswith("90.0 %  0.2")
     call(root, "list", "--where", "loss=moco")
     assert capsys.readouterr().out == f"no such run in {root}\n"
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 100, 200])
+def test_a_line_of_the_list_fits_the_terminal(
+    width: int, root: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    """Where it is piped it is whole."""
+    name = "a-comparison-of-losses/NT-Xent_temperature_0.07-s0-16465bd8"
+    made_run(root / name)
+    call(root, "list")
+    piped = capsys.readouterr().out
+    assert name in piped
+    monkeypatch.setenv("COLUMNS", str(width))
+    call(root, "list")
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= width
+    assert len(said.splitlines()) == 5
+    assert "6465bd8" in said
+    assert (said == piped) is (width == 200)
 
 
 def test_json_is_what_every_reader_takes(root: Path, capsys: Capture) -> None:

@@ -14,6 +14,7 @@ import pytest
 import cl.runs.folder as runs
 from cl.config import launcher, parse_pretrain, programs, to_json
 from cl.runs import hold, lock
+from tests.runs.made import made_run
 
 MANY = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
 
@@ -101,6 +102,16 @@ def test_a_folder_without_a_run_is_taken(tmp_path: Path) -> None:
     runs.start(tmp_path, "{}")
     runs.leave(tmp_path)
     assert {p.name for p in tmp_path.iterdir()} == {"config.json", "notes.txt"}
+
+
+def test_a_folder_of_other_runs_stays_theirs(tmp_path: Path) -> None:
+    """As that of a comparison, whose cells a config.json above them would hide."""
+    folder = tmp_path / "losses"
+    made_run(folder / "DHEL-s0-1a2b3c4d")
+    words = f"--run_id losses: {folder} holds other runs, as DHEL-s0-1a2b3c4d; choose another name"
+    with pytest.raises(ValueError, match=re.escape(words)):
+        runs.start(folder, "{}")
+    assert [p.name for p in folder.iterdir()] == ["DHEL-s0-1a2b3c4d"]
 
 
 def test_only_the_first_process_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
