@@ -233,6 +233,33 @@ def test_shards_that_cannot_be_read(tmp_path: Path) -> None:
             load("webdataset:train-00.tar", str(tmp_path))
 
 
+DAMAGED = {
+    r"the header at byte 10,240 is damaged or cut": lambda tar: tar[:10243] + b"?" + tar[10244:],
+    "the header at byte 10,240 is damaged or cut ": lambda tar: tar[:10340],  # in the header
+    "it is cut behind a member": lambda tar: tar[:10240],
+    r"something follows its end mark; .* tar --concatenate": lambda tar: tar + tar,
+}
+
+
+@pytest.mark.parametrize("message", DAMAGED)
+@pytest.mark.parametrize("packed", [False, True])
+def test_no_part_of_a_shard_is_left_out(
+    tmp_path: Path, message: str, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    members = {f"{i}.{kind}": b"%d" % (i % 2) for i in range(10) for kind in ("png", "cls")}
+    write_shard(tmp_path / "a.tar", members)
+    whole = (tmp_path / "a.tar").read_bytes()  # 1 KiB a member
+    for zeros in (b"", bytes(10240)):  # as some writers leave them
+        (tmp_path / "a.tar").write_bytes(whole + zeros)
+        source = load("webdataset:a.tar", str(tmp_path))
+        assert len(source.train) + len(source.val) == 10
+    content = DAMAGED[message](whole)
+    (tmp_path / "a.tar").write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(ValueError, match=rf"a\.tar is no whole tar file: {message.strip()}"):
+        load("webdataset:a.tar", str(tmp_path))
+
+
 def test_a_damaged_member_is_named_and_can_be_skipped(tmp_path: Path) -> None:
     write_shard(
         tmp_path / "a.tar",

@@ -13,8 +13,9 @@ import tarfile
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from cl.data.sets._paths import PathArray
 from cl.data.sets._shards import shards_of
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import HOLD_OUT, split, split_sentence
-from cl.data.sets._unpacked import cache, uncompressed
+from cl.data.sets._unpacked import BLOCK, cache, uncompressed
 from cl.data.sets._walk import Walk, is_hidden, is_image
 
 ROW = {
@@ -208,7 +209,7 @@ def of_shard(
         keys: what is taken of a sample.
 
     Raises:
-        ValueError: it is damaged, a label is none, or a sample has several images.
+        ValueError: it is damaged or cut, a label is none, or a sample has several images.
     """
     images: dict[str, dict[str, tarfile.TarInfo]] = {}
     labels: dict[tuple[str, str], str] = {}
@@ -229,6 +230,7 @@ def of_shard(
                     labels[key, kind] = label_in(content.read(member.size), kind, keys, name)
                 else:
                     walk.left_out[f".{kind}" if kind else "without a suffix"] += 1
+            check_end(content, tar.offset)
     except tarfile.TarError as error:
         raise ValueError(f"{shard} is no whole tar file: {error}") from None
     for key, members in images.items():
@@ -257,6 +259,30 @@ def visible_members(
             walk.left_out["hidden"] += 1
         elif member.isreg():
             yield member
+
+
+def check_end(content: BinaryIO, end: int) -> None:
+    """Check that a tar ends where its reading did: tarfile takes a damaged header for the end.
+
+    Args:
+        content: the file.
+        end: the place behind its last member.
+
+    Raises:
+        tarfile.ReadError: no end mark is there, or something follows it.
+    """
+    content.seek(end)
+    mark = content.read(tarfile.BLOCKSIZE)
+    if not mark:
+        raise tarfile.ReadError("it is cut behind a member, for its end mark is missing")
+    if mark != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError(f"the header at byte {end:,} is damaged or cut")
+    for block in iter(partial(content.read, BLOCK), b""):
+        if block.count(0) < len(block):
+            raise tarfile.ReadError(
+                "something follows its end mark; archives are joined by tar --concatenate, not by "
+                "cat, or named one by one"
+            )
 
 
 def label_in(content: bytes, kind: str, keys: Keys, name: str) -> str:
