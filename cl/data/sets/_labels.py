@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from cl.data.sets._paths import Index
 
+LABELS = ("label", "labels", "class", "category", "target")  # what a column of them may be called
 NUMBER = re.compile(r"-?\d+")
 NAMED = 3  # of many classes, in a message
 

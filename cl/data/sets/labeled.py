@@ -18,7 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cl.data.sets._images import Images, in_files
-from cl.data.sets._labels import Column, check_trained, class_numbers, columns_named, multilabels_of
+from cl.data.sets._labels import (
+    LABELS,
+    Column,
+    check_trained,
+    class_numbers,
+    columns_named,
+    multilabels_of,
+)
 from cl.data.sets._paths import PathArray, repeated
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import HOLD_OUT, split, split_sentence
@@ -42,7 +49,6 @@ ROW = {
     "image_columns": True,
     "multilabel": True,
 }
-LABELS = ("label", "labels", "class", "category", "target")
 MARKS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 PARTS = ("split", "subset", "partition", "part")
 
