@@ -122,7 +122,8 @@ def choose(backend: Backend, images: Images) -> tuple[Backend, str]:
     in_memory = images.pixels is not None
     if backend == "auto":
         if in_memory:
-            return "memory", "the pixels are in memory"
+            how = "in memory" if images.rows is None else "mapped from a file"
+            return "memory", f"the pixels are {how}"
         return "torch", "images are in files"
     if backend == "memory" and not in_memory:
         raise ValueError(
