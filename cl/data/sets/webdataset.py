@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from cl.data.sets._images import Images, Index, Stored
-from cl.data.sets._labels import NUMBER, Column, check_trained, class_numbers
+from cl.data.sets._labels import Column, check_trained, class_numbers, number_in
 from cl.data.sets._paths import PathArray
 from cl.data.sets._shards import shards_of
 from cl.data.sets._source import Source, Where
@@ -150,9 +150,10 @@ def classes_of(parts: Sequence[Column]) -> tuple[Sequence[Any], dict[str, int], 
     Whole numbers are those of the classes; numbers beside words are words.
     """
     words = [word for labels in parts for word in labels.words]
-    if not all(NUMBER.fullmatch(word) for word in words if word):
+    found = {word: number_in(word or "-1") for word in words}
+    numbers = {word: max(-1, number) for word, number in found.items() if number is not None}
+    if len(numbers) < len(found):
         return *class_numbers(words), True
-    numbers = {word: max(-1, int(word or -1)) for word in words}
     return range(1 + max(numbers.values())), numbers, False
 
 
@@ -299,8 +300,9 @@ def label_in(content: bytes, kind: str, keys: Keys, name: str) -> str:
             label = found[keys.json]
         else:
             label = content.decode().strip()
-        if type(label) is int or (isinstance(label, str) and NUMBER.fullmatch(label)):
-            if abs(number := int(label)) >= 2**31:
+        number = number_in(label) if isinstance(label, str) else label
+        if type(number) is int:
+            if abs(number) >= 2**31:
                 raise TypeError("it is no whole number of 32 bits")
             return str(number)
         if not isinstance(label, str) or not 0 < len(label) <= LONGEST or "\n" in label:
