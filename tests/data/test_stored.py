@@ -339,6 +339,15 @@ def test_numbers_are_labels_by_their_columns_name(tmp_path: Path) -> None:
     assert said.endswith("but image_id; --label_column chooses one")
     source = load("huggingface:set", str(tmp_path), label_column="image_id")
     assert (source.classes, source.note) == (["0", "1"], "")
+    score = [None, float("nan"), *map(float, numbers[2:])]
+    saved(tmp_path / "0", score=score)
+    source = load("huggingface:set", str(tmp_path / "0"), label_column="score")
+    assert source.classes == ["0", "1"]
+    assert sum((part.labels < 0).sum() for part in (source.train, source.val)) == 2
+    saved(tmp_path / "1", label=[n + 0.5 for n in numbers])
+    assert not load("huggingface:set", str(tmp_path / "1")).classes
+    with pytest.raises(ValueError, match=r"label has 0\.5, no whole number and no word"):
+        load("huggingface:set", str(tmp_path / "1"), label_column="label")
     words = ["a", "b"] * 5
     saved(tmp_path / "2", width=numbers, Label=[2 * n for n in numbers], category=words)
     source = load("huggingface:set", str(tmp_path / "2"))

@@ -227,12 +227,24 @@ def read_split(
         index = {name: number for number, name in enumerate(names)}
         labels = np.array([index.get(word, -1) for word in words], np.int64)
     elif label is not None:
-        labels = np.array([-1 if c is None else c for c in data[label][:]], np.int64)
+        labels = whole_numbers(data[label][:], label, title)
         names = getattr(features[label], "names", None)
     encoded = data.select_columns([image]).cast_column(image, library.Image(decode=False))
     sizes, rows = sizes_of(encoded, image), np.arange(len(labels))
     files = Rows(encoded, image, title, data._fingerprint, place, sizes, rows)
     return list(names) if names else None, Images(labels, files=files, multilabels=several)
+
+
+def whole_numbers(cells: Sequence[Any], label: str, title: str) -> Index:
+    """The labels in a column of numbers, -1 for a cell without one; 3.0 is 3.
+
+    Raises:
+        ValueError: one is no whole number.
+    """
+    found = [-1 if cell is None or cell != cell else cell for cell in cells]  # NaN, as of pandas
+    if other := [c for c in found if not (isinstance(c, int | float) and float(c).is_integer())]:
+        raise ValueError(f"{title}: {label} has {other[0]!r}, no whole number and no word")
+    return np.array(found).astype(np.int64)
 
 
 def inner(feature: Any) -> Any:
@@ -308,8 +320,8 @@ def columns_left(library: Any, features: Any, where: Where) -> str:
     if not others or where.label_column or label_column(library, features, ""):
         return ""
     return (
-        f"no column of labels (of type ClassLabel, or called {', '.join(LABELS)}), but "
-        f"{', '.join(others)}; --label_column chooses one"
+        "no column of labels (of type ClassLabel, or of whole numbers, words or lists and called "
+        f"{', '.join(LABELS)}), but {', '.join(others)}; --label_column chooses one"
     )
 
 
