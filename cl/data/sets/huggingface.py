@@ -230,7 +230,7 @@ def read_split(
         labels = whole_numbers(data[label][:], label, title)
         names = getattr(features[label], "names", None)
     encoded = data.select_columns([image]).cast_column(image, library.Image(decode=False))
-    sizes, rows = sizes_of(encoded, image), np.arange(len(labels))
+    sizes, rows = encoded_sizes(encoded, image), np.arange(len(labels))
     files = Rows(encoded, image, title, data._fingerprint, place, sizes, rows)
     return list(names) if names else None, Images(labels, files=files, multilabels=several)
 
@@ -288,7 +288,7 @@ def sets_of_labels(
     return classes, multi_hot([[numbers[str(each)] for each in c] for c in cells], len(classes))
 
 
-def sizes_of(data: Any, column: str) -> Index:
+def encoded_sizes(data: Any, column: str) -> Index:
     """Bytes of the undecoded images in a column, `(n)`, -1 without bytes; none of them is read."""
     compute: Any = importlib.import_module("pyarrow.compute")  # comes with datasets
     found = compute.struct_field(data.with_format("arrow")[:][column], "bytes")
