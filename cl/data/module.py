@@ -8,7 +8,6 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from PIL import Image
-from torch.utils.data import RandomSampler, SequentialSampler
 
 from cl.data.augment import cpu
 from cl.data.augment.recipe import Recipe
@@ -122,7 +121,8 @@ def choose(backend: Backend, images: Images) -> tuple[Backend, str]:
     in_memory = images.pixels is not None
     if backend == "auto":
         if in_memory:
-            return "memory", "the pixels are in memory"
+            how = "in memory" if images.rows is None else "mapped from a file"
+            return "memory", f"the pixels are {how}"
         return "torch", "images are in files"
     if backend == "memory" and not in_memory:
         raise ValueError(
@@ -246,8 +246,11 @@ class GivenData(pl.LightningDataModule):
     """Views of DataLoaders of the user's; `GivenViews` says what their batches may be.
 
     What a run otherwise sees to is the loaders' here: batch size, seed, order and the processes'
-    shares (a `DistributedSampler`, whose epoch is set). A run that is interrupted goes on at the
-    start of an epoch, or where a loader with `state_dict` says.
+    shares: with several processes the training loader's sampler, or that of its batch sampler,
+    must have `num_replicas` and `rank`, as a `DistributedSampler` has; its epoch is set. For
+    validation all may have all samples: its numbers are means. A run that is interrupted goes on
+    at the start of an epoch, or where a training loader says that has a length, `state_dict` and
+    `load_state_dict`.
 
     Args:
         train: batches of views for training; of unknown length, it needs a Trainer with max_steps.
@@ -268,14 +271,19 @@ class GivenData(pl.LightningDataModule):
         return len(dataset) if hasattr(dataset, "__len__") else 0
 
     def train_dataloader(self) -> GivenViews:
-        world = self.trainer.world_size if self.trainer else 1
-        sampler = type(getattr(self.train, "sampler", None))
-        if world > 1 and sampler in (RandomSampler, SequentialSampler):
+        """The views of the training loader.
+
+        Raises:
+            ValueError: there are several processes, of which its sampler does not know.
+        """
+        world, views = self.trainer.world_size if self.trainer else 1, GivenViews(self.train)
+        if world > 1 and not views.shares:
             raise ValueError(
                 f"the training DataLoader gives all samples to each of {world} processes; give it "
-                "a sampler that shares them, torch.utils.data.DistributedSampler(dataset)"
+                "a sampler that shares them, torch.utils.data.DistributedSampler(dataset), or one "
+                "of your own that has the attributes num_replicas and rank"
             )
-        return GivenViews(self.train)
+        return views
 
     def describe(self) -> str:
         """What makes the views."""

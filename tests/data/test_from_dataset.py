@@ -1,5 +1,6 @@
 """Any data set of images becomes a `Source` whose views are those of the same pixels in memory."""
 
+import copy
 import pickle
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,6 +27,7 @@ from cl.data.loaders.workers import FileLoader
 from cl.data.module import ContrastiveData
 from cl.data.sets import Images, Source, UnreadableError, from_dataset, load
 from cl.data.sets import _map_style as map_style
+from cl.data.sets._sums import data_checksum
 from tests.data.made import in_memory, picture
 
 N = 40
@@ -137,8 +139,7 @@ def test_read_on_demand_the_views_are_the_same(
     monkeypatch.setattr(map_style, "IN_MEMORY", (8, 10**9))
     source = from_dataset(Made(form, pair))
     assert source.train.pixels is None
-    copy = pickle.loads(pickle.dumps(source))
-    same_views(copy, expected(), workers)
+    same_views(pickle.loads(pickle.dumps(source)), expected(), workers)
     loader = FileLoader(source.val, RECIPES, Sampler(4, 2, 0), 0)
     assert sum(len(batch.labels) for batch in loader) == 4
 
@@ -171,10 +172,11 @@ def test_subsets_and_concatenations(held: bool, monkeypatch: pytest.MonkeyPatch)
     assert PIXELS is not None
     base = holding(PIXELS) if held else Made(Image.fromarray, pair)
     odd, even = Subset(base, range(1, N, 2)), Subset(base, np.arange(0, N, 2))
+    other = Subset(copy.copy(base), odd.indices)
     both = Subset(ConcatDataset([odd, even]), [0, 20, 1, 21, 39])
     if held:
         monkeypatch.setattr(map_style, "read_all", None)
-    source = from_dataset(both, odd)
+    source = from_dataset(both, other)
     assert source.train.pixels is not None
     assert np.array_equal(source.train.pixels, PIXELS[[1, 0, 3, 2, 38]])
     assert source.train.labels.tolist() == LABELS[[1, 0, 3, 2, 38]].tolist()
@@ -182,6 +184,55 @@ def test_subsets_and_concatenations(held: bool, monkeypatch: pytest.MonkeyPatch)
     assert source.name == ("CIFAR10" if held else "Made")
     halves = random_split(base, [30, 10], torch.Generator().manual_seed(0))
     assert [len(part) for part in (from_dataset(tuple(halves)).train, halves[1])] == [30, 10]
+
+
+def test_parts_that_share_items_are_refused() -> None:
+    base, other = (Made(Image.fromarray, pair) for _ in range(2))
+    low, high = Subset(base, range(30)), Subset(base, range(30, N))
+    odd = Subset(low, range(1, 30, 2))  # of a subset
+    for train, val, number in (
+        (base, base, N),
+        (low, base, 30),
+        (odd, low, 15),
+        (odd, Subset(base, [1, 3, 4]), 2),
+        (odd, Subset(base, [-39]), 1),
+        (ConcatDataset([other, odd]), ConcatDataset([high, Subset(base, [29])]), 1),
+        (Subset(ConcatDataset([other, base]), range(45)), Subset(base, [4, 5]), 1),
+        (ConcatDataset([other, base]), ConcatDataset([base, other]), 2 * N),
+    ):
+        said = f"Made: {number} items are in the training and in the validation part"
+        with pytest.raises(ValueError, match=said):
+            from_dataset(train, val)
+    for train, val in (
+        (odd, high),
+        (Subset(ConcatDataset([other, base]), range(35)), low),
+        (Subset(ConcatDataset([other, base]), range(N, 70)), ConcatDataset([other, high])),
+    ):
+        from_dataset(train, val)
+
+
+class Counted(Made):
+    """Images of two sizes, and how many were read."""
+
+    reads = 0
+
+    def __getitem__(self, index: int) -> Any:
+        Counted.reads += 1
+        return Image.fromarray(picture(16, 16 + index % 2, index)), int(LABELS[index])
+
+
+def test_an_item_is_read_once_for_its_label_and_its_sum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(map_style, "PATIENCE", -1.0)
+    monkeypatch.setattr(Counted, "reads", 0)
+    with pytest.warns(UserWarning, match=r"^Counted train: all 40 items .* attribute `targets`"):
+        source = from_dataset(Counted(Image.fromarray, pair))
+    sums = data_checksum(source.train), data_checksum(source.val)
+    assert Counted.reads == N + 2 * map_style.PROBES
+    listed = Counted(Image.fromarray, pair)
+    listed.targets = LABELS  # pyright: ignore[reportAttributeAccessIssue]
+    source = from_dataset(listed)  # without a warning
+    assert Counted.reads == N + 4 * map_style.PROBES
+    assert (data_checksum(source.train), data_checksum(source.val)) == sums
 
 
 def holding(pixels: np.ndarray, transform: Any = None) -> CIFAR10:
@@ -207,7 +258,7 @@ def test_labels_are_taken_only_if_the_items_have_these() -> None:
     assert PIXELS is not None
     data = holding(PIXELS)
     data.target_transform = lambda label: label // 2
-    assert from_dataset(data, data).train.labels.tolist() == (LABELS // 2).tolist()
+    assert from_dataset(data, copy.copy(data)).train.labels.tolist() == (LABELS // 2).tolist()
 
 
 @pytest.mark.parametrize("shape", ["n h w 3", "n 3 h w", "n h w"])
@@ -313,7 +364,7 @@ def test_an_item_that_cannot_be_read_has_its_number_in_the_message(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     data = Broken(Image.fromarray, pair)
-    source = from_dataset(data, data)
+    source = from_dataset(data, copy.copy(data))
     with pytest.raises(UnreadableError, match="Broken train, item 5 cannot be read"):
         source.train.pixel(5)
     monkeypatch.setattr(Broken, "fault", KeyError)

@@ -1,6 +1,7 @@
 """A DataLoader that makes the views itself: its batches as they are, and a training on them."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,7 +10,16 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
 from torch.utils.data.distributed import DistributedSampler
 
 from cl.data.batch import Batch
@@ -144,3 +154,87 @@ def test_several_processes_need_a_sampler_that_shares() -> None:
     data = ContrastiveData.from_loaders(DataLoader(Pairs(), batch_size=4, sampler=sampler))
     data.trainer = several
     assert data.train_dataloader().sampler is sampler  # whose epoch Lightning sets
+
+
+class InOrder(SequentialSampler):
+    """A sampler of a user's own."""
+
+
+class Sharing(SequentialSampler):
+    """Likewise, which says that it shares the samples."""
+
+    num_replicas, rank = 2, 0
+
+
+SAMPLERS: dict[str, tuple[bool, dict[str, Any]]] = {
+    "weighted": (False, {"sampler": WeightedRandomSampler([1.0] * 12, 12)}),
+    "subset": (False, {"sampler": SubsetRandomSampler(range(6))}),
+    "subclass": (False, {"sampler": InOrder(Pairs())}),
+    "batches": (False, {"batch_sampler": BatchSampler(RandomSampler(Pairs()), 4, True)}),
+    "list": (False, {"batch_sampler": [[0, 1], [2, 3]]}),
+    "own": (True, {"sampler": Sharing(Pairs())}),
+    "shared": (True, {"batch_sampler": BatchSampler(DistributedSampler(Pairs(), 2, 0), 4, True)}),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_sampler_must_know_of_the_processes(name: str) -> None:
+    known, how = SAMPLERS[name]
+    data = ContrastiveData.from_loaders(DataLoader(Pairs(), **how))
+    data.train_dataloader()  # of one process
+    several: Any = SimpleNamespace(world_size=2)
+    data.trainer = several
+    if known:
+        data.train_dataloader()
+    else:
+        with pytest.raises(ValueError, match=r"a sampler that shares them.*num_replicas and rank"):
+            data.train_dataloader()
+
+
+def test_other_loaders_share_in_their_own_way() -> None:
+    several: Any = SimpleNamespace(world_size=2)
+    for loader in (DataLoader(Endless(), batch_size=4), [(TWO, LABELS)]):
+        data = ContrastiveData.from_loaders(loader)
+        data.trainer = several
+        data.train_dataloader()
+
+
+class Stateful(DataLoader[Any]):
+    """Goes on behind the batch that it gave last, and records all that it gives."""
+
+    def __init__(self) -> None:
+        super().__init__(Pairs(), batch_size=3)
+        self.given, self.record = 0, list[int]()
+
+    def __iter__(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        for number, batch in enumerate(super().__iter__()):
+            if number == self.given:
+                self.given += 1
+                self.record.append(number)
+                yield batch
+        self.given = 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {"given": self.given}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.given = state["given"]
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+@pytest.mark.filterwarnings("ignore:You defined a .validation_step. but have no .val_dataloader")
+def test_a_loader_with_a_state_goes_on_in_the_midst_of_an_epoch(tmp_path: Path) -> None:
+    def trainer(steps: int) -> pl.Trainer:
+        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+        return pl.Trainer(accelerator="cpu", max_steps=steps, enable_checkpointing=False, **quiet)
+
+    method, loader = SimCLR(create("resnet6_w8", 16), classes=3), Stateful()
+    first = trainer(6)
+    first.fit(method, datamodule=ContrastiveData.from_loaders(loader))
+    assert loader.record == [0, 1, 2, 3, 0, 1]
+    first.save_checkpoint(tmp_path / "a.ckpt")
+    resumed = Stateful()
+    data, ckpt = ContrastiveData.from_loaders(resumed), str(tmp_path / "a.ckpt")
+    trainer(10).fit(method, datamodule=data, ckpt_path=ckpt, weights_only=False)
+    assert resumed.record == [2, 3, 0, 1]
+    assert not hasattr(GivenViews(DataLoader(Pairs())), "state_dict")

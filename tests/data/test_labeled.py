@@ -69,9 +69,20 @@ def test_a_second_table_validates(folder: Path) -> None:
     write(folder / "b.csv", "image,class", names[20:], ["dog", "cat", "", "ant"])
     source = load("labeled:a.csv", str(folder), val_dir="b.csv")
     assert shown(source) == dict(enumerate([*WORDS[:20], "dog", "cat", "", "ant"]))
-    write(folder / "b.csv", "image,class", names[19:21], ["dog", "cat"])
-    with pytest.raises(ValueError, match=r"1 of its images train too: .*19\.png"):
-        load("labeled:a.csv", str(folder), val_dir="b.csv")
+    (folder / "sub").mkdir()
+    for file, up in (("b.csv", ""), ("sub/b.csv", "../"), ("b.csv", f"{folder}/")):
+        write(folder / file, "image,class", [up + n for n in names[19:21]], ["dog", "cat"])
+        with pytest.raises(ValueError, match=r"1 of its images train too: .*19\.png"):
+            load("labeled:a.csv", str(folder), val_dir=file)
+
+
+def test_numbers_in_a_column_with_gaps(folder: Path) -> None:
+    """As pandas writes them."""
+    labels = ["10.0", "", "-1.0", "2.0"] * 6
+    write(folder / "a.csv", "path,label", [f"{i}.png" for i in range(24)], labels)
+    source = load("labeled:a.csv", str(folder))
+    assert source.classes == ["2", "10"]
+    assert shown(source) == dict(enumerate(["10", "", "", "2"] * 6))
 
 
 WRONG = {
@@ -81,6 +92,7 @@ WRONG = {
     r"1 of the 2 files of .* are not there: .*99\.png": "path,label\n1.png,2\n99.png,1",
     "has lines without a path in the column path": "path,label\n1.png,2\n,1",
     "has files twice": "path,label\n1.png,2\n1.png,1",
+    "has files twice;": "path,label\n1.png,2\n../{here}/1.png,1",
     "has a split called 'dev', not train, val or test": "path,label,split\n1.png,2,dev",
     r"line 2 of .* has more values than its 2 columns": "path,label\n1.png,2,3",
     "its parts must be train and val": "path,label,split\n1.png,2,train",
@@ -91,7 +103,7 @@ WRONG = {
 @pytest.mark.parametrize("message", WRONG)
 def test_what_is_wrong_in_a_table_is_said(folder: Path, message: str) -> None:
     if content := WRONG[message]:
-        (folder / "a.csv").write_text(content)
+        (folder / "a.csv").write_text(content.replace("{here}", folder.name))
     with pytest.raises(ValueError, match=f"DATASET labeled:a.csv: .*{message}"):
         load("labeled:a.csv", str(folder))
 

@@ -40,9 +40,13 @@ def expected(image: np.ndarray, recipe: Recipe, side: int) -> torch.Tensor:
     return F.normalize(x, list(recipe.mean), list(recipe.std))
 
 
+@pytest.mark.parametrize("channels", [3, 1, 4])
 @pytest.mark.parametrize(("size", "side"), [(64, 96), (65, 84), (96, 96)])
-def test_large_images_lose_their_border(size: int, side: int) -> None:
+def test_large_images_lose_their_border(size: int, side: int, channels: int) -> None:
     image, recipe = picture(96, 120), Recipe(size=size)
+    if channels != 3:
+        image = np.concatenate([image, image], axis=2)[..., :channels]
+        recipe = recipe.of_channels((0.4,) * channels, (0.2,) * channels)
     (batch,) = PlainLoader(Images(np.zeros(1, np.int64), image[None]), recipe, 8)
     torch.testing.assert_close(
         batch.views[0][0, 0], expected(image, recipe, side), rtol=1e-4, atol=1e-4

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cl.data.sets._paths import PathArray, repeated
+from cl.data.sets._paths import PathArray, repeated, whole
 from cl.data.sets._walk import Walk
 
 NAMES = ["a.png", "b/ü.png", "/c d.png", "", "x" * 300, "b/\udcff.png"]
@@ -28,6 +28,8 @@ def test_they_are_the_paths_of_a_list() -> None:
 def test_what_is_there_twice_is_found() -> None:
     assert not repeated(PathArray.of(NAMES, "r"))
     assert repeated(PathArray.of([*NAMES, "a.png", "a.png"], "r")) == ["r/a.png"]
+    twice = [*NAMES, f"{Path.cwd()}/r/a.png", "sub/../a.png"]
+    assert [*map(whole, repeated(PathArray.of(twice, "r")))] == [str(Path.cwd() / "r" / "a.png")]
 
 
 def test_a_path_takes_its_name_and_nine_bytes() -> None:

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import pickle
 import shutil
 import struct
@@ -233,6 +234,33 @@ def test_shards_that_cannot_be_read(tmp_path: Path) -> None:
             load("webdataset:train-00.tar", str(tmp_path))
 
 
+DAMAGED = {
+    r"the header at byte 10,240 is damaged or cut": lambda tar: tar[:10243] + b"?" + tar[10244:],
+    "the header at byte 10,240 is damaged or cut ": lambda tar: tar[:10340],  # in the header
+    "it is cut behind a member": lambda tar: tar[:10240],
+    r"something follows its end mark; .* tar --concatenate": lambda tar: tar + tar,
+}
+
+
+@pytest.mark.parametrize("message", DAMAGED)
+@pytest.mark.parametrize("packed", [False, True])
+def test_no_part_of_a_shard_is_left_out(
+    tmp_path: Path, message: str, packed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    members = {f"{i}.{kind}": b"%d" % (i % 2) for i in range(10) for kind in ("png", "cls")}
+    write_shard(tmp_path / "a.tar", members)
+    whole = (tmp_path / "a.tar").read_bytes()  # 1 KiB a member
+    for zeros in (b"", bytes(10240)):  # as some writers leave them
+        (tmp_path / "a.tar").write_bytes(whole + zeros)
+        source = load("webdataset:a.tar", str(tmp_path))
+        assert len(source.train) + len(source.val) == 10
+    content = DAMAGED[message](whole)
+    (tmp_path / "a.tar").write_bytes(gzip.compress(content) if packed else content)
+    with pytest.raises(ValueError, match=rf"a\.tar is no whole tar file: {message.strip()}"):
+        load("webdataset:a.tar", str(tmp_path))
+
+
 def test_a_damaged_member_is_named_and_can_be_skipped(tmp_path: Path) -> None:
     write_shard(
         tmp_path / "a.tar",
@@ -257,19 +285,20 @@ def write_rows(folder: Path, named: bool) -> None:
     """Three splits as `both`, one alone as `one`, and one without labels as `no`."""
     library = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed")
     label = library.ClassLabel(names=["cat", "dog"]) if named else library.Value("int64")
-    features = library.Features({"y": label, "x": library.Image()})
+    called = "y" if named else "label"
+    features = library.Features({called: label, "x": library.Image()})
 
     def part(first: int, number: int) -> Any:
         numbers = range(first, first + number)
         column = [{"bytes": encoded(i), "path": None} for i in numbers]
-        return library.Dataset.from_dict({"y": [i % 2 for i in numbers], "x": column}, features)
+        return library.Dataset.from_dict({called: [i % 2 for i in numbers], "x": column}, features)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # making one, the library pickles more than it can
         made = {"train": part(0, 10), "test": part(20, 3), "validation": part(30, 4)}
         library.DatasetDict(made).save_to_disk(str(folder / "both"))
         made["train"].save_to_disk(str(folder / "one"))
-        made["train"].remove_columns("y").save_to_disk(str(folder / "no"))
+        made["train"].remove_columns(called).save_to_disk(str(folder / "no"))
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -287,9 +316,69 @@ def test_huggingface(tmp_path: Path, named: bool) -> None:
     held = load("huggingface:one", str(tmp_path))
     assert (len(held.train), len(held.val)) == (8, 2)
     promises(held)
-    assert not load("huggingface:no", str(tmp_path)).classes
+    assert load("huggingface:no", str(tmp_path)).describe() == "9 train / 1 val (10 %), no labels"
     with pytest.raises(ValueError, match=r"huggingface:nowhere: .* holds no saved data set"):
         load("huggingface:nowhere", str(tmp_path))
+
+
+def saved(folder: Path, **columns: list[Any]) -> Any:
+    """Ten images with other columns, as a data set of the library that lies in the folder."""
+    library = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed")
+    images = [{"bytes": encoded(i), "path": None} for i in range(10)]
+    made = library.Dataset.from_dict({"x": images, **columns})
+    made = made.cast_column("x", library.Image())
+    made.save_to_disk(str(folder / "set"))
+    return made
+
+
+def test_numbers_are_labels_by_their_columns_name(tmp_path: Path) -> None:
+    numbers = [i // 5 for i in range(10)]
+    saved(tmp_path, image_id=numbers)
+    said = load("huggingface:set", str(tmp_path)).describe()
+    assert said.startswith("9 train / 1 val (10 %), no labels; no column of labels (of type Class")
+    assert said.endswith("but image_id; --label_column chooses one")
+    source = load("huggingface:set", str(tmp_path), label_column="image_id")
+    assert (source.classes, source.note) == (["0", "1"], "")
+    score = [None, float("nan"), *map(float, numbers[2:])]
+    saved(tmp_path / "0", score=score)
+    source = load("huggingface:set", str(tmp_path / "0"), label_column="score")
+    assert source.classes == ["0", "1"]
+    assert sum((part.labels < 0).sum() for part in (source.train, source.val)) == 2
+    saved(tmp_path / "1", label=[n + 0.5 for n in numbers])
+    assert not load("huggingface:set", str(tmp_path / "1")).classes
+    with pytest.raises(ValueError, match=r"label has 0\.5, no whole number and no word"):
+        load("huggingface:set", str(tmp_path / "1"), label_column="label")
+    words = ["a", "b"] * 5
+    saved(tmp_path / "2", width=numbers, Label=[2 * n for n in numbers], category=words)
+    source = load("huggingface:set", str(tmp_path / "2"))
+    assert (source.classes, source.note) == (["0", "1", "2"], "")
+    saved(tmp_path / "3", category=words, labels=numbers)
+    with pytest.raises(ValueError, match=r"needs one column of labels, has 2 \(category, labels\)"):
+        load("huggingface:set", str(tmp_path / "3"))
+
+
+def test_parquet_is_the_same_data_set_wherever_and_whenever_it_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = saved(tmp_path, label=[i % 2 for i in range(10)])
+    library = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed")
+    monkeypatch.setattr(library.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    found = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        file = tmp_path / folder / "train-00000-of-00001.parquet"
+        made.to_parquet(file)
+        os.utime(file, (len(found), len(found)))
+        found.append(marks(load(f"huggingface:{folder}", str(tmp_path))))
+    assert found[0] == found[1]
+    assert len({*found[0]}) == 10
+    assert found[0] == marks(load("huggingface:set", str(tmp_path)))  # as save_to_disk wrote it
+    images = [{"bytes": encoded(i), "path": None} for i in (*range(9), 50)]
+    made.remove_columns("x").add_column("x", images).cast_column("x", library.Image()).to_parquet(
+        file
+    )
+    now = marks(load("huggingface:b", str(tmp_path)))
+    assert sum(a != b for a, b in zip(now, found[0], strict=True)) == 1
 
 
 def write_mnist(folder: Path) -> np.ndarray:

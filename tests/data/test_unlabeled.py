@@ -4,9 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from cl.data.sets import Source, load
+from cl.data.augment.recipe import Recipe
+from cl.data.loaders.device import DeviceLoader
+from cl.data.loaders.memory import MemoryLoader
+from cl.data.loaders.sampler import Sampler
+from cl.data.loaders.workers import FileLoader
+from cl.data.module import choose
+from cl.data.sets import Images, Source, load
+from cl.data.sets._sums import data_checksum
 
 
 def photo(place: Path, value: int) -> None:
@@ -69,6 +77,32 @@ def test_arrays(tmp_path: Path, place: str) -> None:
     source = load(f"unlabeled:{place}", str(tmp_path))
     assert values(source) == x[:, 0, 0, 0].tolist()
     assert source.protocol() == "a tenth of the images is held out"
+
+
+def test_a_mapped_array_stays_on_the_disk(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (600, 9, 10, 3), np.uint8)
+    np.save(tmp_path / "x.npy", x)
+    source = load("unlabeled:x.npy", str(tmp_path), data_fraction=0.5)
+    train, val = source.train, source.val
+    assert train.pixels is not None
+    assert val.pixels is not None
+    assert np.shares_memory(train.pixels, val.pixels)
+    assert not train.pixels.flags.writeable
+    assert train.rows is not None
+    held = Images(train.labels, x[train.rows])
+    assert data_checksum(held) == data_checksum(train)
+    for kind in (MemoryLoader, FileLoader):
+        loaders = [kind(i, [Recipe(size=8)], Sampler(len(i), 64, 0), 2) for i in (train, held)]
+        for a, b in zip(*loaders, strict=True):
+            assert torch.equal(a.index, b.index)
+            assert torch.equal(a.views[0], b.views[0])
+    recipes = [Recipe(size=8)]
+    pairs = [
+        DeviceLoader(i, recipes, Sampler(270, 64, 0), torch.device("cpu")) for i in (train, held)
+    ]
+    for a, b in zip(*pairs, strict=True):
+        assert torch.equal(a.views[0], b.views[0])
+    assert choose("auto", train) == ("memory", "the pixels are mapped from a file")
 
 
 def test_pickles_are_not_read(tmp_path: Path) -> None:

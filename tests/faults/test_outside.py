@@ -18,6 +18,7 @@ from cl.compare.__main__ import main as compare
 from cl.data.sets import UnreadableError, load
 from cl.data.sets._decode import decode
 from cl.data.sets._inside import file_inside
+from cl.data.sets._sums import data_checksum
 from cl.data.sets._values import Decoding
 from tests.data.made import picture
 
@@ -91,12 +92,12 @@ def test_rows_name_images_of_their_folder(tmp_path: Path, secret: Path, name: st
     # Of a column of images the library stores the bytes, of any other it does not.
     stored = {"bytes": library.Value("binary"), "path": library.Value("string")}
     table = {
-        "y": [i % 2 for i in range(8)],
+        "label": [i % 2 for i in range(8)],
         "x": [{"bytes": None, "path": paths[i % 2]} for i in range(8)],
     }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        features = library.Features({"y": library.Value("int64"), "x": stored})
+        features = library.Features({"label": library.Value("int64"), "x": stored})
         library.Dataset.from_dict(table, features).save_to_disk(str(place))
     info = json.loads((place / "dataset_info.json").read_text())
     info["features"]["x"] = {"_type": "Image"}
@@ -110,6 +111,7 @@ def test_rows_name_images_of_their_folder(tmp_path: Path, secret: Path, name: st
             else:
                 with pytest.raises(UnreadableError, match="outside of the data set's folder"):
                     part.pixel(i)
+        data_checksum(part)  # of the file's name and size, which is of none outside
     assert len(source.train) + len(source.val) == 8
 
 

@@ -403,6 +403,13 @@ def many(pixels, samples, recipe, seed, epoch, first, out, at):
         views(pixels[sample], recipe, seed, epoch, sample, first, out, at + i)
 
 
+@inline
+@no_type_check
+def plain_side(height, width, central, size):
+    shorter = min(height, width)
+    return max(max(1, round(shorter * central)), min(shorter, size))
+
+
 @fast
 @no_type_check
 def plain(image, central, recipe, out):
@@ -412,8 +419,7 @@ def plain(image, central, recipe, out):
     pixel is cut off only to enlarge the others.
     """
     height, width = image.shape[0], image.shape[1]
-    shorter = min(height, width)
-    side = max(max(1, round(shorter * central)), min(shorter, out.shape[1]))
+    side = plain_side(height, width, central, out.shape[1])
     resize(image, (height - side) // 2, (width - side) // 2, side, side, False, out)
     for c in range(3):
         m, s = np.float32(recipe.mean[c]), ONE / np.float32(recipe.std[c])
@@ -484,7 +490,7 @@ def many_bands(pixels, samples, recipe, seed, epoch, first, out, at):
 def plain_bands(image, central, recipe, out):
     """`plain` of an image of any number of channels."""
     height, width = image.shape[0], image.shape[1]
-    side = max(1, round(min(height, width) * central))
+    side = plain_side(height, width, central, out.shape[1])
     resize_bands(image, (height - side) // 2, (width - side) // 2, side, side, False, out)
     for c in range(out.shape[0]):
         out[c] = (out[c] - np.float32(recipe.mean[c])) / np.float32(recipe.std[c])

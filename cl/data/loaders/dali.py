@@ -125,7 +125,8 @@ class DaliLoader(ImageLoader):
         others than the other loaders, so it gets the pixels of these, behind the line of a PPM.
         """
         if self.images.pixels is not None:
-            return self.images.pixels[at], self.images.pixels[at].shape[:2]
+            pixels = self.images.pixel(at)
+            return pixels, pixels.shape[:2]
         assert self.images.files is not None
         try:
             content = self.images.files.read(at)

@@ -135,9 +135,14 @@ class DeviceLoader(ImageLoader):
             Renderer([recipe for recipe, *_ in parts], height, width, self.device)
             for parts in self.parts
         ]
-        pixels, labels = (
-            torch.from_numpy(x).to(self.device) for x in (self.host, self.images.labels)
-        )
+        labels = torch.from_numpy(self.images.labels).to(self.device)
+        if self.images.rows is None:
+            return torch.from_numpy(self.host).to(self.device), labels, renderers
+        size = len(self.images), *self.host.shape[1:]
+        pixels, at = torch.empty(size, dtype=torch.uint8, device=self.device), 0
+        for stack in self.images.stacks():  # mapped, and never all in memory
+            pixels[at : at + len(stack)] = torch.from_numpy(stack)
+            at += len(stack)
         return pixels, labels, renderers
 
     def send(self, index: Index, numbers: Sequence[Numbers]) -> tuple[Tensor, list[Tensor]]:

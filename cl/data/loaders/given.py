@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from cl.data.batch import Batch
 from cl.data.worker_processes import start_iterator
@@ -23,7 +23,8 @@ class GivenViews:
         loader: gives `([view, ...], labels)`, `(views, labels)` or `[view, ...]`: a view is
             `(n c h w)` (or `(n length)` tokens), `views` one tensor `(v n c h w)`, labels `(n)`
             whole numbers, absent or below 0 where there are none. Views of one size become one
-            tensor, sizes stay in the order of their first view.
+            tensor, sizes stay in the order of their first view. A loader's `state_dict` and
+            `load_state_dict` are those of its views.
         least: views of a sample that there must be; validation needs one.
     """
 
@@ -32,6 +33,22 @@ class GivenViews:
         # Lightning tells samplers the epoch, which it finds under these names.
         self.sampler = getattr(loader, "sampler", None)
         self.batch_sampler = getattr(loader, "batch_sampler", None)
+        if hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict"):
+            # Lightning keeps in a checkpoint the states of the loaders that have these methods.
+            self.state_dict = loader.state_dict  # pyright: ignore[reportAttributeAccessIssue]
+            self.load_state_dict = loader.load_state_dict  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def shares(self) -> bool:
+        """Whether each process may get samples of its own: as far as can be told, by the sampler.
+
+        An iterable data set and a loader without a sampler share samples in their own way.
+        """
+        if isinstance(getattr(self.loader, "dataset", None), IterableDataset):
+            return True
+        samplers = self.batch_sampler, getattr(self.batch_sampler, "sampler", None), self.sampler
+        known = [sampler for sampler in samplers if sampler is not None]
+        return not known or any(hasattr(s, "num_replicas") and hasattr(s, "rank") for s in known)
 
     def __len__(self) -> int:
         return len(self.loader)  # pyright: ignore[reportArgumentType]  # a TypeError if it has none

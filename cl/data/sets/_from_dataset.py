@@ -86,14 +86,40 @@ def name_of(data: Any) -> str:
 
 
 def check_apart(train: Any, val: Any, name: str) -> None:
-    """Refuse parts that share items of one data set."""
-    if not (isinstance(train, Subset) and isinstance(val, Subset)):
+    """Refuse parts that share items of one data set, through any subsets and concatenations.
+
+    Raises:
+        ValueError: they do.
+    """
+    if val is None or not (hasattr(train, "__len__") and hasattr(val, "__len__")):
         return
-    both = {*train.indices} & {*val.indices} if train.dataset is val.dataset else ()
+    first, second = (items_below(part, np.arange(len(part))) for part in (train, val))
+    both = sum(len(np.intersect1d(first[at], second[at])) for at in {*first} & {*second})
     if both:
-        raise ValueError(
-            f"{name}: {len(both)} items are in the training and in the validation part"
-        )
+        raise ValueError(f"{name}: {both} items are in the training and in the validation part")
+
+
+def items_below(data: Any, index: Index) -> dict[int, Index]:
+    """The items that a part has of each data set below its subsets and concatenations.
+
+    Args:
+        data: the part.
+        index: which of its items, `(n)`; below 0 from the end, as in a `Subset`'s indices.
+
+    Returns:
+        The numbers of items by the `id` of their data set.
+    """
+    if isinstance(data, Subset):
+        return items_below(data.dataset, np.asarray(data.indices, np.int64)[index])
+    index = index % max(1, len(data)) if hasattr(data, "__len__") else index
+    if not isinstance(data, ConcatDataset):
+        return {id(data): index}
+    found: dict[int, Index] = {}
+    for part, stop in zip(data.datasets, data.cumulative_sizes, strict=True):
+        own = index - (stop - len(part))  # pyright: ignore[reportArgumentType]  # it has a length
+        below = items_below(part, own[(own >= 0) & (index < stop)])
+        found |= {at: np.append(found.get(at, below[at][:0]), below[at]) for at in below}
+    return found
 
 
 def part_of(data: Any, labels: npt.ArrayLike | None, title: str, decoding: Decoding) -> Images:

@@ -1,9 +1,9 @@
-"""Images, with labels or without: pixels in memory, or stored encoded and decoded on demand."""
+"""Images, with labels or without: pixels in memory or mapped, or encoded and decoded on demand."""
 
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -14,6 +14,8 @@ import numpy.typing as npt
 from cl.data.sets._decode import UnreadableError, decode
 from cl.data.sets._paths import Index, PathArray
 from cl.data.sets._values import RGB, Decoding, Pixels
+
+PIECE = 256  # images in memory or mapped that are read at a time
 
 
 class Stored(ABC):
@@ -125,10 +127,12 @@ class Images:
 
     Args:
         labels: `(n)`, below 0 for an image without one, and for all where one has several.
-        pixels: `(n h w 3)`, if the images are in memory.
+        pixels: `(n h w 3)`, if the images are in memory; with `rows` any number of images.
         files: the encoded images, if they are not.
         decoding: how these become pixels.
         multilabels: `(n c)`, 1 for each class that an image is of, where one may be of several.
+        rows: which of `pixels` the images are, `(n)`, where these are mapped from a file: so parts
+            of them stay on the disk, too. None for all of them in their order.
     """
 
     kind: ClassVar = "images"  # as the row of a data set says it
@@ -138,6 +142,7 @@ class Images:
     files: Stored | None = None
     decoding: Decoding = RGB
     multilabels: npt.NDArray[np.uint8] | None = None
+    rows: Index | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -154,16 +159,30 @@ class Images:
             UnreadableError: it cannot be decoded.
         """
         if self.pixels is not None:
-            return self.pixels[index]
+            if self.rows is None:
+                return self.pixels[index]
+            return np.array(self.pixels[self.rows[index]])  # writable, as kernels are compiled for
         assert self.files is not None
         return self.files.pixels(index, self.decoding)
 
+    def stacks(self) -> Iterator[Pixels]:
+        """The pixels of all images in memory or mapped, `PIECE` at a time, `(n h w 3)`."""
+        pixels, rows = self.pixels, self.rows
+        assert pixels is not None
+        for start in range(0, len(self), PIECE):
+            piece = slice(start, start + PIECE)
+            yield pixels[piece if rows is None else rows[piece]]
+
     def subset(self, index: Index) -> "Images":
-        """The images of these places, in that order."""
+        """The images of these places, in that order; what is mapped stays mapped."""
+        pixels = self.pixels
+        if pixels is not None and self.rows is None:
+            pixels = pixels[index]
         return replace(
             self,
             labels=self.labels[index],
-            pixels=None if self.pixels is None else self.pixels[index],
+            pixels=pixels,
+            rows=None if self.rows is None else self.rows[index],
             files=None if self.files is None else self.files.subset(index),
             multilabels=None if self.multilabels is None else self.multilabels[index],
         )

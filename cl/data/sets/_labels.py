@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from cl.data.sets._paths import Index
 
-NUMBER = re.compile(r"-?\d+")
+LABELS = ("label", "labels", "class", "category", "target")  # what a column of them may be called
+NUMBER = re.compile(r"(-?\d+)(\.0*)?")  # 1.0 is what pandas makes of 1 in a column with gaps
 NAMED = 3  # of many classes, in a message
 
 
@@ -35,18 +36,29 @@ class Column(NamedTuple):
         return np.array([other[word] for word in self.words])[self.rows]
 
 
+def number_in(word: str) -> int | None:
+    """The whole number that a word is, None if it is none.
+
+    >>> number_in("02"), number_in("-1.0"), number_in("1.5")
+    (2, -1, None)
+    """
+    found = NUMBER.fullmatch(word)
+    return int(found[1]) if found else None
+
+
 def class_numbers(words: Iterable[str]) -> tuple[list[str], dict[str, int]]:
     """The classes that labels name in their order, that of numbers by size; and each label's.
 
     >>> class_numbers(["b", "a", ""])
     (['a', 'b'], {'b': 1, 'a': 0, '': -1})
-    >>> class_numbers(["10", "02", "-1", "2"])
-    (['2', '10'], {'10': 1, '02': 0, '-1': -1, '2': 0})
+    >>> class_numbers(["10", "02", "-1.0", "2.0"])
+    (['2', '10'], {'10': 1, '02': 0, '-1.0': -1, '2.0': 0})
     """
     labels = [*dict.fromkeys(words)]
     names: dict[str, Any] = {label: label or None for label in labels}
-    if all(NUMBER.fullmatch(label) for label in labels if label):
-        numbers = {label: int(label or -1) for label in labels}
+    found = {label: number_in(label or "-1") for label in labels}
+    numbers = {label: number for label, number in found.items() if number is not None}
+    if len(numbers) == len(labels):
         names = {label: number if number >= 0 else None for label, number in numbers.items()}
     classes = sorted({*names.values()} - {None})
     place = {c: number for number, c in enumerate(classes)} | {None: -1}

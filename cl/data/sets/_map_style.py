@@ -1,10 +1,12 @@
 """A map-style data set of torch as images: in memory, or read one at a time when asked for."""
 
 import hashlib
+import warnings
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from time import monotonic
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -17,6 +19,7 @@ from cl.data.sets._item import ItemError, label_of, pixels_of, split_item, stack
 from cl.data.sets._values import RGB, Decoding, Pixels, bound_pil, too_large
 
 IN_MEMORY = 64, 10**9  # px, bytes: images of one size up to this side are read at once
+PATIENCE = 5.0  # seconds, after which it is said that all items are read
 PROBES = 8  # items, spread over a data set, that are read to see what it gives
 LABELS = ("targets", "labels", "_labels", "y")  # torchvision has no one name for them
 PAIRS = ("_samples", "samples")  # lists of (file, label)
@@ -31,11 +34,15 @@ class Items(Stored):
         data: the data set.
         title: for messages.
         index: which of its items, `(n)`.
+        decoding: with which it was opened; digests are of the pixels that it gives.
+        digests: sha256 of the pixels of all items as far as they were read, else zeros, `(N 32)`.
     """
 
     data: Any
     title: str
     index: Index
+    decoding: Decoding = RGB
+    digests: Pixels | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -74,7 +81,7 @@ class Items(Stored):
     def cache_key(self, at: int) -> str:
         path = self.path(at)
         if path is None:
-            return f"{self.name(at)} {hashlib.sha256(self.read(at)).hexdigest()}"
+            return f"{self.name(at)} {self.digest(at)}"
         stat = path.stat()
         return f"{path} {stat.st_size} {stat.st_mtime_ns}"
 
@@ -83,6 +90,12 @@ class Items(Stored):
         if path is None:
             return self.cache_key(at)
         return f"{path.parent.name}/{path.name} {path.stat().st_size}"
+
+    def digest(self, at: int) -> str:
+        """sha256 of the pixels of an item; it is read unless that has been done."""
+        if self.digests is not None and (known := self.digests[self.index[at]]).any():
+            return known.tobytes().hex()
+        return digest_of(self.pixels(at, self.decoding)).hex()
 
     def path(self, at: int) -> Path | None:
         """The file of an image, where the data set has a list of them."""
@@ -97,7 +110,12 @@ class Items(Stored):
         return None
 
     def subset(self, index: Index) -> "Items":
-        return Items(self.data, self.title, self.index[index])
+        return replace(self, index=self.index[index])
+
+
+def digest_of(pixels: Pixels) -> bytes:
+    """sha256 of an image as a PPM file."""
+    return hashlib.sha256(ppm(pixels)).digest()
 
 
 def images_of(data: Any, title: str, how: Decoding = RGB) -> Images:
@@ -108,14 +126,16 @@ def images_of(data: Any, title: str, how: Decoding = RGB) -> Images:
     Raises:
         ItemError: an item is no image, or another one when it is read again.
     """
-    items = Items(data, title, np.arange(len(data)))
+    items = Items(data, title, np.arange(len(data)), how)
     probes = probe(items, how)
     labels, pixels = held_labels(data, probes), held_pixels(data, probes)
     small = pixels is None and are_small(probes, len(items))
     if labels is None or small:
-        read_pixels, read_labels = read_all(items, how, keep=small)
-        labels = read_labels if labels is None else labels
-        pixels = read_pixels if small else pixels
+        said = "" if small else f"{title}: all {len(items):,} items are read for their labels; "
+        found = read_all(items, how, keep=small, said=said)
+        labels = found.labels if labels is None else labels
+        pixels = found.pixels if small else pixels
+        items = replace(items, digests=found.digests)
     return Images(labels, pixels, None if pixels is not None else items, how)
 
 
@@ -147,22 +167,49 @@ def are_small(probes: Probes, number: int) -> bool:
     )
 
 
-def read_all(items: Items, how: Decoding, keep: bool) -> tuple[Pixels | None, Index]:
-    """The labels of all items and, to be kept, their pixels, None if they are not of one size."""
+class Read(NamedTuple):
+    """What a pass over all items gives.
+
+    Args:
+        labels: -1 without one, `(n)`.
+        pixels: `(n h w c)`; None if they are not of one size, or were not to be kept.
+        digests: of the pixels, zeros of an item that cannot be read, `(n 32)`.
+    """
+
+    labels: Index
+    pixels: Pixels | None
+    digests: Pixels
+
+
+def read_all(items: Items, how: Decoding, keep: bool, said: str) -> Read:
+    """Read every item once.
+
+    Args:
+        items: of a data set.
+        how: range of values, channels, orientation.
+        keep: keep the pixels.
+        said: begins the warning that it takes long; empty for none.
+    """
     labels, pixels = np.full(len(items), -1), None
+    digests, start = np.zeros((len(items), 32), np.uint8), monotonic()
     for at in range(len(items)):
+        if said and monotonic() - start > PATIENCE:
+            hint = "an attribute `targets` of the data set, a list of them, would spare it"
+            warnings.warn(f"{said}{hint}", stacklevel=2)
+            said = ""
         try:
             image, label = items.item(at, how)
         except UnreadableError:  # the error comes when it is asked for
             keep = False
             continue
         labels[at] = -1 if label is None else label
+        digests[at] = np.frombuffer(digest_of(image), np.uint8)
         if keep and pixels is None:
             pixels = np.empty((len(items), *image.shape), np.uint8)
         keep = keep and pixels is not None and image.shape == pixels.shape[1:]
         if keep and pixels is not None:
             pixels[at] = image
-    return pixels if keep else None, labels
+    return Read(labels, pixels if keep else None, digests)
 
 
 def base_item(data: Any, number: int) -> tuple[Any, int]:

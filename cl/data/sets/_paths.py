@@ -73,9 +73,19 @@ class PathArray:
         return PathArray(self.root, self.names, self.starts[index])
 
 
+def whole(word: str) -> str:
+    """A path from the root, without dots in it; links are not followed.
+
+    >>> whole("/a/../b.png")
+    '/b.png'
+    """
+    return os.path.abspath(word)  # noqa: PTH100  # a Path costs ten times
+
+
 def repeated(paths: PathArray) -> list[str]:
-    """The paths that are there more than once."""
-    sums = np.fromiter(map(hash, paths.words()), np.int64, len(paths))
+    """The files that are there more than once, also in other words (a/../b.png)."""
+    sums = np.fromiter(map(hash, map(whole, paths.words())), np.int64, len(paths))
     _, place, counts = np.unique(sums, return_inverse=True, return_counts=True)
-    words = Counter(paths.word(at) for at in np.flatnonzero(counts[place] > 1).tolist())
-    return [word for word, number in words.items() if number > 1]
+    words = [paths.word(at) for at in np.flatnonzero(counts[place] > 1).tolist()]
+    first = {whole(word): word for word in reversed(words)}
+    return [first[path] for path, number in Counter(map(whole, words)).items() if number > 1]

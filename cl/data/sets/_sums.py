@@ -33,7 +33,8 @@ def hash_images(digest: Any, images: Images, word: Callable[[Stored, int], str])
     if images.multilabels is not None:
         digest.update(np.ascontiguousarray(images.multilabels).data)
     if images.pixels is not None:
-        digest.update(np.ascontiguousarray(images.pixels).data)
+        for stack in images.stacks():
+            digest.update(np.ascontiguousarray(stack).data)
     if images.files is not None:
         for at in range(len(images.files)):
             digest.update(f"{word(images.files, at)}\n".encode())

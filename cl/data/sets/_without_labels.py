@@ -100,11 +100,14 @@ def in_array(file: Path, flag: str, how: Decoding) -> Images:
         ValueError: it is no array, no such array, or one of several.
     """
     try:
-        pixels = stack_of(load_array(file), how)
+        array = load_array(file)
+        pixels = stack_of(array, how)
     except Exception as error:  # damaged bytes can raise anything
         said = error if isinstance(error, OSError | ValueError | EOFError) else "it is damaged"
         raise ValueError(f"{flag}: {file} holds no images: {said}") from None
-    return Images(np.full(len(pixels), -1), pixels)
+    mapped = isinstance(array, np.memmap) and np.may_share_memory(array, pixels)
+    rows = np.arange(len(pixels)) if mapped else None
+    return Images(np.full(len(pixels), -1), pixels, rows=rows)
 
 
 def load_array(file: Path) -> Any:

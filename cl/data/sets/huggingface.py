@@ -1,10 +1,12 @@
 """Data sets of Hugging Face's `datasets` in a folder: images left encoded, or texts.
 
 The folder is what `save_to_disk` wrote, or has .parquet files as the hub does, called by their
-splits; of these `datasets` makes a copy in its cache that can be mapped. Images and labels are
-found by the types of the columns, or by `--image_column` and `--label_column`; texts by their
-names: query (anchor, question), positive (answer, document, passage) and columns that begin with
-negative; sentence1, sentence2 and score; or text. Its dataset_info.json says which of both it has.
+splits; of these `datasets` makes a copy in its cache that can be mapped. Images are found by the
+type of their column. Labels are the column of type ClassLabel, or else the one that is called label
+(labels, class, category, target) and has whole numbers, words or lists. `--image_column` and
+`--label_column` choose others. Texts are found by the names of columns: query (anchor, question),
+positive (answer, document, passage) and what begins with negative; sentence1, sentence2 and score;
+or text. Its dataset_info.json says which of both it has.
 """
 
 import importlib
@@ -18,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cl.data.sets._columns import STRINGS, source_of_columns
-from cl.data.sets._images import Images, Index, Stored, read_regular
+from cl.data.sets._images import Images, Index, Stored, read_regular, size_and_time
 from cl.data.sets._inside import file_inside
-from cl.data.sets._labels import class_numbers, columns_named, multi_hot
+from cl.data.sets._labels import LABELS, class_numbers, columns_named, multi_hot
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import HOLD_OUT, split, split_sentence
 from cl.data.sets._walk import VALIDATION, Walk, part_of_name
@@ -36,7 +38,6 @@ ROW = {
     "image_columns": True,
     "multilabel": True,
 }
-LABELS = ("label", "labels", "class", "category")  # what a column of them may be called
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
 
 
@@ -48,8 +49,10 @@ class Rows(Stored):
         data: a `datasets.Dataset` of one column of undecoded images.
         column: its name.
         title: of the split, for messages.
-        fingerprint: that the library gave the split.
+        fingerprint: that the library gave the split; of .parquet files it is of their paths and
+            times.
         folder: of the data set; a row without bytes names a file in it.
+        sizes: bytes of the image in each row of the split, below 1 for a file's.
         index: the rows, `(n)`.
     """
 
@@ -58,6 +61,7 @@ class Rows(Stored):
     title: str
     fingerprint: str
     folder: Path
+    sizes: Index
     index: Index
 
     def __len__(self) -> int:
@@ -81,8 +85,17 @@ class Rows(Stored):
         return f"{self.fingerprint} {self.index[at]}"
 
     def identity(self, at: int) -> str:
-        """The library's fingerprint is of the content, so that no row needs to be read."""
-        return self.cache_key(at)
+        """Row and size in bytes, of a row that names a file its name and size; no image is read."""
+        row = int(self.index[at])
+        size = int(self.sizes[row])
+        found = self.data[row][self.column] if size < 1 else None
+        if not found or not found["path"]:
+            return f"row {row} {size}"
+        try:
+            path = file_inside(found["path"], self.folder)
+        except ValueError:  # as where the image is read
+            return f"row {row} {size}"
+        return f"row {row} {path.parent.name}/{path.name} {size_and_time(str(path))[0]}"
 
     def subset(self, index: Index) -> "Rows":
         return replace(self, index=self.index[index])
@@ -123,6 +136,7 @@ def read(name: str, where: Where) -> Source[Any]:
     if "train" not in called:
         raise ValueError(f"DATASET {name}: {place} has no split train, but {', '.join(parts)}")
     names, train = read_split(library, parts[called["train"]], where, place, called["train"])
+    note = columns_left(library, parts[called["train"]].features, where)
     second = next((called[part] for part in VALIDATION if part in called), None)
     others = sorted({*parts} - {called["train"], second})
     left = Walk(left_out=Counter({f"in {split}": len(parts[split]) for split in others})).describe()
@@ -131,7 +145,7 @@ def read(name: str, where: Where) -> Source[Any]:
         train, val = split(train, HOLD_OUT)
         stratified = bool(classes) and train.multilabels is None
         how = f"no validation split: {split_sentence(HOLD_OUT, labeled=stratified)}"
-        more = {"held_out": HOLD_OUT, "split": how, "left_out": left}
+        more = {"held_out": HOLD_OUT, "split": how, "left_out": left, "note": note}
         return Source(name, classes, train, val, named=bool(names), **more)
     names_there, val = read_split(library, parts[second], where, place, second, names)
     if names != names_there:
@@ -140,7 +154,7 @@ def read(name: str, where: Where) -> Source[Any]:
         )
     classes = names or numbered(train, val)
     how = f"{second} validates"
-    return Source(name, classes, train, val, split=how, left_out=left, named=bool(names))
+    return Source(name, classes, train, val, note, split=how, left_out=left, named=bool(names))
 
 
 def has_texts(library: Any, tables: Sequence[Any]) -> bool:
@@ -199,7 +213,7 @@ def read_split(
                 f"--{option} {absent[0]}: {title} has the columns {', '.join(features)}"
             )
     image = where.image_column or the_only(
-        [k for k, f in features.items() if isinstance(f, library.Image)], "Image", title
+        [k for k, f in features.items() if isinstance(f, library.Image)], "type Image", title
     )
     label = where.label_column or label_column(library, features, title)
     names, labels, several = None, np.full(len(data), -1), None
@@ -213,12 +227,24 @@ def read_split(
         index = {name: number for number, name in enumerate(names)}
         labels = np.array([index.get(word, -1) for word in words], np.int64)
     elif label is not None:
-        labels = np.array([-1 if c is None else c for c in data[label][:]], np.int64)
+        labels = whole_numbers(data[label][:], label, title)
         names = getattr(features[label], "names", None)
     encoded = data.select_columns([image]).cast_column(image, library.Image(decode=False))
-    rows = np.arange(len(labels))
-    files = Rows(encoded, image, title, data._fingerprint, place, rows)
+    sizes, rows = encoded_sizes(encoded, image), np.arange(len(labels))
+    files = Rows(encoded, image, title, data._fingerprint, place, sizes, rows)
     return list(names) if names else None, Images(labels, files=files, multilabels=several)
+
+
+def whole_numbers(cells: Sequence[Any], label: str, title: str) -> Index:
+    """The labels in a column of numbers, -1 for a cell without one; 3.0 is 3.
+
+    Raises:
+        ValueError: one is no whole number.
+    """
+    found = [-1 if cell is None or cell != cell else cell for cell in cells]  # NaN, as of pandas
+    if other := [c for c in found if not (isinstance(c, int | float) and float(c).is_integer())]:
+        raise ValueError(f"{title}: {label} has {other[0]!r}, no whole number and no word")
+    return np.array(found).astype(np.int64)
 
 
 def inner(feature: Any) -> Any:
@@ -262,20 +288,48 @@ def sets_of_labels(
     return classes, multi_hot([[numbers[str(each)] for each in c] for c in cells], len(classes))
 
 
+def encoded_sizes(data: Any, column: str) -> Index:
+    """Bytes of the undecoded images in a column, `(n)`, -1 without bytes; none of them is read."""
+    compute: Any = importlib.import_module("pyarrow.compute")  # comes with datasets
+    found = compute.struct_field(data.with_format("arrow")[:][column], "bytes")
+    return compute.binary_length(found).fill_null(-1).to_numpy().astype(np.int64)
+
+
 def label_column(library: Any, features: Any, title: str) -> str | None:
-    """The column of labels: of type ClassLabel, of words with a label's name, of whole numbers."""
-    kinds = [k for k, f in features.items() if isinstance(f, library.ClassLabel)]
-    kinds = kinds or [k for k in LABELS if getattr(features.get(k), "dtype", "") in STRINGS]
-    kinds = kinds or [k for k in LABELS if inner(features.get(k)) is not None]
-    kinds = kinds or [k for k, f in features.items() if getattr(f, "dtype", "") in INTEGERS]
-    return the_only(kinds, "ClassLabel (or of whole numbers)", title) if kinds else None
+    """The column of labels: of type ClassLabel, or else one whose name says so, label before all.
+
+    Raises:
+        ValueError: there are several.
+    """
+    if kinds := [k for k, f in features.items() if isinstance(f, library.ClassLabel)]:
+        return the_only(kinds, "type ClassLabel", title)
+    named = [k for k, f in features.items() if k.strip().lower() in LABELS and may_be_labels(f)]
+    first = [k for k in named if k.strip().lower() == LABELS[0]]
+    return the_only(first or named, "labels", title) if named else None
+
+
+def may_be_labels(feature: Any) -> bool:
+    """Whether a column is of whole numbers, words or lists."""
+    dtype = getattr(feature, "dtype", "")
+    return dtype in INTEGERS or dtype in STRINGS or inner(feature) is not None
+
+
+def columns_left(library: Any, features: Any, where: Where) -> str:
+    """What is said of rows without a column of labels that have others; else it is empty."""
+    others = [k for k, f in features.items() if not isinstance(f, library.Image)]
+    if not others or where.label_column or label_column(library, features, ""):
+        return ""
+    return (
+        "no column of labels (of type ClassLabel, or of whole numbers, words or lists and called "
+        f"{', '.join(LABELS)}), but {', '.join(others)}; --label_column chooses one"
+    )
 
 
 def the_only(columns: list[str], kind: str, title: str) -> str:
-    """The one column of a type."""
+    """The one column of a kind."""
     if len(columns) != 1:
         raise ValueError(
-            f"{title}: needs one column of type {kind}, has {len(columns)} "
+            f"{title}: needs one column of {kind}, has {len(columns)} "
             f"({', '.join(columns) or 'none'}); --image_column and --label_column choose"
         )
     return columns[0]

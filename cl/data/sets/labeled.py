@@ -18,8 +18,15 @@ import numpy as np
 import numpy.typing as npt
 
 from cl.data.sets._images import Images, in_files
-from cl.data.sets._labels import Column, check_trained, class_numbers, columns_named, multilabels_of
-from cl.data.sets._paths import PathArray, repeated
+from cl.data.sets._labels import (
+    LABELS,
+    Column,
+    check_trained,
+    class_numbers,
+    columns_named,
+    multilabels_of,
+)
+from cl.data.sets._paths import PathArray, repeated, whole
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import HOLD_OUT, split, split_sentence
 from cl.data.sets._table import (
@@ -42,7 +49,6 @@ ROW = {
     "image_columns": True,
     "multilabel": True,
 }
-LABELS = ("label", "labels", "class", "category", "target")
 MARKS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 PARTS = ("split", "subset", "partition", "part")
 
@@ -58,8 +64,8 @@ def read(name: str, where: Where) -> Source[Images]:
     if not where.val_dir:
         return of_table(name, first, where.label_separator)
     second = table_at(where.folder / where.val_dir, where, f"--val_dir {where.val_dir}")
-    there = {*second.files.words()}
-    if both := [word for word in first.files.words() if word in there]:
+    there = {*map(whole, second.files.words())}
+    if both := [word for word in map(whole, first.files.words()) if word in there]:
         raise ValueError(f"--val_dir: {len(both)} of its images train too: {min(both)}")
     classes, (train, val) = labeled_images([first, second], where.label_separator)
     return of_parts(name, classes, train, val, "")

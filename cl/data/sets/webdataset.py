@@ -13,18 +13,19 @@ import tarfile
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from cl.data.sets._images import Images, Index, Stored
-from cl.data.sets._labels import NUMBER, Column, check_trained, class_numbers
+from cl.data.sets._labels import Column, check_trained, class_numbers, number_in
 from cl.data.sets._paths import PathArray
 from cl.data.sets._shards import shards_of
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import HOLD_OUT, split, split_sentence
-from cl.data.sets._unpacked import cache, uncompressed
+from cl.data.sets._unpacked import BLOCK, cache, uncompressed
 from cl.data.sets._walk import Walk, is_hidden, is_image
 
 ROW = {
@@ -149,9 +150,10 @@ def classes_of(parts: Sequence[Column]) -> tuple[Sequence[Any], dict[str, int], 
     Whole numbers are those of the classes; numbers beside words are words.
     """
     words = [word for labels in parts for word in labels.words]
-    if not all(NUMBER.fullmatch(word) for word in words if word):
+    found = {word: number_in(word or "-1") for word in words}
+    numbers = {word: max(-1, number) for word, number in found.items() if number is not None}
+    if len(numbers) < len(found):
         return *class_numbers(words), True
-    numbers = {word: max(-1, int(word or -1)) for word in words}
     return range(1 + max(numbers.values())), numbers, False
 
 
@@ -208,7 +210,7 @@ def of_shard(
         keys: what is taken of a sample.
 
     Raises:
-        ValueError: it is damaged, a label is none, or a sample has several images.
+        ValueError: it is damaged or cut, a label is none, or a sample has several images.
     """
     images: dict[str, dict[str, tarfile.TarInfo]] = {}
     labels: dict[tuple[str, str], str] = {}
@@ -229,6 +231,7 @@ def of_shard(
                     labels[key, kind] = label_in(content.read(member.size), kind, keys, name)
                 else:
                     walk.left_out[f".{kind}" if kind else "without a suffix"] += 1
+            check_end(content, tar.offset)
     except tarfile.TarError as error:
         raise ValueError(f"{shard} is no whole tar file: {error}") from None
     for key, members in images.items():
@@ -259,6 +262,30 @@ def visible_members(
             yield member
 
 
+def check_end(content: BinaryIO, end: int) -> None:
+    """Check that a tar ends where its reading did: tarfile takes a damaged header for the end.
+
+    Args:
+        content: the file.
+        end: the place behind its last member.
+
+    Raises:
+        tarfile.ReadError: no end mark is there, or something follows it.
+    """
+    content.seek(end)
+    mark = content.read(tarfile.BLOCKSIZE)
+    if not mark:
+        raise tarfile.ReadError("it is cut behind a member, for its end mark is missing")
+    if mark != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError(f"the header at byte {end:,} is damaged or cut")
+    for block in iter(partial(content.read, BLOCK), b""):
+        if block.count(0) < len(block):
+            raise tarfile.ReadError(
+                "something follows its end mark; archives are joined by tar --concatenate, not by "
+                "cat, or named one by one"
+            )
+
+
 def label_in(content: bytes, kind: str, keys: Keys, name: str) -> str:
     """The label in a member of that suffix; empty for a .json that lacks it.
 
@@ -273,8 +300,9 @@ def label_in(content: bytes, kind: str, keys: Keys, name: str) -> str:
             label = found[keys.json]
         else:
             label = content.decode().strip()
-        if type(label) is int or (isinstance(label, str) and NUMBER.fullmatch(label)):
-            if abs(number := int(label)) >= 2**31:
+        number = number_in(label) if isinstance(label, str) else label
+        if type(number) is int:
+            if abs(number) >= 2**31:
                 raise TypeError("it is no whole number of 32 bits")
             return str(number)
         if not isinstance(label, str) or not 0 < len(label) <= LONGEST or "\n" in label:
