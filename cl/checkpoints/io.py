@@ -380,7 +380,7 @@ def load_weights(encoder: nn.Module, path: Path) -> formats.Report:
             misshapen keys.
     """
     theirs = hugging_face.configuration(path)
-    hugging_face.check_configuration(theirs, path)
+    hugging_face.check_configuration(theirs, path, encoder)
     found = read_encoder(path)
     about, config = about_encoder(path), config_beside(path)
     apart = any(isinstance(module, lora.LoRA) for module in encoder.modules())
