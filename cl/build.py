@@ -107,17 +107,15 @@ def complete(config: Pretrain, source: Source[Any] | GivenData) -> Pretrain:
 
 
 def with_known_positions(config: Pretrain, encoder: nn.Module) -> Pretrain:
-    """The configuration with no more tokens of a text than its encoder has positions for.
+    """The configuration with as many tokens of a text as its encoder's folder says and has.
 
     Args:
         config: of the run; what it asks for itself stays, and is checked where texts are read.
         encoder: of texts, if the run has one.
     """
-    most = encoder.longest if isinstance(encoder, Transformer) else None
-    if most is None or config.max_length is not None:
+    if not isinstance(encoder, Transformer) or config.max_length is not None:
         return config
-    query, document = (min(each, most) for each in config.resolved_max_length)
-    return replace(config, max_length=(query, document))
+    return replace(config, max_length=encoder.lengths(config.resolved_max_length))
 
 
 def first_views(data: GivenData) -> Tensor:

@@ -192,7 +192,7 @@ class DataOptions:
         low=1,
         needs=WITH_TEXTS,
         metavar=("QUERY", "DOCUMENT"),
-        shown="64 256, of bag_wN 1024 1024",
+        shown="as a folder of sentence-transformers says, else 64 256; of bag_wN 1024 1024",
     )
     pooling: Literal["mean", "cls", "last"] | None = flag(
         "what of a transformer's tokens is the feature of a text: their mean, the first or the "

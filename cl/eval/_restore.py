@@ -420,9 +420,12 @@ def lengths(encoder: nn.Module, name: str, longest: tuple[int, ...] | None) -> t
     """
     if isinstance(encoder, Transformer) and longest:
         encoder.check_length(f"ENCODER {name}", longest)
+    if longest:
+        return longest
+    if isinstance(encoder, Transformer):
+        return encoder.lengths(PIECES)
     most = getattr(encoder, "longest", None)
-    own = PIECES if isinstance(encoder, Transformer) else default_length(name)
-    return longest or tuple(min(each, most or each) for each in own)
+    return tuple(min(each, most or each) for each in default_length(name))
 
 
 def qualified_name(thing: object) -> str:
