@@ -31,8 +31,8 @@ class Optimization:
         warmup_epochs: epochs in which a scheduler with a warm-up rises from `warmup_start_lr`.
         warmup_start_lr: learning rate of the first step of the warm-up, at most `lr`.
         lr_decay_epochs: epochs at which `step` multiplies the learning rate by `lr_decay_rate`.
-        lr_decay_rate: see `lr_decay_epochs`; `exponential` multiplies by it in each epoch. None:
-            the default of the shape.
+        lr_decay_rate: see `lr_decay_epochs`; `exponential` multiplies by it in each epoch behind
+            the warm-up. None: the default of the shape.
         constant: names of members whose learning rate stays constant (SimSiam's predictor).
     """
 
@@ -128,8 +128,14 @@ def lr_factor(o: Optimization, step: int, steps: int, steps_per_epoch: int) -> f
         given = o.warmup_start_lr
         start = min(1.0, (rates.warmup_start(o.lr) if given is None else given) / o.lr)
         return start + (1 - start) * step / (warm - 1) if warm > 1 else start
-    done = (step - warm) / (steps - warm)
-    return height(shape_of(o.scheduler), done=done, epoch=step // steps_per_epoch, **vars(o))
+    behind = step - warm
+    return height(
+        shape_of(o.scheduler),
+        done=behind / (steps - warm),
+        epoch=step // steps_per_epoch,
+        epochs_after_warmup=behind // steps_per_epoch,
+        **vars(o),
+    )
 
 
 def step_limit(trainer: pl.Trainer) -> int:

@@ -60,6 +60,14 @@ def test_warmup_longer_than_the_run_still_ends() -> None:
     assert values[-1] == 0
 
 
+def test_an_exponential_begins_behind_the_warmup() -> None:
+    """As torch's SequentialLR of LinearLR and ExponentialLR."""
+    o = Optimization(scheduler="warmup_exponential", lr=1.0, warmup_epochs=3, warmup_start_lr=0.1)
+    values = [lr_factor(o, t, 40, 4) for t in range(40)]
+    assert values[11] == pytest.approx(1.0)
+    assert values[12:] == pytest.approx([0.95 ** (t // 4) for t in range(28)])
+
+
 @pytest.mark.parametrize("scheduler", ["step", "exponential", "cosine", "none"])
 def test_other_schedules_are_torchs(scheduler: str) -> None:
     o = Optimization(

@@ -144,7 +144,7 @@ def learn(
         encoder,
         classes,
         o,
-        example=torch.zeros(2, 3, recipe.size, recipe.size),
+        example=torch.zeros(2, recipe.channels, recipe.size, recipe.size),
         frozen=frozen,
         standardize=standardize,
         lora_rank=lora_rank,
