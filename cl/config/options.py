@@ -485,7 +485,7 @@ class OptimizationOptions:
     )
     lr_scaling: bool = flag("multiply --lr by the samples in a step of all devices over 256", True)
     weight_decay: float = flag(
-        "weight decay, of all parameters but biases and norms",
+        "weight decay, of all parameters but biases, norms and the tokens and positions of a ViT",
         1e-4,
         low=0,
         common=True,
