@@ -106,7 +106,7 @@ def complete(config: Pretrain, source: Source[Any] | GivenData) -> Pretrain:
     return replace(config, batch_size=views.shape[1], global_batch_size=None, **size)
 
 
-def with_known_positions(config: Pretrain, encoder: nn.Module) -> Pretrain:
+def with_known_lengths(config: Pretrain, encoder: nn.Module) -> Pretrain:
     """The configuration with as many tokens of a text as its encoder's folder says and has.
 
     Args:

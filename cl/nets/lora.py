@@ -119,8 +119,7 @@ def merge_state(state: Mapping[str, Tensor], names: Sequence[str]) -> tuple[dict
             a, b = plain.pop(f"{prefix}a.{i}"), plain.pop(f"{prefix}b.{i}")
             plain[weight] = state[weight] + (b @ a).view_as(state[weight])
             rank = max(rank, len(a))
-        for key in own:
-            plain[f"{prefix}{key.removeprefix(inner)}"] = plain.pop(key)
+        plain |= {f"{prefix}{key.removeprefix(inner)}": plain.pop(key) for key in own}
     return plain, rank
 
 

@@ -76,6 +76,26 @@ def test_updates_that_stand_apart_in_a_file_are_merged(
         torch.testing.assert_close(plain(images), adapted(images), rtol=1e-4, atol=1e-5)
 
 
+def test_an_encoder_whose_part_is_called_encoder(tmp_path: Path) -> None:
+    """Names with and without that part are told apart."""
+
+    class Nested(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder, self.layer = nn.ModuleDict({"layer": nn.Linear(6, 6)}), nn.Linear(6, 6)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(self.encoder["layer"](x))
+
+    adapted = trained(Nested())
+    for prefix in ("", "encoder."):
+        state = {f"{prefix}{key}": value for key, value in adapted.state_dict().items()}
+        torch.save(state, tmp_path / "one.pth")
+        plain, x = Nested(), torch.randn(2, 6)
+        load_weights(plain, tmp_path / "one.pth")
+        torch.testing.assert_close(plain(x), adapted(x))
+
+
 def test_updates_of_another_encoder_are_refused(tmp_path: Path) -> None:
     adapted = trained(create("resnet6_w8", 16))
     state, last = adapted.state_dict(), len(adapted.names) - 1
