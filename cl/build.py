@@ -106,18 +106,16 @@ def complete(config: Pretrain, source: Source[Any] | GivenData) -> Pretrain:
     return replace(config, batch_size=views.shape[1], global_batch_size=None, **size)
 
 
-def with_known_positions(config: Pretrain, encoder: nn.Module) -> Pretrain:
-    """The configuration with no more tokens of a text than its encoder has positions for.
+def with_known_lengths(config: Pretrain, encoder: nn.Module) -> Pretrain:
+    """The configuration with as many tokens of a text as its encoder's folder says and has.
 
     Args:
         config: of the run; what it asks for itself stays, and is checked where texts are read.
         encoder: of texts, if the run has one.
     """
-    most = encoder.longest if isinstance(encoder, Transformer) else None
-    if most is None or config.max_length is not None:
+    if not isinstance(encoder, Transformer) or config.max_length is not None:
         return config
-    query, document = (min(each, most) for each in config.resolved_max_length)
-    return replace(config, max_length=(query, document))
+    return replace(config, max_length=encoder.lengths(config.resolved_max_length))
 
 
 def first_views(data: GivenData) -> Tensor:
@@ -430,12 +428,16 @@ def build_text_encoder(config: Pretrain) -> nn.Module | None:
     """The encoder of texts that a method has besides that of images; None without one.
 
     Raises:
-        ValueError: there is none of that name, or one that is to be locked has random weights.
+        ValueError: there is none of that name, or one that is to be locked, or to be adapted by
+            LoRA, has random weights.
     """
     settings = config.method_settings
     if "text_encoder" not in settings:
         return None
     name, lock = config.text_encoder, settings.get("lock")
+    own = is_foreign(config.encoder) or settings.get("image_weights")
+    if config.lora_rank is not None and not own:
+        raise ValueError("--lora_rank needs --image_weights: a run or file of weights to adapt")
     loads = has_weights(name) if config.pretrained is None else config.pretrained
     known = {"text": loads, "image": is_foreign(config.encoder), None: True}[lock]
     if not (known or settings[f"{lock}_weights"]):
@@ -498,12 +500,13 @@ def encoder_metadata(config: Pretrain, recipes: Sequence[Recipe]) -> dict[str, A
         config: of the run.
         recipes: of its views; none where a loader of the caller's own makes them, and of texts.
     """
+    apart = {} if config.merge_lora else {"lora_rank": config.lora_rank}
     if config.kind == "text":
         return {
             "encoder": config.encoder,
             "max_length": list(config.resolved_max_length),
             **({"pooling": config.pooling} if config.pooling else {}),
-            **({} if config.merge_lora else {"lora_rank": config.lora_rank}),
+            **apart,
             "dataset": config.dataset,
             "method": config.method,
         }
@@ -516,6 +519,7 @@ def encoder_metadata(config: Pretrain, recipes: Sequence[Recipe]) -> dict[str, A
         **prepared,
         **{name: value for name in DECODING if (value := getattr(config, name)) is not None},
         **towers_metadata(config),
+        **apart,
         "dataset": config.dataset,
         "method": config.method,
     }

@@ -1,5 +1,6 @@
 """An encoder for other programs: an ONNX file that was compared with it before it is there."""
 
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +24,13 @@ def check_packages() -> None:
         )
 
 
-def export_onnx(encoder: nn.Module, size: int, path: Path, channels: int = 3) -> float:
+def export_onnx(
+    encoder: nn.Module,
+    size: int,
+    path: Path,
+    channels: int = 3,
+    metadata: Mapping[str, str] | None = None,
+) -> float:
     """Write an encoder as ONNX, `images` (n c size size) to `features` (n d), for every n.
 
     Args:
@@ -31,6 +38,7 @@ def export_onnx(encoder: nn.Module, size: int, path: Path, channels: int = 3) ->
         size: side of the images in pixels.
         path: of the file.
         channels: of the images.
+        metadata: what is written into the file besides, as its `metadata_props`.
 
     Returns:
         The greatest difference of a feature on random images, over the largest of all features.
@@ -57,6 +65,8 @@ def export_onnx(encoder: nn.Module, size: int, path: Path, channels: int = 3) ->
             external_data=False,
             verbose=False,
         )
+        if metadata:
+            write_metadata(new, metadata)
         apart = feature_difference(encoder, images, new)
         if not apart <= TOLERANCE:
             raise ValueError(
@@ -67,6 +77,14 @@ def export_onnx(encoder: nn.Module, size: int, path: Path, channels: int = 3) ->
         encoder.train(training)
         new.unlink(missing_ok=True)
     return apart
+
+
+def write_metadata(path: Path, metadata: Mapping[str, str]) -> None:
+    """Write words by name into an ONNX file, which onnxruntime gives back with the model."""
+    onnx = import_module("onnx")
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, dict(metadata))
+    onnx.save(model, path)
 
 
 @torch.no_grad()

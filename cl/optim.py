@@ -1,6 +1,8 @@
 """Optimizers and their learning rates: parameter groups by name, schedules by `cl.schedules`."""
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -11,6 +13,9 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from cl import rates
 from cl.distributed import is_sharded
 from cl.schedules import FOLLOWS_LOSS, Shape, height, shape_of, warms_up
+
+EXEMPT = "/exempt"  # behind a group's name: matrices and tables that do not decay
+OF_GROUPS = {"base_lrs", "_last_lr", "min_lrs", "lr_lambdas"}  # a scheduler's lists
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +31,14 @@ class Optimization:
         classifier_lr: learning rate of the probe, whose weights do not decay. None: that of
             `cl.rates`, like the next three.
         learned_lr: learning rate of the loss's learnable scalars.
-        weight_decay: of matrices and kernels; biases and norms do not decay.
+        weight_decay: of matrices and kernels; biases and norms do not decay, nor what an encoder
+            names by `no_weight_decay()`, as timm's do their tokens and tables of positions.
         momentum: of sgd and lars.
         warmup_epochs: epochs in which a scheduler with a warm-up rises from `warmup_start_lr`.
         warmup_start_lr: learning rate of the first step of the warm-up, at most `lr`.
         lr_decay_epochs: epochs at which `step` multiplies the learning rate by `lr_decay_rate`.
-        lr_decay_rate: see `lr_decay_epochs`; `exponential` multiplies by it in each epoch. None:
-            the default of the shape.
+        lr_decay_rate: see `lr_decay_epochs`; `exponential` multiplies by it in each epoch behind
+            the warm-up. None: the default of the shape.
         constant: names of members whose learning rate stays constant (SimSiam's predictor).
     """
 
@@ -54,9 +60,10 @@ class Optimization:
 def groups(module: nn.Module, o: Optimization) -> list[dict[str, Any]]:
     """Parameter groups: every parameter that requires a gradient is in exactly one.
 
-    Matrices and kernels decay, vectors (biases, norms) do not; the probe and the scalars of a loss
-    have their own learning rates.
+    Matrices and kernels decay, vectors (biases, norms) do not, nor does what `undecayed` names; the
+    probe and the scalars of a loss have their own learning rates.
     """
+    exempt = undecayed(module)
     known = {
         "probe": o.classifier_lr or rates.of_probe(o.optimizer),
         "learnable": o.learned_lr or rates.of_scalars(o.optimizer) or o.lr,
@@ -66,21 +73,74 @@ def groups(module: nn.Module, o: Optimization) -> list[dict[str, Any]]:
         if not p.requires_grad:
             continue
         member = name.partition(".")[0]
-        decays = p.ndim > 1 and member != "probe"
+        matrix = p.ndim > 1 and member != "probe"
+        decays = matrix and name not in exempt
         root = member if member in known or member in o.constant else "encoder"
-        lr = o.lr if decays else o.bias_lr or o.lr
+        lr = o.lr if matrix else o.bias_lr or o.lr
+        kind = "" if decays or root in known else EXEMPT if matrix else "/no_decay"
         group = made.setdefault(
-            root if decays or root in known else f"{root}/no_decay",
+            root + kind,
             {
                 "params": [],
                 "lr": known.get(root, lr),
                 "weight_decay": o.weight_decay if decays else 0.0,
                 "constant": root in o.constant,
-                "always_adapt": decays,  # LARS, also where the decay is 0
+                "always_adapt": matrix,  # LARS, also where the decay is 0
             },
         )
         group["params"].append(p)
-    return [{"name": name, **group} for name, group in made.items()]
+    names = sorted(made, key=lambda name: name.endswith(EXEMPT))  # behind the others
+    return [{"name": name, **made[name]} for name in names]
+
+
+def undecayed(module: nn.Module) -> set[str]:
+    """The parameters that modules in a module name by `no_weight_decay()`, as timm reads it."""
+    found = set[str]()
+    for place, part in module.named_modules():
+        listed: Callable[[], Collection[str]] | None = getattr(part, "no_weight_decay", None)
+        patterns = () if listed is None else listed()
+        names = [name for name, _ in part.named_parameters()] if patterns else []
+        matching = (name for name in names if any(fnmatch(name, each) for each in patterns))
+        found |= {f"{place}.{name}".removeprefix(".") for name in matching}
+    return found
+
+
+def regroup(checkpoint: dict[str, Any], module: nn.Module, o: Optimization) -> None:
+    """Give the optimizer's state in a checkpoint from before the groups of now, in place.
+
+    What `undecayed` names stood among the matrices and kernels. Any other difference is left for
+    torch to refuse.
+
+    Args:
+        checkpoint: Lightning's.
+        module: whose parameters are trained.
+        o: how they are.
+    """
+    now, place = groups(module, o), {id(p): i for i, p in enumerate(module.parameters())}
+    roots = {group["name"]: group["name"].removesuffix(EXEMPT) for group in now}
+    if all(name == root for name, root in roots.items()):
+        return
+    ours: dict[str, list[nn.Parameter]] = {}
+    for group in now:
+        ours.setdefault(roots[group["name"]], []).extend(group["params"])
+    states = checkpoint.get("optimizer_states", []), checkpoint.get("lr_schedulers", [])
+    for saved, schedule in zip(*states, strict=False):
+        before = {group.get("name"): group for group in saved["param_groups"]}
+        sizes = {name: len(group["params"]) for name, group in before.items()}
+        if sizes != {name: len(parameters) for name, parameters in ours.items()}:
+            continue
+        number: dict[int, int] = {}
+        for root, parameters in ours.items():
+            ordered = sorted((id(p) for p in parameters), key=place.__getitem__)
+            number |= dict(zip(ordered, before[root]["params"], strict=True))
+        saved["param_groups"] = [
+            {**before[roots[group["name"]]], **{k: group[k] for k in ("name", "weight_decay")}}
+            | {"params": [number[id(p)] for p in group["params"]]}
+            for group in now
+        ]
+        rows = [[*before].index(roots[group["name"]]) for group in now]
+        for key in OF_GROUPS & schedule.keys():
+            schedule[key] = [schedule[key][row] for row in rows]
 
 
 def optimizer(module: nn.Module, o: Optimization) -> torch.optim.Optimizer:
@@ -128,8 +188,14 @@ def lr_factor(o: Optimization, step: int, steps: int, steps_per_epoch: int) -> f
         given = o.warmup_start_lr
         start = min(1.0, (rates.warmup_start(o.lr) if given is None else given) / o.lr)
         return start + (1 - start) * step / (warm - 1) if warm > 1 else start
-    done = (step - warm) / (steps - warm)
-    return height(shape_of(o.scheduler), done=done, epoch=step // steps_per_epoch, **vars(o))
+    behind = step - warm
+    return height(
+        shape_of(o.scheduler),
+        done=behind / (steps - warm),
+        epoch=step // steps_per_epoch,
+        epochs_after_warmup=behind // steps_per_epoch,
+        **vars(o),
+    )
 
 
 def step_limit(trainer: pl.Trainer) -> int:

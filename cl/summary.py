@@ -66,7 +66,8 @@ def start_table(
     steps, chunk = steps_per_epoch(config, data), config.mini_batch_size or size
     loss = ", ".join(f"{k} {v}" for k, v in config.loss_settings.items() if v is not None)
     image = encoder.image if isinstance(encoder, Towers) else encoder
-    stem = "" if isinstance(data, TextData) else f"stem {encoders.stem_of(image)}, "
+    base = image.encoder if isinstance(image, LoRA) else image
+    stem = "" if isinstance(data, TextData) else f"stem {encoders.stem_of(base)}, "
     probed = getattr(method, "probe", None) is not None
     probe = f", probe {config.resolved_classifier_lr:g}" if probed else ""
     biases = f", biases {config.resolved_bias_lr:g}" if config.bias_lr else ""

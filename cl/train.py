@@ -109,7 +109,7 @@ def train(config: Pretrain) -> Run:
         config = build.complete(config, source)
         encoder, built = build.build_encoder(config)
         text_encoder = build.build_text_encoder(config)
-        config = build.with_known_positions(config, text_encoder or encoder)
+        config = build.with_known_lengths(config, text_encoder or encoder)
         data = build.build_data(config, source, text_encoder or encoder)
         run = Run(config.runs_folder, encoder)
         if config.show_views:

@@ -29,11 +29,13 @@ def test_the_file_gives_the_encoders_features(tmp_path: Path, encoder: nn.Module
     import onnxruntime
 
     assert encoder.training
-    apart = export.export_onnx(encoder, 32, tmp_path / "encoder.onnx")
+    said = {"mean": "[0.5, 0.4, 0.3]", "interpolation": '"bicubic"'}
+    apart = export.export_onnx(encoder, 32, tmp_path / "encoder.onnx", metadata=said)
     assert encoder.training
     assert apart <= export.TOLERANCE
     assert [each.name for each in tmp_path.iterdir()] == ["encoder.onnx"]
     session = onnxruntime.InferenceSession(tmp_path / "encoder.onnx")
+    assert session.get_modelmeta().custom_metadata_map == said
     (given,) = session.get_inputs()
     assert given.name == "images"
     assert given.shape[1:] == [3, 32, 32]

@@ -1,12 +1,18 @@
 """Schedules against lightning-bolts' recursion, LARS against its paper, groups against a list."""
 
 import math
+from typing import Any
 
 import pytest
+import timm
 import torch
+from timm.optim import param_groups_weight_decay
 from torch import nn
 
-from cl.optim import Optimization, build_optimizer, groups, lr_factor, optimizer
+from cl import optim
+from cl.nets.texts import Bag
+from cl.nets.towers import Towers
+from cl.optim import Optimization, build_optimizer, groups, lr_factor, optimizer, regroup
 
 
 def bolts_recursion(base: float, start: float, warm: int, total: int, steps: int) -> list[float]:
@@ -58,6 +64,14 @@ def test_warmup_longer_than_the_run_still_ends() -> None:
     values = [lr_factor(o, t, 4, 2) for t in range(6)]
     assert all(0 <= v <= 1 for v in values)
     assert values[-1] == 0
+
+
+def test_an_exponential_begins_behind_the_warmup() -> None:
+    """As torch's SequentialLR of LinearLR and ExponentialLR."""
+    o = Optimization(scheduler="warmup_exponential", lr=1.0, warmup_epochs=3, warmup_start_lr=0.1)
+    values = [lr_factor(o, t, 40, 4) for t in range(40)]
+    assert values[11] == pytest.approx(1.0)
+    assert values[12:] == pytest.approx([0.95 ** (t // 4) for t in range(28)])
 
 
 @pytest.mark.parametrize("scheduler", ["step", "exponential", "cosine", "none"])
@@ -121,6 +135,72 @@ def test_every_trained_parameter_is_in_one_group() -> None:
     assert all(p.ndim == 1 for p in by_name["encoder/no_decay"]["params"])
     assert by_name["predictor"]["constant"]
     assert not by_name["encoder"]["constant"]
+
+
+SMALL = {"img_size": 32, "num_classes": 0}
+NAMING = {
+    "vit_tiny_patch16_224": {"patch_size": 8, "depth": 2},
+    "swin_tiny_patch4_window7_224": {"depths": (1, 1), "num_heads": (2, 4), "window_size": 4},
+    "beit_base_patch16_224": {"patch_size": 8, "depth": 2, "embed_dim": 48, "num_heads": 2},
+}
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("name", NAMING)
+def test_what_an_encoder_names_does_not_decay(name: str, wrapped: bool) -> None:
+    """As timm's own groups have it: tokens and tables of positions."""
+    encoder = timm.create_model(name, **SMALL, **NAMING[name])
+    net = nn.Module()
+    net.encoder = Towers(encoder, Bag(4, rows=8), 4) if wrapped else encoder
+    theirs = param_groups_weight_decay(
+        encoder, 0.05, no_weight_decay_list=encoder.no_weight_decay()
+    )
+    expected = {id(p) for group in theirs if group["weight_decay"] for p in group["params"]}
+    inside = {id(p) for p in encoder.parameters()}
+    ours = groups(net, Optimization(weight_decay=0.05))
+    decayed = {id(p) for group in ours if group["weight_decay"] for p in group["params"]}
+    assert decayed & inside == expected
+    tables = next(group for group in ours if group["name"] == "encoder/exempt")
+    assert tables["always_adapt"]
+    assert ours[0]["name"] == "encoder"
+
+
+@pytest.mark.parametrize("scheduler", ["cosine", "reduce"])
+def test_a_checkpoint_of_before_has_the_groups_of_now(
+    scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each parameter gets its own state; one without such parameters is left alone."""
+    net, o = Net(), Optimization(optimizer="adamw", scheduler=scheduler, lr=0.01)
+    net.encoder = timm.create_model("vit_tiny_patch16_224", **SMALL, depth=1)
+
+    def build() -> Any:
+        return build_optimizer(net, o, steps=10, steps_per_epoch=5, monitor="train/loss")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(optim, "undecayed", lambda _: set())
+        before = build()
+    trained = [p for p in net.parameters() if p.requires_grad]
+    for p in trained:
+        p.grad = torch.randn_like(p)
+    before["optimizer"].step()
+    expected = {p: before["optimizer"].state[p]["exp_avg"].clone() for p in trained}
+    schedule = before["lr_scheduler"]["scheduler"].state_dict()
+    checkpoint = {
+        "optimizer_states": [before["optimizer"].state_dict()],
+        "lr_schedulers": [schedule],
+    }
+    for _ in range(2):  # the second time it is one of now
+        regroup(checkpoint, net, o)
+    now = build()
+    now["optimizer"].load_state_dict(checkpoint["optimizer_states"][0])
+    now["lr_scheduler"]["scheduler"].load_state_dict(checkpoint["lr_schedulers"][0])
+    for p, value in expected.items():
+        assert torch.equal(now["optimizer"].state[p]["exp_avg"], value)
+    fresh = [(g["name"], g["weight_decay"], g["lr"]) for g in build()["optimizer"].param_groups]
+    loaded = [(g["name"], g["weight_decay"], g["lr"]) for g in now["optimizer"].param_groups]
+    assert loaded == fresh
+    now["optimizer"].step()
+    now["lr_scheduler"]["scheduler"].step(*([1.0] if scheduler == "reduce" else []))
 
 
 @pytest.mark.parametrize("scheduler", ["cosine", "reduce"])

@@ -9,8 +9,8 @@ prefixes fit, known pairs are decided (`RANKS`) and others refused.
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -25,6 +25,7 @@ from cl.checkpoints.renames import (
     State,
     translate,
 )
+from cl.nets.lora import merge_state
 
 MARK = "cl"  # the entry of a checkpoint of ours
 WRAPPERS = ("module.", "_orig_mod.", "model.")  # DDP's, torch.compile's, many a LightningModule's
@@ -154,6 +155,7 @@ def match_layout(
     *,
     online: bool = False,
     ours: bool = False,
+    adapted: Sequence[str] | None = None,
 ) -> tuple[State, Report]:
     """The tensors of a file under the encoder's keys: all of them, or an error.
 
@@ -163,6 +165,8 @@ def match_layout(
         where: the file, for errors.
         online: of a run with a moving target take the encoder that learns.
         ours: the file is of this package, so that no tensor means anything else.
+        adapted: the encoder's weights into which LoRA's updates are merged where the file has
+            them apart; None leaves them apart.
 
     Raises:
         ValueError: nothing fits, with the missing, the foreign and the misshapen keys of what is
@@ -171,6 +175,13 @@ def match_layout(
     states = dict(states_of(found))
     if not states:
         raise ValueError(f"{where} holds no tensors by name")
+    ranks: dict[str, int] = {}
+    if adapted is not None:
+        try:
+            for nest, state in states.items():
+                states[nest], ranks[nest] = merge_state(state, adapted)
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from error
     places = [p for nest, state in states.items() for p in places_of(nest, state, wanted, online)]
     sizes = {place.nest: len(place.state) for place in places if place.nest}
     best_rank = min((place.rank for place in places), default=1)
@@ -188,7 +199,11 @@ def match_layout(
             f"{where} holds several encoders that fit ({named}); save the one that is meant alone"
         )
     check_computation(best, wanted, where)
-    return finished(best, wanted, found, ours=ours or MARK in found)
+    state, report = finished(best, wanted, found, ours=ours or MARK in found)
+    if rank := ranks.get(best.place.nest):
+        note = f"LoRA's updates of rank {rank} merged into the weights"
+        report = replace(report, notes=(*report.notes, note))
+    return state, report
 
 
 def finished(

@@ -371,23 +371,26 @@ def load_weights(encoder: nn.Module, path: Path) -> formats.Report:
     """Fill an encoder from a file in any of `cl.checkpoints.formats`, completely or not at all.
 
     Of a run's .ckpt it is what `Method.evaluated` is: the average of the encoders, or the teacher
-    unless the run is configured to use the online encoder. Where a peer's first convolution pads
-    otherwise, the encoder's does so afterwards, and the report says it.
+    unless the run is configured to use the online encoder. LoRA's updates that stand apart in it
+    are merged. Where a peer's first convolution pads otherwise, the encoder's does so afterwards,
+    and the report says it.
 
     Raises:
         ValueError: no data, a weight that is not finite, or with the missing, the foreign and the
             misshapen keys.
     """
     theirs = hugging_face.configuration(path)
-    hugging_face.check_configuration(theirs, path)
+    hugging_face.check_configuration(theirs, path, encoder)
     found = read_encoder(path)
     about, config = about_encoder(path), config_beside(path)
+    apart = any(isinstance(module, lora.LoRA) for module in encoder.modules())
     state, report = formats.match_layout(
         found,
         encoder.state_dict(),
         path,
         online=config.get("features") == "online",
         ours=bool(about or config),
+        adapted=None if apart else lora.adapted_weights(encoder),
     )
     check_finite(state, path)
     encoder.load_state_dict(state, strict=True)

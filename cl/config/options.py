@@ -192,7 +192,7 @@ class DataOptions:
         low=1,
         needs=WITH_TEXTS,
         metavar=("QUERY", "DOCUMENT"),
-        shown="64 256, of bag_wN 1024 1024",
+        shown="as a folder of sentence-transformers says, else 64 256; of bag_wN 1024 1024",
     )
     pooling: Literal["mean", "cls", "last"] | None = flag(
         "what of a transformer's tokens is the feature of a text: their mean, the first or the "
@@ -485,7 +485,7 @@ class OptimizationOptions:
     )
     lr_scaling: bool = flag("multiply --lr by the samples in a step of all devices over 256", True)
     weight_decay: float = flag(
-        "weight decay, of all parameters but biases and norms",
+        "weight decay, of all parameters but biases, norms and the tokens and positions of a ViT",
         1e-4,
         low=0,
         common=True,

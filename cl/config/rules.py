@@ -440,6 +440,8 @@ def of_values(config: Pretrain) -> Iterator[str]:
         yield f"--hard_negatives needs --loss {either(fitting)}."
     if config.strategy == "fsdp" and config.method_settings.get("ema_encoder"):
         yield "--strategy fsdp cannot be used with --ema_encoder."
+    if config.lora_rank is not None and config.method_settings.get("lock") == "image":
+        yield "--lora_rank cannot be used with --lock image."
     yield from of_schedules(config)
     views = config.n_crops + config.multicrop * config.n_small_crops
     compared = options.get("global_views")

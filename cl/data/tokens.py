@@ -103,16 +103,20 @@ class Subwords:
 
     Args:
         tokenizer: a fast one of the package transformers.
+        prompt: what stands before each text, and counts among its tokens.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
+    def __init__(self, tokenizer: Any, prompt: str = "") -> None:
+        self.tokenizer, self.prompt = tokenizer, prompt
         words = tokenizer.backend_tokenizer.to_str()  # before any call, which changes it
         version = import_module("tokenizers").__version__
         self.identity = f"{hashlib.sha256(words.encode()).hexdigest()}, tokenizers {version}"
+        if prompt:
+            self.identity += f", prompt {prompt!r}"
 
     def __str__(self) -> str:
-        return f"{len(self.tokenizer):,} subwords ({self.identity[:8]})"
+        before = f" behind the prompt {self.prompt!r}" if self.prompt else ""
+        return f"{len(self.tokenizer):,} subwords ({self.identity[:8]}){before}"
 
     def __call__(self, texts: Sequence[str], longest: int) -> Tokens:
         """The tokens of texts, at most `longest` of each, special ones included.
@@ -128,7 +132,7 @@ class Subwords:
             )
         each, cut = [], 0
         for start in range(0, len(texts), CHUNK):
-            given = list(texts[start : start + CHUNK])
+            given = [self.prompt + text for text in texts[start : start + CHUNK]]
             found = self.tokenizer(given, truncation=True, max_length=longest).encodings
             each += [np.array(text.ids, np.int32) for text in found]
             cut += sum(bool(text.overflowing) for text in found)
@@ -179,7 +183,7 @@ def tokenizer_of(name: str, encoder: object = None, flag: str = "ENCODER") -> To
     Args:
         name: the encoder's, see `cl.nets.texts`.
         encoder: one of the user's own has a `tokenizer`, a function or a fast one of the package
-            transformers; a transformer has `subwords`, a bag has `ngrams`.
+            transformers; a transformer has `subwords` and a `prompt`, a bag has `ngrams`.
         flag: that named it, for messages.
 
     Raises:
@@ -189,7 +193,8 @@ def tokenizer_of(name: str, encoder: object = None, flag: str = "ENCODER") -> To
     if own is not None and not hasattr(own, "backend_tokenizer"):
         return OwnTokenizer(own)
     if own is not None or subwords is not None:
-        return Subwords(subwords if own is None else own)
+        prompt = getattr(encoder, "prompt", "") if own is None else ""
+        return Subwords(subwords if own is None else own, prompt)
     if name.startswith("bag_") or hasattr(encoder, "ngrams"):
         return NGrams()
     raise ValueError(

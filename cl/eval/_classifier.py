@@ -16,7 +16,7 @@ from cl.eval._training import Training
 from cl.nets.encoders import width
 from cl.nets.lora import LoRA
 from cl.nets.probe import Standardize, cross_entropy, shown_topk, topk_correct
-from cl.optim import Optimization, build_optimizer, planned_steps
+from cl.optim import Optimization, build_optimizer, planned_steps, regroup
 
 
 class Classifier(pl.LightningModule):
@@ -108,6 +108,9 @@ class Classifier(pl.LightningModule):
             share = topk_correct(self.scores[known], self.labels[known], k) / n
             self.log(f"val/probe_top{k}", share, logger=False)
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        regroup(checkpoint, self, self.optimization)
+
     def configure_optimizers(self) -> Any:
         return build_optimizer(self, self.optimization, *planned_steps(self.trainer), "train/loss")
 
@@ -144,7 +147,7 @@ def learn(
         encoder,
         classes,
         o,
-        example=torch.zeros(2, 3, recipe.size, recipe.size),
+        example=torch.zeros(2, recipe.channels, recipe.size, recipe.size),
         frozen=frozen,
         standardize=standardize,
         lora_rank=lora_rank,

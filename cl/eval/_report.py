@@ -15,6 +15,9 @@ from cl import export, runs, summary, trainer
 from cl.config import CARDS, to_json
 from cl.config.evaluations import plugins, words_having
 from cl.config.programs import rooms
+from cl.data.augment.recipe import Recipe
+from cl.data.module import central_fraction
+from cl.data.sets import DECODING
 from cl.eval import _card
 from cl.eval._memory import Memory
 from cl.eval._result import EvalResult, Features
@@ -220,9 +223,31 @@ def export_encoder(task: Task, results: Mapping[str, EvalResult]) -> None:
     trained = [each.encoder for each in results.values() if each.encoder is not None]
     file = task.folder / "encoder.onnx"
     encoder, recipe = (*trained, task.encoder)[0], task.recipe
-    apart = export.export_onnx(encoder, recipe.size, file, recipe.channels)
+    metadata = preparation_metadata(task.about["encoder"], recipe, task.about)
+    apart = export.export_onnx(encoder, recipe.size, file, recipe.channels, metadata)
     within = f"features within {apart:.1g} of the largest of the encoder's"
     trainer.say(f"{'exported':12}{file}, {within}")
+
+
+def preparation_metadata(name: str, recipe: Recipe, about: Mapping[str, Any]) -> dict[str, str]:
+    """How images are prepared for an encoder, as JSON by name, for a file of other programs.
+
+    Args:
+        name: the encoder's.
+        recipe: of its plain images.
+        about: what its file says of how images become pixels.
+    """
+    said = {
+        "encoder": name,
+        "size": recipe.size,
+        "channels": recipe.channels,
+        "mean": recipe.mean,
+        "std": recipe.std,
+        "central": central_fraction(recipe),
+        "interpolation": recipe.interpolation,
+    }
+    said |= {key: about[key] for key in DECODING if about.get(key) is not None}
+    return {key: json.dumps(value) for key, value in said.items()}
 
 
 def verify(earlier: Sequence[Mapping[str, Any]], cards: Sequence[Mapping[str, Any]]) -> bool:

@@ -30,7 +30,7 @@ from cl.data.augment.recipe import Recipe, preset
 from cl.data.sets import DECODING, DEFAULTS, Decoding, dataset_row
 from cl.data.tokens import tokenizer_of
 from cl.eval._transform import TextTransform, Transform
-from cl.nets import encoders, lora, texts
+from cl.nets import encoders, texts
 from cl.nets.saved_clip import read_clip
 from cl.nets.towers import Towers
 from cl.nets.transformer import Pooling, Transformer, from_folder
@@ -149,7 +149,6 @@ def restore(
     if takes_texts(name) or (is_foreign(name) and (of_texts if kind is None else kind == "text")):
         create = partial(text_encoder, name, file, about, pooling)
         encoder, report, _ = load_fitting(file, given, [0], create)
-        encoder = lora.without_updates(encoder)
         used = lengths(encoder, name, longest or tuple(about.get("max_length") or ()))
         own = {"encoder": name, "max_length": list(used), "dataset": dataset}
         return Restored(encoder, Recipe(size=0), own, file, report, TOKENS)
@@ -248,12 +247,9 @@ def text_encoder(
         return encoders.import_encoder(name)
     beside = file.with_name(TEXT) if file else None
     if is_transformer(name) and beside is not None and beside.is_dir():
-        encoder = from_folder(beside, f"ENCODER {name}", pooling, pretrained=False)
-    else:
-        how = pooling or about.get("pooling")
-        encoder = texts.encoder_of(name, pooling=how, pretrained=file is None)
-    rank = about.get("lora_rank")
-    return encoder if rank is None else lora.LoRA(encoder, rank)
+        return from_folder(beside, f"ENCODER {name}", pooling, pretrained=False)
+    how = pooling or about.get("pooling")
+    return texts.encoder_of(name, pooling=how, pretrained=file is None)
 
 
 def load_fitting(
@@ -424,9 +420,12 @@ def lengths(encoder: nn.Module, name: str, longest: tuple[int, ...] | None) -> t
     """
     if isinstance(encoder, Transformer) and longest:
         encoder.check_length(f"ENCODER {name}", longest)
+    if longest:
+        return longest
+    if isinstance(encoder, Transformer):
+        return encoder.lengths(PIECES)
     most = getattr(encoder, "longest", None)
-    own = PIECES if isinstance(encoder, Transformer) else default_length(name)
-    return longest or tuple(min(each, most or each) for each in own)
+    return tuple(min(each, most or each) for each in default_length(name))
 
 
 def qualified_name(thing: object) -> str:
@@ -458,7 +457,7 @@ def about_run(file: Path) -> dict[str, Any]:
         return about_evaluation(run, file)
     if not recipes:
         own = {"encoder": run.encoder, "max_length": list(run.resolved_max_length)}
-        return own | {name: getattr(run, name) for name in ("pooling", "lora_rank")}
+        return own | {"pooling": run.pooling}
     own = {"encoder": run.encoder, "norm": run.norm, "image_size": run.resolved_image_size}
     own |= {"stem": run.stem} if run.stem else {}
     about = {"mean": recipes[0]["mean"], "std": recipes[0]["std"]}

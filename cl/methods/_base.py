@@ -26,7 +26,7 @@ from cl.nets.learnable import Learnable
 from cl.nets.norm import frozen_stats
 from cl.nets.probe import Probe, cross_entropy, shown_topk, topk_correct
 from cl.nets.recompute import checkpoint_blocks
-from cl.optim import Optimization, build_optimizer, planned_steps
+from cl.optim import Optimization, build_optimizer, planned_steps, regroup
 from cl.schedules import Schedule
 
 RENAMED = {"target.": "teacher.", "learned.": "learnable."}  # keys of earlier checkpoints
@@ -256,7 +256,8 @@ class Method(pl.LightningModule, ABC):
         return rearrange((encoder or self.encoder)(views), "(v n) d -> v n d", v=len(x))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Rename what earlier versions of this package called otherwise."""
+        """Rename and regroup what earlier versions of this package had otherwise."""
+        regroup(checkpoint, self, self.optimization)
         state = checkpoint["state_dict"]
         for key in [key for key in state if key.startswith((*RENAMED,))]:
             before = key.partition(".")[0] + "."

@@ -19,6 +19,7 @@ from cl.losses.clip import clip
 from cl.methods._base import EXAMPLE, Method, learnable_scalars
 from cl.methods.simclr import class_ids
 from cl.nets import texts
+from cl.nets.lora import LoRA
 from cl.nets.towers import Towers
 
 SAMPLES = "image-text"
@@ -59,8 +60,9 @@ class CLIP(Method):
     ) -> None:
         named = isinstance(text_encoder, str)
         text = texts.encoder_of(text_encoder, flag="--text_encoder") if named else text_encoder
+        image = encoder.encoder if isinstance(encoder, LoRA) else encoder
         for tower, weights, flag in (
-            (encoder, image_weights, "--image_weights"),
+            (image, image_weights, "--image_weights"),
             (text, text_weights, "--text_weights"),
         ):
             if weights:

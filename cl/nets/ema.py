@@ -26,9 +26,13 @@ class Ema(nn.Module):
             *online: the modules that it was made of.
         """
         theirs = nn.Sequential(*online).state_dict()
-        averages, values = [], []
+        averages, values, seen = [], [], set[tuple[object, ...]]()
         for name, own in self.module.state_dict().items():
             if own.is_floating_point():
+                place = own.data_ptr(), own.shape, own.stride()
+                if own.numel() and place in seen:  # tied: it is moved once
+                    continue
+                seen.add(place)
                 averages.append(own)
                 values.append(theirs[name])
             else:  # a count

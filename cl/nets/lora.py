@@ -2,6 +2,8 @@
 
 import copy
 import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Shaped
@@ -30,8 +32,7 @@ class LoRA(nn.Module):
     def __init__(self, encoder: nn.Module, rank: int) -> None:
         super().__init__()
         self.encoder = encoder.requires_grad_(False)
-        adapted = (nn.Linear, nn.Conv2d)
-        self.names = [f"{k}.weight" for k, m in encoder.named_modules() if isinstance(m, adapted)]
+        self.names = adapted_weights(encoder)
         if not self.names:
             kind = type(encoder).__name__
             raise ValueError(f"--lora_rank needs linear layers or convolutions; {kind} has none")
@@ -65,6 +66,71 @@ class LoRA(nn.Module):
         return encoder
 
 
+def adapted_weights(encoder: nn.Module) -> list[str]:
+    """The names of the weights that LoRA adapts: of linear layers and of convolutions."""
+    adapted = (nn.Linear, nn.Conv2d)
+    return [f"{k}.weight" for k, m in encoder.named_modules() if isinstance(m, adapted)]
+
+
 def without_updates(encoder: nn.Module) -> nn.Module:
-    """The encoder itself, or what it is with the updates of LoRA merged."""
-    return encoder.merged() if isinstance(encoder, LoRA) else encoder
+    """The encoder itself, or what it is with the updates of LoRA merged, its own or its parts'."""
+    if isinstance(encoder, LoRA):
+        return encoder.merged()
+    parts = [name for name, module in encoder.named_modules() if isinstance(module, LoRA)]
+    plain = copy.deepcopy(encoder) if parts else encoder
+    for name in parts:
+        part = plain.get_submodule(name)
+        assert isinstance(part, LoRA)
+        plain.set_submodule(name, part.merged())
+    return plain
+
+
+def merge_state(state: Mapping[str, Tensor], names: Sequence[str]) -> tuple[dict[str, Tensor], int]:
+    """The tensors of a file with $W + B A$ in place of W, A and B, wherever these stand.
+
+    Args:
+        state: tensors by name, as the state dict of a `LoRA` or of what has one in it.
+        names: of the weights that may be adapted in the encoder that is loaded.
+
+    Returns:
+        The tensors under a plain encoder's names, and the rank of the updates; 0 without any.
+
+    Raises:
+        ValueError: the updates are of other weights than the encoder has.
+    """
+    plain, rank = dict(state), 0
+    for prefix in [key.removesuffix("a.0") for key in state if re.search(r"(^|\.)a\.0$", key)]:
+        inner = f"{prefix}encoder."
+        own = [key for key in state if key.startswith(inner)]
+        if f"{prefix}b.0" not in state or not own:
+            continue
+        count = sum(bool(re.fullmatch(r"a\.\d+", key.removeprefix(prefix))) for key in state)
+        fitting = [
+            weights
+            for each in names_below(prefix, names)
+            if len(weights := [f"{inner}{name}" for name in each]) == count
+            and state.keys() >= {*weights}
+        ]
+        if not fitting:
+            raise ValueError(
+                f"LoRA's updates of {count} weights ({prefix}a.*) are of another encoder than this"
+            )
+        for i, weight in enumerate(fitting[0]):
+            a, b = plain.pop(f"{prefix}a.{i}"), plain.pop(f"{prefix}b.{i}")
+            plain[weight] = state[weight] + (b @ a).view_as(state[weight])
+            rank = max(rank, len(a))
+        plain |= {f"{prefix}{key.removeprefix(inner)}": plain.pop(key) for key in own}
+    return plain, rank
+
+
+def names_below(prefix: str, names: Sequence[str]) -> Iterator[list[str]]:
+    """The names of what may stand at a prefix: of a part by which the prefix ends, or of all.
+
+    >>> [*names_below("encoder.image.", ["image.conv1.weight", "text.weight"])]
+    [['conv1.weight'], ['image.conv1.weight', 'text.weight']]
+    """
+    parts = prefix.split(".")[:-1]
+    for part in (".".join(parts[i:]) + "." for i in range(len(parts))):
+        if found := [name.removeprefix(part) for name in names if name.startswith(part)]:
+            yield found
+    yield [*names]

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from cl.nets.lora import LoRA
 from cl.nets.towers import Towers
 from cl.nets.transformer import Transformer
 
@@ -26,8 +27,11 @@ def checkpoint_blocks(encoder: nn.Module) -> None:
         encoder: of images or of texts; of two at least one must have blocks.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are none, or LoRA computes with other weights than the blocks have, which
+            are not there when a block is computed again.
     """
+    if any(isinstance(module, LoRA) for module in encoder.modules()):
+        raise ValueError("--checkpoint_activations cannot be used with --lora_rank.")
     parts = [encoder.image, encoder.text] if isinstance(encoder, Towers) else [encoder]
     divided = [divide(part) for part in parts]
     if not any(divided):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -25,7 +25,30 @@ MODES: dict[str, Pooling] = {
 }  # by the name in a module's config.json
 LEGACY = {"mean_tokens": "mean", "cls_token": "cls", "lasttoken": "lasttoken"}
 SAID_BY = "modules.json"  # of sentence-transformers, the parts of an encoder
+PROMPTS = "config_sentence_transformers.json"  # of the same, what stands before texts
+UNLIMITED = 10**6  # tokens; a tokenizer that knows no length says a larger number
 FILES = ("*.json", "*.txt", "*.model", "model*.safetensors", "*/config.json")
+
+
+class Settings(NamedTuple):
+    """What a folder of sentence-transformers says of its encoder besides the pooling.
+
+    Args:
+        longest: tokens of a text that are used; None where it does not say it.
+        normalizes: features have length 1 there; here losses and retrieval compare by cosine.
+        prompts: what may stand before a text, by name.
+        default: name of the prompt that stands before each text.
+    """
+
+    longest: int | None = None
+    normalizes: bool = False
+    prompts: Mapping[str, str] = {}
+    default: str | None = None
+
+    @property
+    def prompt(self) -> str:
+        """What stands before each text."""
+        return "" if self.default is None else self.prompts[self.default]
 
 
 class Transformer(nn.Module):
@@ -36,14 +59,22 @@ class Transformer(nn.Module):
         subwords: the tokenizer of its texts, a fast one of the same package.
         pooling: `mean` over the tokens, the first one (`cls`) or the `last` one.
         origin: where its weights come from, in words.
+        settings: of its folder.
     """
 
-    def __init__(self, model: Any, subwords: Any, pooling: Pooling, origin: str) -> None:
+    def __init__(
+        self,
+        model: Any,
+        subwords: Any,
+        pooling: Pooling,
+        origin: str,
+        settings: Settings = Settings(),  # noqa: B008 - a constant
+    ) -> None:
         super().__init__()
         if getattr(model, "pooler", None) is not None:
             model.pooler = None  # learned for another task, and no part of these features
         self.model, self.subwords, self.pooling = model, subwords, pooling
-        self.origin = f"{origin}, {pooling} pooling"
+        self.origin, self.settings = f"{origin}, {pooling} pooling", settings
         self.num_features = int(model.config.hidden_size)
 
     def forward(self, x: Int[Tensor, "n l"]) -> Float[Tensor, "n d"]:
@@ -69,6 +100,21 @@ class Transformer(nn.Module):
         table = getattr(getattr(self.model, "embeddings", None), "position_embeddings", None)
         begins = getattr(table, "padding_idx", None)  # RoBERTa's positions begin behind it
         return known if known is None or begins is None else known - begins - 1
+
+    @property
+    def prompt(self) -> str:
+        """What stands before each text."""
+        return self.settings.prompt
+
+    def lengths(self, default: tuple[int, int]) -> tuple[int, int]:
+        """Tokens of a query and of a document where no flag says them.
+
+        Args:
+            default: where its folder says nothing; at most as many as there are positions.
+        """
+        said, most = self.settings.longest, self.longest
+        query, document = default if said is None else (said, said)
+        return (query, document) if most is None else (min(query, most), min(document, most))
 
     def check_length(self, label: str, longest: Sequence[int]) -> None:
         """Check that there are positions for the longest texts.
@@ -104,15 +150,24 @@ class Transformer(nn.Module):
             self.model.save_pretrained(new, state_dict=model)
         self.subwords.save_pretrained(new)
         kind = "sentence_transformers.models"
-        modules = [
+        modules: list[dict[str, Any]] = [
             {"idx": 0, "name": "0", "path": "", "type": f"{kind}.Transformer"},
             {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{kind}.Pooling"},
         ]
+        if self.settings.normalizes:
+            modules.append({"idx": 2, "name": "2", "path": "2_Normalize"})
+            modules[2]["type"] = f"{kind}.Normalize"
+            (new / "2_Normalize").mkdir()
         pooled = {"word_embedding_dimension": self.num_features}
         for key, mode in LEGACY.items():
             pooled[f"pooling_mode_{key}"] = MODES[mode] == self.pooling
-        written = {SAID_BY: modules, "1_Pooling/config.json": pooled}
+        written: dict[str, Any] = {SAID_BY: modules, "1_Pooling/config.json": pooled}
         written["sentence_bert_config.json"] = {"max_seq_length": longest, "do_lower_case": False}
+        if self.settings.prompts:
+            written[PROMPTS] = {
+                "prompts": dict(self.settings.prompts),
+                "default_prompt_name": self.settings.default,
+            }
         for name, content in written.items():
             (new / name).write_text(json.dumps(content, indent=2))
         shutil.rmtree(folder, ignore_errors=True)
@@ -142,7 +197,10 @@ def read_transformer(
     if find_spec("transformers") is None:
         raise ValueError(f"{label} needs the package transformers: pip install transformers")
     loads = name != "minilm" if pretrained is None else pretrained
-    return from_folder(folder_named(name, label), label, pooling, pretrained=loads)
+    made = from_folder(folder_named(name, label), label, pooling, pretrained=loads)
+    if name == "minilm":  # another encoder than its package's, of a length of its own
+        made.settings = made.settings._replace(longest=None)
+    return made
 
 
 def folder_named(name: str, label: str) -> Path:
@@ -202,6 +260,7 @@ def from_folder(
         ValueError: it holds no encoder of texts whose parts are known here.
     """
     within, said = pooling_in(folder, label)
+    settings = settings_in(folder, within, label)
     library = import_module("transformers")
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
@@ -217,7 +276,11 @@ def from_folder(
         why = " ".join(str(error).split())
         raise ValueError(f"{label}: {within} is no encoder of texts: {why}") from error
     origin = f"weights of {folder}" if pretrained else "re-initialized weights"
-    made = Transformer(model.train(), tokenizer, pooling or said, origin)
+    if settings is None:
+        settings = Settings()
+    elif settings.longest is None and tokenizer.model_max_length < UNLIMITED:
+        settings = settings._replace(longest=tokenizer.model_max_length)
+    made = Transformer(model.train(), tokenizer, pooling or said, origin, settings)
     rows = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:
         raise ValueError(
@@ -282,6 +345,43 @@ def check_architecture(config: Any, tokenizer: Any) -> None:
         raise ValueError("its tokenizer has no tokenizer.json; save it as such")
 
 
+def settings_in(folder: Path, within: Path, label: str) -> Settings | None:
+    """What a folder of sentence-transformers says besides the pooling; None of another one.
+
+    Args:
+        folder: of the encoder.
+        within: where in it the transformer is.
+        label: how messages call the encoder.
+
+    Raises:
+        ValueError: the prompt of each text has no name there, or is left out of the pooling.
+    """
+    if not (folder / SAID_BY).exists():
+        return None
+    kinds = modules_in(folder)
+    about: dict[str, Any] = {}
+    for file in [folder / PROMPTS, *sorted(within.glob("sentence_*_config.json"))]:
+        about |= json.loads(file.read_text()) if file.exists() else {}
+    prompts, default = about.get("prompts") or {}, about.get("default_prompt_name")
+    if default is not None and default not in prompts:
+        raise ValueError(f"{label}: {folder / PROMPTS} has no prompt of the name {default}")
+    pooling = folder / kinds.get("Pooling", "") / "config.json"
+    pooled = json.loads(pooling.read_text()) if "Pooling" in kinds else {}
+    found = Settings(about.get("max_seq_length"), "Normalize" in kinds, prompts, default)
+    if found.prompt and pooled.get("include_prompt") is False:
+        raise ValueError(
+            f"{label}: its pooling leaves the prompt {found.prompt!r} out, which is not known "
+            f"here; set default_prompt_name in {folder / PROMPTS} to null"
+        )
+    return found
+
+
+def modules_in(folder: Path) -> dict[str, str]:
+    """The modules of a folder of sentence-transformers, each with its own folder there."""
+    listed = json.loads((folder / SAID_BY).read_text())
+    return {each["type"].rpartition(".")[2]: each["path"] for each in listed}
+
+
 def pooling_in(folder: Path, label: str) -> tuple[Path, Pooling]:
     """Where in a folder the transformer is, and how its hidden states are pooled.
 
@@ -291,7 +391,7 @@ def pooling_in(folder: Path, label: str) -> tuple[Path, Pooling]:
     file = folder / SAID_BY
     if not file.exists():
         return folder, "mean"
-    kinds = {each["type"].rpartition(".")[2]: each["path"] for each in json.loads(file.read_text())}
+    kinds = modules_in(folder)
     unknown = kinds.keys() - {"Transformer", "Pooling", "Normalize"}  # losses compare by cosine
     if unknown or "Transformer" not in kinds:
         said = ", ".join(sorted(unknown)) or "no Transformer"

@@ -56,6 +56,19 @@ def test_another_encoder_of_the_same_tensors_is_refused(
             checkpoints.load_weights(encoders.create(name, size), file)
 
 
+@pytest.mark.parametrize("heads", [3, 6])
+def test_the_attention_heads_are_the_encoders(heads: int, tmp_path: Path) -> None:
+    """The same tensors, and other features by another number of heads."""
+    name, size, state, _ = of_hugging_faces_vit()
+    for file in folder(tmp_path, state, {"model_type": "vit", "num_attention_heads": heads}):
+        encoder = encoders.create(name, size)
+        if heads == 3:
+            checkpoints.load_weights(encoder, file)
+        else:
+            with pytest.raises(ValueError, match="num_attention_heads 6 instead of 3"):
+                checkpoints.load_weights(encoder, file)
+
+
 def test_a_damaged_configuration_is_named(tmp_path: Path) -> None:
     name, size, state, _ = of_hugging_faces_resnet()
     for file in folder(tmp_path, state, {}):

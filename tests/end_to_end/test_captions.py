@@ -83,6 +83,38 @@ def test_a_lock_needs_weights(
     assert "--lock image needs --image_weights" in capsys.readouterr().err
 
 
+def test_low_rank_updates_of_the_image_tower(
+    pretrain: Run, linear: Run, line: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    """They start from given weights, are merged in both files, and go on where a run ended."""
+    first = pretrain(*line, run_id="first")
+    adapt = [*line, "--lora_rank", "2", "--image_weights", str(first)]
+    whole = pretrain(*adapt, run_id="whole")
+    files = [whole / name for name in ("encoder.safetensors", "towers.safetensors", "last.ckpt")]
+    alone, both, state = (
+        load_file(files[0]),
+        load_file(files[1]),
+        cl.checkpoints.read_encoder(files[2]),
+    )
+    before = load_file(first / "encoder.safetensors")
+    assert alone.keys() == before.keys()
+    for key, value in alone.items():
+        assert torch.equal(value, both[f"image.{key}"])
+        if value.ndim == 4:
+            assert torch.equal(before[key], state["state_dict"][f"encoder.image.encoder.{key}"])
+            assert not torch.equal(before[key], value)
+    given = [line[0], *line[-2:], "--eval", "retrieval", "--pretrained_feature_extractor"]
+    found = [linear(*given, file, run_id=f"of_{file.stem}") for file in files[1:]]
+    one, two = (json.loads((run / "result.json").read_text())["retrieval"] for run in found)
+    assert one["recall10_t2i"] == two["recall10_t2i"]
+    longer = ["--epochs", "3", "--resume_training_from", whole]
+    assert main_contrastive.main([*map(str, ["--config", whole / "config.json", *longer])]) == 0
+    pretrain(*line, "--lora_rank", "2", expect=2)
+    assert "--lora_rank needs --image_weights" in capsys.readouterr().err
+    pretrain(*adapt, "--lock", "image", expect=2)
+    assert "--lora_rank cannot be used with --lock image" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_resumed_run_is_the_whole_one(
     pretrain: Run, line: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

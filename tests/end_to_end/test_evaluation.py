@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from cl.checkpoints import read_encoder
+from cl.checkpoints import about_encoder, read_encoder
 from cl.config import evaluations
 from cl.eval import _features as features
 
@@ -304,14 +304,27 @@ def test_pictures_and_another_format(
     assert "--export onnx needs nowhere: pip install nowhere" in capsys.readouterr().err
     written: list[Path] = []
 
-    def onnx(encoder: torch.nn.Module, size: int, path: Path, channels: int) -> float:
+    said: dict[str, str] = {}
+
+    def onnx(_: torch.nn.Module, size: int, path: Path, channels: int, metadata: Any) -> float:
         written.append(path)
+        said.update(metadata)
         return 0.0
 
     monkeypatch.setattr("cl.export.PACKAGES", ())
     monkeypatch.setattr("cl.export.export_onnx", onnx)
     done = linear(*words, run, "--export", "onnx", "--pictures", run_id="all")
     assert written == [done / "encoder.onnx"]
+    about = about_encoder(run / "encoder.safetensors")
+    assert {key: json.loads(value) for key, value in said.items()} == {
+        "encoder": "resnet6_w8",
+        "size": about["image_size"],
+        "channels": 3,
+        "mean": about["mean"],
+        "std": about["std"],
+        "central": 1.0,
+        "interpolation": "bilinear",
+    }
     names = {"features", "spectrum", "neighbors", "confusion-knn"}
     assert {path.stem for path in done.glob("*.png")} == names
     assert "features.png, spectrum.png" in capsys.readouterr().out
@@ -322,7 +335,7 @@ def test_what_is_exported_is_what_was_trained(
 ) -> None:
     written: list[dict[str, torch.Tensor]] = []
 
-    def onnx(encoder: torch.nn.Module, size: int, path: Path, channels: int) -> float:
+    def onnx(encoder: torch.nn.Module, *_: object) -> float:
         written.append(encoder.state_dict())
         return 0.0
 

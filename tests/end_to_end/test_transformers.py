@@ -105,6 +105,11 @@ def test_low_rank_updates_alone_are_trained(words: list[str], pretrain: Run) -> 
     both = [features(restore(each).encoder, texts) for each in (file, run / "last.ckpt")]
     torch.testing.assert_close(*both, rtol=0, atol=1e-6)
     assert not torch.allclose(both[0], features(restore(None, f"hf:{before}").encoder, texts))
+    for start in (file, run / "last.ckpt"):
+        more = ["--max_steps", "0", "--init_from", start]
+        again = pretrain(*words, *TRAIN.split(), *more, run_id=f"of_{start.stem}")
+        started = restore(again / "encoder.safetensors").encoder
+        torch.testing.assert_close(features(started, texts), both[0], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -322,6 +322,23 @@ def test_an_encoder_and_a_data_set_of_ones_own(tmp_path: Path) -> None:
     assert cards[0]["parts"]["test"]["images"] == 359
 
 
+class OneChannel(nn.Sequential):
+    """An encoder that does not say the width of its features."""
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(1, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def test_an_encoder_of_one_channel_is_fine_tuned(tmp_path: Path) -> None:
+    gray, g = sets.Decoding(channels=1), np.random.default_rng(0)
+    images = g.integers(0, 255, (32, 8, 8, 1)).astype(np.uint8)
+    source = sets.from_dataset(images, labels=np.arange(32) % 2, decoding=gray)
+    transform = Transform(Recipe(size=8).of_channels((0.5,), (0.5,)), gray)
+    place = {"output": str(tmp_path), "epochs": 1, "batch_size": 8}
+    found = evaluate(OneChannel(), source, "finetune", transform=transform, **QUIET, **place)
+    assert 0 <= found["finetune"].numbers["top1"] <= 1
+
+
 def test_features_of_ones_own_encoder_are_taken_anew(
     tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:

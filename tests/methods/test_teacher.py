@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cl.data.batch import Batch
 from cl.losses.sigmoid import sigmoid
@@ -44,6 +44,17 @@ def test_the_average_is_updated() -> None:
     assert not [p for p in ema.parameters() if p.requires_grad]
     ema.update(0.0, online)
     assert torch.equal(ema.module[0].stem.conv.weight, online.stem.conv.weight)
+
+
+def test_tied_weights_move_once() -> None:
+    online = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    online[1].weight = online[0].weight
+    nn.init.zeros_(online[0].weight)
+    ema = Ema(online)
+    nn.init.ones_(online[0].weight)
+    ema.update(0.75, online)
+    for name, value in ema.state_dict().items():
+        torch.testing.assert_close(value, torch.full((2, 2), 0.25), msg=name)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,17 @@
 """An adapted encoder starts as itself, moves in few directions, and is merged without a trace."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
+from cl.checkpoints import load_weights, save_encoder
 from cl.nets.encoders import create
-from cl.nets.lora import LoRA
+from cl.nets.lora import LoRA, without_updates
+from cl.nets.texts import Bag
+from cl.nets.towers import Towers
 
 ENCODERS = {"resnet6_w8": 16, "vit_tiny_patch16_224": 32, "mobilenetv3_small_050": 32}
 
@@ -35,3 +40,87 @@ def test_starts_as_it_was_and_merges_to_what_it_became(name: str) -> None:
         else:  # biases, norms, running statistics, a stem's position embedding
             assert not change.abs().sum(), key
     assert len(adapted.names) > 3
+
+
+def trained(encoder: nn.Module) -> LoRA:
+    """An encoder whose updates are not zero."""
+    adapted = LoRA(encoder, 2)
+    with torch.no_grad():
+        for b in adapted.b:
+            nn.init.normal_(b, std=0.1)
+    return adapted.eval()
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("kind", ["safetensors", "encoder", "average", "teacher", "alone"])
+def test_updates_that_stand_apart_in_a_file_are_merged(
+    name: str, kind: str, tmp_path: Path
+) -> None:
+    """Neither `--init_from` nor an evaluation takes the weights without what they have learned."""
+    adapted = trained(create(name, ENCODERS[name]))
+    file = tmp_path / "encoder.safetensors"
+    if kind == "safetensors":
+        save_encoder(adapted, file, {"encoder": name, "lora_rank": 2})
+    else:
+        file = tmp_path / "last.ckpt"
+        prefix = {"alone": "", "encoder": "encoder."}.get(kind, f"{kind}.module.0.")
+        state = {f"{prefix}{key}": value for key, value in adapted.state_dict().items()}
+        heads = {"projector.weight": torch.ones(2, 2)} if prefix else {}
+        torch.save({"state_dict": state | heads, "cl": 1}, file)
+    plain = create(name, ENCODERS[name]).eval()
+    report = load_weights(plain, file)
+    assert "LoRA's updates of rank 2 merged" in str(report)
+    assert not {"a", "b"} & report.left_out.keys()
+    images = torch.randn(3, 3, ENCODERS[name], ENCODERS[name])
+    with torch.no_grad():
+        torch.testing.assert_close(plain(images), adapted(images), rtol=1e-4, atol=1e-5)
+
+
+def test_an_encoder_whose_part_is_called_encoder(tmp_path: Path) -> None:
+    """Names with and without that part are told apart."""
+
+    class Nested(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder, self.layer = nn.ModuleDict({"layer": nn.Linear(6, 6)}), nn.Linear(6, 6)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(self.encoder["layer"](x))
+
+    adapted = trained(Nested())
+    for prefix in ("", "encoder."):
+        state = {f"{prefix}{key}": value for key, value in adapted.state_dict().items()}
+        torch.save(state, tmp_path / "one.pth")
+        plain, x = Nested(), torch.randn(2, 6)
+        load_weights(plain, tmp_path / "one.pth")
+        torch.testing.assert_close(plain(x), adapted(x))
+
+
+def test_updates_of_another_encoder_are_refused(tmp_path: Path) -> None:
+    adapted = trained(create("resnet6_w8", 16))
+    state, last = adapted.state_dict(), len(adapted.names) - 1
+    for name in "ab":
+        del state[f"{name}.{last}"]
+    torch.save(state, tmp_path / "one.pth")
+    with pytest.raises(ValueError, match=r"one\.pth: LoRA's updates of \d+ weights .* of another"):
+        load_weights(create("resnet6_w8", 16), tmp_path / "one.pth")
+
+
+def test_a_tower_of_two_is_merged_and_read(tmp_path: Path) -> None:
+    """Merged in `towers.safetensors`, apart in a checkpoint; the images' encoder in both alone."""
+    towers = Towers(trained(create("resnet6_w8", 16)), Bag(8, rows=32), 5).eval()
+    plain = without_updates(towers)
+    assert isinstance(towers.image, LoRA)
+    file, images = tmp_path / "towers.safetensors", torch.randn(3, 3, 16, 16)
+    save_encoder(towers, file, {"encoder": "resnet6_w8", "max_length": [8, 8]})
+    state = {f"encoder.{key}": value for key, value in towers.state_dict().items()}
+    torch.save({"state_dict": state, "cl": 1}, tmp_path / "last.ckpt")
+    for each in (file, tmp_path / "last.ckpt"):
+        found = Towers(create("resnet6_w8", 16), Bag(8, rows=32), 5).eval()
+        load_weights(found, each)
+        alone = create("resnet6_w8", 16).eval()
+        load_weights(alone, each)
+        with torch.no_grad():
+            for one in (plain, found):
+                torch.testing.assert_close(one(images), towers(images))
+            torch.testing.assert_close(alone(images), towers.image(images))

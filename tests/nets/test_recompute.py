@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from cl.data.batch import Batch
 from cl.methods._base import Method
 from cl.nets.encoders import create
+from cl.nets.lora import LoRA
 from cl.nets.recompute import checkpoint_blocks, find_blocks
 from cl.nets.texts import Bag
+from cl.nets.towers import Towers
 from tests.methods.made import made
 
 
@@ -116,3 +118,10 @@ def test_blocks_are_those_of_stages() -> None:
 def test_what_has_no_blocks_is_refused(encoder: nn.Module) -> None:
     with pytest.raises(ValueError, match=r"--checkpoint_activations: .* has no blocks"):
         checkpoint_blocks(encoder)
+
+
+def test_low_rank_updates_are_refused() -> None:
+    adapted = LoRA(create("resnet6_w8", 16), 2)
+    for encoder in (adapted, Towers(adapted, Bag(4, rows=8), 4)):
+        with pytest.raises(ValueError, match="cannot be used with --lora_rank"):
+            checkpoint_blocks(encoder)

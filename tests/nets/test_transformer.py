@@ -110,6 +110,68 @@ def test_a_saved_folder_is_one_of_sentence_transformers(
     assert torch.equal(newest(tokens(newest)), encoder(tokens(encoder)))
 
 
+def of_sentence_transformers(folder: Path, into: Path, *kinds: str, longest: int = 12) -> Any:
+    """Their encoder of a folder with two prompts, one of them before each text; and saved."""
+    library = pytest.importorskip("sentence_transformers", reason=NEEDS)
+    models = library.models
+    parts = [models.Transformer(str(folder), max_seq_length=longest), models.Pooling(32, "mean")]
+    parts += [getattr(models, kind)() for kind in kinds]
+    prompts = {"query": "how is the ", "passage": "a book of "}
+    peer = library.SentenceTransformer(
+        modules=parts, prompts=prompts, default_prompt_name="query", device="cpu"
+    )
+    peer.save(str(into))
+    return peer
+
+
+@pytest.mark.filterwarnings("default::UserWarning")  # a text is cut off
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_prompts_lengths_and_normalization_are_those_of_a_folder(
+    folder: Path, tmp_path: Path
+) -> None:
+    """Embedded as by sentence-transformers, also from what is saved here."""
+    peer = of_sentence_transformers(folder, tmp_path / "theirs", "Normalize")
+    theirs = peer.encode(TEXTS, convert_to_tensor=True)
+    encoder = read_transformer(f"hf:{tmp_path / 'theirs'}")
+    assert encoder.lengths((64, 256)) == (12, 12)
+    assert read_transformer(f"hf:{folder}").lengths((8, 256)) == (8, 40)
+    ours, _ = embed(encoder, TEXTS)
+    torch.testing.assert_close(normalize(ours), theirs, rtol=0, atol=1e-5)
+    prompted = tokenizer_of("", encoder)
+    assert isinstance(prompted, Subwords)
+    assert prompted.identity != Subwords(encoder.subwords).identity  # of tokens that are kept
+    encoder.save(tmp_path / "text", 12)
+    for name in ("text", "theirs"):
+        library = pytest.importorskip("sentence_transformers", reason=NEEDS)
+        again = library.SentenceTransformer(str(tmp_path / name), device="cpu")
+        assert [type(module).__name__ for module in again][2:] == ["Normalize"]
+        assert again.default_prompt_name == "query"
+        assert again.prompts["passage"] == "a book of "
+        theirs_again = again.encode(TEXTS, convert_to_tensor=True)
+        torch.testing.assert_close(theirs_again, theirs, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("said", "pooling", "says"),
+    [
+        ({"default_prompt_name": "no"}, {}, "has no prompt of the name no"),
+        ({"default_prompt_name": "query"}, {"include_prompt": False}, "leaves the prompt 'a ' out"),
+        ({"default_prompt_name": None}, {"include_prompt": False}, None),
+    ],
+)
+def test_prompts_that_cannot_be_used_are_named(
+    folder: Path, said: dict[str, Any], pooling: dict[str, Any], says: str | None
+) -> None:
+    modules(folder, "Transformer", "Pooling", **pooling)
+    file = folder / "config_sentence_transformers.json"
+    file.write_text(json.dumps({"prompts": {"query": "a "}} | said))
+    if says is None:
+        assert read_transformer(f"hf:{folder}").prompt == ""
+        return
+    with pytest.raises(ValueError, match=says):
+        read_transformer(f"hf:{folder}")
+
+
 def test_longer_texts_keep_their_special_tokens(folder: Path) -> None:
     encoder = read_transformer(f"hf:{folder}")
     subwords = Subwords(encoder.subwords)
