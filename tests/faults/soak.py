@@ -6,10 +6,13 @@ the rows of metrics.csv, which are the numbers that it is for. The slope of each
 line through equal parts of the time, whose 95 % interval is Student's: parts of a minute or more
 are as good as independent where samples are not. Of memory and the folder a part has its mean; of
 threads and files its least number, which is that between two writes: how many samples fall into one
-says how busy the machine is. The exit code is 1 where an interval does not contain zero.
+says how busy the machine is. There are no transparent huge pages: the kernel makes them when it has
+the time, and counts what lies between the pages that are used. The exit code is 1 where an interval
+does not contain zero.
 """
 
 import argparse
+import ctypes
 import os
 import subprocess
 import sys
@@ -35,6 +38,7 @@ RUN = (
     "--checkpoint_every 0.05 --checkpoint_unit minutes --log_every_n_steps 1000"
 ).split()
 UNITS = {"memory": "MB", "threads": "", "open files": "", "folder": "MB"}
+THP_DISABLE = 41  # of prctl(2); children and programs that are executed keep it
 OF_PART = {"memory": np.mean, "threads": np.min, "open files": np.min, "folder": np.mean}
 
 
@@ -81,6 +85,7 @@ def watch(minutes: float, place: Path) -> tuple[np.ndarray, list[dict[str, str]]
             env=environment,
             stdout=said,
             stderr=subprocess.STDOUT,
+            preexec_fn=lambda: ctypes.CDLL(None).prctl(THP_DISABLE, 1, 0, 0, 0),
         )
         while not (folder / "last.ckpt").exists() and process.poll() is None:
             time.sleep(0.2)
