@@ -1,7 +1,7 @@
 """Writing beside the training: what is written is copied first, and then has a thread."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
@@ -45,11 +45,19 @@ class Copies:
 
     Tensors that are one in memory, as tied weights and an encoder's within its method, are copied
     once, also from one container to the next: nothing may change a tensor between them.
+
+    Args:
+        spare: copies that nobody reads any more, whose memory is taken for those of now: that of a
+            run's saves is asked of the system once. What is left of it is let go.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, spare: Sequence[Tensor] = ()) -> None:
         # By place in memory; the tensor itself stays there, so that none takes its place.
         self.made: dict[object, tuple[Tensor, Tensor]] = {}
+        self.all: list[Tensor] = []  # those made, without what they are copies of
+        self.spare: dict[object, list[Tensor]] = {}
+        for tensor in spare:
+            self.spare.setdefault(layout_of(tensor), []).append(tensor)
 
     def of(self, content: Any) -> Any:
         """The copy of a container; one walk takes less time than `copy.deepcopy`."""
@@ -72,12 +80,21 @@ class Copies:
             return tensor.detach().to("cpu", copy=True)
         place = tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()
         if place not in self.made:
-            self.made[place] = tensor, tensor.detach().to("cpu", copy=True)
+            free = self.spare.get(layout_of(tensor))
+            found = tensor.detach()
+            copy = free.pop().copy_(found) if free else found.to("cpu", copy=True)
+            self.made[place] = tensor, copy
+            self.all.append(copy)
         return self.made[place][1]
+
+
+def layout_of(tensor: Tensor) -> object:
+    """What two tensors have in common of which one fits into the other's memory."""
+    return tensor.dtype, tensor.layout, tensor.shape, tensor.stride()
 
 
 class Writes(list[Write]):
     """The writes of one step, whose content is copied together."""
 
-    def __init__(self) -> None:
-        self.copies = Copies()
+    def __init__(self, spare: Sequence[Tensor] = ()) -> None:
+        self.copies = Copies(spare)

@@ -51,12 +51,17 @@ class SafeIO(TorchCheckpointIO):
     def __init__(self) -> None:
         super().__init__()
         self.deferred: Writes | None = None
+        self.spare: list[Tensor] = []  # the copies of the newest deferred writes
         self.found_whole: dict[Path, Path] = {}  # until it is loaded
 
     @contextmanager
     def defer(self) -> Iterator[Writes]:
-        """Copy what would be written meanwhile; each write is what the caller makes of it."""
-        self.deferred = Writes()
+        """Copy what would be written meanwhile; each write is what the caller makes of it.
+
+        The writes before have ended: their memory is taken for these.
+        """
+        self.deferred = Writes(self.spare)
+        self.spare = self.deferred.copies.all
         try:
             yield self.deferred
         finally:

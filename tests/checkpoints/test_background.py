@@ -57,6 +57,23 @@ def test_a_tensor_in_two_containers_is_copied_once() -> None:
     assert whole["1.bias"] is not part["b"]
 
 
+def test_the_next_copies_take_the_memory_of_those_before() -> None:
+    """Of the same type and strides each, and nothing else of it is kept."""
+    state = {"a": torch.randn(3, 4), "b": torch.randn(4, 3).t(), "c": torch.arange(5)}
+    first = Copies()
+    first.of(state)
+    places = {each.data_ptr() for each in first.all}
+    second = Copies(first.all)
+    state["c"] += 1
+    made = second.of({"new": torch.ones(12), **state})
+    assert {made[name].data_ptr() for name in state} == places
+    assert made["new"].data_ptr() not in places
+    for name, tensor in state.items():
+        assert torch.equal(made[name], tensor)
+        assert made[name].stride() == tensor.stride()
+    assert len(second.all) == 4
+
+
 def test_the_place_of_a_tensor_that_is_gone_is_no_other_ones() -> None:
     """A temporary's memory is given to the next one of its size, which has other numbers."""
     copies = Copies()
