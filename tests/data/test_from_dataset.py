@@ -290,6 +290,28 @@ def test_a_held_out_part_is_stratified_and_said() -> None:
     assert not trained & held_out
 
 
+def test_an_item_that_comes_several_times_is_on_one_side() -> None:
+    """To be drawn more often; of those held out each is there once."""
+    data, n = Made(Image.fromarray, pair), N
+    plain = from_dataset(data, val_fraction=0.25)
+    held_out = {image.tobytes() for image in plain.val.pixels}
+    twice = [i // 2 for i in range(2 * n)]
+    for repeated in (
+        ConcatDataset([data, data]),
+        Subset(data, twice),
+        ConcatDataset([data, Subset(data, range(0, n, 2))]),
+    ):
+        source = from_dataset(repeated, val_fraction=0.25)
+        trains, validates = (
+            [image.tobytes() for image in part.pixels] for part in (source.train, source.val)
+        )
+        assert not {*trains} & {*validates}
+        assert len({*validates}) == len(validates) == len(plain.val)
+        assert {*validates} == held_out
+        assert len({*trains}) == n - len(validates)
+        assert len(trains) > len({*trains})
+
+
 def test_sizes_that_differ_are_read_on_demand() -> None:
     class Sizes(Made):
         def __getitem__(self, index: int) -> Any:

@@ -92,7 +92,7 @@ WRONG = {
     r"1 of the 2 files of .* are not there: .*99\.png": "path,label\n1.png,2\n99.png,1",
     "has lines without a path in the column path": "path,label\n1.png,2\n,1",
     "has files twice": "path,label\n1.png,2\n1.png,1",
-    "has files twice;": "path,label\n1.png,2\n../{here}/1.png,1",
+    "has files twice, as ": "path,label\n1.png,2\n../{here}/1.png,1",
     "has a split called 'dev', not train, val or test": "path,label,split\n1.png,2,dev",
     r"line 2 of .* has more values than its 2 columns": "path,label\n1.png,2,3",
     "its parts must be train and val": "path,label,split\n1.png,2,train",

@@ -351,10 +351,31 @@ def test_numbers_are_labels_by_their_columns_name(tmp_path: Path) -> None:
     words = ["a", "b"] * 5
     saved(tmp_path / "2", width=numbers, Label=[2 * n for n in numbers], category=words)
     source = load("huggingface:set", str(tmp_path / "2"))
-    assert (source.classes, source.note) == (["0", "1", "2"], "")
+    assert (source.classes, source.note) == (["0", "2"], "")  # those that occur
+    saved(tmp_path / "4", label=[20240000000.0 + n for n in numbers], image_id=numbers)
+    source = load("huggingface:set", str(tmp_path / "4"))
+    assert (source.classes, source.note) == (["20240000000", "20240000001"], "")
+    assert {*source.train.labels.tolist()} == {0, 1}
     saved(tmp_path / "3", category=words, labels=numbers)
     with pytest.raises(ValueError, match=r"needs one column of labels, has 2 \(category, labels\)"):
         load("huggingface:set", str(tmp_path / "3"))
+
+
+def test_a_number_that_validates_must_train(tmp_path: Path) -> None:
+    library = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed")
+    parts = {
+        part: saved(tmp_path / part, label=[3, first] * 5)
+        for part, first in (("train", 5), ("test", 4))
+    }
+    library.DatasetDict(parts).save_to_disk(str(tmp_path / "both"))
+    with pytest.raises(ValueError, match="1 classes validate and do not train: 4"):
+        load("huggingface:both", str(tmp_path))
+    parts["test"] = saved(tmp_path / "other", label=[5, -1] * 5)
+    library.DatasetDict(parts).save_to_disk(str(tmp_path / "fit"))
+    source = load("huggingface:fit", str(tmp_path))
+    assert source.classes == ["3", "5"]
+    assert source.train.labels.tolist() == [0, 1] * 5
+    assert source.val.labels.tolist() == [1, -1] * 5
 
 
 def test_parquet_is_the_same_data_set_wherever_and_whenever_it_was_written(

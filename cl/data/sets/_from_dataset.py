@@ -13,7 +13,7 @@ from cl.data.sets._images import Images, Index
 from cl.data.sets._item import ItemError, stack_of
 from cl.data.sets._map_style import images_of
 from cl.data.sets._source import Source
-from cl.data.sets._split import HOLD_OUT, split, split_sentence
+from cl.data.sets._split import HOLD_OUT, held_out_places, split, split_sentence
 from cl.data.sets._values import TURNED, Decoding
 
 
@@ -65,7 +65,7 @@ def from_dataset(
     if val is None:
         if not 0 < val_fraction < 1:
             raise ValueError(f"val_fraction must be between 0 and 1, not {val_fraction}")
-        parts = split(first, val_fraction)
+        parts = hold_out(first, train, val_fraction)
         said = split_sentence(val_fraction, labeled=bool((first.labels >= 0).any()))
         held_out, how = val_fraction, f"it has no validation part: {said}"
     else:
@@ -93,33 +93,54 @@ def check_apart(train: Any, val: Any, name: str) -> None:
     """
     if val is None or not (hasattr(train, "__len__") and hasattr(val, "__len__")):
         return
-    first, second = (items_below(part, np.arange(len(part))) for part in (train, val))
-    both = sum(len(np.intersect1d(first[at], second[at])) for at in {*first} & {*second})
-    if both:
+    first, second = (np.unique(items_below(part), axis=0) for part in (train, val))
+    each = np.concatenate([first, second])
+    if both := len(each) - len(np.unique(each, axis=0)):
         raise ValueError(f"{name}: {both} items are in the training and in the validation part")
 
 
-def items_below(data: Any, index: Index) -> dict[int, Index]:
-    """The items that a part has of each data set below its subsets and concatenations.
+def items_below(data: Any, index: Index | None = None) -> Index:
+    """Which item of which data set each item is, below subsets and concatenations.
 
     Args:
-        data: the part.
-        index: which of its items, `(n)`; below 0 from the end, as in a `Subset`'s indices.
+        data: with a length.
+        index: of which of its items, `(n)`; below 0 from the end, as in a `Subset`'s indices. None:
+            of all.
 
     Returns:
-        The numbers of items by the `id` of their data set.
+        The `id` of a data set and the item's number there, `(n 2)`.
     """
+    index = np.arange(len(data)) if index is None else index
     if isinstance(data, Subset):
         return items_below(data.dataset, np.asarray(data.indices, np.int64)[index])
     index = index % max(1, len(data)) if hasattr(data, "__len__") else index
-    if not isinstance(data, ConcatDataset):
-        return {id(data): index}
-    found: dict[int, Index] = {}
-    for part, stop in zip(data.datasets, data.cumulative_sizes, strict=True):
-        own = index - (stop - len(part))  # pyright: ignore[reportArgumentType]  # it has a length
-        below = items_below(part, own[(own >= 0) & (index < stop)])
-        found |= {at: np.append(found.get(at, below[at][:0]), below[at]) for at in below}
+    found = np.stack([np.full(len(index), id(data)), index], axis=1)
+    if isinstance(data, ConcatDataset):
+        for part, stop in zip(data.datasets, data.cumulative_sizes, strict=True):
+            start = stop - len(part)  # pyright: ignore[reportArgumentType]  # it has a length
+            own = (index >= start) & (index < stop)
+            found[own] = items_below(part, index[own] - start)
     return found
+
+
+def hold_out(images: Images, data: Any, fraction: float) -> tuple[Images, Images]:
+    """`split` by items: one that a data set has several times is on one side.
+
+    Args:
+        images: those of the data set.
+        data: the data set.
+        fraction: of every class, counted by items.
+
+    Returns:
+        The training images, and the held-out ones, each of these once.
+    """
+    if not isinstance(data, Subset | ConcatDataset):
+        return split(images, fraction)
+    _, at, item = np.unique(items_below(data), axis=0, return_index=True, return_inverse=True)
+    at, item = np.sort(at), at[item.ravel()]  # where each item is first
+    held_out = at[held_out_places(images.subset(at), fraction)]
+    trains = np.flatnonzero(~np.isin(item, held_out))
+    return images.subset(trains), images.subset(held_out)
 
 
 def part_of(data: Any, labels: npt.ArrayLike | None, title: str, decoding: Decoding) -> Images:

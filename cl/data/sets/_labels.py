@@ -11,6 +11,7 @@ from cl.data.sets._paths import Index
 
 LABELS = ("label", "labels", "class", "category", "target")  # what a column of them may be called
 NUMBER = re.compile(r"(-?\d+)(\.0*)?")  # 1.0 is what pandas makes of 1 in a column with gaps
+MISSING = ("nan", "na", "n/a", "null")  # what stands for no number in tables
 NAMED = 3  # of many classes, in a message
 
 
@@ -53,12 +54,15 @@ def class_numbers(words: Iterable[str]) -> tuple[list[str], dict[str, int]]:
     (['a', 'b'], {'b': 1, 'a': 0, '': -1})
     >>> class_numbers(["10", "02", "-1.0", "2.0"])
     (['2', '10'], {'10': 1, '02': 0, '-1.0': -1, '2.0': 0})
+    >>> class_numbers(["1.0", "NaN"])  # beside numbers it is none; beside words it is a word
+    (['1'], {'1.0': 0, 'NaN': -1})
     """
     labels = [*dict.fromkeys(words)]
     names: dict[str, Any] = {label: label or None for label in labels}
-    found = {label: number_in(label or "-1") for label in labels}
-    numbers = {label: number for label, number in found.items() if number is not None}
-    if len(numbers) == len(labels):
+    found = {label: number_in(label) for label in labels}
+    others = {label.lower() for label, number in found.items() if number is None and label}
+    if others <= {*MISSING} and len(others) < len(labels) - labels.count(""):
+        numbers = {label: -1 if number is None else number for label, number in found.items()}
         names = {label: number if number >= 0 else None for label, number in numbers.items()}
     classes = sorted({*names.values()} - {None})
     place = {c: number for number, c in enumerate(classes)} | {None: -1}

@@ -3,6 +3,7 @@
 import numpy as np
 
 from cl.data.sets._images import Images
+from cl.data.sets._paths import Index
 from cl.data.sets._texts import Samples
 
 HOLD_OUT = 0.1  # of every class, where a data set has no validation part
@@ -21,15 +22,26 @@ def split_sentence(fraction: float, *, labeled: bool = True) -> str:
 def split(images: Images, fraction: float) -> tuple[Images, Images]:
     """Hold out a fraction of every class, always the same images.
 
+    Args:
+        images: all of them.
+        fraction: see `held_out_places`.
+
+    Returns:
+        The training images and the held-out ones, in their order.
+    """
+    held_out = held_out_places(images, fraction)
+    return images.subset(np.setdiff1d(np.arange(len(images)), held_out)), images.subset(held_out)
+
+
+def held_out_places(images: Images, fraction: float) -> Index:
+    """The places of the images that `split` holds out, in their order.
+
     A class of one image is not divided. Images without a label stay in the first part, unless none
     has one: then they are divided as one class.
 
     Args:
         images: all of them.
         fraction: of every class, at least one image of it.
-
-    Returns:
-        The training images and the held-out ones, in their order.
     """
     labels = images.labels if (images.labels >= 0).any() else np.zeros(len(images), np.int64)
     rng, chosen = np.random.default_rng(0), [np.empty(0, np.int64)]
@@ -37,8 +49,7 @@ def split(images: Images, fraction: float) -> tuple[Images, Images]:
         members = np.flatnonzero(labels == c)
         number = min(len(members) - 1, max(1, round(fraction * len(members))))
         chosen.append(rng.permutation(members)[:number])
-    held_out = np.sort(np.concatenate(chosen))
-    return images.subset(np.setdiff1d(np.arange(len(images)), held_out)), images.subset(held_out)
+    return np.sort(np.concatenate(chosen))
 
 
 def take_fraction(images: Samples, amount: float) -> Samples:

@@ -38,7 +38,8 @@ ROW = {
     "image_columns": True,
     "multilabel": True,
 }
-INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool")
+FLOATS = ("float16", "float32", "float64")
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,13 +136,14 @@ def read(name: str, where: Where) -> Source[Any]:
     called = {part_of_name(split): split for split in reversed(parts)}
     if "train" not in called:
         raise ValueError(f"DATASET {name}: {place} has no split train, but {', '.join(parts)}")
+    title = f"DATASET {name}: {place}"
     names, train = read_split(library, parts[called["train"]], where, place, called["train"])
-    note = columns_left(library, parts[called["train"]].features, where)
+    note = columns_left(library, parts[called["train"]], where)
     second = next((called[part] for part in VALIDATION if part in called), None)
     others = sorted({*parts} - {called["train"], second})
     left = Walk(left_out=Counter({f"in {split}": len(parts[split]) for split in others})).describe()
     if second is None:
-        classes = names or numbered(train)
+        classes, (train,) = (names, [train]) if names else numbered(title, train)
         train, val = split(train, HOLD_OUT)
         stratified = bool(classes) and train.multilabels is None
         how = f"no validation split: {split_sentence(HOLD_OUT, labeled=stratified)}"
@@ -152,7 +154,7 @@ def read(name: str, where: Where) -> Source[Any]:
         raise ValueError(
             f"DATASET {name}: {second} has other classes, or another order, than train"
         )
-    classes = names or numbered(train, val)
+    classes, (train, val) = (names, [train, val]) if names else numbered(title, train, val)
     how = f"{second} validates"
     return Source(name, classes, train, val, note, split=how, left_out=left, named=bool(names))
 
@@ -164,9 +166,25 @@ def has_texts(library: Any, tables: Sequence[Any]) -> bool:
     return not images and any(getattr(f, "dtype", "") in STRINGS for f in features)
 
 
-def numbered(*parts: Images) -> list[str]:
-    """Names of classes that have none."""
-    return [str(c) for c in range(1 + max(int(p.labels.max(initial=-1)) for p in parts))]
+def numbered(title: str, train: Images, *others: Images) -> tuple[list[str], list[Images]]:
+    """The classes whose numbers occur, and the parts with labels by their order.
+
+    Args:
+        title: of the data set, for messages.
+        train: has all classes.
+        others: parts that validate.
+
+    Raises:
+        ValueError: a class validates that does not train.
+    """
+    known = np.unique(train.labels[train.labels >= 0])
+    if other := [c for part in others for c in np.setdiff1d(part.labels, known) if c >= 0]:
+        raise ValueError(f"{title}: {len(other)} classes validate and do not train: {other[0]}")
+    parts = [
+        replace(part, labels=np.where(part.labels < 0, -1, np.searchsorted(known, part.labels)))
+        for part in (train, *others)
+    ]
+    return [str(c) for c in known], parts
 
 
 def tables_in(place: Path) -> dict[str, list[str]]:
@@ -215,7 +233,7 @@ def read_split(
     image = where.image_column or the_only(
         [k for k, f in features.items() if isinstance(f, library.Image)], "type Image", title
     )
-    label = where.label_column or label_column(library, features, title)
+    label = where.label_column or label_column(library, data, title)
     names, labels, several = None, np.full(len(data), -1), None
     if label and (where.label_separator or label not in features or inner(features[label])):
         names, several = sets_of_labels(data, label, where.label_separator, title, known)
@@ -295,29 +313,32 @@ def encoded_sizes(data: Any, column: str) -> Index:
     return compute.binary_length(found).fill_null(-1).to_numpy().astype(np.int64)
 
 
-def label_column(library: Any, features: Any, title: str) -> str | None:
+def label_column(library: Any, data: Any, title: str) -> str | None:
     """The column of labels: of type ClassLabel, or else one whose name says so, label before all.
 
     Raises:
         ValueError: there are several.
     """
-    if kinds := [k for k, f in features.items() if isinstance(f, library.ClassLabel)]:
+    if kinds := [k for k, f in data.features.items() if isinstance(f, library.ClassLabel)]:
         return the_only(kinds, "type ClassLabel", title)
-    named = [k for k, f in features.items() if k.strip().lower() in LABELS and may_be_labels(f)]
+    named = [k for k in data.features if k.strip().lower() in LABELS and may_be_labels(data, k)]
     first = [k for k in named if k.strip().lower() == LABELS[0]]
     return the_only(first or named, "labels", title) if named else None
 
 
-def may_be_labels(feature: Any) -> bool:
-    """Whether a column is of whole numbers, words or lists."""
+def may_be_labels(data: Any, column: str) -> bool:
+    """Whether a column is of words, lists or whole numbers, in floats too."""
+    feature = data.features[column]
     dtype = getattr(feature, "dtype", "")
+    if dtype in FLOATS:
+        return all(c is None or c != c or float(c).is_integer() for c in data[column][:])
     return dtype in INTEGERS or dtype in STRINGS or inner(feature) is not None
 
 
-def columns_left(library: Any, features: Any, where: Where) -> str:
+def columns_left(library: Any, data: Any, where: Where) -> str:
     """What is said of rows without a column of labels that have others; else it is empty."""
-    others = [k for k, f in features.items() if not isinstance(f, library.Image)]
-    if not others or where.label_column or label_column(library, features, ""):
+    others = [k for k, f in data.features.items() if not isinstance(f, library.Image)]
+    if not others or where.label_column or label_column(library, data, ""):
         return ""
     return (
         "no column of labels (of type ClassLabel, or of whole numbers, words or lists and called "

@@ -107,8 +107,8 @@ def table_at(file: Path, where: Where, flag: str) -> Table:
     files = files_named(column_in(file, images, flag), file, flag)
     if len(files) != len(known[several[0]].rows):
         raise ValueError(f"{flag}: {file} has lines without a path in the column {images}")
-    if repeated(files):
-        raise ValueError(f"{flag}: {file} has files twice; an image has one label")
+    if twice := repeated(files):
+        raise ValueError(f"{flag}: {file} has files twice, as {twice[0]}; an image has one label")
     name = next((c for c in columns if c.strip().lower() in PARTS), None)
     parts = Column.of(column_in(file, name, flag)) if name else None
     if parts and (unknown := [word for word in parts.words if part_of_name(word) is None]):
