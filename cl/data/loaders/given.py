@@ -40,7 +40,7 @@ class GivenViews:
 
     @property
     def shares(self) -> bool:
-        """Whether each process may get samples of its own: as far as can be told, by the sampler.
+        """Whether each process may get samples of its own, which its sampler shows.
 
         An iterable data set and a loader without a sampler share samples in their own way.
         """
