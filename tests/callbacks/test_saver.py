@@ -2,7 +2,6 @@
 
 import os
 import random
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -319,7 +318,7 @@ def test_a_folder_that_vanishes_is_said_once_and_in_the_exit_code(
     class Vandal(Callback):
         def on_train_epoch_start(self, trainer: pl.Trainer, _: pl.LightningModule) -> None:
             if trainer.current_epoch == 1:
-                shutil.rmtree(folder)
+                folder.rename(tmp_path / "elsewhere")  # at once, a write may be under way
 
     saver = Saver(folder, {})
     trainer = pl.Trainer(max_epochs=5, callbacks=[Vandal(), saver], plugins=[SafeIO()], **OPTIONS)
