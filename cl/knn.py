@@ -12,7 +12,8 @@ from cl.precision import FeaturesNotFiniteError, precise
 
 BANK = 2**25  # numbers of the bank that are compared at a time: 65,536 features of 512
 ROWS = 65_536  # features of the bank, at most; fewer blocks have fewer neighbors to merge
-SCORES = 7 * 2**20  # of a block, 28 MiB: glibc maps 32 MiB and more anew each time
+SCORES = 2**24  # of a block, in one memory for all of them: 64 MiB
+TILE = 2048  # features of one product on a CPU, whose scores its cache holds
 SHARES = 1024  # queries whose votes are counted at a time
 
 
@@ -50,13 +51,14 @@ def classify(
     return votes(near, classes[at], int(classes.max()) + 1, temperature).argmax(dim=1)
 
 
+@torch.no_grad()
 def nearest(
     bank: Float[Tensor, "m d"], queries: Float[Tensor, "n d"], k: int, block: int | None = None
 ) -> tuple[Float[Tensor, "n r"], Int[Tensor, "n r"]]:
     """Cosines and places of the k nearest of the bank, r = min(k, m) of them, the nearest first.
 
     The bank is read once, a block at a time, so that it may be larger than the memory. Beside the
-    queries, normalized, there is memory for blocks and for O(n k) numbers.
+    queries, normalized, there is memory for blocks and for O(n k) numbers. There is no gradient.
 
     Args:
         bank: features of any length and floating dtype.
@@ -70,11 +72,12 @@ def nearest(
     """
     rows, block = block_sizes(len(bank), bank.shape[1], block)
     u = F.normalize(precise(queries), dim=1)
+    memory = u.new_empty(rows * min(block, len(u)))
     best: list[tuple[Tensor, Tensor]] = []
     for first in range(0, max(1, len(bank)), rows):
         b = F.normalize(precise(bank[first : first + rows]), dim=1)
         for i, q in enumerate(u.split(block)):
-            near, at = topk_by_groups(q @ b.T, k)
+            near, at = nearest_of_block(b, q, k, memory)
             if first == 0:
                 best.append((near, at))
                 continue
@@ -90,33 +93,41 @@ def block_sizes(m: int, d: int, queries: int | None = None) -> tuple[int, int]:
     """How many of m features of d dimensions are compared at a time, and with how many queries.
 
     >>> block_sizes(1_000_000, 512), block_sizes(1_000_000, 2048), block_sizes(5000, 128, 8)
-    ((65536, 112), (16384, 448), (5000, 8))
+    ((65536, 256), (16384, 1024), (5000, 8))
     """
     rows = max(1, min(m, ROWS, BANK // max(1, d)))
     return rows, queries or max(1, SCORES // rows)
 
 
-def topk_by_groups(
-    scores: Float[Tensor, "q m"], k: int
+def nearest_of_block(
+    bank: Float[Tensor, "m d"],
+    queries: Float[Tensor, "q d"],
+    k: int,
+    memory: Float[Tensor, " s"],
 ) -> tuple[Float[Tensor, "q r"], Int[Tensor, "q r"]]:
-    """The k largest of each row with their places, as `topk` gives them, in about half its time.
+    """`nearest` of unit vectors, with all scores in a memory of at least m q numbers.
 
-    Of m / s groups with s members the k with the largest maxima hold k of the largest: m / s maxima
-    and k s members are searched. A member, which is gathered, takes about three times as long, so
-    s is the root of m / 3 k.
+    Of groups with s neighboring members the k with the largest maxima hold k of the largest: so m /
+    s maxima and k s members are searched. A member, which is gathered, takes about three times as
+    long, so s is the root of m / 3 k. The maxima are taken while the cache still has the scores.
     """
-    m = scores.shape[1]
-    members = isqrt(m // (3 * k))
-    if members < 2:  # nothing is won
-        return scores.topk(min(k, m), dim=1)
-    groups = m // members
-    whole = rearrange(scores[:, : groups * members], "q (s g) -> q s g", g=groups)
-    top = rearrange(whole.amax(dim=1).topk(k, dim=1, sorted=False).indices, "q k -> q 1 k")
-    steps = torch.arange(members, device=scores.device) * groups
-    places = rearrange(top + rearrange(steps, "s -> s 1"), "q s k -> q (s k)")
-    rest = torch.arange(groups * members, m, device=scores.device)
-    places = torch.cat([places, rest.expand(len(scores), -1)], dim=1)
-    near, at = scores.gather(1, places).topk(k, dim=1)
+    m, q = len(bank), len(queries)
+    scores = memory[: m * q].view(m, q)
+    members = max(1, isqrt(m // (3 * k)))
+    tile = TILE // members * members if bank.device.type == "cpu" else max(1, m)
+    maxima = []
+    for part, out in zip(bank.split(tile), scores.split(tile), strict=True):
+        torch.mm(part, queries.T, out=out)
+        whole = out[: len(out) // members * members]
+        maxima.append(rearrange(whole, "(g s) q -> g s q", s=members).amax(dim=1))
+    of_groups = torch.cat(maxima).T
+    if members == 1:  # nothing is won by groups
+        return of_groups.topk(min(k, m), dim=1)
+    top = rearrange(of_groups.topk(k, dim=1, sorted=False).indices, "q k -> q k 1") * members
+    places = rearrange(top + torch.arange(members, device=bank.device), "q k s -> q (k s)")
+    rest = torch.arange(of_groups.shape[1] * members, m, device=bank.device)
+    places = torch.cat([places, rest.expand(q, -1)], dim=1)
+    near, at = scores.gather(0, places.T).T.topk(k, dim=1)
     return near, places.gather(1, at)
 
 

@@ -6,7 +6,7 @@ import torch
 from sklearn.neighbors import NearestNeighbors
 
 from cl import knn
-from cl.knn import classify, nearest, topk_by_groups
+from cl.knn import classify, nearest, nearest_of_block
 
 
 def test_votes_are_those_of_exact_neighbors() -> None:
@@ -71,13 +71,19 @@ def test_the_nearest_are_those_of_one_product(
 
 
 @pytest.mark.parametrize("kind", ["different", "equal"])
+@pytest.mark.parametrize("tile", [10, 64, 2048])
 @pytest.mark.parametrize(("m", "k"), [(5, 9), (100, 1), (1000, 20), (1003, 20), (1024, 300)])
-def test_topk_of_groups_is_topk(kind: str, m: int, k: int) -> None:
-    """Also among equal scores, where each place comes once."""
+def test_the_nearest_of_groups_are_the_nearest(
+    kind: str, tile: int, m: int, k: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also among equal scores, where each place comes once, and in memory that is too large."""
+    monkeypatch.setattr(knn, "TILE", tile)
     generator = torch.Generator().manual_seed(0)
-    scores = torch.randn(30, m, generator=generator)
-    scores = scores if kind == "different" else scores.round()
-    near, at = topk_by_groups(scores, k)
-    assert torch.equal(near, scores.topk(min(k, m), dim=1).values)
-    assert torch.equal(scores.gather(1, at), near)
+    bank, queries = (torch.randn(n, 3, generator=generator).double() for n in (m, 30))
+    if kind == "equal":
+        bank, queries = bank.round(), queries.round()  # few integers, whose products are exact
+    scores = queries @ bank.T
+    near, at = nearest_of_block(bank, queries, k, torch.full((40 * m,), torch.nan).double())
+    torch.testing.assert_close(near, scores.topk(min(k, m), dim=1).values, rtol=0, atol=1e-12)
+    torch.testing.assert_close(scores.gather(1, at), near, rtol=0, atol=1e-12)
     assert all(len({*row}) == min(k, m) for row in at.tolist())
