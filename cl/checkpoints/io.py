@@ -26,7 +26,8 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from cl.checkpoints import formats, hugging_face
-from cl.checkpoints.background import Copies, Write, Writes
+from cl.checkpoints.background import Write, Writes
+from cl.checkpoints.copies import Copies
 from cl.checkpoints.files import (
     WRITING,
     NotFiniteError,

@@ -1,0 +1,117 @@
+"""Deep copies of what a checkpoint holds, made by several threads: the training waits for them."""
+
+import copy
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+PIECE = 2**22  # bytes that a thread copies at a time
+MOST = 4  # threads; a machine's memory is no faster for more
+
+
+class Copies:
+    """Deep copies of nested containers, whose tensors are on the CPU.
+
+    Tensors that are one in memory, as tied weights and an encoder's within its method, are copied
+    once, also from one container to the next: nothing may change a tensor between them.
+
+    Args:
+        spare: copies that nobody reads any more, whose memory is taken for those of now: that of a
+            run's saves is asked of the system once. What is left of it is let go.
+    """
+
+    def __init__(self, spare: Sequence[Tensor] = ()) -> None:
+        # By place in memory; the tensor itself stays there, so that none takes its place.
+        self.made: dict[object, tuple[Tensor, Tensor]] = {}
+        self.pieces: deque[tuple[Tensor, Tensor]] = deque()  # parts of copies yet without content
+        self.all: list[Tensor] = []  # those made, without what they are copies of
+        self.spare: dict[object, list[Tensor]] = {}
+        for tensor in spare:
+            self.spare.setdefault(layout_of(tensor), []).append(tensor)
+
+    def of(self, content: Any) -> Any:
+        """The copy of a container."""
+        made = self.walk(content)
+        self.fill()
+        return made
+
+    def walk(self, content: Any) -> Any:
+        """The copy, but for what `fill` does; one walk takes less time than `copy.deepcopy`."""
+        if isinstance(content, Tensor):
+            return self.of_tensor(content)
+        if isinstance(content, dict):
+            made = content.copy()
+            if state := getattr(content, "__dict__", None):  # a state dict's versions
+                vars(made).update(state)
+            for key, value in content.items():
+                made[key] = self.walk(value)
+            return made
+        if type(content) in (list, tuple):
+            return type(content)(self.walk(each) for each in content)
+        return copy.deepcopy(content)
+
+    def of_tensor(self, tensor: Tensor) -> Tensor:
+        """The copy of a tensor, which is another one's where that has the same place in memory."""
+        if tensor.numel() == 0:
+            return tensor.detach().to("cpu", copy=True)
+        place = tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()
+        if place not in self.made:
+            free = self.spare.get(layout_of(tensor))
+            found = tensor.detach()
+            flat = flat_bytes(found)
+            if flat is None:
+                made = free.pop().copy_(found) if free else found.to("cpu", copy=True)
+            else:
+                made = free.pop() if free else torch.empty_like(found)
+                into = flat_bytes(made)
+                assert into is not None, "of one layout"
+                self.pieces.extend(zip(into.split(PIECE), flat.split(PIECE), strict=True))
+            self.made[place] = tensor, made
+            self.all.append(made)
+        return self.made[place][1]
+
+    def fill(self) -> None:
+        """Copy the content of all pieces, each thread one after the other."""
+        others = min(MOST, torch.get_num_threads()) - 1 if len(self.pieces) > 1 else 0
+        begun = [helpers().submit(copy_pieces, self.pieces) for _ in range(others)]
+        copy_pieces(self.pieces)
+        for each in begun:
+            each.result()
+
+
+@cache
+def helpers() -> ThreadPoolExecutor:
+    """Threads that stay: a new one takes its memory from any of glibc's arenas."""
+    return ThreadPoolExecutor(MOST - 1, "copy")
+
+
+def copy_pieces(pieces: deque[tuple[Tensor, Tensor]]) -> None:
+    """Copy pieces until none is left; NumPy has no threads of its own beside these."""
+    while pieces:
+        try:
+            into, piece = pieces.pop()
+        except IndexError:  # another thread took the last one
+            return
+        np.copyto(into.numpy(), piece.numpy())
+
+
+def flat_bytes(tensor: Tensor) -> Tensor | None:
+    """The memory of a tensor on the CPU, in one dimension; None where it has gaps or no place."""
+    if type(tensor) not in (Tensor, nn.Parameter) or tensor.device.type != "cpu":
+        return None
+    if tensor.layout != torch.strided or tensor.is_conj() or tensor.is_neg():
+        return None
+    if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
+        tensor = tensor.permute(0, 2, 3, 1)
+    return tensor.view(-1).view(torch.uint8) if tensor.is_contiguous() else None
+
+
+def layout_of(tensor: Tensor) -> object:
+    """What two tensors have in common of which one fits into the other's memory."""
+    return tensor.dtype, tensor.layout, tensor.shape, tensor.stride()
