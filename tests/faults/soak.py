@@ -1,19 +1,25 @@
 """What a long run takes more of from minute to minute: `python -m tests.faults.soak --minutes 30`.
 
-A pretraining on digits that saves a checkpoint every three seconds is watched from outside: its
-memory (anonymous pages, which no other program shares), threads, open files, and its folder without
-the rows of metrics.csv, which are the numbers that it is for. The slope of each is a least-squares
-line through equal parts of the time, whose 95 % interval is Student's: parts of a minute or more
-are as good as independent where samples are not. Of memory and the folder a part has its mean; of
-threads and files its least number, which is that between two writes: how many samples fall into one
-says how busy the machine is. There are no transparent huge pages: the kernel makes them when it has
-the time, and counts what lies between the pages that are used. The exit code is 1 where an interval
-does not contain zero.
+A pretraining on digits that saves a checkpoint every three seconds is watched: its memory, threads,
+open files, and its folder without the rows of metrics.csv, which are the numbers that it is for.
+Memory is counted twice. What is in use is malloc's own count of what was asked for and not freed,
+over all of its arenas, which the run itself writes down: it is what a leak adds to. Anonymous pages
+are what the kernel has given for it. glibc keeps them (`cl.hardware.keep_memory` has it reserve 64
+MiB at a time), and one that is free is used for the first time whenever what is free elsewhere lies
+in too small pieces: that number only rises, by a step now and then, and says so without a verdict.
+
+The slope of each is a least-squares line through equal parts of the time, whose 95 % interval is
+Student's: parts of a minute or more are as good as independent where samples are not. Of pages and
+the folder a part has its mean; of what is in use, threads and files its least number, which is that
+between two steps or writes: how many samples fall into one says how busy the machine is. There are
+no transparent huge pages: the kernel makes them when it has the time, and counts what lies between
+the pages that are used. The exit code is 1 where an interval does not contain zero.
 """
 
 import argparse
 import ctypes
 import os
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -21,6 +27,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 from scipy.stats import t as student
@@ -37,14 +44,49 @@ RUN = (
     "--precision 32 --warmup_epochs 1 --no-baseline --no-report --wandb off "
     "--checkpoint_every 0.05 --checkpoint_unit minutes --log_every_n_steps 1000"
 ).split()
-UNITS = {"memory": "MB", "threads": "", "open files": "", "folder": "MB"}
+UNITS = {"in use": "MB", "pages": "MB", "threads": "", "open files": "", "folder": "MB"}
+RISES = {"pages"}  # by what is said above
+COUNT, LOOKS = "memory.txt", 50  # what is in use, in bytes, as the run writes it, of so many looks
 THP_DISABLE = 41  # of prctl(2); children and programs that are executed keep it
-OF_PART = {"memory": np.mean, "threads": np.min, "open files": np.min, "folder": np.mean}
+LEAST = dict.fromkeys(("in use", "threads", "open files"), np.min)
+OF_PART = dict.fromkeys(UNITS, np.mean) | LEAST
+
+
+class Malloc(ctypes.Structure):
+    """What mallinfo2(3) tells, in bytes."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+        )
+    )
+
+
+def run_counted(file: Path, line: list[str]) -> None:
+    """Be the program, and write down what is in use: the least of every `EVERY` seconds."""
+    mallinfo = ctypes.CDLL(None).mallinfo2
+    mallinfo.restype = Malloc
+
+    def count() -> None:
+        waiting = file.with_suffix(".new")
+        while True:
+            least = sys.maxsize
+            for _ in range(LOOKS):
+                time.sleep(EVERY / LOOKS)
+                found = mallinfo()
+                least = min(least, found.uordblks + found.hblkhd)
+            waiting.write_text(str(least))
+            waiting.replace(file)
+
+    Thread(target=count, daemon=True).start()
+    sys.argv = line
+    runpy.run_path(line[0], run_name="__main__")
 
 
 def sample(process: int, folder: Path) -> list[float]:
     """The numbers of `UNITS` at this moment."""
-    place = Path(f"/proc/{process}")
+    place, used = Path(f"/proc/{process}"), folder.with_name(COUNT)
     own = (place / "smaps_rollup").read_text().partition("\nAnonymous:")[2].split()[0]
     threads = len([*(place / "task").iterdir()])
     files = len([*(place / "fd").iterdir()])
@@ -52,7 +94,7 @@ def sample(process: int, folder: Path) -> list[float]:
     for file in folder.rglob("*"):
         with suppress(FileNotFoundError):  # it was exchanged for a new one
             size += file.stat().st_size if file.name != "metrics.csv" else 0
-    return [int(own) / 1000, threads, files, size / 1e6]
+    return [int(used.read_text()) / 1e6, int(own) / 1000, threads, files, size / 1e6]
 
 
 def slope(
@@ -76,8 +118,11 @@ def slope(
 
 def watch(minutes: float, place: Path) -> tuple[np.ndarray, list[dict[str, str]], int]:
     """Run for so many minutes; samples with their times in hours, the rows, and the exit code."""
-    line = [sys.executable, str(ROOT / "main_contrastive.py"), *RUN, "--max_time", str(minutes)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    program = f"from tests.faults import soak; soak.run_counted(soak.Path({str(place)!r}) / "
+    program += "soak.COUNT, soak.sys.argv[1:])"
+    line = [sys.executable, "-c", program, str(ROOT / "main_contrastive.py"), *RUN]
+    line += ["--max_time", str(minutes)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     found, folder = [], place / "run"
     with (place / "said.txt").open("w") as said:
         process = subprocess.Popen(
@@ -110,13 +155,14 @@ def main() -> int:
         sys.stderr.write(f"{said}the run ended with code {code} after {len(samples)} samples\n")
         return 2
     if asked.samples:
-        np.savetxt(asked.samples, samples, "%.6g", ",", header="hours,MB,threads,files,folder")
+        np.savetxt(asked.samples, samples, "%.6g", ",", header="hours,used,MB,threads,files,folder")
     kept = samples[int(len(samples) * BEGINNING) : int(len(samples) * (1 - END))]
     print(f"{len(kept)} samples of {minutes:g} minutes, {len(rows)} epochs")  # noqa: T201
     rises = 0
     for (name, unit), values in zip(UNITS.items(), kept.T[1:], strict=True):
         rise, half = slope(kept[:, 0], values, OF_PART[name])
-        rises += abs(rise) > max(half, 1e-9)  # below that it is rounding
+        # below that it is rounding
+        rises += name not in RISES and abs(rise) > max(half, 1e-9)
         head = f"{name}: {values.min():.6g} to {values.max():.6g} {unit}"
         print(f"{head}, {rise:+.4g} +- {half:.3g} {unit} an hour")  # noqa: T201
     return int(rises > 0)
