@@ -27,7 +27,7 @@ from cl.config.encoders import (
 from cl.config.evaluations import of_images
 from cl.config.programs import PROGRAMS
 from cl.data.augment.recipe import Recipe, preset
-from cl.data.sets import DECODING, DEFAULTS, Decoding, dataset_row
+from cl.data.sets import DECODING, DEFAULTS, TURNED, dataset_row
 from cl.data.tokens import tokenizer_of
 from cl.eval._transform import TextTransform, Transform
 from cl.nets import encoders, texts
@@ -100,7 +100,8 @@ def load_encoder(
         name, length = restored.about["encoder"], max(restored.about["max_length"])
         tokenizer = tokenizer_of(name, restored.encoder)
         return restored.encoder.eval(), TextTransform(tokenizer, length)
-    return restored.encoder.eval(), Transform(restored.recipe, Decoding(**decoding(restored.about)))
+    how = replace(TURNED, **decoding(restored.about))  # what it is given is the user's own
+    return restored.encoder.eval(), Transform(restored.recipe, how)
 
 
 def find_run(given: runs.Run | str | Path) -> Path:
@@ -299,10 +300,12 @@ def decoded_as_trained(config: Linear, file: Path | None) -> Linear:
         config: of the evaluation.
         file: with the encoder's weights, if there is one.
     """
-    if file is None or not dataset_row(config.dataset)["image_files"]:
+    row = dataset_row(config.dataset)
+    if file is None or not row["image_files"]:
         return config
     known = decoding(about_file(file))
-    return replace(config, **{k: x for k, x in known.items() if getattr(config, k) is None})
+    other = {k: x for k, x in known.items() if getattr(config, k) is None and x != row.get(k)}
+    return replace(config, **other)
 
 
 def timm_configuration(name: str) -> dict[str, Any]:
