@@ -527,12 +527,12 @@ def encoder_metadata(config: Pretrain, recipes: Sequence[Recipe]) -> dict[str, A
 
 def decoding_told(config: Pretrain) -> dict[str, Any]:
     """How image files became pixels, where flags or a `Source` of the caller's own say it."""
-    told = {name: getattr(config, name) for name in DECODING}
+    said = {name: getattr(config, name) for name in DECODING}
     given = own_object(config.dataset)
     if isinstance(given, Source) and isinstance(given.train, Images):
         how = given.train.decoding
-        told |= {name: value for name in DECODING if (value := getattr(how, name))}
-    return {name: value for name, value in told.items() if value is not None}
+        said |= {name: value for name in DECODING if (value := getattr(how, name))}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def towers_metadata(config: Pretrain) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -126,6 +127,26 @@ def test_the_key_is_of_what_features_depend_on() -> None:
     assert len({altered(what) for what in kinds}) == 8
     built = {"padding": None, "norm": "batch"}
     assert altered("nothing") == cache_key(made(mode="eval"), IMAGES, "plain 16", built)
+
+
+def test_the_key_is_of_the_configuration_of_a_model_and_of_what_computes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of these weights gelu and relu make other features, and no tensor tells which."""
+
+    class Model(nn.Linear):
+        def __init__(self, activation: str) -> None:
+            super().__init__(1, 1)
+            nn.init.zeros_(self.weight)
+            nn.init.zeros_(self.bias)
+            self.config = Mock(to_json_string=lambda: activation)
+
+    def keys() -> list[str]:
+        return [cache_key(Model(name), IMAGES, "") for name in ("gelu", "relu")]
+
+    before = keys()
+    monkeypatch.setattr("cl.versions.version", lambda name: f"another {name}")
+    assert len({*before, *keys()}) == 4
 
 
 def test_the_key_notices_a_changed_file(tmp_path: Path) -> None:
