@@ -128,7 +128,7 @@ def write_features(asked: Namespace, file: Path) -> None:
     device = device_of(encoder, asked.device or ("cuda" if on_gpu([]) else "cpu"), "--device")
     shown = track(loader, "features", console=console, transient=True)
     parts = feature_batches(encoder, shown, **placed(device, asked.precision))
-    rows, width = write_both((h.numpy() for h, _ in parts), names, file)
+    rows, width = write_both(((h.numpy(), index.numpy()) for h, _, index in parts), names, file)
     listed = file.with_suffix(NAMES).name
     console.print(f"{file}: {rows:,} x {width} float32; {listed}: a name a row", markup=False)
 
@@ -137,7 +137,7 @@ def write_both(parts: Iterable[Any], names: Sequence[str], file: Path) -> tuple[
     """Write the rows as they come, and their names; both files are renamed when they are whole.
 
     Args:
-        parts: features of some samples, `(n d)`.
+        parts: features of some samples `(n d)`, and their rows `(n)`.
         names: of all samples.
         file: of the features.
 
@@ -148,13 +148,12 @@ def write_both(parts: Iterable[Any], names: Sequence[str], file: Path) -> tuple[
 
     named = file.with_suffix(NAMES)
     new, names_new = (each.with_name(f"{each.name}.new") for each in (file, named))
-    out, done = None, 0
+    out = None
     try:
-        for h in parts:
+        for h, at in parts:
             if out is None:
                 out = np.lib.format.open_memmap(new, "w+", np.float32, (len(names), h.shape[1]))
-            out[done : done + len(h)] = h
-            done += len(h)
+            out[at] = h
         assert out is not None
         out.flush()
         listed = "".join(f"{printable(name)}\n" for name in names)

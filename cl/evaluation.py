@@ -139,6 +139,8 @@ def evaluate_configured(
             evaluate_each(task, features, device, loggers, outcome)
             if not (outcome.code or runs.other_rank()):
                 finish(task, features, outcome, earlier, loggers)
+            if not runs.other_rank():
+                task.forget_features()
         report.after_run(config, task.folder)
     return outcome
 

@@ -13,7 +13,7 @@ from cl.precision import FeaturesNotFiniteError, precise
 BANK = 2**25  # numbers of the bank that are compared at a time: 65,536 features of 512
 ROWS = 65_536  # features of the bank, at most; fewer blocks have fewer neighbors to merge
 SCORES = 7 * 2**20  # of a block, 28 MiB: glibc maps 32 MiB and more anew each time
-SHARES = 1024  # queries whose votes are counted at a time
+SHARES = 2**22  # labels of neighbors that are counted at a time
 
 
 def classify(
@@ -138,7 +138,8 @@ def label_shares(
     tensor([[0.5000, 1.0000]])
     """
     weight = (near / temperature).softmax(dim=1)
-    parts = zip(weight.split(SHARES), at.split(SHARES), strict=True)
+    block = max(1, SHARES // max(1, at.shape[1] * labels.shape[1]))
+    parts = zip(weight.split(block), at.split(block), strict=True)
     return torch.cat([torch.einsum("qk,qkc->qc", w, labels[i].to(w.dtype)) for w, i in parts])
 
 

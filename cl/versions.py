@@ -9,10 +9,10 @@ LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "timm", "numpy", "scik
 
 def versions() -> dict[str, str]:
     """Of Python and of those libraries that are installed."""
-    return {"python": platform.python_version(), **installed(LIBRARIES)}
+    return {"python": platform.python_version(), **versions_of(LIBRARIES)}
 
 
-def installed(names: Iterable[str]) -> dict[str, str]:
+def versions_of(names: Iterable[str]) -> dict[str, str]:
     """The versions of those of some packages that are installed."""
     found = {}
     for name in names:

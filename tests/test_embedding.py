@@ -118,11 +118,13 @@ def test_texts(tmp_path: Path) -> None:
     file, lines = tmp_path / "bag.safetensors", tmp_path / "lines.txt"
     about = {"encoder": "bag_w4", "max_length": [64, 64]}
     checkpoints.save_encoder(encoder, file, about)
-    lines.write_text("a tree\n\na house\n")
+    lines.write_text("a tree\n\nof a house\n")
     assert embed_command([str(file), str(lines), "--out", str(tmp_path / "h.npy")]) == 0
-    h, _ = cl.embed(encoder, ["a tree", "a house"])
+    h, _ = cl.embed(encoder, ["a tree", "of a house"])
+    alone = [cl.embed(encoder, [text])[0] for text in ("a tree", "of a house")]
+    torch.testing.assert_close(h, torch.cat(alone))
     assert np.allclose(np.load(tmp_path / "h.npy"), h.numpy(), atol=1e-6)
-    assert (tmp_path / "h.txt").read_text().splitlines() == ["a tree", "a house"]
+    assert (tmp_path / "h.txt").read_text().splitlines() == ["a tree", "of a house"]
     with pytest.raises(ValueError, match="--layer needs an encoder of images"):
         cl.embed(encoder, ["a tree"], layer=("0",))
 

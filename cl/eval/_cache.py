@@ -22,7 +22,7 @@ from cl.data.sets import RGB, Images
 from cl.data.sets._sums import hash_images
 from cl.eval._result import Features
 from cl.locking import lock_file
-from cl.versions import installed
+from cl.versions import versions_of
 
 COMPUTING = ("torch", "timm", "transformers")  # packages that make features of weights
 
@@ -34,7 +34,7 @@ def computed_by(encoder: nn.Module) -> str:
     """
     found: list[Any] = [getattr(module, "config", None) for module in encoder.modules()]
     models = (config.to_json_string() for config in found if hasattr(config, "to_json_string"))
-    return json.dumps([[*dict.fromkeys(models)], {"cl": cl.__version__, **installed(COMPUTING)}])
+    return json.dumps([[*dict.fromkeys(models)], {"cl": cl.__version__, **versions_of(COMPUTING)}])
 
 
 def cache_key(
@@ -70,6 +70,11 @@ def load_features(file: Path, samples: int) -> Features | None:
     with warnings.catch_warnings():  # that the map is not writable is the point of it
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(h), torch.from_numpy(known)
+
+
+def map_privately(file: Path) -> Tensor:
+    """Features kept earlier, mapped so that whatever is written into them stays in memory."""
+    return torch.from_numpy(np.load(file, mmap_mode="c"))
 
 
 def labels_file(file: Path) -> Path:

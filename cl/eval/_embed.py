@@ -78,12 +78,26 @@ def embed(
         batches = map(one_view, data)
     else:
         batches = batches_of_items(data, transform, batch_size)
-    parts = [
-        *feature_batches(features_of, batches, **placed(device_of(encoder, device), precision))
-    ]
-    if not parts:
+    where = placed(device_of(encoder, device), precision)
+    return joined_batches(feature_batches(features_of, batches, **where), by_number=texts)
+
+
+def joined_batches(parts: Iterable[tuple[Tensor, Tensor, Tensor]], *, by_number: bool) -> Features:
+    """The features and labels of all batches.
+
+    Args:
+        parts: features, labels and numbers.
+        by_number: sort them; texts come by their lengths.
+
+    Raises:
+        ValueError: there are none.
+    """
+    every = [*parts]
+    if not every:
         raise ValueError("there are no images to embed, and no texts")
-    return torch.cat([h for h, _ in parts]), torch.cat([labels for _, labels in parts])
+    h, labels, index = (torch.cat(each) for each in zip(*every, strict=True))
+    order = index.argsort() if by_number else slice(None)
+    return h[order], labels[order]
 
 
 def choose_layers(encoder: nn.Module, layer: Sequence[str], *, texts: bool) -> nn.Module:
@@ -106,7 +120,7 @@ def choose_layers(encoder: nn.Module, layer: Sequence[str], *, texts: bool) -> n
 def batches_of_texts(
     encoder: nn.Module, data: Any, transform: Transform | TextTransform | None, batch_size: int
 ) -> Iterator[Batch]:
-    """The texts of a list or data set in its order, as tokens.
+    """The texts of a list or data set, numbered in its order, as tokens.
 
     Raises:
         ValueError: an item is neither a text nor (text, label), or nothing says how tokens are
@@ -121,7 +135,7 @@ def batches_of_texts(
     how = transform or text_transform(encoder)
     tokens = tokenize([text for text, *_ in pairs], how.tokenizer, how.longest, "given texts")
     labels = torch.tensor([int(label) for _, label, *_ in pairs])
-    for batch in TextLoader([tokens], batch_size):
+    for batch in TextLoader([tokens], batch_size, by_length=True):
         yield batch._replace(labels=labels[batch.index])
 
 

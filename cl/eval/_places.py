@@ -41,7 +41,7 @@ def loader_of(
         if not texts:
             raise ValueError(f"PLACE: there is no text in {place}")
         tokens = tokenize(texts, transform.tokenizer, transform.longest, str(place))
-        return TextLoader([tokens], batch_size), texts
+        return TextLoader([tokens], batch_size, by_length=True), texts
     images = images_at(place, Walk(suffixes_of(transform.reads)), "PLACE", transform.reads)
     if skip_corrupt is not None and images.files is not None:
         bad = [*unreadable(images, workers, "images", skip_corrupt)]

@@ -97,9 +97,10 @@ def load_encoder(
         file = checkpoints.encoder_file(find_run(run_or_file))
         restored = restore(file, encoder, dataset, image_size)
     if restored.preparation == TOKENS:
-        name, length = restored.about["encoder"], max(restored.about["max_length"])
-        tokenizer = tokenizer_of(name, restored.encoder)
-        return restored.encoder.eval(), TextTransform(tokenizer, length)
+        query, document = restored.about["max_length"]
+        tokenizer = tokenizer_of(restored.about["encoder"], restored.encoder)
+        longest = max(query, document), (query, document)
+        return restored.encoder.eval(), TextTransform(tokenizer, *longest)
     how = replace(TURNED, **decoding(restored.about))  # what it is given is the user's own
     return restored.encoder.eval(), Transform(restored.recipe, how)
 

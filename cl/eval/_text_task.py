@@ -115,6 +115,6 @@ class TextTask(Task):
 
         def loader(rank: int, world: int) -> TextLoader:
             numbers = tokenize(texts, self.tokenizer, longest, what)
-            return TextLoader([numbers], PASS, rank, world)
+            return TextLoader([numbers], PASS, rank, world, by_length=True)
 
         return self.extract_by(loader, key, f"{len(texts):,} {what}", len(texts), console)

@@ -62,10 +62,12 @@ class TextTransform:
     Args:
         tokenizer: the encoder's.
         longest: tokens of a text that are used.
+        max_length: those of a query and of a document, where the encoder's run tells them apart.
     """
 
     tokenizer: Tokenizer
     longest: int
+    max_length: tuple[int, int] | None = None
 
     def __call__(self, texts: str | Sequence[str]) -> Int[Tensor, "n l"]:
         """The tokens of some texts, or of one, -1 after the end.

@@ -191,6 +191,6 @@ def measured_queries(qrels: Qrels, corpus: Corpus, *, shared: bool = False) -> T
     ]
     positive = np.array([place for _, place in best.values()], np.int64)
     texts = [qrels.queries[query] for query in best]
-    judged = np.array(grades, np.int64)
+    table = np.array(grades, np.int64)
     itself = places_of_queries(best, qrels, corpus) if shared else None
-    return TextPairs(texts, corpus.documents, positive, grades=judged, itself=itself)
+    return TextPairs(texts, corpus.documents, positive, grades=table, itself=itself)
