@@ -517,12 +517,22 @@ def encoder_metadata(config: Pretrain, recipes: Sequence[Recipe]) -> dict[str, A
         **({"stem": config.stem} if config.stem else {}),
         "image_size": config.resolved_image_size,
         **prepared,
-        **{name: value for name in DECODING if (value := getattr(config, name)) is not None},
+        **decoding_told(config),
         **towers_metadata(config),
         **apart,
         "dataset": config.dataset,
         "method": config.method,
     }
+
+
+def decoding_told(config: Pretrain) -> dict[str, Any]:
+    """How image files became pixels, where flags or a `Source` of the caller's own say it."""
+    said = {name: getattr(config, name) for name in DECODING}
+    given = own_object(config.dataset)
+    if isinstance(given, Source) and isinstance(given.train, Images):
+        how = given.train.decoding
+        said |= {name: value for name in DECODING if (value := getattr(how, name))}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def towers_metadata(config: Pretrain) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 import sys
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from cl.config.launcher import cores
 from cl.config.program import Parser, refuse
@@ -11,6 +12,7 @@ from cl.config.programs import Linear
 from cl.config.schema import options_of
 from cl.config.words import NUMBER
 
+PRECISIONS = ("auto", "16", "bf16", "32")  # of `cl.embed`
 WORKERS = 4  # threads that decode, or fewer where there are fewer cores
 FORM, NAMES = ".npy", ".txt"  # of the two files
 
@@ -55,6 +57,12 @@ def sorted_words(argv: Sequence[str] | None) -> Namespace:
     add("--batch_size", type=at_least(1), default=256, help="samples at a time (default: 256)")
     threads = min(WORKERS, cores())
     add("--num_workers", type=at_least(0), default=threads, help="threads that decode")
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        default="32",
+        help="of the encoder's arithmetic; auto is what an evaluation takes (default: 32)",
+    )
     add("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     add("--skip_corrupt", action="store_true", help="leave out images that cannot be read")
     return parser.parse_args(argv)
@@ -91,8 +99,6 @@ def new_file(out: str) -> Path:
 def write_features(asked: Namespace, file: Path) -> None:
     """Extract the features and write them, with a name for each row.
 
-    Both files are written beside and renamed, so that they are whole or not there.
-
     Args:
         asked: the words of the command line.
         file: of the features.
@@ -101,8 +107,7 @@ def write_features(asked: Namespace, file: Path) -> None:
         ValueError: there is no such encoder, or it does not take what lies in the place.
     """
     sys.stderr.write("loading PyTorch ...\n")
-    import numpy as np  # all of them take seconds, which a typo need not
-    from rich.progress import track
+    from rich.progress import track  # all of them take seconds, which a typo need not
 
     from cl.checkpoints import encoder_file
     from cl.config.encoders import has_weights
@@ -121,24 +126,44 @@ def write_features(asked: Namespace, file: Path) -> None:
     how = asked.batch_size, asked.num_workers, console if asked.skip_corrupt else None
     loader, names = loader_of(Path(asked.place), transform, *how)
     device = device_of(encoder, asked.device or ("cuda" if on_gpu([]) else "cpu"), "--device")
-    new, out, done = file.with_name(f"{file.name}.new"), None, 0
+    shown = track(loader, "features", console=console, transient=True)
+    parts = feature_batches(encoder, shown, **placed(device, asked.precision))
+    rows, width = write_both(((h.numpy(), index.numpy()) for h, _, index in parts), names, file)
+    listed = file.with_suffix(NAMES).name
+    console.print(f"{file}: {rows:,} x {width} float32; {listed}: a name a row", markup=False)
+
+
+def write_both(parts: Iterable[Any], names: Sequence[str], file: Path) -> tuple[int, int]:
+    """Write the rows as they come, and their names; both files are renamed when they are whole.
+
+    Args:
+        parts: features of some samples `(n d)`, and their rows `(n)`.
+        names: of all samples.
+        file: of the features.
+
+    Returns:
+        Their shape.
+    """
+    import numpy as np
+
+    named = file.with_suffix(NAMES)
+    new, names_new = (each.with_name(f"{each.name}.new") for each in (file, named))
+    out = None
     try:
-        shown = track(loader, "features", console=console, transient=True)
-        for h, _ in feature_batches(encoder, shown, **placed(device)):
+        for h, at in parts:
             if out is None:
-                shape = len(names), h.shape[1]
-                out = np.lib.format.open_memmap(new, "w+", np.float32, shape)
-            out[done : done + len(h)] = h.numpy()
-            done += len(h)
+                out = np.lib.format.open_memmap(new, "w+", np.float32, (len(names), h.shape[1]))
+            out[at] = h
         assert out is not None
         out.flush()
         listed = "".join(f"{printable(name)}\n" for name in names)
-        file.with_suffix(NAMES).write_text(listed, encoding="utf-8")
+        names_new.write_text(listed, encoding="utf-8")
+        names_new.replace(named)
         new.replace(file)
     finally:
+        names_new.unlink(missing_ok=True)
         new.unlink(missing_ok=True)
-    size = f"{done:,} x {out.shape[1]} float32"
-    console.print(f"{file}: {size}; {file.with_suffix(NAMES).name}: a name a row", markup=False)
+    return out.shape
 
 
 def printable(name: str) -> str:

@@ -24,7 +24,7 @@ from cl.eval._restore import Restored, load_encoder
 from cl.eval._result import BothParts, EvalResult
 from cl.eval._task import Task
 from cl.eval._text_task import TextTask
-from cl.eval._transform import Transform
+from cl.eval._transform import TextTransform, Transform
 from cl.interrupts import Stop, end_as_signalled
 from cl.runs import Run
 
@@ -55,7 +55,7 @@ def evaluate(
     data: Any,
     eval: str | Sequence[str] = "linear",
     *,
-    transform: Transform | None = None,
+    transform: Transform | TextTransform | None = None,
     **flags: Any,
 ) -> dict[str, EvalResult]:
     """Evaluate an encoder from Python, as `main_linear.py` does: numbers, cards, a folder of a run.
@@ -69,8 +69,9 @@ def evaluate(
             torch `Dataset`, or a pair of them, for training and for testing; or what `from_texts`
             takes, pairs of texts.
         eval: names of evaluations, `"all"`, or `"MODULE:NAME"` of one of your own.
-        transform: how images are prepared, see `load_encoder`; by default as the data set's row
-            says, for a data set of your own 224 px with ImageNet's mean and deviation.
+        transform: how the samples of a module are prepared, see `load_encoder`; flags change it. By
+            default images are prepared as the data set's row says, those of a data set of your own
+            at their size, at most 224 px, with ImageNet's mean and deviation.
         flags: of `main_linear.py`, by name: `lr=0.1, k=(5, 20), output="runs"`.
 
     Returns:
@@ -128,7 +129,7 @@ def evaluate_configured(
         device = trainer.start_processes(task.options, config.timeout)
         if config.mine is not None and isinstance(task, TextTask):
             with runs.hold(task.folder):
-                write_mined(task)
+                write_mined(task, device)
             return outcome
         loggers = trainer.make_loggers(config, task.folder, task.checkpoint)
         print_failures(outcome)
@@ -138,6 +139,8 @@ def evaluate_configured(
             evaluate_each(task, features, device, loggers, outcome)
             if not (outcome.code or runs.other_rank()):
                 finish(task, features, outcome, earlier, loggers)
+            if not runs.other_rank():
+                task.forget_features()
         report.after_run(config, task.folder)
     return outcome
 

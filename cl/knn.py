@@ -14,7 +14,7 @@ BANK = 2**25  # numbers of the bank that are compared at a time: 65,536 features
 ROWS = 65_536  # features of the bank, at most; fewer blocks have fewer neighbors to merge
 SCORES = 2**24  # of a block, in one memory for all of them: 64 MiB
 TILE = 2048  # features of one product on a CPU, whose scores its cache holds
-SHARES = 1024  # queries whose votes are counted at a time
+SHARES = 2**22  # labels of neighbors that are counted at a time
 
 
 def classify(
@@ -149,7 +149,8 @@ def label_shares(
     tensor([[0.5000, 1.0000]])
     """
     weight = (near / temperature).softmax(dim=1)
-    parts = zip(weight.split(SHARES), at.split(SHARES), strict=True)
+    block = max(1, SHARES // max(1, at.shape[1] * labels.shape[1]))
+    parts = zip(weight.split(block), at.split(block), strict=True)
     return torch.cat([torch.einsum("qk,qkc->qc", w, labels[i].to(w.dtype)) for w, i in parts])
 
 

@@ -17,6 +17,7 @@ def search(
     k: int,
     *,
     numbers: Int[Tensor, " m"] | None = None,
+    itself: Int[Tensor, " q"] | None = None,
     block: int = BLOCK,
 ) -> tuple[Float[Tensor, "q r"], Int[Tensor, "q r"]]:
     r"""The k documents of the largest cosine to each query, among those of all processes.
@@ -32,6 +33,8 @@ def search(
         k: at least 1.
         numbers: of this process's documents, each once, 0 to $2^{31} - 1$, in the order of the
             documents' identifiers; by default their places, the first process's documents first.
+        itself: the number of the document that each query is itself, below 0 where it is none; it
+            is not found, or stands last where no others are left.
         block: how many documents are compared at a time.
 
     Returns:
@@ -50,9 +53,14 @@ def search(
     _, own = distributed.gather(documents[:, :0], dim=0)
     places = torch.arange(len(documents), device=documents.device) + (own.start or 0)
     known = places if numbers is None else numbers
-    parts = [top_keys(q, documents, known, k, block) for q in queries.split(QUERIES)]
+    more = k + (itself is not None)
+    parts = [top_keys(q, documents, known, more, block) for q in queries.split(QUERIES)]
     found, _ = distributed.gather(torch.cat(parts))
-    return unpacked(found.topk(min(k, found.shape[1]), dim=1).values)
+    scores, at = unpacked(found.topk(min(more, found.shape[1]), dim=1).values)
+    if itself is not None:
+        order = (at == itself[:, None]).int().argsort(dim=1, stable=True)[:, :k]
+        scores, at = scores.gather(1, order), at.gather(1, order)
+    return scores, at
 
 
 def ordered(scores: Float[Tensor, "q m"], k: int) -> Int[Tensor, "q r"]:

@@ -254,7 +254,8 @@ def searches(data: build.Data) -> list[Callback]:
     """The validation of texts, and of images with captions."""
     if isinstance(data, TextData) and (data.source.val.judgments[:, 2:] > 0).any():
         pairs = data.source.val
-        return [Retrieval(len(pairs), torch.from_numpy(pairs.judgments))]
+        itself = None if pairs.itself is None else torch.from_numpy(pairs.itself)
+        return [Retrieval(len(pairs), torch.from_numpy(pairs.judgments), itself)]
     if isinstance(data, ImageTextData):
         both = data.source.val
         return [CrossRetrieval(len(both.texts), torch.from_numpy(both.judgments))]

@@ -1,11 +1,12 @@
 """Features of a place, written by a command: those of `cl.embed`, each with its name."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 import cl
 from cl import checkpoints
@@ -14,13 +15,25 @@ from cl.nets import encoders
 from cl.nets.texts import encoder_of
 
 
+def saved(file: Path, channels: int = 3, **more: object) -> Path:
+    """The file of an encoder with random weights, and what its run was told."""
+    torch.manual_seed(0)
+    about = {"encoder": "resnet6_w4", "image_size": 16, **more}
+    about |= {"mean": [0.5] * channels, "std": [0.2] * channels}
+    checkpoints.save_encoder(encoders.create("resnet6_w4", 16, channels=channels), file, about)
+    return file
+
+
+def embedded(weights: Path, place: Path) -> np.ndarray:
+    """The features that the command writes."""
+    out = weights.with_name(f"{weights.stem}-{place.stem}.npy")
+    assert embed_command([str(weights), str(place), "--out", str(out)]) == 0
+    return np.load(out)
+
+
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    torch.manual_seed(0)
-    file = tmp_path / "encoder.safetensors"
-    about = {"encoder": "resnet6_w4", "image_size": 16, "mean": [0.5] * 3, "std": [0.2] * 3}
-    checkpoints.save_encoder(encoders.create("resnet6_w4", 16), file, about)
-    return file
+    return saved(tmp_path / "encoder.safetensors")
 
 
 @pytest.fixture
@@ -46,6 +59,45 @@ def test_features_are_those_of_embed(weights: Path, photos: Path, tmp_path: Path
     assert not [*tmp_path.glob("*.new")]
 
 
+def test_photos_are_turned_unless_the_run_was_told_otherwise(tmp_path: Path) -> None:
+    folder, exif = tmp_path / "photos", Image.Exif()
+    folder.mkdir()
+    exif[ExifTags.Base.Orientation] = 6
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 24, 3), np.uint8)
+    Image.fromarray(pixels).save(folder / "a.png", exif=exif)
+    for name, told in {"unsaid": {}, "told": {"exif_orientation": False}}.items():
+        file = saved(tmp_path / f"{name}.safetensors", **told)
+        encoder, transform = cl.load_encoder(file)
+        upright = pixels if told else np.rot90(pixels, k=-1).copy()
+        expected, _ = cl.embed(encoder, [upright], transform=transform)
+        photo, _ = cl.embed(encoder, [Image.open(folder / "a.png")], transform=transform)
+        assert torch.equal(photo, expected)
+        assert np.array_equal(embedded(file, folder), expected.numpy())
+
+
+def test_values_become_pixels_as_in_the_run(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 1000, (2, 20, 20)).astype(np.uint16)
+    (tmp_path / "deep").mkdir()
+    Image.fromarray(values[0]).save(tmp_path / "deep" / "a.png")
+    np.save(tmp_path / "several.npy", values)
+    file = saved(tmp_path / "encoder.safetensors", value_range=[0, 1000])
+    encoder, transform = cl.load_encoder(file)
+    for place, given in {"deep": values[:1], "several.npy": values}.items():
+        expected, _ = cl.embed(encoder, [*given], transform=transform)
+        assert np.array_equal(embedded(file, tmp_path / place), expected.numpy())
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_images_have_the_channels_of_the_run(channels: int, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (20, 20, channels), np.uint8)
+    (tmp_path / "images").mkdir()
+    np.save(tmp_path / "images" / "a.npy", values)
+    file = saved(tmp_path / "encoder.safetensors", channels)
+    encoder, transform = cl.load_encoder(file)
+    h, _ = cl.embed(encoder, [values], transform=transform)
+    assert np.array_equal(embedded(file, tmp_path / "images"), h.numpy())
+
+
 def test_layers_are_named_as_an_evaluation_does(
     weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -66,11 +118,13 @@ def test_texts(tmp_path: Path) -> None:
     file, lines = tmp_path / "bag.safetensors", tmp_path / "lines.txt"
     about = {"encoder": "bag_w4", "max_length": [64, 64]}
     checkpoints.save_encoder(encoder, file, about)
-    lines.write_text("a tree\n\na house\n")
+    lines.write_text("a tree\n\nof a house\n")
     assert embed_command([str(file), str(lines), "--out", str(tmp_path / "h.npy")]) == 0
-    h, _ = cl.embed(encoder, ["a tree", "a house"])
+    h, _ = cl.embed(encoder, ["a tree", "of a house"])
+    alone = [cl.embed(encoder, [text])[0] for text in ("a tree", "of a house")]
+    torch.testing.assert_close(h, torch.cat(alone))
     assert np.allclose(np.load(tmp_path / "h.npy"), h.numpy(), atol=1e-6)
-    assert (tmp_path / "h.txt").read_text().splitlines() == ["a tree", "a house"]
+    assert (tmp_path / "h.txt").read_text().splitlines() == ["a tree", "of a house"]
     with pytest.raises(ValueError, match="--layer needs an encoder of images"):
         cl.embed(encoder, ["a tree"], layer=("0",))
 
@@ -85,6 +139,37 @@ def test_damaged_images(
     assert not [*tmp_path.glob("h.*")]
     assert embed_command([*words, "--skip_corrupt"]) == 0
     assert len(np.load(tmp_path / "h.npy")) == 3
+
+
+def test_an_end_in_its_midst_leaves_nothing(
+    weights: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_text
+
+    def broken(self: Path, text: str, **how: str) -> None:
+        write(self, text[:3], **how)
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", broken)
+        words = [str(weights), str(photos), "--out", str(tmp_path / "h.npy")]
+        assert embed_command(words) == 2
+    assert not [*tmp_path.glob("h.*")]
+
+
+def test_a_precision_is_that_of_an_evaluation(weights: Path, photos: Path, tmp_path: Path) -> None:
+    """By default of float32; bf16 rounds each product to 8 bits."""
+    encoder, transform = cl.load_encoder(weights)
+    images = [Image.open(name) for name in sorted(photos.rglob("*.*"))]
+    exact, _ = cl.embed(encoder, images, transform=transform)
+    with warnings.catch_warnings():  # where it is emulated
+        warnings.simplefilter("ignore")
+        h, _ = cl.embed(encoder, images, transform=transform, precision="bf16")
+        words = [str(weights), str(photos), "--precision", "bf16", "--out"]
+        assert embed_command([*words, str(tmp_path / "h.npy")]) == 0
+    assert np.array_equal(np.load(tmp_path / "h.npy"), h.numpy())
+    assert not torch.equal(h, exact)
+    torch.testing.assert_close(h, exact, atol=0.05, rtol=0.05)
 
 
 WRONG = {

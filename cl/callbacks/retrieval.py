@@ -30,10 +30,11 @@ class Retrieval(Callback):
             documents.
         judgments: `(j 3)`, of a query, a document and its grade, above 0 if it is relevant; a query
             without a relevant document does not count.
+        itself: the document that each query is itself, which is not found, see `search`.
     """
 
-    def __init__(self, queries: int, judgments: Tensor) -> None:
-        self.queries, self.judgments = queries, judgments
+    def __init__(self, queries: int, judgments: Tensor, itself: Tensor | None = None) -> None:
+        self.queries, self.judgments, self.itself = queries, judgments, itself
         self.found: list[tuple[Tensor, Tensor]] = []
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -81,7 +82,9 @@ class Retrieval(Callback):
         """What the measures take: queries of all processes, searched among all documents."""
         h, _ = distributed.gather(queries[0], dim=0)
         order, _ = distributed.gather(queries[1], dim=0)
-        _, at = search(h[order.argsort()], documents[0], K, numbers=documents[1])
+        itself = None if self.itself is None else self.itself.to(h.device)
+        places = {"numbers": documents[1], "itself": itself}
+        _, at = search(h[order.argsort()], documents[0], K, **places)
         return grades_of(at, *judgments.to(at.device).unbind(dim=1))
 
 

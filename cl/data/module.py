@@ -92,6 +92,11 @@ class PlainLoader:
         """Images of this process."""
         return sum(map(len, self.index))
 
+    @property
+    def first(self) -> int:
+        """The number of the first one."""
+        return min((int(at) for index in self.index[:1] for at in index[:1]), default=0)
+
     def __iter__(self) -> Iterator[Batch]:
         size, channels = self.recipe.size, self.recipe.channels
 

@@ -15,18 +15,32 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+import cl
 from cl import checkpoints, distributed
 from cl.checkpoints.space import say_bytes
 from cl.data.sets import RGB, Images
 from cl.data.sets._sums import hash_images
 from cl.eval._result import Features
 from cl.locking import lock_file
+from cl.versions import versions_of
+
+COMPUTING = ("torch", "timm", "transformers")  # packages that make features of weights
+
+
+def computed_by(encoder: nn.Module) -> str:
+    """How features come about, as far as no tensor tells: configurations of models, and versions.
+
+    A model of transformers has in its configuration which activation it uses, how many heads, ...
+    """
+    found: list[Any] = [getattr(module, "config", None) for module in encoder.modules()]
+    models = (config.to_json_string() for config in found if hasattr(config, "to_json_string"))
+    return json.dumps([[*dict.fromkeys(models)], {"cl": cl.__version__, **versions_of(COMPUTING)}])
 
 
 def cache_key(
     encoder: nn.Module, images: Images, transform: str, built: Mapping[str, Any] | None = None
 ) -> str:
-    """What features depend on: the encoder's bits, the data's, and how images are prepared.
+    """What features depend on: the encoder's bits and its code's version, data, preparation.
 
     Args:
         encoder: its weights and buffers.
@@ -35,6 +49,7 @@ def cache_key(
         built: what no tensor of the encoder tells.
     """
     words = f"{checkpoints.fingerprint(encoder)} {transform} {json.dumps(built, sort_keys=True)}"
+    words += computed_by(encoder)
     words += "" if images.decoding == RGB else f" {images.decoding}"
     return hash_images(
         hashlib.sha256(words.encode()), images, lambda files, at: files.cache_key(at)
@@ -55,6 +70,11 @@ def load_features(file: Path, samples: int) -> Features | None:
     with warnings.catch_warnings():  # that the map is not writable is the point of it
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(h), torch.from_numpy(known)
+
+
+def map_privately(file: Path) -> Tensor:
+    """Features kept earlier, mapped so that whatever is written into them stays in memory."""
+    return torch.from_numpy(np.load(file, mmap_mode="c"))
 
 
 def labels_file(file: Path) -> Path:

@@ -10,7 +10,7 @@ import torch
 
 from cl import hardware
 from cl.config import Linear
-from cl.config.evaluations import about
+from cl.config.evaluations import about, plugins
 from cl.eval import get_evaluation
 from cl.eval._result import BothParts, EvalResult
 from cl.eval._task import Task, labels_of
@@ -43,8 +43,9 @@ def run_evaluation(
     function = get_evaluation(name, task.function_of(name))
     training = training_of(task, name, device, loggers)
     given = arguments(function, task.config, training)
-    # A Trainer moves batches; what is computed at once is computed on the device.
-    parts = features if about(name).trains else [(h.to(device), y.to(device)) for h, y in features]
+    parts = [task.private(part) for part in features] if plugins([name]) else features
+    if not about(name).trains:  # a Trainer moves batches; what is computed at once is moved here
+        parts = [(h.to(device), y.to(device)) for h, y in parts]
     with torch.random.fork_rng(devices=[]):  # each starts as if it were alone
         result = function(*task.inputs(name, parts), **given)
     check_numbers(result)

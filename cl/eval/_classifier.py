@@ -13,7 +13,7 @@ from cl.data.batch import Batch
 from cl.data.module import ContrastiveData
 from cl.eval._result import EvalResult, score
 from cl.eval._training import Training
-from cl.nets.encoders import width
+from cl.nets.encoders import example_for, width
 from cl.nets.lora import LoRA
 from cl.nets.probe import Standardize, cross_entropy, shown_topk, topk_correct
 from cl.optim import Optimization, build_optimizer, planned_steps, regroup
@@ -147,7 +147,7 @@ def learn(
         encoder,
         classes,
         o,
-        example=torch.zeros(2, recipe.channels, recipe.size, recipe.size),
+        example=example_for(encoder, recipe.channels, recipe.size),
         frozen=frozen,
         standardize=standardize,
         lora_rank=lora_rank,

@@ -1,12 +1,13 @@
 """Features from Python: of any images, by any encoder."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from cl import hardware
 from cl.config import Linear
 from cl.config.schema import options_of
 from cl.data.batch import Batch
@@ -21,6 +22,7 @@ from cl.eval._transform import TextTransform, Transform
 from cl.nets.layers import Layers
 
 THREADS = 4  # that decode and prepare
+FeaturePrecision = Literal["auto", "16", "bf16", "32"]  # features are float32: 64 says no more
 
 
 def embed(
@@ -31,8 +33,9 @@ def embed(
     layer: Sequence[str] = (),
     batch_size: int = 256,
     device: str | torch.device | None = None,
+    precision: FeaturePrecision = "32",
 ) -> Features:
-    """Extract the features of images or texts, bit for bit as `evaluate` does.
+    """Extract the features of images or texts, as `evaluate` does: bit for bit in its precision.
 
     Args:
         encoder: `(n c h w)` images, or `(n l)` tokens of texts, to `(n d)` features; it runs in
@@ -46,6 +49,8 @@ def embed(
         layer: features of these layers of an encoder of images, named as `--layer` does.
         batch_size: samples that the encoder gets at a time.
         device: where the encoder runs; by default where its weights are.
+        precision: of the encoder's arithmetic, as `--precision` has it; "auto" is what `evaluate`
+            takes by default, bf16 where the hardware computes it.
 
     Returns:
         Features `(n d)` in float32 and labels `(n)`, -1 where there are none, on the CPU.
@@ -73,10 +78,26 @@ def embed(
         batches = map(one_view, data)
     else:
         batches = batches_of_items(data, transform, batch_size)
-    parts = [*feature_batches(features_of, batches, **placed(device_of(encoder, device)))]
-    if not parts:
+    where = placed(device_of(encoder, device), precision)
+    return joined_batches(feature_batches(features_of, batches, **where), by_number=texts)
+
+
+def joined_batches(parts: Iterable[tuple[Tensor, Tensor, Tensor]], *, by_number: bool) -> Features:
+    """The features and labels of all batches.
+
+    Args:
+        parts: features, labels and numbers.
+        by_number: sort them; texts come by their lengths.
+
+    Raises:
+        ValueError: there are none.
+    """
+    every = [*parts]
+    if not every:
         raise ValueError("there are no images to embed, and no texts")
-    return torch.cat([h for h, _ in parts]), torch.cat([labels for _, labels in parts])
+    h, labels, index = (torch.cat(each) for each in zip(*every, strict=True))
+    order = index.argsort() if by_number else slice(None)
+    return h[order], labels[order]
 
 
 def choose_layers(encoder: nn.Module, layer: Sequence[str], *, texts: bool) -> nn.Module:
@@ -99,7 +120,7 @@ def choose_layers(encoder: nn.Module, layer: Sequence[str], *, texts: bool) -> n
 def batches_of_texts(
     encoder: nn.Module, data: Any, transform: Transform | TextTransform | None, batch_size: int
 ) -> Iterator[Batch]:
-    """The texts of a list or data set in its order, as tokens.
+    """The texts of a list or data set, numbered in its order, as tokens.
 
     Raises:
         ValueError: an item is neither a text nor (text, label), or nothing says how tokens are
@@ -114,7 +135,7 @@ def batches_of_texts(
     how = transform or text_transform(encoder)
     tokens = tokenize([text for text, *_ in pairs], how.tokenizer, how.longest, "given texts")
     labels = torch.tensor([int(label) for _, label, *_ in pairs])
-    for batch in TextLoader([tokens], batch_size):
+    for batch in TextLoader([tokens], batch_size, by_length=True):
         yield batch._replace(labels=labels[batch.index])
 
 
@@ -183,8 +204,10 @@ def device_of(
     return tensors[0].device if tensors else torch.device("cpu")
 
 
-def placed(device: torch.device) -> dict[str, Any]:
-    """A device as Lightning's Fabric takes it."""
-    if device.type != "cuda":
-        return {"accelerator": device.type, "devices": 1}
-    return {"accelerator": "gpu", "devices": [device.index or 0]}
+def placed(device: torch.device, precision: FeaturePrecision) -> dict[str, Any]:
+    """A device and a precision as Lightning's Fabric takes them."""
+    gpu = device.type == "cuda"
+    said = {"precision": hardware.precision(precision, gpu)}
+    if not gpu:
+        return said | {"accelerator": device.type, "devices": 1}
+    return said | {"accelerator": "gpu", "devices": [device.index or 0]}

@@ -17,6 +17,7 @@ from cl.data.batch import Batch
 from cl.data.loaders.texts import TextLoader
 from cl.data.module import PlainLoader
 from cl.eval._result import Features
+from cl.nets.encoders import dtype_of
 
 
 def extract_features(
@@ -28,7 +29,7 @@ def extract_features(
     allocate: Callable[[int, int], Tensor] = torch.empty,
     **hardware: Any,
 ) -> Features:
-    """Extract the features of all samples of a loader, in its order.
+    """Extract the features of all samples of a loader, in the order of their numbers.
 
     Args:
         encoder: `(n c h w)` images or `(n l)` tokens to `(n d)` features; it runs in evaluation
@@ -46,21 +47,20 @@ def extract_features(
         RuntimeError: the pass changed the encoder (a BatchNorm in training mode, say).
         ValueError: a feature is NaN or infinite.
     """
-    h, labels, done = None, torch.empty(loader.samples, dtype=torch.long), 0
+    h, labels = None, torch.empty(loader.samples, dtype=torch.long)
     hidden = console is None
     batches = track(loader, "features", console=console, transient=True, disable=hidden)
-    for part, known in feature_batches(encoder, batches, channels_last=channels_last, **hardware):
+    how = {"channels_last": channels_last, **hardware}
+    for part, known, index in feature_batches(encoder, batches, **how):
         h = allocate(len(labels), part.shape[1]) if h is None else h
-        h[done : done + len(part)] = part
-        labels[done : done + len(part)] = known
-        done += len(part)
+        h[index - loader.first], labels[index - loader.first] = part, known
     assert h is not None
     return h, labels
 
 
 def feature_batches(
     encoder: nn.Module, batches: Iterable[Batch], *, channels_last: bool = True, **hardware: Any
-) -> Iterator[Features]:
+) -> Iterator[tuple[Float[Tensor, "n d"], Int[Tensor, " n"], Int[Tensor, " n"]]]:
     """Extract features batch by batch.
 
     Args:
@@ -70,13 +70,14 @@ def feature_batches(
         hardware: see `extract_features`.
 
     Yields:
-        Features `(n d)` in float32 and labels `(n)` of each batch, on the CPU.
+        Features `(n d)` in float32, labels `(n)` and numbers `(n)` of each batch, on the CPU.
 
     Raises:
         RuntimeError: the pass changed the encoder.
         ValueError: a feature is NaN or infinite.
     """
     layout = torch.channels_last if channels_last else torch.contiguous_format
+    kind = dtype_of(encoder)
     with frozen_encoder(encoder):
         fabric = Fabric(**hardware)
         laid_out = encoder.to(memory_format=layout)  # pyright: ignore[reportCallIssue]
@@ -85,10 +86,11 @@ def feature_batches(
             x = rearrange(batch.views[0], "v n ... -> (v n) ...")
             with torch.inference_mode():
                 x = fabric.to_device(x)
-                x = x.contiguous(memory_format=layout) if x.is_floating_point() else x
+                if x.is_floating_point():
+                    x = x.to(kind).contiguous(memory_format=layout)
                 part = module(x).float().cpu()
             check_features(part, batch.index)
-            yield part.clone(), batch.labels
+            yield part.clone(), batch.labels, batch.index
 
 
 def check_features(h: Float[Tensor, "n d"], index: Int[Tensor, " m"]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from cl import hardware
 from cl.checkpoints.space import say_bytes
 from cl.config.evaluations import meant
 from cl.eval import get_evaluation
@@ -67,10 +68,11 @@ def plan_memory(task: Task) -> Memory | None:
     """
     if task.together or not task.of_features:
         return None
-    kind = "cuda" if task.options["accelerator"] == "gpu" else "cpu"
+    device = hardware.torch_device(task.options)
+    kind = device.type
     train, test = len(task.source.train), len(task.source.val)
-    size = task.recipe.size
-    width = encoders.width(task.feature_encoder, torch.zeros(2, task.recipe.channels, size, size))
+    example = encoders.example_for(task.encoder, task.recipe.channels, task.recipe.size)
+    width = encoders.width(task.feature_encoder, example)
     several = task.config.processes > 1
     features = 4 * width * (train + test) if kind == "cuda" else 4 * width * train * several
     needed = {}
@@ -79,7 +81,7 @@ def plan_memory(task: Task) -> Memory | None:
         if own is not None:
             needed[name] = own + features if kind == "cuda" else max(own, features)
     size = f"{train:,} x {width:,}"
-    return Memory(needed, free_memory(torch.device(kind)), size) if needed else None
+    return Memory(needed, free_memory(device), size) if needed else None
 
 
 def own_memory(name: str, task: Task, sizes: tuple[int, int, int, int]) -> int | None:

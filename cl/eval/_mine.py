@@ -19,11 +19,15 @@ from cl.eval._text_task import TextTask
 from cl.search import search
 
 
-def write_mined(task: TextTask) -> None:
+def write_mined(task: TextTask, device: torch.device) -> None:
     """Mine hard negatives of the training pairs, and write them as data of `pairs:FILE`.
 
     Pairs that have fewer than asked for are left out and counted. The pairs that validate are
     written behind, each query with its document.
+
+    Args:
+        task: what is mined.
+        device: this process's, which searches.
 
     Raises:
         ValueError: the file is there already, or no pair has as many.
@@ -43,6 +47,7 @@ def write_mined(task: TextTask) -> None:
         margin=config.mine_margin,
         number=config.negatives,
         seed=config.seed,
+        device=device,
     )
     kept = [i for i, each in enumerate(mined) if len(each) == config.negatives]
     first, last = config.mine_ranks
@@ -69,6 +74,7 @@ def mine(
     margin: float,
     number: int,
     seed: int,
+    device: torch.device | None = None,
 ) -> list[list[int]]:
     r"""Documents that are found for a query and are not judged to answer it, of each pair.
 
@@ -83,15 +89,17 @@ def mine(
         margin: share of the positive's cosine that a negative stays below.
         number: at most so many of each pair, drawn from those that are kept.
         seed: of the draws, which of a pair do not depend on the others.
+        device: searches; by default that of the features.
 
     Returns:
         Places in the corpus, in the order of their ranks.
     """
     rank, world = distributed.rank(), distributed.world_size()
     start, end = (len(documents) * at // world for at in (rank, rank + 1))
-    scores, found = search(
-        queries, documents[start:end], ranks[1], numbers=torch.arange(start, end)
-    )
+    device = device or queries.device
+    numbers = torch.arange(start, end, device=device)
+    own_part = documents[start:end].to(device)
+    scores, found = search(queries.to(device), own_part, ranks[1], numbers=numbers)
     relevant = relevant_documents(pairs)
     own = torch.nn.functional.cosine_similarity(
         queries.double(), documents[torch.from_numpy(pairs.positive)].double()
@@ -113,13 +121,19 @@ def mine(
 
 
 def relevant_documents(pairs: TextPairs) -> dict[str, set[str]]:
-    """The documents that answer each query, as texts: of all pairs, and by the judgments."""
+    """The documents that are no negatives of each query, as texts.
+
+    They are those of all pairs, those that are judged relevant, and the query itself.
+    """
     relevant: dict[str, set[str]] = defaultdict(set)
     for query, place in zip(pairs.queries, pairs.positive, strict=True):
         relevant[query].add(pairs.documents[int(place)])
     for query, place, grade in pairs.judgments:
         if grade > 0:
             relevant[pairs.queries[int(query)]].add(pairs.documents[int(place)])
+    if pairs.itself is not None:
+        for query, place in zip(pairs.queries, pairs.itself, strict=True):
+            relevant[query] |= {pairs.documents[int(place)]} if place >= 0 else set()
     return relevant
 
 

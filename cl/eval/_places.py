@@ -8,9 +8,9 @@ from rich.console import Console
 from cl.data.loaders.texts import TextLoader
 from cl.data.module import PlainLoader
 from cl.data.sets import Images
+from cl.data.sets._decode import suffixes_of
 from cl.data.sets._jsonl import lines
 from cl.data.sets._readable import unreadable
-from cl.data.sets._values import TURNED
 from cl.data.sets._walk import Walk
 from cl.data.sets._without_labels import images_at
 from cl.data.tokens import tokenize
@@ -41,8 +41,8 @@ def loader_of(
         if not texts:
             raise ValueError(f"PLACE: there is no text in {place}")
         tokens = tokenize(texts, transform.tokenizer, transform.longest, str(place))
-        return TextLoader([tokens], batch_size), texts
-    images = images_at(place, Walk(), "PLACE", TURNED)
+        return TextLoader([tokens], batch_size, by_length=True), texts
+    images = images_at(place, Walk(suffixes_of(transform.reads)), "PLACE", transform.reads)
     if skip_corrupt is not None and images.files is not None:
         bad = [*unreadable(images, workers, "images", skip_corrupt)]
         images = images.subset(np.setdiff1d(np.arange(len(images)), bad))

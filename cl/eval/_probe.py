@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -97,6 +98,11 @@ class FeatureData(pl.LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed training must find again: labels, and the size of each feature."""
+        return self.sums
+
+    @cached_property
+    def sums(self) -> dict[str, Any]:
+        """The same, which takes a pass over all features."""
         parts = {"training": self.train, "validation": self.test}
         return {
             what: {
@@ -112,7 +118,7 @@ class FeatureData(pl.LightningDataModule):
         Raises:
             ValueError: they are others.
         """
-        for what, now in self.state_dict().items():
+        for what, now in self.sums.items():
             then = state_dict[what]
             same = now["labels"] == then["labels"] and now["size"].shape == then["size"].shape
             if not same or (now["size"] - then["size"]).norm() > ROUNDING * then["size"].norm():

@@ -13,7 +13,16 @@ from cl.config.encoders import has_weights
 from cl.config.evaluations import untrained
 from cl.data import sets
 from cl.data.augment.recipe import preset
-from cl.data.sets import Captioned, Source, TextPairs, from_texts, holds_texts
+from cl.data.sets import (
+    TURNED,
+    Captioned,
+    Decoding,
+    Source,
+    TextPairs,
+    from_texts,
+    holds_texts,
+)
+from cl.data.tokens import tokenizer_of
 from cl.eval._restore import (
     Restored,
     about_file,
@@ -24,7 +33,7 @@ from cl.eval._restore import (
     restore_module,
     restore_texts,
 )
-from cl.eval._transform import Transform
+from cl.eval._transform import TextTransform, Transform
 
 # Flags of reading a data set, which has been read.
 READING = ("data_folder", "train_dir", "val_dir", "class_list", "data_fraction", "skip_corrupt")
@@ -50,7 +59,7 @@ def request(
     encoder: Any,
     data: Any,
     evaluations: Sequence[str],
-    transform: Transform | None,
+    transform: Transform | TextTransform | None,
     flags: Mapping[str, Any],
 ) -> Request:
     """Check what `evaluate` was given.
@@ -60,36 +69,65 @@ def request(
     """
     if flags.get("transfer"):
         raise ValueError("--transfer is of the command line: call evaluate for each data set")
-    source = None if isinstance(data, str) else source_of(data, flags)
+    of_images = transform if isinstance(transform, Transform) else None
+    decoding = of_images.reads if of_images else TURNED
+    source = None if isinstance(data, str) else source_of(data, flags, decoding)
     of_texts = (
         kind_of(str(data), flags.get("data_folder", Linear.data_folder)) == "text"
         if source is None
         else isinstance(source.train, TextPairs)
     )
+    check_transform(encoder, transform, of_texts=of_texts)
     own_data = source is not None and source.name.partition(":")[0] not in sets.NAMES
     dataset = data if source is None else source if own_data else source.name
     values = {**flags, "dataset": dataset, "eval": list(evaluations)}
-    if transform and isinstance(data, str) and sets.dataset_row(data)["image_files"]:
-        values = {name: x for name, x in asdict(transform.decoding).items() if x} | values
+    if of_images and isinstance(data, str) and sets.dataset_row(data)["image_files"]:
+        known = asdict(of_images.decoding).items()
+        values = {name: x for name, x in known if x is not None} | values
     if isinstance(encoder, str) and has_weights(encoder):
         return Request(configure(Linear, values | {"encoder": encoder}), source, None)
     if not isinstance(encoder, nn.Module):
-        if transform is not None:
-            raise ValueError("transform cannot be used with a file, which says it itself")
         return Request(configure(Linear, values | of_file(encoder, flags)), source, None)
-    size = {} if transform is None else {"image_size": transform.recipe.size}
-    values |= {**size, "encoder": encoder}
+    size = {} if of_images is None else {"image_size": of_images.recipe.size}
+    values = size | values | {"encoder": encoder}
     if not {*evaluations} <= {*untrained()}:  # where the weights come from
         values["pretrained_feature_extractor"] = qualified_name(encoder)
     config = configure(Linear, values)
     if of_texts:
-        return Request(config, source, restore_texts(encoder, config.max_length))
-    recipe = transform.recipe if transform else preset(config.dataset)
+        longest = config.max_length
+        if longest is None and isinstance(transform, TextTransform):
+            longest = transform.max_length or (transform.longest, transform.longest)
+        return Request(config, source, restore_texts(encoder, longest))
+    recipe = of_images.recipe if of_images else preset(config.dataset)
     native = recipe.size
-    if transform is None and own_data and source is not None:  # as pretraining takes them
+    if of_images is None and own_data and source is not None:  # as pretraining takes them
         native = min(*source.train.pixel(0).shape[:2], native)
     recipe = recipe.changed({"size": config.image_size or native} | preparation_flags(config))
     return Request(config, source, restore_module(encoder, recipe))
+
+
+def check_transform(
+    encoder: Any, transform: Transform | TextTransform | None, *, of_texts: bool
+) -> None:
+    """Refuse a transform that is not taken.
+
+    Raises:
+        ValueError: it is of the other kind of samples, the encoder is no module and says itself how
+            samples are prepared, or makes other tokens.
+    """
+    if transform is None:
+        return
+    if not isinstance(encoder, nn.Module):
+        raise ValueError("transform cannot be used with a file or a name, which says it itself")
+    if isinstance(transform, TextTransform) != of_texts:
+        kinds = "images, and the data are texts" if of_texts else "texts, and the data are images"
+        raise ValueError(f"transform is one of {kinds}")
+    if isinstance(transform, TextTransform):
+        own = tokenizer_of(qualified_name(encoder), encoder)
+        if str(own) != str(transform.tokenizer):
+            raise ValueError(
+                f"transform makes tokens by {transform.tokenizer}, and the encoder's are {own}"
+            )
 
 
 def of_file(given: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,8 +141,13 @@ def of_file(given: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
     return {"encoder": name, "pretrained_feature_extractor": str(file)}
 
 
-def source_of(data: Any, flags: Mapping[str, Any]) -> Source[Any]:
+def source_of(data: Any, flags: Mapping[str, Any], decoding: Decoding) -> Source[Any]:
     """The labeled images, the texts or the images with captions of a data set in memory.
+
+    Args:
+        data: see `evaluate`.
+        flags: those that were given.
+        decoding: how the items of a data set become pixels.
 
     Raises:
         ValueError: a flag is of reading one, or there are no labels.
@@ -117,7 +160,7 @@ def source_of(data: Any, flags: Mapping[str, Any]) -> Source[Any]:
         return data
     if not isinstance(data, Source):
         parts = data if isinstance(data, tuple) else (data,)
-        data = sets.from_dataset(*parts)
+        data = sets.from_dataset(*parts, decoding=decoding)
     source = replace(data, train=data.train.with_labels(), val=data.val.with_labels())
     if not (source.classes and len(source.train) and len(source.val)):
         raise ValueError(f"{source.name}: no labeled images in one of its parts")

@@ -112,6 +112,8 @@ def print_failure(name: str, error: Exception, what: str = "--eval") -> None:
 def transfer_table(results: Mapping[str, Mapping[str, EvalResult]]) -> Table:
     """A row for each data set with the first number of each evaluation, and their mean.
 
+    Where it is not the same metric of all data sets, each number has its name, and no mean.
+
     Args:
         results: by data set and evaluation.
     """
@@ -119,18 +121,24 @@ def transfer_table(results: Mapping[str, Mapping[str, EvalResult]]) -> Table:
     first = {
         d: {n: next(iter(scalars(r).items())) for n, r in e.items()} for d, e in results.items()
     }
-    metric = {n: next(e[n][0] for e in first.values() if n in e) for n in names}
+    metrics = {n: {e[n][0] for e in first.values() if n in e} for n in names}
+    same = {n: next(iter(found)) if len(found) == 1 else "" for n, found in metrics.items()}
     table = Table(title="transfer", title_justify="left", title_style="bold")
     table.add_column("data set", overflow="fold")
     for name in names:
-        table.add_column(f"{name} {metric[name]}", justify="right")
+        table.add_column(f"{name} {same[name]}".rstrip(), justify="right")
     for dataset, each in first.items():
-        shares = [f"{100 * each[n][1]:.2f} %" if n in each else "-" for n in names]
+        shares = [
+            f"{'' if same[n] else each[n][0]} {100 * each[n][1]:.2f} %".lstrip()
+            if n in each
+            else "-"
+            for n in names
+        ]
         table.add_row(summary.as_text(dataset), *shares)
     means = []
     for name in names:  # a mean of fewer data sets would be another number
         shares = [each[name][1] for each in first.values() if name in each]
-        whole = len(shares) == len(first)
+        whole = len(shares) == len(first) and same[name]
         means.append(f"{100 * sum(shares) / len(shares):.2f} %" if whole else "-")
     table.add_section()
     table.add_row(f"mean of {len(first)}", *means)

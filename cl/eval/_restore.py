@@ -27,7 +27,7 @@ from cl.config.encoders import (
 from cl.config.evaluations import of_images
 from cl.config.programs import PROGRAMS
 from cl.data.augment.recipe import Recipe, preset
-from cl.data.sets import DECODING, DEFAULTS, Decoding, dataset_row
+from cl.data.sets import DECODING, DEFAULTS, TURNED, dataset_row
 from cl.data.tokens import tokenizer_of
 from cl.eval._transform import TextTransform, Transform
 from cl.nets import encoders, texts
@@ -97,10 +97,12 @@ def load_encoder(
         file = checkpoints.encoder_file(find_run(run_or_file))
         restored = restore(file, encoder, dataset, image_size)
     if restored.preparation == TOKENS:
-        name, length = restored.about["encoder"], max(restored.about["max_length"])
-        tokenizer = tokenizer_of(name, restored.encoder)
-        return restored.encoder.eval(), TextTransform(tokenizer, length)
-    return restored.encoder.eval(), Transform(restored.recipe, Decoding(**decoding(restored.about)))
+        query, document = restored.about["max_length"]
+        tokenizer = tokenizer_of(restored.about["encoder"], restored.encoder)
+        longest = max(query, document), (query, document)
+        return restored.encoder.eval(), TextTransform(tokenizer, *longest)
+    how = replace(TURNED, **decoding(restored.about))  # what it is given is the user's own
+    return restored.encoder.eval(), Transform(restored.recipe, how)
 
 
 def find_run(given: runs.Run | str | Path) -> Path:
@@ -299,10 +301,12 @@ def decoded_as_trained(config: Linear, file: Path | None) -> Linear:
         config: of the evaluation.
         file: with the encoder's weights, if there is one.
     """
-    if file is None or not dataset_row(config.dataset)["image_files"]:
+    row = dataset_row(config.dataset)
+    if file is None or not row["image_files"]:
         return config
     known = decoding(about_file(file))
-    return replace(config, **{k: x for k, x in known.items() if getattr(config, k) is None})
+    other = {k: x for k, x in known.items() if getattr(config, k) is None and x != row.get(k)}
+    return replace(config, **other)
 
 
 def timm_configuration(name: str) -> dict[str, Any]:

@@ -139,10 +139,14 @@ def deviation_of_map(scores: Float[Tensor, "n c"], labels: Int[Tensor, "n c"]) -
     w_i)^2$, w the images' weights.
     """
     weights = torch.ones(len(scores), dtype=torch.float64, requires_grad=True)
-    with torch.enable_grad():
-        each = weighted_precisions(scores, labels, weights)
-        (slopes,) = torch.autograd.grad(each[~each.isnan()].mean(), weights)
-    return float(slopes.norm())
+    slopes, measured = torch.zeros_like(weights, requires_grad=False), 0
+    for own, true in zip(scores.split(1, dim=1), labels.split(1, dim=1), strict=True):
+        if (true > 0).any():  # one class at a time: its graph holds some numbers of each sample
+            with torch.enable_grad():
+                precision = weighted_precisions(own, true, weights)
+                slopes += torch.autograd.grad(precision.sum(), weights)[0]
+            measured += 1
+    return float(slopes.norm()) / measured
 
 
 def check_classes(classes: int) -> None:

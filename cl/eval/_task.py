@@ -1,5 +1,6 @@
 """What is evaluated on what: an encoder, a data set, how its images are prepared, the folder."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
@@ -23,6 +24,7 @@ from cl.eval import NAMES, _cache, _features, get_evaluation
 from cl.eval._restore import Restored
 from cl.eval._result import BothParts, Features, Labels, check_classes
 from cl.locking import is_writable
+from cl.nets import encoders
 from cl.nets.layers import Layers
 from cl.terminal import escape_controls
 
@@ -57,6 +59,7 @@ class Task:
     def __post_init__(self) -> None:
         self.encoder, self.recipe, self.about, self.file, self.report, _ = self.restored
         self.fingerprint = checkpoints.fingerprint(self.encoder)  # from before the evaluations
+        self.mapped: list[tuple[Tensor, Path]] = []  # features, and the file of each
 
     def make_folder(self) -> None:
         """Make the evaluation's folder, or take up that of the run that goes on.
@@ -87,8 +90,7 @@ class Task:
         """
         if not self.config.layer:
             return self.encoder
-        size, kind = self.recipe.size, next(self.encoder.parameters(), torch.empty(0)).dtype
-        example = torch.zeros(2, self.recipe.channels, size, size, dtype=kind)
+        example = encoders.example_for(self.encoder, self.recipe.channels, self.recipe.size)
         return Layers(self.encoder, self.config.layer).measure(example)
 
     @property
@@ -102,8 +104,8 @@ class Task:
     def cache(self) -> Path:
         """Where features are kept: beside the run that made the encoder, or beside all runs.
 
-        Those of an encoder of the user's own are kept in the evaluation's folder and never taken
-        again: its code may change while its weights do not.
+        Those of an encoder of the user's own are in the evaluation's folder until it ends, and
+        never taken again: its code may change while its weights do not.
         """
         if not self.restored.named:
             return self.folder / "features"
@@ -279,7 +281,7 @@ class Task:
         console: Console,
     ) -> Features:
         """The features in a file of the cache, or extracted and cached there, see `extract_by`."""
-        found = None if self.config.verify else _cache.load_features(file, n)
+        found = None if self.config.verify else self.load(file, n)
         known = all(distributed.gather_objects(found is not None))
         how = f"cached in {file}" if known else "one pass of the frozen encoder ..."
         first = not runs.other_rank()
@@ -317,16 +319,33 @@ class Task:
             trainer.say(why)
             return _cache.gather_features(own)
         _cache.save_features(file, own, n, self.folder.name, mapped=alone)
-        found = _cache.load_features(file, n)
+        found = self.load(file, n)
         if found is None:
             raise ValueError(f"{file} was written and is not there: is the disk full?")
         return found
+
+    def load(self, file: Path, n: int) -> Features | None:
+        """Features from the cache; which file they are mapped from is noted."""
+        found = _cache.load_features(file, n)
+        self.mapped += [] if found is None else [(found[0], file)]
+        return found
+
+    def private(self, part: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Features and labels that may be changed in place: mapped anew, or copied."""
+        h, labels = part
+        file = next((file for each, file in self.mapped if each is h), None)
+        return h.clone() if file is None else _cache.map_privately(file), labels.clone()
+
+    def forget_features(self) -> None:
+        """Delete the features of an encoder of the user's own, which are never taken again."""
+        if not self.restored.named:
+            shutil.rmtree(self.cache, ignore_errors=True)
 
 
 def labels_of(images: Images) -> Labels:
     """The labels of images, or where one may be of several classes 1 for each of them."""
     several = images.multilabels
-    return torch.tensor(images.labels) if several is None else torch.tensor(several).long()
+    return torch.tensor(images.labels) if several is None else torch.tensor(several).to(torch.int8)
 
 
 def describe_preparation(recipe: Recipe) -> str:

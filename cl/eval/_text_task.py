@@ -16,6 +16,7 @@ from cl.data.sets import TextPairs
 from cl.data.sets._sums import data_checksum
 from cl.data.sets._texts import serialized
 from cl.data.tokens import Tokenizer, tokenize
+from cl.eval._cache import computed_by
 from cl.eval._result import BothParts, Features
 from cl.eval._task import PASS, Task
 from cl.runs.tokens import KeptTokens
@@ -78,7 +79,9 @@ class TextTask(Task):
         pairs: TextPairs = self.source.val
         queries, documents = (h for h, _ in features)
         if not about(name).scored:
-            return queries, documents, torch.from_numpy(pairs.judgments).to(queries.device)
+            known = (pairs.judgments, pairs.itself)
+            tensors = (None if x is None else torch.from_numpy(x).to(queries.device) for x in known)
+            return queries, documents, *tensors
         at = torch.from_numpy(pairs.positive).to(queries.device)
         return queries, documents[at], torch.tensor(pairs.scores, device=queries.device)
 
@@ -107,10 +110,11 @@ class TextTask(Task):
     ) -> Features:
         """Features of texts in their order: from the cache, or each process embeds its part."""
         words = json.dumps([self.fingerprint, self.transform, self.built, what], sort_keys=True)
+        words += computed_by(self.encoder)
         key = hashlib.sha256(words.encode() + serialized(texts)).hexdigest()[:16]
 
         def loader(rank: int, world: int) -> TextLoader:
             numbers = tokenize(texts, self.tokenizer, longest, what)
-            return TextLoader([numbers], PASS, rank, world)
+            return TextLoader([numbers], PASS, rank, world, by_length=True)
 
         return self.extract_by(loader, key, f"{len(texts):,} {what}", len(texts), console)

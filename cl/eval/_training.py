@@ -10,6 +10,7 @@ import torch
 from cl import trainer
 from cl.callbacks.saver import Saver, Saving
 from cl.config import Linear
+from cl.config.own import is_own
 from cl.eval._task import Task
 from cl.interrupts import Stop
 from cl.nets.norm import SyncEverywhere
@@ -81,9 +82,9 @@ def training_of(task: Task, name: str, device: torch.device, loggers: Sequence[A
         at = task.folder, task.checkpoint
         lines = LINES if task.of_features else None
         made = trainer.make_trainer(config, *at, [saver], options, plugins, list(loggers), lines)
-        code = trainer.fit(
-            made, module, data, task.checkpoint, PROGRAM_FILE, task.folder, more=True
-        )
+        # No command line repeats an evaluation of objects in memory.
+        program = None if is_own(config.dataset) or is_own(config.encoder) else PROGRAM_FILE
+        code = trainer.fit(made, module, data, task.checkpoint, program, task.folder, more=True)
         if code:
             raise Stop(f"--eval {name} ended early", code)
         return made

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cl.data.augment.recipe import Recipe
 from cl.data.module import prepare
-from cl.data.sets import RGB, Decoding
+from cl.data.sets import TURNED, Decoding
 from cl.data.sets._item import pixels_of
 from cl.data.tokens import Tokenizer
 
@@ -21,11 +21,19 @@ class Transform:
 
     Args:
         recipe: its size, mean, std, central part and interpolation.
-        decoding: the range of values, the channels and the orientation of what is prepared.
+        decoding: the range of values, the channels and the orientation of what is prepared; PIL
+            images are turned as their cameras say.
     """
 
     recipe: Recipe
-    decoding: Decoding = RGB
+    decoding: Decoding = TURNED
+
+    @property
+    def reads(self) -> Decoding:
+        """The decoding of image files with as many channels as the encoder takes."""
+        channels = self.recipe.channels
+        same = channels == (self.decoding.channels or 3)
+        return self.decoding if same else replace(self.decoding, channels=channels)
 
     def __call__(self, image: object) -> Float[Tensor, "c h w"]:
         """Prepare one image.
@@ -42,11 +50,8 @@ class Transform:
             ValueError: it is no image of these kinds.
         """
         size, channels = self.recipe.size, self.recipe.channels
-        how = self.decoding
-        if channels != (how.channels or 3):
-            how = replace(how, channels=channels)
         out = np.empty((channels, size, size), np.float32)
-        prepare(pixels_of(image, how=how), self.recipe, out)
+        prepare(pixels_of(image, how=self.reads), self.recipe, out)
         return torch.from_numpy(out)
 
 
@@ -57,10 +62,12 @@ class TextTransform:
     Args:
         tokenizer: the encoder's.
         longest: tokens of a text that are used.
+        max_length: those of a query and of a document, where the encoder's run tells them apart.
     """
 
     tokenizer: Tokenizer
     longest: int
+    max_length: tuple[int, int] | None = None
 
     def __call__(self, texts: str | Sequence[str]) -> Int[Tensor, "n l"]:
         """The tokens of some texts, or of one, -1 after the end.

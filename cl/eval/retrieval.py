@@ -87,6 +87,7 @@ def of_texts(
     queries: Float[Tensor, "q d"],
     documents: Float[Tensor, "m d"],
     judgments: Int[Tensor, "j 3"],
+    itself: Int[Tensor, " q"] | None = None,
 ) -> EvalResult:
     """Each query is searched in the whole corpus by cosine, exactly; nothing is learned.
 
@@ -95,6 +96,7 @@ def of_texts(
         documents: those of the corpus, of which each process searches its part.
         judgments: query, document and grade of each; a document of a grade above 0 is relevant, and
             a query without a relevant document does not count.
+        itself: the document that each query is itself, which is not found, see `search`.
 
     Returns:
         `ndcg10` with the grade as the gain, `mrr10`, `recall10`, `recall100`, `precision10` and
@@ -103,7 +105,7 @@ def of_texts(
     rank, world = distributed.rank(), distributed.world_size()
     first, last = (len(documents) * at // world for at in (rank, rank + 1))
     own = torch.arange(first, last, device=documents.device)
-    _, found = search(queries, documents[first:last], DEPTH, numbers=own)
+    _, found = search(queries, documents[first:last], DEPTH, numbers=own, itself=itself)
     ranked, known = grades_of(found, *judgments.unbind(dim=1))
     counts = (known > 0).any(dim=1)
     scores = {

@@ -190,6 +190,16 @@ def import_encoder(name: str) -> nn.Module:
     return encoder
 
 
+def dtype_of(encoder: nn.Module) -> torch.dtype:
+    """That of an encoder's first parameter, in which it takes images."""
+    return next((p.dtype for p in encoder.parameters() if p.is_floating_point()), torch.float32)
+
+
+def example_for(encoder: nn.Module, channels: int, size: int) -> Tensor:
+    """Two black images `(2 c h w)` of an encoder's dtype, to measure its features by."""
+    return torch.zeros(2, channels, size, size, dtype=dtype_of(encoder))
+
+
 def width(encoder: nn.Module, example: Tensor | None = None) -> int:
     """Dimensions of an encoder's features.
 

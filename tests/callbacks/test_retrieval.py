@@ -65,6 +65,15 @@ def validated(own: Tensor, sanity: bool = False) -> dict[str, float]:
     return method.said
 
 
+def test_a_query_that_is_a_document_is_not_found() -> None:
+    h = torch.eye(3)[[0, 0, 1]] + 0.1  # of a query, of itself as a document, of its answer
+    itself = torch.tensor([0])
+    of_answer = torch.tensor([[0, 1, 1]])
+    for known, mrr in ((None, 0.5), (itself, 1.0)):
+        found = Retrieval(1, of_answer, known).measured(h, torch.arange(3))
+        assert float(found["mrr10"]) == mrr
+
+
 def expected() -> dict[str, float]:
     """The same by sorting all documents of each query."""
     h, rows = features().double(), judgments().tolist()

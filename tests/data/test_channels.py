@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ from PIL import Image
 import main_contrastive
 import main_linear
 from cl import embed, evaluate, load_encoder
+from cl.build import encoder_metadata
+from cl.config import Pretrain, configure
 from cl.data.augment.recipe import Recipe
 from cl.data.loaders.memory import MemoryLoader
 from cl.data.loaders.sampler import Sampler
 from cl.data.module import ContrastiveData, PlainLoader
-from cl.data.sets import Decoding, Images, from_dataset, in_files, load
+from cl.data.sets import DECODING, Decoding, Images, Source, from_dataset, in_files, load
 from cl.data.sets._decode import UnreadableError, decode
 from cl.data.sets._levels import measure_statistics
 from cl.data.sets._values import to_bytes
@@ -117,6 +120,17 @@ def test_the_kernel_of_any_channels_is_that_of_three() -> None:
         for each in zip(images, (recipe, more), strict=True)
     ]
     assert torch.allclose(plain[0], plain[1][:, :, :3], atol=1e-5)
+
+
+def test_the_weights_say_how_a_source_of_ones_own_was_read() -> None:
+    how = Decoding((0, 9), 5, exif_orientation=True)
+    images = in_files([Path("a.tif"), Path("b.tif")], [0, 1])
+    parts = replace(images, decoding=how), replace(images, decoding=how)
+    config = configure(
+        Pretrain, {"dataset": Source("mine", ["a", "b"], *parts), "encoder": "resnet18"}
+    )
+    told = encoder_metadata(config, [])
+    assert [told.get(name) for name in DECODING] == [(0, 9), 5, True]
 
 
 def test_a_recipe_of_other_channels_is_refused() -> None:

@@ -63,6 +63,19 @@ def test_beir(tmp_path: Path, end: str) -> None:
     assert source.describe() == f"3 train / 1 val (dev.tsv{end} validates), 5 and 5 documents"
 
 
+def test_a_document_of_a_querys_identifier_is_that_query(tmp_path: Path) -> None:
+    """As in ArguAna; unless it is judged for it."""
+    queries = [{"_id": name, "text": name} for name in ("d1", "d2", "q0")]
+    train, dev = ["d1\td4\t1", "q0\td2\t1"], ["d1\td3\t1", "d2\td2\t1", "q0\td2\t1"]
+    beir(tmp_path / "some", queries=queries, train=train, dev=dev)
+    source = read("beir:some", tmp_path)
+    assert source.train.itself.tolist() == [0, -1]
+    assert source.val.itself.tolist() == [0, -1, -1]
+    assert source.val.subset(np.array([2, 0])).itself.tolist() == [-1, 0]
+    beir(tmp_path / "other")
+    assert read("beir:other", tmp_path).val.itself is None
+
+
 def test_what_validates(tmp_path: Path) -> None:
     test = [HEADER, "q0\td1\t1"]
     beir(tmp_path / "both", test=test)

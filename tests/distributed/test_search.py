@@ -47,6 +47,18 @@ def test_the_first_k_of_all(block: int, k: int) -> None:
     assert torch.allclose(scores, exact, atol=1e-6)
 
 
+@pytest.mark.parametrize("k", [1, 4, 14, 30])
+def test_a_query_does_not_find_itself(k: int) -> None:
+    queries, documents, numbers = with_ties()
+    first = torch.tensor(sorted_whole(queries, documents, numbers, len(documents)))
+    itself = first[:, min(k, first.shape[1]) // 2].clone()  # among what would be found
+    itself[0] = -1
+    _, found = search(queries, documents, k, numbers=numbers, itself=itself, block=4)
+    for own, ranked, at in zip(itself.tolist(), first.tolist(), found.tolist(), strict=True):
+        others = [number for number in ranked if number != own]
+        assert at == (others + [own] * (own >= 0))[:k]
+
+
 def work(rank: int, sizes: list[int], folder: Path) -> None:
     """One process's part of the documents; found by all of them together."""
     torch.set_num_threads(1)

@@ -1,6 +1,7 @@
 """Texts from Python: own modules and tokenizers, pairs in memory, features of a list of texts."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import torch
 from torch import Tensor, nn
 
 import cl
-from cl.data.tokens import NGrams
+from cl import checkpoints
+from cl.data.augment.recipe import Recipe
+from cl.data.tokens import NGrams, OwnTokenizer
+from cl.evaluation import Transform
 from cl.nets import texts
 from tests.nets.made_texts import tiny
 
@@ -73,6 +77,31 @@ def test_a_module_and_a_tokenizer_of_ones_own(short: dict[str, Any]) -> None:
     for file in (run.folder, run.folder / "last.ckpt"):
         loaded, transform = cl.load_encoder(file, own())
         torch.testing.assert_close(loaded(transform(TEXTS)), expected)
+
+
+def test_a_transform_of_texts_is_taken_and_others_are_refused(
+    short: dict[str, Any], tmp_path: Path
+) -> None:
+    file = tmp_path / "encoder.safetensors"
+    about = {"encoder": "bag_w4", "max_length": [200, 300]}
+    checkpoints.save_encoder(texts.encoder_of("bag_w4"), file, about)
+    encoder, transform = cl.load_encoder(file)
+    pairs: Any = ([], PAIRS)
+    given = {"transform": transform, "run_id": "given", **short}
+    found = cl.evaluate(encoder, pairs, "retrieval", **given)["retrieval"]
+    assert found.numbers == cl.evaluate(file, pairs, "retrieval", **short)["retrieval"].numbers
+    (card,) = json.loads((tmp_path / "given" / "cards.json").read_text())["derived"]["cards"]
+    assert card["encoder"]["max_length"] == [200, 300]
+    of_images = Transform(Recipe(size=8))
+    other = replace(transform, tokenizer=OwnTokenizer(words))
+    for what, data, wrong, said in (
+        (encoder, pairs, of_images, "transform is one of images, and the data are texts"),
+        (encoder, "digits", transform, "transform is one of texts, and the data are images"),
+        ("hf:folder", pairs, transform, "with a file or a name, which says it itself"),
+        (encoder, pairs, other, "transform makes tokens by .*:words, and the encoder's are words"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            cl.evaluate(what, data, "retrieval", transform=wrong, **short)
 
 
 def test_pairs_train_as_those_of_a_file(short: dict[str, Any]) -> None:

@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 
 from cl import checkpoints
+from cl.eval._report import transfer_table
+from cl.eval._result import EvalResult
 from cl.evaluation import evaluate
 from cl.nets import encoders
 
@@ -98,3 +100,14 @@ def test_what_cannot_be_asked_for_is_said(
 def test_from_python_each_is_a_call(weights: Path) -> None:
     with pytest.raises(ValueError, match="--transfer is of the command line: call evaluate for"):
         evaluate(weights, "digits", "knn", transfer=("cifar10",))
+
+
+def test_other_metrics_have_their_names_and_no_mean() -> None:
+    results = {
+        "digits": {"knn": EvalResult({"top1": 0.9}), "linear": EvalResult({"top1": 0.5})},
+        "voc": {"knn": EvalResult({"map": 0.5}), "linear": EvalResult({"top1": 0.7})},
+    }
+    columns = transfer_table(results).columns
+    assert [column.header for column in columns] == ["data set", "knn", "linear top1"]
+    assert [*columns[1].cells] == ["top1 90.00 %", "map 50.00 %", "-"]
+    assert [*columns[2].cells] == ["50.00 %", "70.00 %", "60.00 %"]

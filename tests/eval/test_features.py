@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from threading import Event, Thread
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,9 +17,11 @@ from torch import Tensor, nn
 from cl import locking
 from cl.checkpoints import fingerprint
 from cl.data.augment.recipe import Recipe
+from cl.data.loaders.texts import TextLoader
 from cl.data.module import PlainLoader
 from cl.data.sets import in_files as in_files_of
 from cl.data.sets._sums import data_checksum
+from cl.data.tokens import joined
 from cl.eval import _cache
 from cl.eval._cache import (
     cache_key,
@@ -92,6 +95,25 @@ def test_the_layout_is_as_asked_for(channels_last: bool) -> None:
     assert seen == [True] * 3
 
 
+@pytest.mark.parametrize(("rank", "world"), [(0, 1), (0, 2), (1, 2)])
+def test_texts_come_by_their_lengths_and_features_in_their_order(rank: int, world: int) -> None:
+    g = np.random.default_rng(0)
+    texts = [g.integers(1, 9, length).astype(np.int32) for length in g.permutation(20) + 1]
+    loader = TextLoader([joined(texts, 0)], 4, rank, world, by_length=True)
+    widths = [batch.views[0].shape[2] for batch in loader]
+    assert widths == sorted(widths, reverse=True)
+    assert len(set(widths)) > 1
+
+    class Sum(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.clamp(min=0).sum(dim=1, keepdim=True).float()
+
+    h, labels = extract_features(Sum(), loader, accelerator="cpu", devices=1)
+    own = texts[20 * rank // world : 20 * (rank + 1) // world]
+    assert h[:, 0].tolist() == [float(text.sum()) for text in own]
+    assert labels.tolist() == [-1] * len(own)
+
+
 def test_an_encoder_that_changes_is_refused() -> None:
     class Counting(nn.BatchNorm2d):
         def forward(self, x: Tensor) -> Tensor:
@@ -126,6 +148,26 @@ def test_the_key_is_of_what_features_depend_on() -> None:
     assert len({altered(what) for what in kinds}) == 8
     built = {"padding": None, "norm": "batch"}
     assert altered("nothing") == cache_key(made(mode="eval"), IMAGES, "plain 16", built)
+
+
+def test_the_key_is_of_the_configuration_of_a_model_and_of_what_computes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of these weights gelu and relu make other features, and no tensor tells which."""
+
+    class Model(nn.Linear):
+        def __init__(self, activation: str) -> None:
+            super().__init__(1, 1)
+            nn.init.zeros_(self.weight)
+            nn.init.zeros_(self.bias)
+            self.config = Mock(to_json_string=lambda: activation)
+
+    def keys() -> list[str]:
+        return [cache_key(Model(name), IMAGES, "") for name in ("gelu", "relu")]
+
+    before = keys()
+    monkeypatch.setattr("cl.versions.version", lambda name: f"another {name}")
+    assert len({*before, *keys()}) == 4
 
 
 def test_the_key_notices_a_changed_file(tmp_path: Path) -> None:

@@ -77,7 +77,9 @@ def test_a_resumed_probe_has_the_features_of_its_checkpoint() -> None:
     train, test = (
         (torch.randn(n, 5, generator=g) + 1, torch.randint(3, (n,), generator=g)) for n in (40, 9)
     )
-    state = FeatureData(train, test, batch_size=8, seed=0).state_dict()
+    data = FeatureData(train, test, batch_size=8, seed=0)
+    state = data.state_dict()
+    assert data.state_dict() is state  # a pass over all features, and a probe is saved often
     rounded = (train[0] * (1 + 1e-4), train[1]), test
     FeatureData(*rounded, batch_size=4, seed=1).load_state_dict(state)
     others = [

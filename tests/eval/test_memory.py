@@ -7,8 +7,13 @@ import pytest
 import torch
 from torch import nn
 
+from cl.config import Linear, configure
+from cl.data.augment.recipe import Recipe
+from cl.data.sets import from_dataset
 from cl.eval import NAMES, _memory, get_evaluation
-from cl.eval._memory import Memory, free_memory, left_by_group
+from cl.eval._load import load_task
+from cl.eval._memory import Memory, free_memory, left_by_group, plan_memory
+from cl.eval._restore import restore_module
 from cl.evaluation import evaluate
 from tests.data.made import in_memory
 
@@ -56,6 +61,29 @@ def test_the_plan_is_said_and_what_does_not_fit_is_refused(
     said = capsys.readouterr().err
     assert said.startswith("error: --eval knn: it takes about")
     assert said.count("\n") == 1
+
+
+def test_the_plan_is_of_the_gpu_that_is_used(
+    encoder: nn.Module, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[torch.device] = []
+    monkeypatch.setattr(_memory, "free_memory", lambda device: asked.append(device) or GB)
+    source = from_dataset(Pairs(12), Pairs(6))
+    flags = {"dataset": source, "encoder": encoder, "eval": ["knn"], "output": str(tmp_path)}
+    flags["pretrained_feature_extractor"] = "in memory"
+    task = load_task(configure(Linear, flags), source, restore_module(encoder, Recipe(size=16)))
+    task.options |= {"accelerator": "gpu", "devices": [3]}
+    plan_memory(task)
+    assert asked == [torch.device("cuda", 3)]
+
+
+@pytest.mark.parametrize(("kind", "precision"), [(torch.float32, "64"), (torch.bfloat16, "32")])
+def test_an_encoder_of_another_precision_is_measured(
+    encoder: nn.Module, kind: torch.dtype, precision: str, tmp_path: Path
+) -> None:
+    flags = {"wandb": "off", "output": str(tmp_path), "precision": precision}
+    found = evaluate(encoder.to(kind), (Pairs(12), Pairs(6)), "retrieval", **flags)
+    assert found.keys() == {"retrieval"}
 
 
 def test_every_evaluation_of_features_says_what_it_takes() -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cl.data.sets._texts import TextPairs, pairs_of
+from cl.eval import _mine
 from cl.eval._mine import mine
 
 DIMENSIONS = 6
@@ -58,6 +59,27 @@ def test_draws_follow_the_seed() -> None:
         mine(pairs, q, d, ranks=(1, 80), margin=1.0, number=3, seed=seed) for seed in (0, 0, 1)
     )
     assert a == b != c
+
+
+def test_a_query_is_no_negative_of_its_own() -> None:
+    pairs = TextPairs(["a"], ["x", "a", "y"], np.array([0]), itself=np.array([1]))
+    q, d = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.9, 0.5], [0.5, 1.0]])
+    assert mine(pairs, q, d, ranks=(1, 3), margin=0.95, number=3, seed=0) == [[2]]
+
+
+def test_the_device_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On several GPUs what is gathered must lie on them."""
+    pairs, q, d = made()
+    seen = []
+
+    def spy(*tensors: torch.Tensor, numbers: torch.Tensor) -> None:
+        seen.extend(x.device.type for x in (*tensors[:2], numbers))
+        raise InterruptedError
+
+    monkeypatch.setattr(_mine, "search", spy)
+    with pytest.raises(InterruptedError):
+        mine(pairs, q, d, ranks=(1, 3), margin=1.0, number=1, seed=0, device=torch.device("meta"))
+    assert seen == ["meta"] * 3
 
 
 def test_a_judged_document_of_equal_text_is_no_negative() -> None:

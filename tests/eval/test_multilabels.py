@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 import cl
 from cl.data.sets import Source, from_dataset
-from cl.eval import score
+from cl.eval import _result, score
 from cl.eval._result import weighted_precisions
 from cl.eval._select import quality
 from cl.eval.knn import knn
 from cl.eval.logistic import fit_standardized, logistic
 from cl.evaluation import evaluate
+from cl.knn import label_shares
 
 
 def drawn(n: int = 160, d: int = 6, c: int = 3) -> tuple[Tensor, Tensor]:
@@ -80,6 +81,37 @@ def test_the_interval_of_map_is_that_of_other_test_sets() -> None:
     labels[:, 1] = 0  # of a class without an image there is none
     low, high = score(scores.half(), labels).numbers["map_95"]
     assert 0 < high - low < across
+
+
+def test_the_interval_of_map_needs_the_graph_of_one_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    weighted, widths = _result.weighted_precisions, []
+
+    def spy(scores: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+        widths.append(scores.shape[1])
+        return weighted(scores, labels, weights)
+
+    monkeypatch.setattr(_result, "weighted_precisions", spy)
+    h, labels = drawn(8)
+    _result.deviation_of_map(h[:, :3], labels)
+    assert widths == [1, 1, 1]
+
+
+def test_the_votes_of_few_labels_at_a_time_are_those_of_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    g = torch.Generator().manual_seed(0)
+    near, at = torch.rand(9, 4, generator=g), torch.randint(20, (9, 4), generator=g)
+    labels, einsum, gathered = torch.randint(2, (20, 5), generator=g), torch.einsum, []
+
+    def spy(how: str, weight: Tensor, of_neighbors: Tensor) -> Tensor:
+        gathered.append(of_neighbors.numel())
+        return einsum(how, weight, of_neighbors)
+
+    whole = label_shares(near, at, labels, 0.1)
+    monkeypatch.setattr("cl.knn.SHARES", 40)
+    monkeypatch.setattr(torch, "einsum", spy)
+    torch.testing.assert_close(label_shares(near, at, labels, 0.1), whole)
+    assert max(gathered) == 40
 
 
 def test_images_of_no_class_have_no_precision() -> None:

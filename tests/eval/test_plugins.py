@@ -9,15 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 import cl
 import main_linear
+from cl import checkpoints
 from cl import eval as evaluations
 from cl.config import Linear, parse_linear
 from cl.config.evaluations import about, built_in, meant
 from cl.config.helptext import help_of
 from cl.eval import NAMES, get_evaluation
 from cl.eval._result import EvalResult
+from cl.nets import encoders
 
 ROOT = Path(cl.__file__).parent
 HOLDERS = (ast.Tuple, ast.List, ast.Set, ast.Dict, ast.Compare, ast.Call, ast.Assign, ast.AnnAssign)
@@ -47,6 +50,13 @@ PROBE = '''
         return score(-torch.cdist(test[0], means), test[1])
 
 
+    def in_place(train, test, classes):
+        h, labels = train
+        h -= h.mean(dim=0)
+        labels.zero_()
+        return EvalResult({"largest": float(h.mean(dim=0).abs().max())})
+
+
     def broken(train, test, classes):
         raise RuntimeError("the probe is broken")
 
@@ -66,6 +76,16 @@ def probes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     monkeypatch.syspath_prepend(tmp_path / "library")
     yield "mypackage.probes"
     about.cache_clear()
+
+
+def random_weights(folder: Path) -> Path:
+    """A file of an encoder with random weights."""
+    torch.manual_seed(0)
+    about = {"encoder": "resnet6_w4", "image_size": 16, "dataset": "digits"}
+    about |= {"mean": [0.3] * 3, "std": [0.4] * 3}
+    file = folder / "encoder.safetensors"
+    checkpoints.save_encoder(encoders.create("resnet6_w4", 16), file, about)
+    return file
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -160,6 +180,16 @@ def test_a_plugin_runs_beside_others(
     verified = ["--verify", str(done), "--output", str(tmp_path), "--run_id", "again"]
     assert main_linear.main(["digits", "resnet6_w8", *verified]) == 0
     assert f"{name}: the same as then" in capsys.readouterr().out
+
+
+def test_one_that_works_in_place_changes_nothing_for_others(probes: str, tmp_path: Path) -> None:
+    """Of features that are mapped from a file as soon as they are extracted."""
+    own, file = f"{probes}:in_place", random_weights(tmp_path)
+    flags = {"num_workers": 1, "precision": "32", "wandb": "off", "output": str(tmp_path)}
+    found = cl.evaluate(file, "digits", (own, "knn"), **flags)
+    assert found[own].numbers["largest"] < 1e-5
+    alone = cl.evaluate(file, "digits", "knn", **flags)
+    assert found["knn"].numbers == alone["knn"].numbers
 
 
 def test_one_that_cannot_be_done_leaves_the_others(

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import main_linear
-from cl import checkpoints
+from cl import checkpoints, trainer
 from cl.data import sets
 from cl.data.augment.recipe import Recipe
 from cl.data.module import PlainLoader
@@ -300,6 +300,28 @@ def test_evaluation_from_python_is_that_of_the_program(run: Path, tmp_path: Path
     }
 
 
+def test_a_size_beside_a_transform_is_taken(tmp_path: Path) -> None:
+    place = {"output": str(tmp_path), "run_id": "own", "image_size": 8}
+    evaluate(Net(), digits(), "knn", transform=Transform(Recipe(size=16)), **QUIET, **place)
+    (card,) = json.loads((tmp_path / "own" / "cards.json").read_text())["derived"]["cards"]
+    assert card["transform"].startswith("plain 8 of ")
+
+
+def test_items_are_read_as_the_transform_says(tmp_path: Path) -> None:
+    """Values of 16 bits between the two that become black and white."""
+    values = np.random.default_rng(0).integers(0, 1000, (24, 12, 12)).astype(np.uint16)
+    items = [(Image.fromarray(x), i % 2) for i, x in enumerate(values)]
+    how = sets.Decoding(value_range=(0, 1000))
+    found = []
+    for transform, data in (
+        (Transform(Recipe(size=8), how), (items[:16], items[16:])),
+        (Transform(Recipe(size=8)), sets.from_dataset(items[:16], items[16:], decoding=how)),
+    ):
+        numbers = evaluate(Net(), data, "retrieval", transform=transform, **QUIET, output=tmp_path)
+        found.append(numbers["retrieval"].numbers)
+    assert found[0] == found[1]
+
+
 def test_an_encoder_and_a_data_set_of_ones_own(tmp_path: Path) -> None:
     """Numbers are those of their features, the module is left as it is, cards say what it was."""
     source, net = digits(), Net()
@@ -357,6 +379,18 @@ def test_features_of_ones_own_encoder_are_taken_anew(
     assert found[0] > found[1]
     assert capsys.readouterr().out.count("one pass") == 4
     assert len([*tmp_path.iterdir()]) == 2  # a run each, though no id was given
+    assert not [*tmp_path.rglob("features")]  # which would stay for nobody
+
+
+def test_a_command_goes_on_with_what_is_in_no_memory_alone(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = []
+    monkeypatch.setattr(trainer, "fit", lambda *given, **_: programs.append(given[4]) or 3)
+    for encoder in (Net(), run):
+        with pytest.raises(RuntimeError, match="exit code 3"):
+            evaluate(encoder, "digits", "linear", **QUIET, **SHORT, output=str(tmp_path))
+    assert programs == [None, "main_linear.py"]
 
 
 def test_one_of_several_that_cannot_be_done(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

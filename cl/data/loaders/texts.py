@@ -58,6 +58,13 @@ class PairLoader(Loader[TextPairs]):
         ]
 
 
+def longest_first(tokens: Tokens, batches: Sequence[Index]) -> list[Index]:
+    """The texts of some batches, which are numbered on, by their lengths in as large batches."""
+    own = np.concatenate(batches)
+    order = own[np.argsort(-tokens.lengths[own], kind="stable")]
+    return [order[index - own[:1]] for index in batches]
+
+
 class TextLoader:
     """Every text once, as one view: each set of texts in its order, one after the other.
 
@@ -68,15 +75,26 @@ class TextLoader:
         batch_size: texts in a batch, which are of one set; its last batch may be smaller.
         rank: number of this process.
         world: number of processes, among which each set is divided.
+        by_length: the longest texts of each process first, so that those of a batch are of about
+            one length and little of it is padding.
     """
 
     def __init__(
-        self, sets: Sequence[Tokens], batch_size: int, rank: int = 0, world: int = 1
+        self,
+        sets: Sequence[Tokens],
+        batch_size: int,
+        rank: int = 0,
+        world: int = 1,
+        *,
+        by_length: bool = False,
     ) -> None:
         self.sets = sets
         # A process without a text has an empty batch: all of them take part in what follows.
         empty = [np.empty(0, np.int64)]
         self.index = [shard(len(each), batch_size, rank, world) or empty for each in sets]
+        self.first = min((int(at) for index in self.index[0][:1] for at in index[:1]), default=0)
+        if by_length:
+            self.index = [longest_first(*both) for both in zip(sets, self.index, strict=True)]
 
     def __len__(self) -> int:
         return sum(map(len, self.index))

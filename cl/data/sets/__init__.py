@@ -13,7 +13,7 @@ from cl.data.sets._rows import DEFAULTS, NAMES, dataset_row
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import split
 from cl.data.sets._texts import Captioned, Samples, TextPairs
-from cl.data.sets._values import DECODING, MAX_PIXELS, RGB, Decoding
+from cl.data.sets._values import DECODING, MAX_PIXELS, RGB, TURNED, Decoding
 
 __all__ = [
     "DECODING",
@@ -21,6 +21,7 @@ __all__ = [
     "MAX_PIXELS",
     "NAMES",
     "RGB",
+    "TURNED",
     "Captioned",
     "Decoding",
     "Images",

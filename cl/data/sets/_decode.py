@@ -44,6 +44,11 @@ def warn_of_pil() -> None:
         warnings.warn(SLOWER, stacklevel=3)
 
 
+def suffixes_of(how: Decoding) -> tuple[str, ...]:
+    """The endings of image files; arrays are images where their channels are said."""
+    return (*SUFFIXES, ARRAY) if how.channels else SUFFIXES
+
+
 def decode(content: bytes, name: str, how: Decoding = RGB) -> Pixels:
     """The image as `(h w 3)`, or with the channels that are asked for.
 

@@ -1,11 +1,12 @@
 """Search data: a corpus, queries, and judgments by their identifiers, as pairs of texts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from cl.data.sets._images import Index
 from cl.data.sets._jsonl import existing, lines
 from cl.data.sets._source import Source
 from cl.data.sets._texts import TextPairs
@@ -56,6 +57,8 @@ def search_data(
     train: tuple[Path, Texts] | None,
     val: tuple[Path, Texts],
     columns: tuple[int, int, int],
+    *,
+    shared: bool = False,
 ) -> Source[TextPairs]:
     """Both parts of a data set, on the whole corpus.
 
@@ -66,6 +69,7 @@ def search_data(
             empty.
         val: the judgments that are measured on, and their queries.
         columns: where query, document and grade stand in both; the largest is the last column.
+        shared: a document of a query's identifier is that query, and not found for it.
 
     Raises:
         ValueError: a file of judgments is not as expected, with its line; or nothing is qrels.
@@ -75,8 +79,12 @@ def search_data(
         known(file, queries, read_judgments(file, flag, columns), corpus, flag)
         for file, queries in (part for part in (val, train) if part)
     ]
-    measured = measured_queries(parts[0], corpus)
-    trained = training_pairs(parts[1], corpus) if train else measured.subset(measured.positive[:0])
+    measured = measured_queries(parts[0], corpus, shared=shared)
+    trained = (
+        training_pairs(parts[1], corpus, shared=shared)
+        if train
+        else measured.subset(measured.positive[:0])
+    )
     left = "; ".join(filter(None, (part.describe() for part in parts)))
     return Source(name, [], trained, measured, split=f"{val[0].name} validates", left_out=left)
 
@@ -137,7 +145,22 @@ def known(file: Path, queries: Texts, grades: Grades, corpus: Corpus, flag: str)
     return Qrels(file, queries, kept, len(grades) - len(kept))
 
 
-def training_pairs(qrels: Qrels, corpus: Corpus) -> TextPairs:
+def places_of_queries(names: Iterable[str], qrels: Qrels, corpus: Corpus) -> Index | None:
+    """The place of the document of each query's identifier, unless it is judged for the query.
+
+    Args:
+        names: the queries' identifiers.
+        qrels: their judgments.
+        corpus: the documents.
+
+    Returns:
+        -1 for a query without one; None if no query has one.
+    """
+    places = [-1 if (n, n) in qrels.grades else corpus.place.get(n, -1) for n in names]
+    return np.array(places, np.int64) if max(places, default=-1) >= 0 else None
+
+
+def training_pairs(qrels: Qrels, corpus: Corpus, *, shared: bool = False) -> TextPairs:
     """A pair for each relevant document of a query; documents of equal texts are one positive."""
     relevant = [
         (query, corpus.place[document])
@@ -147,10 +170,11 @@ def training_pairs(qrels: Qrels, corpus: Corpus) -> TextPairs:
     first: dict[str, int] = {}
     positive = [first.setdefault(corpus.documents[place], place) for _, place in relevant]
     texts = [qrels.queries[query] for query, _ in relevant]
-    return TextPairs(texts, corpus.documents, np.array(positive, np.int64))
+    itself = places_of_queries([q for q, _ in relevant], qrels, corpus) if shared else None
+    return TextPairs(texts, corpus.documents, np.array(positive, np.int64), itself=itself)
 
 
-def measured_queries(qrels: Qrels, corpus: Corpus) -> TextPairs:
+def measured_queries(qrels: Qrels, corpus: Corpus, *, shared: bool = False) -> TextPairs:
     """Every query that has a relevant document once, with all of its judgments.
 
     Its document is the one of the highest grade, the first of several.
@@ -167,4 +191,6 @@ def measured_queries(qrels: Qrels, corpus: Corpus) -> TextPairs:
     ]
     positive = np.array([place for _, place in best.values()], np.int64)
     texts = [qrels.queries[query] for query in best]
-    return TextPairs(texts, corpus.documents, positive, grades=np.array(grades, np.int64))
+    table = np.array(grades, np.int64)
+    itself = places_of_queries(best, qrels, corpus) if shared else None
+    return TextPairs(texts, corpus.documents, positive, grades=table, itself=itself)

@@ -8,7 +8,7 @@ from typing import Generic
 from typing_extensions import TypeVar
 
 from cl.data.sets._copies import copies
-from cl.data.sets._decode import ARRAY, SUFFIXES
+from cl.data.sets._decode import suffixes_of
 from cl.data.sets._images import Images
 from cl.data.sets._texts import Captioned, Samples, TextPairs
 from cl.data.sets._values import RGB, Decoding
@@ -44,8 +44,8 @@ class Where:
 
     @property
     def suffixes(self) -> tuple[str, ...]:
-        """The endings of image files; arrays are images where their channels are said."""
-        return (*SUFFIXES, ARRAY) if self.decoding.channels else SUFFIXES
+        """The endings of image files."""
+        return suffixes_of(self.decoding)
 
 
 @dataclass(frozen=True, eq=False)

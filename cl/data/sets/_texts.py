@@ -22,6 +22,8 @@ class TextPairs:
         negatives: for each pair the places of its hard negatives; empty where no pair has any.
         grades: `(j 3)`, judgments of a query, a document and its grade, 0 if it is not relevant,
             by which a search is measured; None: each query's own document has grade 1.
+        itself: `(n)`, the place in the corpus of a query that is a document too, which a search for
+            it leaves out; -1 where it is none. None: no query is one.
         scores: `(n)`, how alike people find the texts of each pair, where the data say so.
     """
 
@@ -33,6 +35,7 @@ class TextPairs:
     negatives: Sequence[Index] = ()
     grades: Index | None = None
     scores: npt.NDArray[np.float64] | None = None
+    itself: Index | None = None
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -64,6 +67,7 @@ class TextPairs:
             negatives=[self.negatives[i] for i in index.tolist()] if len(self.negatives) else (),
             grades=grades,
             scores=None if self.scores is None else self.scores[index],
+            itself=None if self.itself is None else self.itself[index],
         )
 
     def content(self) -> Iterator[Any]:
@@ -75,6 +79,8 @@ class TextPairs:
         yield np.ascontiguousarray(self.judgments).data
         if self.scores is not None:
             yield np.ascontiguousarray(self.scores).data
+        if self.itself is not None:
+            yield np.ascontiguousarray(self.itself).data
 
 
 @dataclass(frozen=True, eq=False)

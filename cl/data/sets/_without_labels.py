@@ -1,6 +1,7 @@
 """Images without labels, wherever they are: below a folder, of a pattern, in a list, an array."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def images_at(place: Path, walk: Walk, flag: str, how: Decoding) -> Images:
             them); or an array `(n h w)` or `(n h w c)`, `.npy` or `.npz`.
         walk: knows which files are images, and counts the others.
         flag: that named the place, for messages.
-        how: the values of arrays become pixels.
+        how: image files and the values of arrays become pixels.
 
     Raises:
         ValueError: there are no images, or the file is no such list or array.
@@ -60,7 +61,7 @@ def images_at(place: Path, walk: Walk, flag: str, how: Decoding) -> Images:
         raise ValueError(
             f"{flag}: no images in {place}; they end in {' '.join(walk.suffixes)}{left}"
         )
-    return in_files(paths)
+    return replace(in_files(paths), decoding=how)
 
 
 def is_pattern(name: str) -> bool:

@@ -3,7 +3,8 @@
 A folder with corpus.jsonl ({"_id", "title", "text"}), queries.jsonl ({"_id", "text"}) and judgments
 qrels/*.tsv (query-id, corpus-id, score), each of them gzipped or not. qrels/train.tsv is trained
 on; dev.tsv validates or else test.tsv, or the one that --val_dir names. A document is its title,
-". " and its text. The corpus is whole in both parts.
+". " and its text. The corpus is whole in both parts. A document with the "_id" of a query is that
+query, as in ArguAna and Quora: it is not found for it, as in BEIR, unless it is judged for it.
 """
 
 from pathlib import Path
@@ -39,9 +40,8 @@ def read(name: str, where: Where) -> Source[TextPairs]:
     asked = place / "qrels" / f"{where.val_dir}.tsv" if where.val_dir else there[0]
     val = required_file(asked, flag, "; --val_dir names the judgments that validate")
     train = existing(tables["train"])
-    return search_data(
-        name, documents, (train, queries) if train else None, (val, queries), COLUMNS
-    )
+    parts = (train, queries) if train else None, (val, queries)
+    return search_data(name, documents, *parts, COLUMNS, shared=True)
 
 
 def texts_in(file: Path, flag: str, *, titled: bool) -> dict[str, str]:
