@@ -17,7 +17,7 @@ from cl.config.encoders import TIMM, has_weights, is_foreign, takes_texts
 from cl.config.signature import loss as loss_thing
 from cl.config.signature import method as method_thing
 from cl.data import sets, tokens
-from cl.data.augment.recipe import SMALL_SCALE, SWAV_SMALL, Recipe, full_size
+from cl.data.augment.recipe import SMALL_BLUR, SMALL_SCALE, SWAV_SMALL, Recipe, full_size
 from cl.data.image_text_data import ImageTextData
 from cl.data.inspection import Inspection
 from cl.data.loaders.base import check_channels
@@ -344,6 +344,7 @@ def recipes_of(config: Pretrain, images: Images) -> list[Recipe]:
         "crop_scale": config.small_crop_scale or SMALL_SCALE.get(config.recipe or "", SWAV_SMALL),
         "solarize": (config.solarize_prob or 0.0)
         * (images.channels == 3),  # full-size views alone have it in the papers
+        "blur": full[0].blur if len({recipe.blur for recipe in full}) == 1 else SMALL_BLUR,
     }
     return [*full, full[0].changed(small)]
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,6 +132,27 @@ def test_the_weights_say_how_a_source_of_ones_own_was_read() -> None:
     )
     told = encoder_metadata(config, [])
     assert [told.get(name) for name in DECODING] == [(0, 9), 5, True]
+
+
+@pytest.mark.parametrize("high", [2, 256])
+def test_statistics_are_those_of_all_values(high: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, high, (5, 9, 7, 2)).astype(np.uint8)
+    pixels[..., 1] = 200  # a constant channel
+    found = measure_statistics(Images(np.zeros(5, np.int64), pixels))
+    values = pixels.reshape(-1, 2) / 255
+    assert found["mean"] == pytest.approx(values.mean(0).tolist(), rel=1e-13)
+    assert found["std"] == pytest.approx(np.maximum(values.std(0), 1 / 255).tolist(), rel=1e-13)
+
+
+def test_statistics_are_measured_image_by_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    side, image = 300, np.zeros((300, 300, 1), np.uint8)
+    monkeypatch.setattr(Images, "pixel", lambda self, at: image)
+    images = Images(np.zeros(32, np.int64), np.zeros((32, 1, 1, 1), np.uint8))
+    tracemalloc.start()
+    measure_statistics(images)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 8 * side**2  # of one image in float64
 
 
 def test_a_recipe_of_other_channels_is_refused() -> None:

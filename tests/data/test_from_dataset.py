@@ -1,8 +1,11 @@
 """Any data set of images becomes a `Source` whose views are those of the same pixels in memory."""
 
 import copy
+import os
 import pickle
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +30,7 @@ from cl.data.loaders.workers import FileLoader
 from cl.data.module import ContrastiveData
 from cl.data.sets import Images, Source, UnreadableError, from_dataset, load
 from cl.data.sets import _map_style as map_style
+from cl.data.sets._readable import unreadable
 from cl.data.sets._sums import data_checksum
 from tests.data.made import in_memory, picture
 
@@ -393,3 +397,49 @@ def test_an_item_that_cannot_be_read_has_its_number_in_the_message(
     with pytest.raises(KeyError) as error:
         from_dataset(data)
     assert error.value.__notes__ == ["This was item 5 of Broken train."]
+
+
+class Packed(Dataset[Any]):
+    """Images in one file, which the first reading opens."""
+
+    side = 80  # not in memory
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.opened = file, None
+        self.targets = [i % 4 for i in range(len(self))]
+
+    def __len__(self) -> int:
+        return 48
+
+    def __getitem__(self, index: int) -> Any:
+        if self.opened is None:
+            self.opened = os.open(self.file, os.O_RDONLY)
+        size = 3 * self.side**2
+        os.lseek(self.opened, index * size, os.SEEK_SET)
+        time.sleep(0.001)  # in which another reader may seek
+        pixels = np.frombuffer(os.read(self.opened, size), np.uint8)
+        return pixels.reshape(self.side, self.side, 3), self.targets[index]
+
+    def __del__(self) -> None:
+        if self.opened is not None:
+            os.close(self.opened)
+
+
+@pytest.mark.parametrize("wrap", [lambda data: data, lambda data: Subset(data, range(48))])
+def test_a_file_that_is_opened_when_it_is_read_has_one_reader(wrap: Any, tmp_path: Path) -> None:
+    shape = 48, Packed.side, Packed.side, 3
+    np.broadcast_to(np.arange(48, dtype=np.uint8)[:, None, None, None], shape).tofile(
+        tmp_path / "pack"
+    )
+    plain = {"jitter": 0.0, "grayscale": 0.0, "blur": 0.0, "mean": (0.0,) * 3, "std": (1.0,) * 3}
+    given = wrap(Packed(tmp_path / "pack"))
+    source = from_dataset(given)
+    data = ContrastiveData(source, [Recipe(size=8, **plain)], batch_size=4, workers=4)
+    files = source.train.files
+    assert isinstance(files, map_style.Items)
+    for loader in (data.plain(source.train), data.train_dataloader()):  # threads, then processes
+        for batch in loader:
+            seen = (batch.views[0].mean(dim=(0, 2, 3, 4)) * 255).round().int()
+            assert seen.tolist() == files.index[batch.index.numpy()].tolist()
+    assert not [*unreadable(source.train, 4, "")]
+    assert (given.dataset if isinstance(given, Subset) else given).opened is None

@@ -10,7 +10,8 @@ import pytest
 import main_contrastive
 from cl.data import inspection
 from cl.data.inspection import Inspection, decode_all
-from cl.data.sets import Images, Source, UnreadableError, load
+from cl.data.sets import Images, Paths, Source, UnreadableError, _copies, load
+from cl.data.sets import in_files as in_files_of
 from cl.data.sets._copies import copies
 from tests.data.made import in_memory
 from tests.data.test_state import write
@@ -126,4 +127,23 @@ def test_copies_in_shards_are_counted(tmp_path: Path) -> None:
         made = {f"{shard}{i}.png": encoded(first + i) for i in range(4)}
         write_shard(tmp_path / f"{shard}.tar", made | {f"{shard}{i}.cls": b"0" for i in range(4)})
     source = load("webdataset:a.tar", str(tmp_path), None, "b.tar")
-    assert copies(source.train, source.val) == [0]
+    assert copies(source.train, source.val) == ([0], 0)
+
+
+def test_few_bytes_are_read_for_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, size = [tmp_path / f"{i}.bmp" for i in range(6)], _copies.BEGINNING + 1
+    for number, file in enumerate(files):
+        file.write_bytes(bytes([number]) * size)
+    images, read = in_files_of(files), []
+    monkeypatch.setattr(Paths, "read", lambda self, at: read.append(at))
+    train, val = images.subset(np.arange(3)), images.subset(np.arange(3, 6))
+    assert copies(train, val) == ([], 0)  # their beginnings differ
+    monkeypatch.undo()
+    files[3].write_bytes(bytes(size))
+    files[4].write_bytes(bytes([1]) * (size - 1) + b"x")
+    assert copies(train, val) == ([0], 0)
+    assert not read
+    monkeypatch.setattr(_copies, "READ", 3 * size)
+    assert copies(train, val) == ([0], 1)
+    said = "1 val images were not compared with training images of their size"
+    assert said in Source("a", [], train, val).copied

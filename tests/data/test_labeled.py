@@ -93,7 +93,7 @@ WRONG = {
     "has lines without a path in the column path": "path,label\n1.png,2\n,1",
     "has files twice": "path,label\n1.png,2\n1.png,1",
     "has files twice, as ": "path,label\n1.png,2\n../{here}/1.png,1",
-    "has a split called 'dev', not train, val or test": "path,label,split\n1.png,2,dev",
+    "has a split called 'holdout', not train, val or test": "path,label,split\n1.png,2,holdout",
     r"line 2 of .* has more values than its 2 columns": "path,label\n1.png,2,3",
     "its parts must be train and val": "path,label,split\n1.png,2,train",
     "1 classes validate and do not train: b": "path,label,split\n1.png,a,train\n2.png,b,val",

@@ -135,6 +135,15 @@ def test_a_linked_image_is_not_in_both_parts(tmp_path: Path) -> None:
         load("folder", str(tmp_path))
 
 
+def test_a_linked_class_is_not_in_both_parts(tmp_path: Path) -> None:
+    write(tmp_path / "pool", "a", number=2)
+    for part in ("train", "val"):
+        (tmp_path / "data" / part).mkdir(parents=True)
+        (tmp_path / "data" / part / "a").symlink_to(tmp_path / "pool" / "a")
+    with pytest.raises(ValueError, match="--val_dir val: 2 of its images are training images too"):
+        load("folder", str(tmp_path / "data"))
+
+
 def test_what_is_no_image_is_left_out_and_counted(tmp_path: Path) -> None:
     write(tmp_path, "cat", "dog")
     for name in ("cat/.ipynb_checkpoints", "__MACOSX/cat"):

@@ -1,5 +1,6 @@
 """What is held out, a share of the training images, and what cannot be read."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from PIL import Image
 from rich.console import Console
 
 from cl.data.sets import Images, Paths, load
-from cl.data.sets._split import split, take_fraction
+from cl.data.sets._split import held_out_places, split, take_fraction
 from tests.data.made import picture
 
 
@@ -47,6 +48,26 @@ def test_a_fraction_has_every_class_in_proportion(share: float) -> None:
     for c, size in ((0, 200), (1, 53), (2, 7), (3, 1), (-1, 300)):
         # Rounded up where all classes are; one off, since so many are taken in all.
         assert abs((part.labels == c).sum() - number / 561 * size) < 2
+
+
+@pytest.mark.parametrize("classes", [1, 7, 300])
+def test_the_draws_are_those_of_a_pass_for_each_class(classes: int) -> None:
+    labels = np.random.default_rng(classes).integers(-1, classes, 500)
+    rng, held_out = np.random.default_rng(0), list[int]()
+    for c in np.unique(labels[labels >= 0]):
+        members = np.flatnonzero(labels == c)
+        number = min(len(members) - 1, max(1, round(0.1 * len(members))))
+        held_out += rng.permutation(members)[:number].tolist()
+    images = Images(labels, np.zeros((500, 1, 1, 3), np.uint8))
+    assert held_out_places(images, 0.1).tolist() == sorted(held_out)
+    rng, rank = np.random.default_rng(0), np.empty(500)
+    for c in np.unique(labels):
+        members = np.flatnonzero(labels == c)
+        rank[rng.permutation(members)] = np.arange(len(members)) / len(members)
+    first = np.sort(np.lexsort((rng.permutation(500), rank))[:123])
+    part = take_fraction(replace(images, rows=np.arange(500)), 123)
+    assert isinstance(part, Images)
+    assert np.array_equal(part.rows, first)
 
 
 def test_equal_classes_have_equal_fractions() -> None:

@@ -60,6 +60,20 @@ def test_small_crops(line: str, scale: tuple[float, float], solarize: float) -> 
     assert (small.crop_scale, small.solarize) == (scale, solarize)
 
 
+@pytest.mark.parametrize(
+    ("line", "blur"),
+    [
+        ("--recipe byol", 0.5),
+        ("--recipe vicreg --blur_prob 0.2", 0.2),
+        ("--recipe sigmoid", 1.0),
+        ("--recipe swav", 0.5),
+        ("", preset("cifar10").blur),
+    ],
+)
+def test_small_crops_are_blurred_as_swavs_and_dinos(line: str, blur: float) -> None:
+    assert made(f"--multicrop {line}")[-1].blur == blur
+
+
 def test_leave_one_out_adds_a_view_for_each_change() -> None:
     own = preset("cifar10").changed({"blur": 0.5, "solarize": 0.2})
     shared = [own.changed({"views": 1, "shared": (g,)}) for g in GROUPS]

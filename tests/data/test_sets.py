@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -108,7 +109,39 @@ made = Petals("")
 
 def nothing(name, where):
     return None
+
+def made_of(pixels, labels, classes="ab"):
+    part = Images(labels, pixels)
+    return Source("own", [*classes], part, part)
+
+X = np.zeros((4, 8, 8, 3), np.uint8)
+
+def floats(name, where):
+    return made_of(X / 255, np.arange(4) % 2)
+
+def gray(name, where):
+    return made_of(X[..., 0], np.arange(4) % 2)
+
+def halves(name, where):
+    return made_of(X, np.arange(4) / 2)
+
+def fewer(name, where):
+    return made_of(X, np.arange(3) % 2)
+
+def unknown(name, where):
+    return made_of(X, np.arange(4))
+
+def small(name, where):
+    return made_of(X, (np.arange(4) % 2).astype(np.uint8))
 '''
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """No types are checked, as in a user's run."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture
@@ -164,12 +197,22 @@ def test_a_data_set_that_is_made_already(own: str) -> None:
     [
         ("flowers:nowhere", r"DATASET \S+flowers:nowhere: there is no nowhere in \S+flowers"),
         ("flowers:nothing", r"nothing gives a NoneType; it must give a cl.data.sets.Source, or"),
+        ("flowers:floats", r"pixels are float64 of shape \(4, 8, 8, 3\); Images takes uint8 \(n h"),
+        ("flowers:gray", r"pixels are uint8 of shape \(4, 8, 8\); .* and from_dataset\("),
+        ("flowers:halves", r"labels are float64 of shape \(4,\); Images takes whole numbers"),
+        ("flowers:fewer", "3 labels, but 4 pixels"),
+        ("flowers:unknown", r"DATASET \S+flowers:unknown has a label 3, but 2 names of classes"),
         ("weeds:read", r"weeds cannot be imported \(No module named .*; is its folder on PYTHONPA"),
     ],
 )
-def test_a_users_own_that_is_wrong(own: str, word: str, message: str) -> None:
+def test_a_users_own_that_is_wrong(own: str, unchecked: None, word: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load(f"{own}.{word}", "")
+
+
+def test_labels_of_any_whole_numbers_are_taken(own: str, unchecked: None) -> None:
+    labels = load(f"{own}.flowers:small", "").train.labels
+    assert (labels.tolist(), labels.dtype) == ([0, 1, 0, 1], np.int64)
 
 
 @pytest.mark.parametrize(

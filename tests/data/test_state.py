@@ -1,6 +1,9 @@
 """What a run depends on besides its settings: its data, and how many processes there are."""
 
+import gzip
+import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +15,10 @@ import main_contrastive
 from cl.config import from_json, parse_pretrain, to_json
 from cl.data.augment.recipe import Recipe
 from cl.data.module import ContrastiveData, PlainLoader
+from cl.data.sets import in_files as in_files_of
 from cl.data.sets import load
+from cl.data.sets._sums import data_checksum
+from cl.data.sets._unpacked import uncompressed
 from tests.data.made import in_memory, picture
 
 
@@ -27,6 +33,22 @@ def write(folder: Path, number: int, first: int = 0) -> Path:
 
 def data_in(folder: Path, batch_size: int = 4) -> ContrastiveData:
     return ContrastiveData(load("folder", str(folder)), [Recipe(size=8)], batch_size=batch_size)
+
+
+def test_a_name_that_is_no_text_is_summed_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = "plain.png", os.fsdecode(b"caf\xe9.png")
+    files = [tmp_path / name for name in names]
+    for file in files:
+        file.write_bytes(b"1234")
+    images = in_files_of(files)
+    lines = (os.fsencode(f"{tmp_path.name}/{name} 4\n") for name in names)
+    known = hashlib.sha256(images.labels.tobytes() + b"".join(lines)).hexdigest()
+    assert data_checksum(images) == known
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    files[1].write_bytes(gzip.compress(b"content"))
+    assert uncompressed(files[1]).read_bytes() == b"content"
 
 
 def test_other_data_are_not_resumed_on(tmp_path: Path) -> None:

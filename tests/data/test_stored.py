@@ -88,7 +88,7 @@ def write_shards(folder: Path) -> None:
         write_shard(folder / f"train-{shard:02}.tar", made)
     write_shard(
         folder / "val.tar",
-        {"a.left.png": encoded(50), "a.json": json.dumps({"label": 2, "x": 1}).encode()}
+        {"a.left.png": encoded(50), "a.json": json.dumps({"label": 1, "x": 1}).encode()}
         | {"b.JPEG": encoded(51, "JPEG"), "b.json": b'{"label": 0}'},
     )
 
@@ -96,8 +96,8 @@ def write_shards(folder: Path) -> None:
 def test_webdataset(tmp_path: Path) -> None:
     write_shards(tmp_path)
     source = load("webdataset:train-{00..01}.tar", str(tmp_path), None, "val.tar")
-    assert source.classes == ["0", "1", "2"]
-    assert (source.train.labels.tolist(), source.val.labels.tolist()) == ([0, 1] * 10, [2, 0])
+    assert source.classes == ["0", "1"]
+    assert (source.train.labels.tolist(), source.val.labels.tolist()) == ([0, 1] * 10, [1, 0])
     for i in range(20):
         assert np.array_equal(source.train.pixel(i), picture(12, 16, i))
     assert source.train.files is not None
@@ -106,7 +106,7 @@ def test_webdataset(tmp_path: Path) -> None:
     words = "webdataset:train-{00..01}.tar", None, "val.tar"
     moved = load(words[0], str(shutil.copytree(tmp_path, tmp_path / "moved")), *words[1:])
     assert marks(moved) == marks(source)
-    made = {"a.left.png": encoded(52), "a.cls": b"2", "b.JPEG": encoded(51, "JPEG"), "b.cls": b"0"}
+    made = {"a.left.png": encoded(52), "a.cls": b"1", "b.JPEG": encoded(51, "JPEG"), "b.cls": b"0"}
     write_shard(tmp_path / "moved" / "val.tar", made)
     changed = load(words[0], str(tmp_path / "moved"), *words[1:])
     differ = [a != b for a, b in zip(marks(changed), marks(source), strict=True)]
@@ -115,6 +115,9 @@ def test_webdataset(tmp_path: Path) -> None:
     assert (len(held.train), len(held.val)) == (18, 2)
     assert "--val_dir" in held.split
     promises(held)
+    write_shard(tmp_path / "val.tar", {"a.png": encoded(52), "a.cls": b"2"})
+    with pytest.raises(ValueError, match="1 classes validate and do not train: 2"):
+        load(words[0], str(tmp_path), *words[1:])
 
 
 WRONG_SHARDS = {
@@ -400,6 +403,33 @@ def test_parquet_is_the_same_data_set_wherever_and_whenever_it_was_written(
     )
     now = marks(load("huggingface:b", str(tmp_path)))
     assert sum(a != b for a, b in zip(now, found[0], strict=True)) == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (
+            {"train-00000-of-00001": 4, "val-0": 2, "test_unseen-00000-of-00001": 3, "extra-0": 3},
+            "4 train / 2 val (val validates), 2 classes; left out: 3 in extra-0, 3 in test_unseen",
+        ),
+        ({"train-0": 4, "dev-0": 2}, "4 train / 2 val (dev validates), 2 classes"),
+        ({"birds_train": 4, "birds_test": 2}, "4 train / 2 val (test validates), 2 classes"),
+        (
+            {"0000": 10, "0001": 10},
+            "18 train / 2 val (10 %, stratified), 2 classes",
+        ),
+    ],
+)
+def test_parquet_files_train_by_their_names(
+    files: dict[str, int], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = saved(tmp_path, label=[i % 2 for i in range(10)])
+    library = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed")
+    monkeypatch.setattr(library.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "hub" / "data").mkdir(parents=True)
+    for name, rows in files.items():
+        made.select(range(rows)).to_parquet(tmp_path / "hub" / "data" / f"{name}.parquet")
+    assert load("huggingface:hub", str(tmp_path)).describe() == said
 
 
 def write_mnist(folder: Path) -> np.ndarray:

@@ -119,6 +119,7 @@ WRONG = {
     "must name one column of paths .*it has a, b": ("l.csv", "a,b\n1.png,2\n"),
     "must name one column of paths .*it has path, file": ("l.csv", "path,file\n1.png,2\n"),
     "it has nothing": ("l.csv", ""),
+    "has 1 files twice, as .*/1.png": ("l.txt", "1.png\n./x/../1.png\n"),
     "no text in UTF-8": ("l.txt", b"\xff\xfe1"),
     "holds no images": ("l.npy", b"text"),
 }
@@ -128,6 +129,7 @@ WRONG = {
 def test_what_cannot_be_taken_is_named(tmp_path: Path, message: str) -> None:
     place, content = WRONG[message]
     photo(tmp_path / "1.png", 1)
+    (tmp_path / "x").mkdir()
     if place.startswith("l."):
         data = content.encode() if isinstance(content, str) else content
         (tmp_path / place).write_bytes(data)

@@ -135,6 +135,7 @@ PAPERS: dict[str, tuple[dict[str, Any], ...]] = {
 }
 SMALL_SCALE = {"sigmoid": (0.05, 1.0)}  # of small crops, where it is not SwAV's
 SWAV_SMALL = (0.05, 0.14)
+SMALL_BLUR = 0.5  # of small crops, where full-size views differ in it; DINO's and SwAV's
 
 
 def preset(dataset: str) -> Recipe:

@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 
 from cl.data.sets._from_dataset import check_apart, check_map_style, from_dataset, name_of
 from cl.data.sets._jsonl import text_of
+from cl.data.sets._separate import separate
 from cl.data.sets._source import Source
 from cl.data.sets._text_rows import (
     Row,
@@ -40,7 +41,7 @@ def first_item(data: Any) -> list[Any]:
     if isinstance(data, DataLoader | str | Mapping) or not hasattr(data, "__getitem__"):
         return []
     try:
-        return [data[0]] if len(data) else []
+        return [separate(data)[0]] if len(data) else []
     except Exception:  # of an image, say, of which the reader of images tells
         return []
 

@@ -44,6 +44,10 @@ class Stored(ABC):
         """The bytes of an image file, None where they are not known before it is read."""
         return None
 
+    def beginning(self, at: int, number: int) -> bytes:
+        """The first bytes of an image file."""
+        return self.read(at)[:number]
+
     @abstractmethod
     def subset(self, index: Index) -> "Stored":
         """The images of these places, in that order."""
@@ -61,14 +65,14 @@ class Stored(ABC):
         return decode(content, self.name(at), how)
 
 
-def read_regular(path: Path | str) -> bytes:
-    """The bytes of a file; a pipe, socket or device is not waited for.
+def read_regular(path: Path | str, number: int = -1) -> bytes:
+    """The bytes of a file, or the first ones; a pipe, socket or device is not waited for.
 
     Raises:
         OSError: it is none of these, or cannot be read.
     """
     with open(path, "rb", opener=open_at_once) as file:  # a Path takes no opener
-        return file.read()
+        return file.read(number)
 
 
 def open_at_once(path: str, flags: int) -> int:
@@ -100,6 +104,9 @@ class Paths(Stored):
 
     def read(self, at: int) -> bytes:
         return read_regular(self.paths.word(at))
+
+    def beginning(self, at: int, number: int) -> bytes:
+        return read_regular(self.paths.word(at), number)
 
     def name(self, at: int) -> str:
         return self.paths.word(at)
@@ -143,6 +150,31 @@ class Images:
     decoding: Decoding = RGB
     multilabels: npt.NDArray[np.uint8] | None = None
     rows: Index | None = None
+
+    def __post_init__(self) -> None:
+        """Check what users' own data sets give.
+
+        Raises:
+            ValueError: labels are no whole numbers, pixels not uint8 `(n h w c)`, or their numbers
+                differ.
+        """
+        labels, pixels = np.asarray(self.labels), self.pixels
+        if labels.ndim != 1 or not np.issubdtype(labels.dtype, np.integer):
+            raise ValueError(
+                f"labels are {labels.dtype} of shape {labels.shape}; Images takes whole numbers "
+                "(n), as of labels.astype('int64')"
+            )
+        if pixels is not None and (pixels.ndim != 4 or pixels.dtype != np.uint8):
+            raise ValueError(
+                f"pixels are {pixels.dtype} of shape {pixels.shape}; Images takes uint8 (n h w c), "
+                "and from_dataset(pixels, labels=labels) floats in 0 to 1 and gray images, too"
+            )
+        numbers = {"pixels": self.rows if self.rows is not None else pixels}
+        numbers |= {"files": self.files, "multilabels": self.multilabels}
+        for name, each in numbers.items():
+            if each is not None and len(each) != len(labels):
+                raise ValueError(f"{len(labels):,} labels, but {len(each):,} {name}")
+        object.__setattr__(self, "labels", labels.astype(np.int64, copy=False))
 
     def __len__(self) -> int:
         return len(self.labels)

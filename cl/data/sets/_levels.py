@@ -1,10 +1,10 @@
 """Whether the values of image files are used: measured on a sample of them."""
 
+import math
 import warnings
 from collections.abc import Iterator
 
 import numpy as np
-from einops import rearrange
 
 from cl.data.sets._images import Images
 from cl.data.sets._values import NPY, Decoding, Values, array_in, opened, to_bytes, values_of
@@ -31,12 +31,20 @@ def measure_range(images: Images) -> tuple[float, float]:
 
 
 def measure_statistics(images: Images) -> dict[str, tuple[float, ...]]:
-    """Mean and standard deviation of every channel of a sample, of values in 0 to 1."""
-    places = np.unique(np.linspace(0, len(images) - 1, SAMPLED, dtype=int)).tolist()
-    pixels = [rearrange(images.pixel(at) / 255, "h w c -> c (h w)") for at in places]
-    flat = np.concatenate(pixels, axis=1)
-    std = np.maximum(flat.std(axis=1), 1 / 255)  # of a constant channel
-    return {"mean": tuple(flat.mean(axis=1).tolist()), "std": tuple(std.tolist())}
+    """Mean and standard deviation of every channel of a sample, of values in 0 to 1.
+
+    Sums and sums of squares are whole numbers, so that their difference cancels nothing.
+    """
+    number, (sums, squares) = 0, np.zeros((2, images.channels), np.int64)
+    for at in np.unique(np.linspace(0, len(images) - 1, SAMPLED, dtype=int)).tolist():
+        x = images.pixel(at)
+        number += x.shape[0] * x.shape[1]
+        sums += np.einsum("hwc->c", x, dtype=np.int64)
+        squares += np.einsum("hwc,hwc->c", x, x, dtype=np.int64)
+    each = [*zip(sums.tolist(), squares.tolist(), strict=True)]
+    std = [math.sqrt((number * q - s * s) / number**2) for s, q in each]
+    mean = tuple(s / number / 255 for s, _ in each)
+    return {"mean": mean, "std": tuple(max(x, 1.0) / 255 for x in std)}  # 1 of a constant channel
 
 
 def check_levels(images: Images, name: str) -> None:

@@ -16,6 +16,7 @@ from torch.utils.data import ConcatDataset, Subset
 from cl.data.sets._decode import DECODING_ERRORS, UnreadableError, ppm
 from cl.data.sets._images import Images, Index, Stored
 from cl.data.sets._item import ItemError, label_of, pixels_of, split_item, stack_of
+from cl.data.sets._separate import Separate
 from cl.data.sets._values import RGB, Decoding, Pixels, bound_pil, too_large
 
 IN_MEMORY = 64, 10**9  # px, bytes: images of one size up to this side are read at once
@@ -31,14 +32,14 @@ class Items(Stored):
     """Images that a data set reads one at a time.
 
     Args:
-        data: the data set.
+        data: the data set, of which each process reads a copy.
         title: for messages.
         index: which of its items, `(n)`.
         decoding: with which it was opened; digests are of the pixels that it gives.
         digests: sha256 of the pixels of all items as far as they were read, else zeros, `(N 32)`.
     """
 
-    data: Any
+    data: Separate
     title: str
     index: Index
     decoding: Decoding = RGB
@@ -57,7 +58,7 @@ class Items(Stored):
         number = int(self.index[at])
         bound_pil(how)
         try:
-            image, label = split_item(self.data[number])
+            image, label = split_item(self.data.item(number))
             return pixels_of(image, self.name(at), how), None if label is None else label_of(label)
         except ItemError as error:
             raise ItemError(f"{self.title}, item {number}: {error}") from None
@@ -99,7 +100,7 @@ class Items(Stored):
 
     def path(self, at: int) -> Path | None:
         """The file of an image, where the data set has a list of them."""
-        data, number = base_item(self.data, int(self.index[at]))
+        data, number = base_item(self.data.here()[0], int(self.index[at]))
         for name in FILES:
             files = getattr(data, name, None)
             if isinstance(files, list | tuple) and len(files) == len(data):
@@ -126,7 +127,8 @@ def images_of(data: Any, title: str, how: Decoding = RGB) -> Images:
     Raises:
         ItemError: an item is no image, or another one when it is read again.
     """
-    items = Items(data, title, np.arange(len(data)), how)
+    items = Items(Separate(data), title, np.arange(len(data)), how)
+    data = items.data.here()[0]
     probes = probe(items, how)
     labels, pixels = held_labels(data, probes), held_pixels(data, probes)
     small = pixels is None and are_small(probes, len(items))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from inspect import isclass, signature
 from typing import Any
 
+from cl.data.sets._images import Images
 from cl.data.sets._rows import dataset_row, module_of
 from cl.data.sets._source import Source, Where
 
@@ -12,7 +13,8 @@ def read_plugin(name: str, where: Where) -> Source[Any]:
     """The data set that MODULE:NAME returns, see `read_own`.
 
     Raises:
-        ValueError: it cannot be imported, returns none, or one of another kind than its row says.
+        ValueError: it cannot be imported, returns none, or one of another kind than its row says,
+            or a label has no class.
     """
     source = read_own(name, where)
     kind, said = source.train.kind, dataset_row(name)["kind"]
@@ -20,6 +22,12 @@ def read_plugin(name: str, where: Where) -> Source[Any]:
         raise ValueError(
             f"DATASET {name} gives {kind}, but its module says {said}; it needs a line "
             f'ROW = {{"kind": "{kind}"}}'
+        )
+    parts = [part for part in (source.train, source.val) if isinstance(part, Images)]
+    last = max((int(part.labels.max(initial=-1)) for part in parts), default=-1)
+    if last >= len(source.classes):
+        raise ValueError(
+            f"DATASET {name} has a label {last}, but {len(source.classes)} names of classes"
         )
     return source
 

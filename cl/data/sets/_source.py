@@ -87,11 +87,14 @@ class Source(Generic[S]):
         """How many validation images are training images, byte for byte, in words."""
         if not isinstance(self.train, Images) or not isinstance(self.val, Images):
             return ""
-        same = copies(self.train, self.val)
-        if not same or self.val.files is None:
-            return ""
-        first = self.val.files.name(same[0])
-        return f"{len(same):,} val images are copies of training images, {first} for one"
+        same, left = copies(self.train, self.val)
+        said = []
+        if same and self.val.files is not None:
+            first = self.val.files.name(same[0])
+            said = [f"{len(same):,} val images are copies of training images, {first} for one"]
+        if left:
+            said.append(f"{left:,} val images were not compared with training images of their size")
+        return "; ".join(said)
 
     def describe(self) -> str:
         """The numbers of images and classes.

@@ -45,11 +45,20 @@ def held_out_places(images: Images, fraction: float) -> Index:
     """
     labels = images.labels if (images.labels >= 0).any() else np.zeros(len(images), np.int64)
     rng, chosen = np.random.default_rng(0), [np.empty(0, np.int64)]
-    for c in np.unique(labels[labels >= 0]):
-        members = np.flatnonzero(labels == c)
+    for members in members_of(labels, np.flatnonzero(labels >= 0)):
         number = min(len(members) - 1, max(1, round(fraction * len(members))))
         chosen.append(rng.permutation(members)[:number])
     return np.sort(np.concatenate(chosen))
+
+
+def members_of(labels: Index, places: Index) -> list[Index]:
+    """Some images class by class, in their order.
+
+    >>> members_of(np.array([3, -1, 0, 3]), np.array([0, 2, 3]))
+    [array([2]), array([0, 3])]
+    """
+    order = places[np.argsort(labels[places], kind="stable")]
+    return np.split(order, 1 + np.flatnonzero(np.diff(labels[order])))
 
 
 def take_fraction(images: Samples, amount: float) -> Samples:
@@ -75,8 +84,7 @@ def take_fraction(images: Samples, amount: float) -> Samples:
         raise ValueError(f"--data_fraction {number}: there are {total} training {nouns}")
     labels = images.labels if isinstance(images, Images) else np.zeros(total, np.int64)
     rng, rank = np.random.default_rng(0), np.empty(total)
-    for c in np.unique(labels):
-        members = np.flatnonzero(labels == c)
+    for members in members_of(labels, np.arange(total)):
         rank[rng.permutation(members)] = np.arange(len(members)) / len(members)
     order = np.lexsort((rng.permutation(total), rank))
     return images.subset(np.sort(order[:number]))

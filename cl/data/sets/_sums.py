@@ -37,5 +37,6 @@ def hash_images(digest: Any, images: Images, word: Callable[[Stored, int], str])
             digest.update(np.ascontiguousarray(stack).data)
     if images.files is not None:
         for at in range(len(images.files)):
-            digest.update(f"{word(images.files, at)}\n".encode())
+            # A file's name may be no text in UTF-8; its bytes are as they are.
+            digest.update(f"{word(images.files, at)}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()

@@ -29,7 +29,7 @@ def uncompressed(file: Path) -> Path:
             return file
     state = file.stat()
     words = f"{file.resolve()} {state.st_size} {state.st_mtime_ns}"
-    copy = cache() / hashlib.sha256(words.encode()).hexdigest()[:16]
+    copy = cache() / hashlib.sha256(os.fsencode(words)).hexdigest()[:16]
     if copy.exists():
         return copy
     with alone(copy.with_suffix(".lock")) as locked:

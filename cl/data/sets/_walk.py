@@ -11,9 +11,9 @@ from cl.data.sets._decode import SUFFIXES
 
 # What file managers and archives leave behind, besides names that start with a dot.
 LEFTOVERS = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "lost+found"}
-# train, Training, training_set, train.X1, val2017, validation-images, test, ...
+# train, Training, training_set, train.X1, val2017, validation-images, dev, test, ...
 PART = re.compile(
-    r"(train|val|test)(ing|id|idation)?([ ._-]?(set|data|images?|split))?([ ._-]?x?\d*)",
+    r"(train|val|dev|test)(ing|id|idation)?([ ._-]?(set|data|images?|split))?([ ._-]?x?\d*)",
     re.IGNORECASE,
 )
 VALIDATION = ("val", "test")  # what validates, the first of these that there is
@@ -24,9 +24,12 @@ def part_of_name(name: str) -> str | None:
 
     >>> [part_of_name(n) for n in ("Train", "train.X2", "validation", "test_set", "trainstation")]
     ['train', 'train', 'val', 'test', None]
+    >>> part_of_name("dev")
+    'val'
     """
     found = PART.fullmatch(name)
-    return found[1].lower() if found else None
+    part = found[1].lower() if found else None
+    return "val" if part == "dev" else part
 
 
 def is_hidden(name: str) -> bool:
@@ -55,6 +58,7 @@ class Walk:
 
     def images(self, folder: Path) -> Iterator[str]:
         """The paths of all image files in a folder and in the folders in it, in their order."""
+        self.linked |= folder.is_symlink()
         return self.visit(os.fspath(folder), set())
 
     def visit(self, folder: str, seen: set[str]) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """Data sets of Hugging Face's `datasets` in a folder: images left encoded, or texts.
 
 The folder is what `save_to_disk` wrote, or has .parquet files as the hub does, called by their
-splits; of these `datasets` makes a copy in its cache that can be mapped. Images are found by the
+splits; of these `datasets` makes a copy in its cache that can be mapped. Files of another name are
+left out, unless no file's name says a split. Images are found by the
 type of their column. Labels are the column of type ClassLabel, or else the one that is called label
 (labels, class, category, target) and has whole numbers, words or lists. `--image_column` and
 `--label_column` choose others. Texts are found by the names of columns: query (anchor, question),
@@ -10,6 +11,7 @@ or text. Its dataset_info.json says which of both it has.
 """
 
 import importlib
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -40,6 +42,7 @@ ROW = {
 }
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "bool")
 FLOATS = ("float16", "float32", "float64")
+PIECE = re.compile(r"-\d+-of-\d+$")  # what the hub puts behind the name of a split
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +119,7 @@ def read(name: str, where: Where) -> Source[Any]:
         )
     place = where.folder / name.partition(":")[2]
     try:
-        tables = tables_in(place)
+        tables, left = tables_in(place)
         found = (
             library.load_dataset("parquet", data_files=tables)
             if tables
@@ -135,28 +138,32 @@ def read(name: str, where: Where) -> Source[Any]:
         return source_of_columns(name, parts, str(place))
     called = {part_of_name(split): split for split in reversed(parts)}
     if "train" not in called:
-        raise ValueError(f"DATASET {name}: {place} has no split train, but {', '.join(parts)}")
+        there = ", ".join([*parts, *left])
+        raise ValueError(f"DATASET {name}: {place} has no split train, but {there}")
     title = f"DATASET {name}: {place}"
     names, train = read_split(library, parts[called["train"]], where, place, called["train"])
     note = columns_left(library, parts[called["train"]], where)
     second = next((called[part] for part in VALIDATION if part in called), None)
     others = sorted({*parts} - {called["train"], second})
-    left = Walk(left_out=Counter({f"in {split}": len(parts[split]) for split in others})).describe()
+    rows = {split: len(parts[split]) for split in others} | left
+    more: dict[str, Any] = {
+        "left_out": Walk(left_out=Counter({f"in {s}": n for s, n in rows.items()})).describe(),
+        "named": bool(names),
+        "note": note,
+    }
     if second is None:
         classes, (train,) = (names, [train]) if names else numbered(title, train)
         train, val = split(train, HOLD_OUT)
         stratified = bool(classes) and train.multilabels is None
         how = f"no validation split: {split_sentence(HOLD_OUT, labeled=stratified)}"
-        more = {"held_out": HOLD_OUT, "split": how, "left_out": left, "note": note}
-        return Source(name, classes, train, val, named=bool(names), **more)
+        return Source(name, classes, train, val, held_out=HOLD_OUT, split=how, **more)
     names_there, val = read_split(library, parts[second], where, place, second, names)
     if names != names_there:
         raise ValueError(
             f"DATASET {name}: {second} has other classes, or another order, than train"
         )
     classes, (train, val) = (names, [train, val]) if names else numbered(title, train, val)
-    how = f"{second} validates"
-    return Source(name, classes, train, val, note, split=how, left_out=left, named=bool(names))
+    return Source(name, classes, train, val, split=f"{second} validates", **more)
 
 
 def has_texts(library: Any, tables: Sequence[Any]) -> bool:
@@ -187,18 +194,42 @@ def numbered(title: str, train: Images, *others: Images) -> tuple[list[str], lis
     return [str(c) for c in known], parts
 
 
-def tables_in(place: Path) -> dict[str, list[str]]:
-    """The .parquet files below a folder by their splits, which begin their names or their folders'.
+def tables_in(place: Path) -> tuple[dict[str, list[str]], dict[str, int]]:
+    """The .parquet files below a folder by their splits, and the rows of those of no split.
+
+    Where no file says its split, all of them train.
 
     >>> tables_in(Path("nowhere"))
-    {}
+    ({}, {})
     """
-    found: dict[str, list[str]] = {}
-    for file in sorted(place.rglob("*.parquet")) if place.is_dir() else ():
-        names = (file.stem.partition("-")[0], file.parent.name, "train")
-        split = next(name for name in names if part_of_name(name))
-        found.setdefault(split, []).append(str(file))
-    return found
+    files = sorted(place.rglob("*.parquet")) if place.is_dir() else []
+    named = any(map(split_of, files))
+    found, left = dict[str, list[str]](), Counter[str]()
+    for file in files:
+        if split := split_of(file) if named else "train":
+            found.setdefault(split, []).append(str(file))
+        else:
+            left[PIECE.sub("", file.stem)] += count_rows_in(file)
+    return found, {**left}
+
+
+def split_of(file: Path) -> str | None:
+    """The split that a file's name begins or ends with, or that its folder is called by.
+
+    >>> names = "train-00000-of-00002", "birds_test-0", "dev", "test_unseen", "extra"
+    >>> [split_of(Path(f"data/{name}.parquet")) for name in names]
+    ['train', 'test', 'dev', None, None]
+    """
+    first, whole = file.stem.partition("-")[0], PIECE.sub("", file.stem)
+    ends = [part_of_name(whole[at.end() :]) for at in re.finditer("[_-]", whole)]
+    named = [word for word in (first, file.parent.name) if part_of_name(word)]
+    return next(filter(None, (first if first in named else None, *ends, *named)), None)
+
+
+def count_rows_in(file: Path) -> int:
+    """How many rows a .parquet file says that it has."""
+    parquet: Any = importlib.import_module("pyarrow.parquet")  # comes with datasets
+    return parquet.read_metadata(file).num_rows
 
 
 def read_split(

@@ -60,10 +60,13 @@ class Members(Stored):
         return len(self.names)
 
     def read(self, at: int) -> bytes:
+        return self.beginning(at, self.size(at))
+
+    def beginning(self, at: int, number: int) -> bytes:
         shard, offset, size = self.place[at].tolist()
         with self.opened[shard].open("rb") as file:
             file.seek(offset)
-            return file.read(size)
+            return file.read(min(size, number))
 
     def name(self, at: int) -> str:
         return f"{self.shards[self.place[at, 0]]}: {self.names.word(at)}"
@@ -136,8 +139,7 @@ def read(name: str, where: Where) -> Source:
     }
     classes = [str(c) for c in found]
     if val:
-        if named:
-            check_trained(name, classes, train.labels, val[0].labels)
+        check_trained(name, classes, train.labels, val[0].labels)
         return Source(name, classes, train, val[0], **more)
     said = split_sentence(HOLD_OUT, labeled=bool(classes))
     how = f"no --val_dir: {said}"
