@@ -25,6 +25,7 @@ Positive = Annotated[float, Bounds(above=0)]  # what divides, such as a temperat
 NonNegative = Annotated[float, Bounds(low=0)]  # a weight
 Template = Annotated[str, Bounds(holds="{}")]  # of a text about a class, whose name stands there
 T = TypeVar("T")
-FromPython = Annotated[T, "no flag"]  # an option that the command line does not have
+NO_FLAG = "no flag"
+FromPython = Annotated[T, NO_FLAG]  # an option that the command line does not have
 Learn = Literal["nothing", "temperature", "bias", "both"]  # scalars of a loss
 Mining = Literal["all", "semi_hard", "hard"]  # which other samples are negatives

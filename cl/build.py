@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
 from cl import checkpoints, hardware, runs, trainer
@@ -18,6 +18,7 @@ from cl.config.signature import loss as loss_thing
 from cl.config.signature import method as method_thing
 from cl.data import sets, tokens
 from cl.data.augment.recipe import SMALL_BLUR, SMALL_SCALE, SWAV_SMALL, Recipe, full_size
+from cl.data.batch import Batch
 from cl.data.image_text_data import ImageTextData
 from cl.data.inspection import Inspection
 from cl.data.loaders.base import check_channels
@@ -42,6 +43,10 @@ MEASURED = 10_000  # images of each part that the measurement before and after l
 # Flags that say where in DATASET its images and labels are, and nothing of --probe_data.
 OF_TRAINING = dict.fromkeys(
     ("train_dir", "val_dir", "class_list", "image_column", "label_column", "label_separator")
+)
+NO_PROBE = (
+    "there is no online probe: the batches have labels, but their data set does not say of which "
+    "two classes or more; its attribute `classes` may, their names or number"
 )
 LARGEST = 224  # px: views of a data set of one's own are at most this large unless it is said
 
@@ -101,7 +106,7 @@ def complete(config: Pretrain, source: Source[Any] | GivenData) -> Pretrain:
     if isinstance(source, Source):
         side = min(source.train.pixel(0).shape[:2])
         return replace(config, image_size=config.image_size or min(side, LARGEST))
-    views = first_views(source)
+    views = first_batch(source).views[0]
     size = {"image_size": views.shape[-1]} if views.ndim == 5 else {}
     return replace(config, batch_size=views.shape[1], global_batch_size=None, **size)
 
@@ -118,9 +123,9 @@ def with_known_lengths(config: Pretrain, encoder: nn.Module) -> Pretrain:
     return replace(config, max_length=encoder.lengths(config.resolved_max_length))
 
 
-def first_views(data: GivenData) -> Tensor:
-    """The views of the largest size in the first batch of a loader, `(v n ...)`."""
-    return next(iter(data.train_dataloader())).views[0]
+def first_batch(data: GivenData) -> Batch:
+    """The first batch of a loader; its views of the largest size, `(v n ...)`, come first."""
+    return next(iter(data.train_dataloader()))
 
 
 def build_data(config: Pretrain, source: Source[Any] | GivenData, text_encoder: nn.Module) -> Data:
@@ -297,7 +302,7 @@ def count_classes(data: Data) -> int | None:
         labeled = all((images.labels >= 0).any() for images in parts)
         number = len(source.classes) if labeled else 0
     else:
-        number = len(getattr(getattr(data.train, "dataset", None), "classes", ()))
+        number = data.classes
     return number if number > 1 else None
 
 
@@ -466,7 +471,10 @@ def build_method(
     """
     size = config.crop_size or config.resolved_image_size
     if isinstance(data, GivenData):
-        example = first_views(data)[0, :2]
+        batch = first_batch(data)
+        example = batch.views[0][0, :2]
+        if classes is None and (batch.labels >= 0).any():
+            trainer.say(NO_PROBE)
     elif isinstance(data, TextData):
         example = torch.from_numpy(data.train_tokens[0].padded(np.arange(2)))
     else:

@@ -1,6 +1,6 @@
 """Evaluation: from an encoder and a data set to numbers, each with the card of what made it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ class Outcome:
 def evaluate(
     encoder: nn.Module | Run | str | Path,
     data: Any,
-    eval: str | Sequence[str] = "linear",
+    eval: str | Callable[..., EvalResult] | Sequence[str | Callable[..., EvalResult]] = "linear",
     *,
     transform: Transform | TextTransform | None = None,
     **flags: Any,
@@ -68,7 +68,8 @@ def evaluate(
         data: a `Source`; a data set's name, as on the command line; or what `from_dataset` takes: a
             torch `Dataset`, or a pair of them, for training and for testing; or what `from_texts`
             takes, pairs of texts.
-        eval: names of evaluations, `"all"`, or `"MODULE:NAME"` of one of your own.
+        eval: names of evaluations, `"all"`, and of your own functions or `"MODULE:NAME"`, which
+            is also what their results are called.
         transform: how the samples of a module are prepared, see `load_encoder`; flags change it. By
             default images are prepared as the data set's row says, those of a data set of your own
             at their size, at most 224 px, with ImageNet's mean and deviation.
@@ -84,7 +85,7 @@ def evaluate(
         KeyboardInterrupt: Ctrl-C; what was done by then is in the folder.
         SystemExit: SIGTERM or another signal that asks it to end, likewise.
     """
-    names = (eval,) if isinstance(eval, str) else tuple(eval)
+    names = (eval,) if isinstance(eval, str) or callable(eval) else tuple(eval)
     with kept_random_states():
         asked = request(encoder, data, names, transform, flags)
         outcome = evaluate_configured(asked.config, asked.source, asked.restored)

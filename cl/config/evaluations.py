@@ -9,7 +9,8 @@ from functools import cache
 from cl.config.datasets import kind_of, row_of
 from cl.config.own import FORM, absent, constant, file_of
 from cl.config.schema import either
-from cl.config.signature import (
+from cl.config.signature import find
+from cl.config.thing import (
     FEATURES,
     FOLDERS,
     IMAGES,
@@ -17,7 +18,6 @@ from cl.config.signature import (
     SCORED,
     UNTRAINED,
     Thing,
-    find,
     names,
 )
 
@@ -36,12 +36,11 @@ def default() -> str:
     return constant(FOLDERS["eval"] / "__init__.py", "DEFAULT")
 
 
-@cache
 def about(name: str) -> Thing:
-    """What the source says of an evaluation.
+    """What the source says of an evaluation, or the function itself.
 
     Args:
-        name: of a file of `cl.eval`, or MODULE:NAME of anything that can be imported.
+        name: of a file of `cl.eval`, MODULE:NAME of anything that can be imported, or an object's.
 
     Raises:
         ValueError: there is no such function, or it is no evaluation.

@@ -12,8 +12,9 @@ from cl.config.evaluations import ALL
 from cl.config.programs import Linear, Pretrain, start_of
 from cl.config.rules import condition, kinds_of
 from cl.config.schema import Option, did_you_mean, either, options_of, spell
-from cl.config.signature import Kind, Thing, find, having, loss_of, things
+from cl.config.signature import default_loss, find, having, loss_of, things
 from cl.config.store import ConfigError
+from cl.config.thing import Kind, Thing
 
 Row = tuple[str, str]  # what stands on the left, and on the right
 EXAMPLES = {
@@ -72,7 +73,8 @@ def chosen(of: type[Pretrain | Linear], given: Mapping[str, Any]) -> dict[str, T
         names = given.get(kind) or (default if isinstance(default, tuple) else [default])
         if kind == "loss":
             method = (given.get("method") or [defaults["method"].default])[0]
-            names = [loss_of(method, name) for name in names]
+            words = given.get(kind) or [default_loss(method) or str(default)]
+            names = [loss_of(method, word) for word in words]
         for name in (name for name in names if name != ALL):
             if thing := find(kind, name):
                 found[f"--{kind} {name}"] = thing

@@ -21,8 +21,8 @@ from cl.config.evaluations import (
 from cl.config.own import FORM, constant
 from cl.config.schedulers import Schedulers, asks_for
 from cl.config.schema import either, flag
-from cl.config.signature import names as names_of
 from cl.config.signature import pairwise
+from cl.config.thing import names as names_of
 
 MULTICROP = ("multicrop", (True,))
 WARMUP = ("scheduler", Schedulers(schedules.warms_up))

@@ -24,9 +24,10 @@ from cl.config.rules import (
     out_of_place,
 )
 from cl.config.schema import Option, did_you_mean, either, listed, options_of
-from cl.config.signature import loss, losses, method
+from cl.config.signature import default_loss, loss, method, word_of
 from cl.config.store import ConfigError, draft
-from cl.config.words import HELP, Line, options_named, sort
+from cl.config.thing import Kind
+from cl.config.words import HELP, Line, options_named, sort, unsayable_in
 
 NO_WORD = re.compile(r"\W+")
 Read = Callable[[Option, Any], Any]
@@ -86,7 +87,8 @@ def configure(program: type[C], values: Mapping[str, Any]) -> C:
     Args:
         program: `Pretrain` or `Linear`.
         values: by the names of the flags, those of the method, the loss and the evaluations too;
-            `dataset`, `encoder`, `method` and `loss` may be objects, see `is_own`.
+            `dataset`, `encoder`, `method`, `loss`, `scheduler` and what `eval` lists may be
+            objects, see `is_own`.
 
     Returns:
         The configuration.
@@ -96,9 +98,7 @@ def configure(program: type[C], values: Mapping[str, Any]) -> C:
     """
     options = options_of(program)
     given = {
-        name: Own(value)
-        if name in options and options[name].takes_own and not isinstance(value, str | None)
-        else value
+        name: as_word(options[name], value) if name in options else value
         for name, value in values.items()
     }
     choices = [given.get(kind) for kind in kinds_of(program)]
@@ -107,12 +107,24 @@ def configure(program: type[C], values: Mapping[str, Any]) -> C:
     known = options_named(program, words)
     known |= {o.shortcut: o for o in known.values() if o.shortcut}
     line = Line({name: value for name, value in given.items() if name in known})
+    no_options = unsayable_in(program, words)
     line.faults = [
-        f"unknown option {name}{did_you_mean(name, known) or '.'}"
+        no_options.get(name) or f"unknown option {name}{did_you_mean(name, known) or '.'}"
         for name in given
         if name not in known
     ]
     return assemble(program, line, Option.check)
+
+
+def as_word(option: Option, value: Any) -> Any:
+    """A value from Python, with a word in place of each object of the user's own."""
+    if not option.takes_own or isinstance(value, str | None):
+        return value
+    if option.many != 1:
+        each = value if isinstance(value, list | tuple) else [value]
+        return [word_of("eval", v) if callable(v) else v for v in each]
+    kinds: dict[str, Kind] = {"method": "method", "loss": "loss"}
+    return word_of(kinds[option.name], value) if option.name in kinds else Own(value)
 
 
 def assemble(of: type[C], line: Line, read: Read) -> C:
@@ -192,9 +204,9 @@ def method_defaults(of: type[Pretrain | Linear], there: Mapping[str, Any]) -> di
     """
     if of is Linear:
         return {}
-    chosen = method(there.get("method", options_of(of)["method"].default))
-    own = chosen.any_loss and chosen.loss in losses()
-    first: dict[str, Any] = {"loss": chosen.loss if own else options_of(of)["loss"].default}
+    name = there.get("method", options_of(of)["method"].default)
+    chosen = method(name)
+    first: dict[str, Any] = {"loss": default_loss(name) or options_of(of)["loss"].default}
     if "optimizer" in there:
         return first
     return first | (chosen.defaults or loss((first | dict(there))["loss"]).defaults)

@@ -27,11 +27,11 @@ from cl.config.evaluations import (
 )
 from cl.config.launcher import started
 from cl.config.options import OptimizationOptions
-from cl.config.own import called, is_own
+from cl.config.own import called, is_own, packages_of
 from cl.config.programs import Linear, Pretrain, rooms
 from cl.config.schedulers import unusable
 from cl.config.schema import Option, either, options_of, spell
-from cl.config.signature import Kind
+from cl.config.thing import Kind
 
 Fault = tuple[str, tuple[str, ...]]
 COLDEST = 0.01  # a temperature that learns is kept between it and its inverse, see Learned
@@ -409,7 +409,14 @@ def of_things(config: Pretrain) -> Iterator[Fault]:
         yield f"{message}{either(fitting)}.", ("method", "dataset")
     if ":" in method and signature.method(method) is signature.NOTHING:
         yield f"--method {method}: the module has no such class.", ("method",)
-    if ":" in loss and not signature.loss(loss).pairwise:
+    if (base := signature.method(method).lost) and not is_own(method):
+        message = f"--method {method}: no source file defines its base class {base}, so that its "
+        yield f"{message}options are not known; import the class by its name.", ("method",)
+    brought = loss == signature.default_loss(method)  # which the method itself calls
+    if brought and loss not in signature.losses() and not (is_own(loss) or packages_of(loss)):
+        message = f"--method {method} needs --loss: its default is no name, but {loss}."
+        yield message, ("method", "loss")
+    if ":" in loss and not brought and not signature.loss(loss).pairwise:
         where = "the function" if is_own(loss) else "the module has no such function, or it"
         yield f"--loss {loss}: {where} does not take (z, ids, rows).", ("loss",)
     two = signature.loss(config.loss_name).two_views

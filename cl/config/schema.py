@@ -162,7 +162,7 @@ class Option:
     @property
     def takes_own(self) -> bool:
         """Whether it may be an object of the user's own."""
-        return self.many == 1 and own.FORM in self.forms
+        return own.FORM in self.forms
 
     @property
     def words(self) -> tuple[str, ...]:

@@ -7,140 +7,20 @@ is read.
 
 import ast
 import inspect
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from functools import cache
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
-from types import NoneType
-from typing import Annotated, Any, Literal, get_origin
+from typing import Any
 
-from cl import bounds
+from cl.config.annotations import option, parameter_option
+from cl.config.origins import Origin, Scope, defined_by, origin
 from cl.config.own import Own, constant, file_of, syntax_of
 from cl.config.schema import Option
-from cl.losses import PairwiseLoss
+from cl.config.thing import FOLDERS, NOTHING, PACKAGES, Kind, Thing, names
 
-Kind = Literal["method", "loss", "eval", "schedule"]
-CL = Path(__file__).parents[1]
-FOLDERS: dict[Kind, Path] = {
-    "method": CL / "methods",
-    "loss": CL / "losses",
-    "eval": CL / "eval",
-    "schedule": CL / "schedules",
-}
-TYPES: dict[str, Any] = {"int": int, "float": float, "bool": bool, "str": str}
-ANY_LOSS = ("PairwiseLoss", inspect.formatannotation(PairwiseLoss))
-FEATURES = ("train", "test", "classes")
-IMAGES = ("encoder", "data", "classes")
-UNTRAINED = ("untrained", "data", "classes")
-SCORED = ("sentences", "others", "scores")
-NAMED = ("test", "names", "embed")
-
-
-@dataclass(frozen=True)
-class Thing:
-    """What the source of a method, a loss, an evaluation or a schedule says of it.
-
-    Args:
-        name: on a command line.
-        arguments: annotation of each positional parameter.
-        loss: a method's own, the default of its parameter `loss`.
-        options: its options by name, but for those that are settings of every run.
-        keywords: all its keyword-only parameters.
-        defaults: settings of every run that a method's source has otherwise, its `defaults`.
-        doc: its docstring.
-        source: the docstring of its module.
-        beside: the other functions and classes of its module.
-        needs: options that say nothing without another one, the constant `NEEDS` of its module.
-        samples: the kind of samples that a method alone can train on, the constant `SAMPLES` of its
-            module; empty: of any but these.
-    """
-
-    name: str = ""
-    arguments: dict[str, str] = field(default_factory=dict)
-    loss: str | None = None
-    options: dict[str, Option] = field(default_factory=dict)
-    keywords: tuple[str, ...] = ()
-    defaults: dict[str, Any] = field(default_factory=dict)
-    doc: str = ""
-    source: str = ""
-    beside: tuple[str, ...] = ()
-    needs: dict[str, str] = field(default_factory=dict)
-    samples: str = ""
-
-    @property
-    def summary(self) -> str:
-        """The first line of its docstring."""
-        return self.doc.partition("\n")[0].rstrip(".") or self.name
-
-    @property
-    def pairwise(self) -> bool:
-        """Whether it is a loss of `(z, ids, rows)`, as `--loss` needs it."""
-        return list(self.arguments)[:3] == ["z", "ids", "rows"]
-
-    @property
-    def any_loss(self) -> bool:
-        """Whether it is a method that computes any pairwise loss."""
-        return self.arguments.get("loss") in ANY_LOSS
-
-    @property
-    def two_views(self) -> bool:
-        """Whether it is a loss whose first axis is no number of views: it takes two of a sample."""
-        axes = self.arguments.get("z", "")
-        return bool(axes) and not re.search(r"""["']v n d""", axes)
-
-    @property
-    def sides(self) -> bool:
-        """Whether it is a loss of sides, which takes hard negatives behind two of them."""
-        return re.search(r"""["']s n d""", self.arguments.get("z", "")) is not None
-
-    @property
-    def of_images(self) -> bool:
-        """Whether it is an evaluation that learns from images, so that no features are given."""
-        return tuple(self.arguments) in (IMAGES, UNTRAINED)
-
-    @property
-    def pretrained(self) -> bool:
-        """Whether it is an evaluation of a pretrained encoder."""
-        return tuple(self.arguments) != UNTRAINED
-
-    @property
-    def trains(self) -> bool:
-        """Whether it is an evaluation by SGD, with the options of the optimization."""
-        return "training" in self.keywords
-
-    @property
-    def of_texts(self) -> bool:
-        """Whether it is an evaluation that texts have too, by a function of that name."""
-        return "of_texts" in self.beside or self.scored
-
-    @property
-    def scored(self) -> bool:
-        """Whether it is an evaluation of pairs of texts with scores, and of nothing else."""
-        return tuple(self.arguments) == SCORED
-
-    @property
-    def named(self) -> bool:
-        """Whether it is an evaluation by the names of the classes, of an encoder of texts too."""
-        return tuple(self.arguments) == NAMED
-
-    @property
-    def of_captions(self) -> bool:
-        """Whether images with captions have it too, by a function of that name."""
-        return "of_captions" in self.beside
-
-    @property
-    def augmented(self) -> bool:
-        """Whether it is an evaluation that has another way for `--augment`."""
-        return "augmented" in self.beside and ":" not in self.name
-
-
-NOTHING = Thing()
-
-
-def names(kind: Kind) -> tuple[str, ...]:
-    """The files of a kind without leading underscore; a file is a thing."""
-    return tuple(sorted(file.stem for file in FOLDERS[kind].glob("[!_]*.py")))
+METHOD = "cl.methods._base:Method"
 
 
 @cache
@@ -161,7 +41,7 @@ def find(kind: Kind, word: str) -> Thing | None:
         ValueError: the user's own module is no Python.
     """
     if isinstance(word, Own):
-        return of_object(word)
+        return of_object(word, kind)
     if word in things(kind):
         return things(kind)[word]
     file = file_of(word)
@@ -190,14 +70,16 @@ def read_thing(file: Path, kind: Kind, name: str, thing_name: str) -> Thing | No
     """What a file says of the class or function that is thing_name so; None if it has none."""
     body = syntax_of(file).body
     nodes = [n for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+    module, own, _ = name.partition(":")
+    scope = Scope(module if own else f"{PACKAGES[kind]}.{name}", file)
     for node in nodes:
-        own = node.name.lower() if kind == "method" and ":" not in name else node.name
-        if own != thing_name or isinstance(node, ast.ClassDef) is not (kind == "method"):
+        called = node.name if own or kind != "method" else node.name.lower()
+        if called != thing_name or isinstance(node, ast.ClassDef) is not (kind == "method"):
             continue
         if isinstance(node, ast.ClassDef):
-            thing = of_class(file, node)
+            thing = of_class(scope, node)
         else:
-            thing = of_function(node, ast.get_docstring(node) or "", kind)
+            thing = of_function(scope, node, ast.get_docstring(node) or "", kind)
         return replace(
             thing,
             name=name,
@@ -205,8 +87,8 @@ def read_thing(file: Path, kind: Kind, name: str, thing_name: str) -> Thing | No
             doc=ast.get_docstring(node) or "",
             source=ast.get_docstring(syntax_of(file)) or "",
             beside=tuple(n.name for n in nodes if n is not node),
-            needs=constant(file, "NEEDS") or {},
-            samples=constant(file, "SAMPLES") or "",
+            needs=thing.needs | (constant(file, "NEEDS") or {}),
+            samples=constant(file, "SAMPLES") or thing.samples,
             defaults=thing.defaults or constant(file, "DEFAULTS") or {},
         )
     return None
@@ -220,158 +102,184 @@ def setting_names(kind: Kind) -> frozenset[str]:
     return frozenset(options.option_names(kind == "eval"))
 
 
-def of_function(node: ast.FunctionDef, doc: str, kind: str) -> Thing:
+def of_function(scope: Scope, node: ast.FunctionDef, doc: str, kind: str) -> Thing:
     """What a signature says; the options' help stands in a docstring."""
     positional = [*node.args.posonlyargs, *node.args.args]
     arguments = {a.arg: ast.unparse(a.annotation) if a.annotation else "" for a in positional}
     defaults = dict(zip([*arguments][::-1], node.args.defaults[::-1], strict=False))
-    loss = defaults.get("loss")
+    loss = defaults.get("loss") if kind == "method" else None
     pairs = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
     found = [option(a.arg, a.annotation, default, doc, kind) for a, default in pairs]
     return Thing(
         arguments=arguments,
-        loss=loss.id if isinstance(loss, ast.Name) else None,
+        loss=None if loss is None else word_of_loss(scope, loss, node.lineno),
         options={o.name: o for o in found if o},
         keywords=tuple(a.arg for a in node.args.kwonlyargs),
     )
 
 
-def of_class(file: Path, node: ast.ClassDef) -> Thing:
+def word_of_loss(scope: Scope, default: ast.expr, line: int) -> str | None:
+    """The word for a method's default loss, see `Thing`; None where there is none."""
+    if isinstance(default, ast.Constant):
+        return None
+    source = ast.unparse(default)
+    if not isinstance(default, ast.Name | ast.Attribute):
+        return source
+    found = origin(scope, source, line)
+    if found is None:
+        return source
+    ours = found.scope.module == f"{PACKAGES['loss']}.{found.name}"
+    return found.name if ours else found.word
+
+
+@cache
+def of_class(scope: Scope, node: ast.ClassDef) -> Thing:
     """What its own `__init__` says, and its base class's behind `**options`."""
     inits = [n for n in node.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"]
-    base = base_of(file, node) or NOTHING
-    defaults = defaults_of(node) or base.defaults  # as Python inherits a class attribute
+    base = base_of(scope, node)
+    base = replace(base, defaults=defaults_of(node) or base.defaults)  # as Python inherits them
     if not inits:
-        return replace(base, defaults=defaults)
-    own = of_function(inits[0], ast.get_docstring(node) or "", "method")
-    inherited = {k: o for k, o in base.options.items() if k not in own.keywords}
-    options = own.options | (inherited if inits[0].args.kwarg else {})
-    return replace(own, options=options, defaults=defaults)
+        return base
+    own = of_function(scope, inits[0], ast.get_docstring(node) or "", "method")
+    if inits[0].args.vararg:  # hands on what stands in order
+        own = replace(own, arguments=base.arguments | own.arguments, loss=own.loss or base.loss)
+    chosen = {*own.keywords, *given_to_base(inits[0])}
+    inherited = {k: o for k, o in base.options.items() if k not in chosen}
+    return replace(
+        base,
+        arguments=own.arguments,
+        loss=own.loss,
+        options=own.options | (inherited if inits[0].args.kwarg else {}),
+        keywords=own.keywords,
+    )
+
+
+def given_to_base(init: ast.FunctionDef) -> set[str]:
+    """The options that a class gives its base class itself, in `super().__init__`."""
+    calls = (n for n in ast.walk(init) if isinstance(n, ast.Call))
+    to_base = (c for c in calls if ast.unparse(c.func).endswith(".__init__"))
+    return {keyword.arg for call in to_base for keyword in call.keywords if keyword.arg}
 
 
 def defaults_of(node: ast.ClassDef) -> dict[str, Any]:
     """The settings in a method's own `defaults`, a class attribute."""
     for each in node.body:
-        if isinstance(each, ast.AnnAssign) and ast.unparse(each.target) == "defaults":
-            return ast.literal_eval(each.value or ast.Dict([], []))
+        value = getattr(each, "value", None)
+        if isinstance(each, ast.Assign | ast.AnnAssign) and "defaults" in defined_by(each):
+            return ast.literal_eval(value or ast.Dict([], []))
     return {}
 
 
-def base_of(file: Path, node: ast.ClassDef) -> Thing | None:
-    """The class that a class of this folder extends, if that is in a file of this folder too."""
-    wanted = {ast.unparse(base) for base in node.bases}
-    for imported in syntax_of(file).body:
-        if not isinstance(imported, ast.ImportFrom) or not imported.module:
-            continue
-        package, _, module = imported.module.rpartition(".")
-        folder = FOLDERS["method"] if package == "cl.methods" else file.parent
-        other = folder / f"{module}.py"
-        if not wanted & {alias.name for alias in imported.names} or not other.exists():
-            continue
-        for theirs in syntax_of(other).body:
-            if isinstance(theirs, ast.ClassDef) and theirs.name in wanted:
-                return of_class(other, theirs)
-    return None
+def base_of(scope: Scope, node: ast.ClassDef) -> Thing:
+    """What the base classes of a method say: of the first that is a method, else of the first."""
+    if f"{scope.module}:{node.name}" == METHOD:
+        return replace(NOTHING, is_method=True)
+    found, lost = list[Thing](), ""
+    for base in node.bases:
+        name = ast.unparse(base.value if isinstance(base, ast.Subscript) else base)
+        named = isinstance(base, ast.Name | ast.Attribute | ast.Subscript)
+        source = origin(scope, name, node.lineno) if named else None
+        if source is None or not isinstance(source.node, ast.ClassDef):
+            lost = lost or name
+        else:
+            found.append(of_base(source, source.node))
+    methods = [thing for thing in found if thing.is_method]
+    first = (methods or found or [NOTHING])[0]
+    return first if methods else replace(first, lost=lost or first.lost)
 
 
-def of_object(word: Own) -> Thing:
-    """What the signature of a class or function says, and those of its base classes."""
-    thing = word.object
-    bases = thing.__mro__ if isinstance(thing, type) else (thing,)
-    inits = [vars(b)["__init__"] for b in bases if "__init__" in vars(b)] if bases[1:] else [thing]
-    arguments, found, loss = dict[str, str](), dict[str, Option | None](), None
-    kind: Kind = "method" if bases[1:] else "loss"
-    for init in inits:
-        parameters = inspect.signature(init).parameters.values()
-        for p in parameters:
-            text = "" if p.annotation is p.empty else p.annotation
-            text = text if isinstance(text, str) else inspect.formatannotation(text)
-            if p.kind is p.KEYWORD_ONLY:
-                node = ast.parse(text, mode="eval").body if text else None
-                default = None if p.default is p.empty else ast.Constant(p.default)
-                found.setdefault(p.name, option(p.name, node, default, "", kind))
-            elif init is inits[0] and p.kind is not p.VAR_KEYWORD:
-                arguments[p.name] = text
-                loss = getattr(p.default, "__name__", None) if p.name == "loss" else loss
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            break
-    options = {k: o for k, o in found.items() if o and k not in setting_names(kind)}
-    defaults = dict(getattr(thing, "defaults", {}))
-    return Thing(
-        word, arguments, loss, options, tuple(found), defaults, inspect.getdoc(thing) or ""
+def of_base(source: Origin, node: ast.ClassDef) -> Thing:
+    """What a class says that is another one's base, with the constants of its module."""
+    thing, file = of_class(source.scope, node), source.scope.file
+    return replace(
+        thing,
+        needs=thing.needs | (constant(file, "NEEDS") or {}),
+        samples=constant(file, "SAMPLES") or thing.samples,
     )
 
 
-def option(
-    name: str, annotation: ast.expr | None, default: ast.expr | None, doc: str, kind: str
-) -> Option | None:
-    """A keyword-only parameter as an option; None if no word on a command line can express it."""
-    hint, limits = hint_of(annotation)
-    if hint is None or default is None:
-        return None
-    try:
-        value = ast.literal_eval(default)
-    except ValueError:  # an expression, which only the loss evaluates: its source
-        value = ast.unparse(default)
-    return Option(name, hint, value, {"help": said_of(name, doc)} | limits, kind)
+def of_object(word: Own, kind: Kind) -> Thing:
+    """What the signature of a class or function says, and those of its base classes."""
+    thing = word.object.func if isinstance(word.object, partial) else word.object
+    bases = thing.__mro__ if isinstance(thing, type) else (thing,)
+    inits = [word.object]
+    if bases[1:]:
+        inits = [vars(base)["__init__"] for base in bases if "__init__" in vars(base)]
+    read = of_signatures(inits, "method" if bases[1:] else "loss" if kind == "method" else kind)
+    said = [constants_of(base) for base in bases]
+    return replace(
+        read,
+        name=word,
+        options={k: o for k, o in read.options.items() if k not in setting_names(kind)},
+        defaults=dict(getattr(thing, "defaults", {} if bases[1:] else said[0]["DEFAULTS"])),
+        doc=inspect.getdoc(thing) or "",
+        needs={k: v for each in reversed(said) for k, v in each["NEEDS"].items()},
+        samples=next((each["SAMPLES"] for each in said if each["SAMPLES"]), ""),
+        is_method=True,
+    )
 
 
-def hint_of(annotation: ast.expr | None) -> tuple[Any, dict[str, Any]]:
-    """The plain type in an annotation such as `Count | Float[Tensor, ""] | None`, and its bounds.
-
-    None where there is none: a word on a command line cannot be a module or a tensor.
-    """
-    options = [plain_type(node) for node in alternatives(annotation)] if annotation else []
-    known = [(hint, limits) for hint, limits in options if hint not in (None, NoneType)]
-    if not known:
-        return None, {}
-    hint, limits = known[0]
-    return (hint | None if any(h is NoneType for h, _ in options) else hint), limits
-
-
-def alternatives(node: ast.expr) -> Iterator[ast.expr]:
-    """What stands between the bars of a union."""
-    if isinstance(node, ast.BinOp):
-        yield from alternatives(node.left)
-        yield from alternatives(node.right)
-    else:
-        yield node
+def of_signatures(inits: Iterable[Callable[..., Any]], group: str) -> Thing:
+    """What signatures say, each of which hands on to the next one what it has no name for."""
+    arguments, found, loss = dict[str, str](), dict[str, Option | None](), None
+    onward = True  # whether what stands in order is handed on
+    for init in inits:
+        parameters = inspect.signature(init).parameters.values()
+        for p in parameters:
+            if p.kind is p.KEYWORD_ONLY:
+                found.setdefault(p.name, parameter_option(p, group))
+            elif onward and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL):
+                arguments.setdefault(p.name, annotation_text(p.annotation))
+                brought = p.name == "loss" and p.default not in (p.empty, None)
+                loss = loss or (word_of("loss", p.default) if brought else None)
+        onward = onward and any(p.kind is p.VAR_POSITIONAL for p in parameters)
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    options = {name: option for name, option in found.items() if option}
+    return Thing(arguments=arguments, loss=loss, options=options, keywords=tuple(found))
 
 
-def plain_type(node: ast.expr) -> tuple[Any, dict[str, Any]]:
-    """The type of one alternative and its bounds; None for what no word can say."""
-    if isinstance(node, ast.Constant) and node.value is None:
-        return NoneType, {}
-    if isinstance(node, ast.Name):
-        return named(node.id)
-    if not isinstance(node, ast.Subscript):
-        return None, {}
-    outer = ast.unparse(node.value).rpartition(".")[2]
-    inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-    if outer == "Literal":
-        return Literal[ast.literal_eval(node.slice)], {}  # pyright: ignore[reportInvalidTypeForm]
-    hint, limits = plain_type(inner[0]) if outer in ("tuple", "Annotated") else (None, {})
-    if outer == "tuple":
-        return (hint and tuple[hint, ...]), limits
-    if hint and isinstance(inner[1], ast.Call):
-        given = {k.arg or "": ast.literal_eval(k.value) for k in inner[1].keywords}
-        limits = {k: v for k, v in given.items() if v is not None}
-    return hint, limits
+def annotation_text(annotation: Any) -> str:
+    """An annotation as in a source file; empty where there is none."""
+    if annotation is inspect.Parameter.empty:
+        return ""
+    return annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
 
 
-def named(name: str) -> tuple[Any, dict[str, Any]]:
-    """A type of Python's, or one of `cl.bounds`."""
-    hint: Any = TYPES.get(name, getattr(bounds, name, None))
-    if get_origin(hint) is not Annotated:
-        return hint, {}
-    limits = hint.__metadata__[0]._asdict()
-    return hint.__origin__, {k: v for k, v in limits.items() if v is not None}
+def constants_of(thing: Any) -> dict[str, Any]:
+    """What the module of a class or function says of it; a notebook may call other things so."""
+    module = sys.modules.get(getattr(thing, "__module__", None) or "")
+    plain = {"NEEDS": {}, "DEFAULTS": {}, "SAMPLES": ""}
+    said = {name: getattr(module, name, default) for name, default in plain.items()}
+    return {k: v if isinstance(v, type(plain[k])) else plain[k] for k, v in said.items()}
 
 
-def said_of(name: str, docstring: str) -> str:
-    """What the section `Args:` says of a parameter, on one line."""
-    found = re.search(rf"^ +{name}: (.+(?:\n {{8,}}.+)*)", docstring, re.MULTILINE)
-    return " ".join(found[1].split()).removesuffix(".") if found else ""
+def word_of(kind: Kind, thing: Any) -> str:
+    """An object as a word: the name of one that is a file here, else `Own`."""
+    module, called = getattr(thing, "__module__", None) or "", getattr(thing, "__qualname__", "")
+    package, _, name = module.rpartition(".")
+    if package != PACKAGES[kind] or getattr(sys.modules[module], called, None) is not thing:
+        return Own(thing)
+    stem, called = (name.replace("_", ""), called.lower()) if kind == "method" else (name, called)
+    return name if name in names(kind) and stem == called else Own(thing)
+
+
+def default_loss(word: str) -> str | None:
+    """The loss that a method has where `--loss` is not given; None if that of all methods."""
+    known = method(word)
+    return known.loss if known.any_loss else None
+
+
+def unsayable(kind: Kind, words: Iterable[str]) -> dict[str, str]:
+    """Parameters of the user's own things that are no options, with the thing that has each."""
+    found = ((word, find(kind, word)) for word in words if ":" in word)
+    known = ((word, thing) for word, thing in found if thing)
+    return {
+        name: f"--{kind} {word}"
+        for word, thing in known
+        for name in thing.keywords
+        if name not in thing.options
+    }
 
 
 def loss_of(chosen: str, given: str) -> str:

@@ -13,11 +13,12 @@ from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
+from cl.config.annotations import SAYABLE
 from cl.config.paths import exists, read_settings_file
 from cl.config.programs import Linear, Pretrain
 from cl.config.rules import kinds_of
 from cl.config.schema import Option, closest, fits, options_of
-from cl.config.signature import find, having
+from cl.config.signature import find, having, unsayable
 
 NUMBER = re.compile(r"[-+]?\.?\d")
 PAIR = re.compile(r"\w+=")  # NAME=VALUE
@@ -38,20 +39,34 @@ class Line:
         faults: messages.
         guessed: the options whose flag was misspelt, so that what follows from it is not said.
         lost: after an unknown flag it is not clear whose the words behind it are.
+        no_options: why parameters of the user's own things are none.
     """
 
     given: dict[str, Any] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     guessed: set[str] = field(default_factory=set)
     lost: bool = False
+    no_options: dict[str, str] = field(default_factory=dict)
 
 
 def options_named(of: type[Pretrain | Linear], words: Iterable[str]) -> dict[str, Option]:
     """The options of a program, of its things, and of the user's own things that words name."""
     kinds = kinds_of(of)
     own = [find(kind, word) for word in words if ":" in word for kind in kinds]
+    brought = [thing.loss or "" for thing in own if thing and thing.any_loss]
+    own += [find("loss", word) for word in brought if ":" in word]
     found = {k: o for thing in own if thing for k, o in thing.options.items()}
     return found | {n: next(iter(o.values())) for n, o in having(kinds).items()} | options_of(of)
+
+
+def unsayable_in(of: type[Pretrain | Linear], words: Iterable[str]) -> dict[str, str]:
+    """Why parameters of the user's own things that words name are no options, by name."""
+    words = [*words]
+    return {
+        name: f"{name} of {thing} is no option; {SAYABLE}."
+        for kind in kinds_of(of)
+        for name, thing in unsayable(kind, words).items()
+    }
 
 
 def values_in(argv: Sequence[str]) -> list[str]:
@@ -100,7 +115,8 @@ def arguments_of(options: Mapping[str, Option]) -> dict[str, dict[str, Any]]:
 def sort(of: type[Pretrain | Linear], argv: Sequence[str]) -> Line:
     """Give every word its flag; the last of several equal flags counts."""
     options = options_named(of, values_in(argv))
-    flags, line = arguments_of(options), Line()
+    flags = arguments_of(options)
+    line = Line(no_options=unsayable_in(of, values_in(argv)))
     argv = [lowered(word) for word in argv]
     parser = ArgumentParser(add_help=False, allow_abbrev=False, argument_default=SUPPRESS)
     parser._negative_number_matcher = NUMBER  # argparse's own does not know -1e-3
@@ -162,7 +178,7 @@ def report_unknown(
         near, said = None, f"; {name.upper()} is a word without a flag: DATASET ENCODER."
     if issubclass(of, Pretrain) and "accum" in flag:
         said = ACCUMULATION
-    line.faults.append(f"unknown flag {flag}{said}")
+    line.faults.append(line.no_options.get(name) or f"unknown flag {flag}{said}")
     line.lost = line.lost or near not in flags
     if near in flags:
         line.guessed.add(flags[near]["dest"])

@@ -15,7 +15,7 @@ from cl.data.batch import Batch
 from cl.data.inspection import Inspection
 from cl.data.loaders.base import Floats, Loader, check_channels
 from cl.data.loaders.device import DeviceLoader
-from cl.data.loaders.given import GivenViews
+from cl.data.loaders.given import GivenViews, number_of_classes
 from cl.data.loaders.memory import MemoryLoader
 from cl.data.loaders.sampler import Index, shard
 from cl.data.loaders.workers import FileLoader, shared_bytes
@@ -274,6 +274,12 @@ class GivenData(pl.LightningDataModule):
         """How many samples validate; 0 if the loader does not say."""
         dataset = getattr(self.val, "dataset", ())
         return len(dataset) if hasattr(dataset, "__len__") else 0
+
+    @property
+    def classes(self) -> int:
+        """How many classes the data sets of the loaders say that there are; 0: nothing says it."""
+        known = [number_of_classes(getattr(x, "dataset", None)) for x in (self.train, self.val)]
+        return max(known) if known[0] else 0
 
     def train_dataloader(self) -> GivenViews:
         """The views of the training loader.

@@ -31,12 +31,14 @@ def get_evaluation(name: str, function: str = "") -> Callable[..., Any]:
     """The evaluation of that name, e.g. `get_evaluation("knn")` is `cl.eval.knn.knn`.
 
     Args:
-        name: of a file here, or MODULE:NAME of anything that can be imported.
+        name: of a file here, MODULE:NAME of anything that can be imported, or an object's.
         function: another one of the same module.
 
     Raises:
         ValueError: there is none.
     """
+    if given := getattr(name, "object", None):
+        return getattr(import_module(given.__module__), function) if function else given
     module, _, own = name.partition(":")
     if not own and name not in NAMES:
         raise ValueError(f"--eval {name}: there are {', '.join(NAMES)}")

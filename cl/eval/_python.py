@@ -1,6 +1,6 @@
 """What a call from Python gives, as the program has it: a configuration, a data set, an encoder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -58,7 +58,7 @@ class Request:
 def request(
     encoder: Any,
     data: Any,
-    evaluations: Sequence[str],
+    evaluations: Sequence[str | Callable[..., Any]],
     transform: Transform | TextTransform | None,
     flags: Mapping[str, Any],
 ) -> Request:

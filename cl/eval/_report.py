@@ -156,7 +156,7 @@ def print_result(name: str, result: EvalResult) -> None:
     """Print an evaluation's numbers: in one line, or as many as a terminal needs for them."""
     numbers = [format_metric(k, v, result) for k, v in scalars(result).items()]
     width = trainer.console.width if trainer.console.is_terminal else math.inf
-    for line in filled_lines(f"{name:12}", numbers, width):
+    for line in filled_lines(f"{name:11} ", numbers, width):
         trainer.say(line)
 
 

@@ -375,6 +375,12 @@ def test_labels_and_classes_that_do_not_fit(given: dict[str, Any], message: str)
         from_dataset(PIXELS, **given)
 
 
+def test_a_number_of_classes_names_none() -> None:
+    data = Made(np.asarray, lambda image, label: (image, label))
+    data.classes = 10  # pyright: ignore[reportAttributeAccessIssue]
+    assert [*from_dataset(data).classes] == ["0", "1", "2", "3"]
+
+
 class Broken(Made):
     """Item 5 cannot be decoded, item 6 has a fault of the data set's own."""
 

@@ -12,16 +12,22 @@ import torch
 from torch import Tensor
 from torch.utils.data import (
     BatchSampler,
+    ConcatDataset,
     DataLoader,
     Dataset,
     IterableDataset,
     RandomSampler,
     SequentialSampler,
+    Subset,
     SubsetRandomSampler,
+    TensorDataset,
     WeightedRandomSampler,
+    random_split,
 )
 from torch.utils.data.distributed import DistributedSampler
 
+from cl.build import build_method, count_classes
+from cl.config import Pretrain, configure
 from cl.data.batch import Batch
 from cl.data.loaders.given import GivenViews
 from cl.data.module import ContrastiveData, GivenData
@@ -142,6 +148,59 @@ def test_a_loader_without_a_length_needs_the_number_of_steps() -> None:
     assert fit(data, max_steps=3)["steps"] == 3
     with pytest.raises(ValueError, match="has no length: the number of steps must be given"):
         fit(data, max_epochs=1)
+
+
+class Named(Pairs):
+    """It says of how many classes it is, or what they are called."""
+
+    def __init__(self, classes: Any) -> None:
+        self.classes = classes
+
+
+class Targets(Pairs):
+    """It has its labels in an attribute."""
+
+    targets = (*range(3),) * 4
+
+
+TENSORS = TensorDataset(torch.zeros(12, 2, 3, 16, 16), torch.arange(12) % 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "classes"),
+    [
+        (Named(("a", "b", "c")), 3),
+        (Named(3), 3),
+        (Subset(Named(3), [0, 1]), 3),
+        (Subset(Targets(), [0, 1]), 3),  # as the other part of a split has
+        (random_split(Named(["a", "b"]), [8, 4])[1], 2),
+        (ConcatDataset([Targets(), Subset(Named(5), [0])]), 5),
+        (TENSORS, 3),
+        (Targets(), 3),
+        (Named(1), None),
+        (Pairs(), None),
+        (ConcatDataset([Targets(), Pairs()]), None),
+        (TensorDataset(torch.zeros(12, 2, 3, 16, 16)), None),
+        (Endless(), None),
+    ],
+)
+def test_a_loaders_data_set_says_how_many_classes_a_probe_has(
+    data: Any, classes: int | None
+) -> None:
+    assert count_classes(GivenData(DataLoader(data, batch_size=4))) == classes
+
+
+def test_labels_of_validation_count_too() -> None:
+    assert count_classes(GivenData(DataLoader(TENSORS), DataLoader(Named(7)))) == 7
+
+
+def test_labels_without_a_probe_are_said(capsys: pytest.CaptureFixture) -> None:
+    encoder = create("resnet6_w8", 16)
+    for data, said in ((Pairs(), True), (Targets(), False), (Endless(), False)):
+        given = GivenData(DataLoader(data, batch_size=4))
+        config = configure(Pretrain, {"dataset": "digits", "encoder": "resnet6_w8"})
+        build_method(config, encoder, count_classes(given), given)
+        assert ("the batches have labels" in capsys.readouterr().out) is said
 
 
 def test_several_processes_need_a_sampler_that_shares() -> None:

@@ -5,7 +5,6 @@ import inspect
 import json
 import re
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -67,15 +66,14 @@ PROBE = '''
 
 
 @pytest.fixture
-def probes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def probes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A package with evaluations that lies in a folder on the path."""
     package = tmp_path / "library" / "mypackage"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise_if_parsed = 1\n")
     (package / "probes.py").write_text(textwrap.dedent(PROBE))
     monkeypatch.syspath_prepend(tmp_path / "library")
-    yield "mypackage.probes"
-    about.cache_clear()
+    return "mypackage.probes"
 
 
 def random_weights(folder: Path) -> Path:

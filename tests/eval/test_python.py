@@ -22,12 +22,15 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import main_linear
 from cl import checkpoints, trainer
+from cl.config.evaluations import about
+from cl.config.own import Own
 from cl.data import sets
 from cl.data.augment.recipe import Recipe
 from cl.data.module import PlainLoader
 from cl.data.sets import Images, Source
-from cl.eval import _plots
+from cl.eval import EvalResult, _plots, score
 from cl.eval._random import kept_random_states
+from cl.eval.knn import knn
 from cl.evaluation import Transform, embed, evaluate, load_encoder
 from cl.nets import encoders
 from tests.data.made import in_memory
@@ -320,6 +323,36 @@ def test_items_are_read_as_the_transform_says(tmp_path: Path) -> None:
         numbers = evaluate(Net(), data, "retrieval", transform=transform, **QUIET, output=tmp_path)
         found.append(numbers["retrieval"].numbers)
     assert found[0] == found[1]
+
+
+def centroid(train: Any, test: Any, classes: int, *, cosine: bool = True, power=1.0) -> EvalResult:
+    """The class whose mean is nearest."""
+    (h, labels), (g, truth) = train, test
+    means = torch.stack([h[labels == c].mean(0) for c in range(classes)]) ** power
+    if cosine:
+        g, means = (x / x.norm(dim=1, keepdim=True) for x in (g, means))
+    return score(g @ means.T, truth)
+
+
+def test_an_evaluation_is_passed_as_a_function(run: Path, tmp_path: Path) -> None:
+    """Alone or in a list; its parameters are flags, and one of `cl` is that of its name."""
+    how = QUIET | {"output": tmp_path}
+    (name, result), *none = evaluate(run, "digits", centroid, cosine=False, **how).items()
+    assert (name, none) == (f"{__name__}:centroid", [])
+    both = evaluate(run, "digits", [centroid, knn], cosine=False, power=2.0, k=(5,), **how)
+    assert list(both) == [name, "knn"]
+    assert both[name].numbers != result.numbers
+    with pytest.raises(ValueError, match=r"must take \(train, test, classes\).*not \(x, y\)"):
+        evaluate(run, "digits", lambda x, y: None, **how)
+
+    def again(train: Any, test: Any, classes: int) -> EvalResult: ...
+
+    first = Own(again)
+
+    def again(train: Any, test: Any, classes: int, *, power: float = 1.0) -> EvalResult: ...
+
+    assert first == Own(again)  # as a notebook's cell that is run again
+    assert [len(about(word).options) for word in (first, Own(again))] == [0, 1]
 
 
 def test_an_encoder_and_a_data_set_of_ones_own(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset, TensorDataset
 
 from cl.data.batch import Batch
+from cl.data.sets._map_style import labels_in
 from cl.data.worker_processes import start_iterator
 
 FORMS = (
@@ -106,6 +107,26 @@ def split_batch(given: Any) -> tuple[list[Tensor], Tensor | None]:
 def is_labels(x: Any) -> bool:
     """Whether it is a tensor `(n)` of whole numbers."""
     return isinstance(x, Tensor) and x.ndim == 1 and not x.is_floating_point()
+
+
+def number_of_classes(data: Any) -> int:
+    """How many classes a data set has: as its `classes` say, names or a number, or its labels.
+
+    Subsets and concatenations have those of the data sets in them; 0 where nothing says it.
+    """
+    if isinstance(data, Subset):
+        return number_of_classes(data.dataset)
+    if isinstance(data, ConcatDataset):
+        each = [number_of_classes(part) for part in data.datasets]
+        return max(each) if all(each) else 0
+    said = getattr(data, "classes", None)
+    if said is not None:
+        return said if isinstance(said, int) else len(said)
+    if isinstance(data, TensorDataset):
+        last = data.tensors[-1]
+        return int(last.max()) + 1 if is_labels(last) and len(last) else 0
+    labels = labels_in(data) if hasattr(data, "__len__") else None
+    return 0 if labels is None else int(labels.max(initial=-1)) + 1
 
 
 def form_of(part: Any) -> str:
