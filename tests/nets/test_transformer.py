@@ -124,6 +124,29 @@ def of_sentence_transformers(folder: Path, into: Path, *kinds: str, longest: int
     return peer
 
 
+def test_a_folder_that_lowers_texts_does_it_here_and_in_what_is_saved(
+    folder: Path, tmp_path: Path
+) -> None:
+    """By a tokenizer that would keep the case."""
+    library = pytest.importorskip("sentence_transformers", reason=NEEDS)
+    read_transformer(f"hf:{folder}").save(tmp_path / "cased", 40)
+    for name, key, value in (
+        ("tokenizer.json", "normalizer", None),
+        ("sentence_bert_config.json", "do_lower_case", True),
+    ):
+        said = json.loads((tmp_path / "cased" / name).read_text())
+        (tmp_path / "cased" / name).write_text(json.dumps(said | {key: value}))
+    given = ["The CAT", "a River"]
+    read_transformer(f"hf:{tmp_path / 'cased'}").save(tmp_path / "again", 40)
+    for name in ("cased", "again"):
+        ours, _ = embed(read_transformer(f"hf:{tmp_path / name}"), given)
+        low, _ = embed(read_transformer(f"hf:{tmp_path / name}"), [text.lower() for text in given])
+        assert torch.equal(ours, low)
+        peer = library.SentenceTransformer(str(tmp_path / name), device="cpu")
+        theirs = peer.encode(given, convert_to_tensor=True)
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
 @pytest.mark.filterwarnings("default::UserWarning")  # a text is cut off
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_prompts_lengths_and_normalization_are_those_of_a_folder(
