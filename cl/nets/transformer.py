@@ -77,6 +77,9 @@ class Transformer(nn.Module):
             model.pooler = None  # learned for another task, and no part of these features
         self.model, self.subwords, self.pooling = model, subwords, pooling
         self.origin, self.settings = f"{origin}, {pooling} pooling", settings
+        unused = [name for name in settings.prompts if name != settings.default]
+        unused = [name for name in unused if settings.prompts[name]]
+        self.origin += f", without its prompts for {', '.join(unused)}" if unused else ""
         self.num_features = int(model.config.hidden_size)
 
     def forward(self, x: Int[Tensor, "n l"]) -> Float[Tensor, "n d"]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from cl.nets.towers import Towers
 from tests.data.test_captions import row, written
 
 Run = Callable[..., Path]
+DOCUMENT = Path(__file__).parents[2] / "docs/image_text.md"
 pytestmark = pytest.mark.filterwarnings("default:COLLAPSED")  # a few steps of three images
 
 
@@ -66,6 +68,11 @@ def test_a_run_keeps_the_image_tower_and_both(
     encoder, transform = cl.load_encoder(run, side="image")
     x = transform(np.zeros((8, 8, 3), np.uint8))[None]
     assert torch.equal(encoder(x), towers.image_map(towers.image(x)))
+    block = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    assert block is not None
+    names = {"photos": [np.zeros((8, 8, 3), np.uint8)]}
+    exec(block[1].replace("RUN", str(run)), names)
+    assert names["alike"].shape == (1,)
     (run.parent / "given.txt").write_text("\n".join(given))
     out = run.parent / "h.npy"
     words = [str(run), str(run.parent / "given.txt"), "--side", "text", "--out", str(out)]
