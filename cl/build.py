@@ -232,6 +232,7 @@ def text_data(config: Pretrain, source: Source[TextPairs], encoder: nn.Module) -
         )
     if isinstance(encoder, Transformer):
         encoder.check_length(f"ENCODER {config.encoder}", config.resolved_max_length)
+    others = negatives(config.loss_name, SIDES, 2) if config.loss_name else 0  # None: it chooses
     return TextData(
         source,
         KeptTokens(tokens.tokenizer_of(config.encoder, encoder), config.runs_folder),
@@ -240,8 +241,15 @@ def text_data(config: Pretrain, source: Source[TextPairs], encoder: nn.Module) -
         seed=config.seed,
         fill_last=config.last_batch_fill,
         negatives=hard_negatives(config, source),
-        contrasted=bool(config.loss_name and negatives(config.loss_name, SIDES, 2)),
+        contrasted=bool(others),
+        distinct=others != 0 and not asks_for_classes(config),
     )
+
+
+def asks_for_classes(config: Pretrain) -> bool:
+    """Whether samples of one class are to be positives: supcon, or --supervised."""
+    option = method_thing(config.method).options.get("supervised")
+    return bool(option and config.method_options.get("supervised", option.default))
 
 
 def check_positives(config: Pretrain, source: Source[Any]) -> None:
@@ -250,8 +258,7 @@ def check_positives(config: Pretrain, source: Source[Any]) -> None:
     Raises:
         ValueError: no two are.
     """
-    option = method_thing(config.method).options.get("supervised")
-    if option is None or not config.method_options.get("supervised", option.default):
+    if not asks_for_classes(config):
         return
     samples = source.train
     if source.multilabel:

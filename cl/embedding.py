@@ -52,6 +52,8 @@ def sorted_words(argv: Sequence[str] | None) -> Namespace:
     )
     add("--out", required=True, help="FILE.npy of the features; FILE.txt beside it has the names")
     add("--name", help="the encoder's name, where the file of weights does not say it")
+    sides = "a run on images and texts: features of this side where both are compared"
+    add("--side", choices=("image", "text"), help=sides)
     add("--layer", nargs="+", default=[], metavar=layer["metavar"], help=layer["help"])
     add("--image_size", type=at_least(1), help="side of the images in pixels (default: the run's)")
     add("--batch_size", type=at_least(1), default=256, help="samples at a time (default: 256)")
@@ -119,9 +121,13 @@ def write_features(asked: Namespace, file: Path) -> None:
     from cl.hardware import on_gpu
     from cl.trainer import console
 
+    if asked.side and asked.layer:
+        raise ValueError("--layer cannot be used with --side, whose features have a layer behind")
     if not has_weights(asked.encoder):
         encoder_file(find_run(asked.encoder), "RUN")  # the flags of others need no mention
-    encoder, transform = load_encoder(asked.encoder, asked.name, image_size=asked.image_size)
+    encoder, transform = load_encoder(
+        asked.encoder, asked.name, image_size=asked.image_size, side=asked.side
+    )
     encoder = choose_layers(encoder, asked.layer, texts=isinstance(transform, TextTransform))
     how = asked.batch_size, asked.num_workers, console if asked.skip_corrupt else None
     loader, names = loader_of(Path(asked.place), transform, *how)

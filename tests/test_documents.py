@@ -59,6 +59,7 @@ EXECUTED = {  # what is no module of the reader's, which a command names
     "api.md": "end_to_end/test_api_documents.py",
     "data.md": "data/test_documents.py",
     "evaluation.md": "eval/test_python.py",
+    "image_text.md": "end_to_end/test_captions.py",
 }
 QUOTED = {"ARCHITECTURE.md": "cl/methods/simsiam.py", "extending.md": "cl/losses/dcl.py"}
 

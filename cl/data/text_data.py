@@ -2,9 +2,11 @@
 
 from functools import cached_property
 
+import numpy as np
+
 from cl.data.loaders.lengths import LengthSampler
-from cl.data.loaders.sampler import Sampler
-from cl.data.loaders.texts import PairLoader, TextLoader
+from cl.data.loaders.sampler import Index, Sampler
+from cl.data.loaders.texts import PairLoader, TextLoader, drawn_negatives
 from cl.data.sets import Source, TextPairs
 from cl.data.source_data import SourceData
 from cl.data.tokens import Tokenizer, Tokens, tokenize
@@ -22,6 +24,7 @@ class TextData(SourceData[TextPairs]):
         fill_last: see `SourceData`.
         negatives: hard negatives of each pair in a batch.
         contrasted: documents of a batch are compared, so that it must have two.
+        distinct: no two pairs of a batch have a text in common, where that is possible.
 
     Raises:
         ValueError: all pairs have one document, so that there are no negatives.
@@ -41,10 +44,11 @@ class TextData(SourceData[TextPairs]):
         fill_last: bool = False,
         negatives: int = 0,
         contrasted: bool = False,
+        distinct: bool = True,
     ) -> None:
         super().__init__(source, batch_size, seed, fill_last)
         self.tokenizer, self.longest, self.negatives = tokenizer, longest, negatives
-        self.contrasted = contrasted
+        self.contrasted, self.distinct = contrasted, distinct
         positive = source.train.positive
         if not len(positive):
             raise ValueError(
@@ -85,12 +89,33 @@ class TextData(SourceData[TextPairs]):
         """Those of the validation pairs."""
         return self.tokens(self.source.val)
 
+    @cached_property
+    def numbers(self) -> tuple[Index, Index]:
+        """Numbers of the training queries and of the corpus; equal texts have equal ones."""
+        pairs = self.source.train
+        known: dict[str, int] = {}
+        queries = [known.setdefault(text, len(known)) for text in pairs.queries]
+        documents = np.arange(len(pairs.documents)) + len(known)
+        for place in np.unique(np.concatenate([pairs.positive, *pairs.negatives])).tolist():
+            documents[place] = known.get(str(pairs.documents[place]), documents[place])
+        return np.array(queries), documents
+
+    def texts(self, epoch: int) -> Index:
+        """`(n 2+k)`, the numbers of a training pair's query, document and hard negatives."""
+        pairs, (queries, documents) = self.source.train, self.numbers
+        every = np.arange(len(pairs))
+        hard = drawn_negatives(pairs, every, epoch, self.negatives)
+        return np.stack([queries, *(documents[at] for at in (pairs.positive, *hard))], axis=1)
+
     def sampler(self, batch_size: int, rank: int = 0, world: int = 1) -> Sampler:
         """What chooses the training pairs of each step, by the length of both sides."""
         queries, documents = self.train_tokens
         lengths = queries.lengths + documents.lengths[self.source.train.positive]
         apart = self.source.train.positive if self.contrasted and not self.negatives else None
-        return LengthSampler(lengths, batch_size, self.seed, rank, world, self.fill_last, apart)
+        texts = self.texts if self.distinct else None
+        return LengthSampler(
+            lengths, batch_size, self.seed, rank, world, self.fill_last, apart, texts
+        )
 
     def train_dataloader(self) -> PairLoader:
         sampler = self.sampler(self.batch_size, *self.rank_and_world())

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -70,6 +70,7 @@ def load_encoder(
     *,
     dataset: str | None = None,
     image_size: int | None = None,
+    side: Literal["image", "text"] | None = None,
 ) -> tuple[nn.Module, Transform | TextTransform]:
     """Load an encoder, and how its images or texts are prepared.
 
@@ -83,6 +84,9 @@ def load_encoder(
         dataset: whose mean and deviation the images get where the file does not say them; by
             default ImageNet's.
         image_size: side of the images in pixels; by default that of the run, or 224.
+        side: `image` or `text` of a run on images and texts: the encoder gives features of both in
+            the space in which they are compared, and the transform is of that side; by default it
+            is the encoder of images, without the linear map to that space.
 
     Returns:
         The encoder in evaluation mode, on the CPU, and the transform from an image, or from texts,
@@ -91,7 +95,14 @@ def load_encoder(
     Raises:
         ValueError: there is no such file, it is not read as data, or holds another encoder.
     """
-    if isinstance(run_or_file, str) and has_weights(run_or_file):
+    if side is not None:
+        file = checkpoints.towers_file(find_run(run_or_file), "side")
+        restored = restore(file, encoder, dataset, image_size, pair=True)
+        if side == "text":
+            name, text = restored.about["text_encoder"], restored.encoder.get_submodule("text")
+            of_texts = TextTransform(tokenizer_of(name, text), restored.about["max_length"][0])
+            return restored.encoder.eval(), of_texts
+    elif isinstance(run_or_file, str) and has_weights(run_or_file):
         restored = restore(None, run_or_file)
     else:
         file = checkpoints.encoder_file(find_run(run_or_file))

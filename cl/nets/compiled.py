@@ -7,8 +7,10 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
+WIDTHS = 32  # tokens (n l) are padded to a multiple of this, each of which is compiled once
 SHAPES = 64  # torch compiles 8 functions by default, and counts those of all modules as one's
 
 
@@ -39,7 +41,18 @@ def compiled_training(modules: Iterable[nn.Module]) -> Iterator[None]:
 
 def call(module: nn.Module, graph: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """Call a module, compiled only while it is trained."""
-    return (graph if module.training else module._call_impl)(*args, **options)
+    if not module.training:
+        return module._call_impl(*args, **options)
+    return graph(*map(padded, args), **options)
+
+
+def padded(x: Any) -> Any:
+    """Tokens as wide as the longest text, up to one of a few widths; anything else as it is."""
+    if not isinstance(x, torch.Tensor) or x.ndim != 2 or x.is_floating_point() or not x.numel():
+        return x
+    longest = int((x >= 0).sum(dim=1).max())
+    width = max(-(-longest // WIDTHS), 1) * WIDTHS
+    return F.pad(x[:, :width], (0, max(0, width - x.shape[1])), value=-1)
 
 
 def check_compiler(device: torch.device) -> None:

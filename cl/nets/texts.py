@@ -2,6 +2,7 @@
 
 import re
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -32,6 +33,11 @@ class Bag(nn.Module):
     def forward(self, x: Int[Tensor, "n l"]) -> Float[Tensor, "n d"]:
         inside = x >= 0
         lengths = inside.sum(dim=1)
+        if torch.compiler.is_compiling():  # whose shapes must not depend on how long texts are
+            share = inside / lengths.clamp(min=1)[:, None]
+            share = share.to(self.table.weight.dtype)
+            rows = x.clamp(min=0) % len(self.table.weight)
+            return F.embedding_bag(rows, self.table.weight, per_sample_weights=share, mode="sum")
         return F.embedding_bag(
             x[inside] % len(self.table.weight), self.table.weight, lengths.cumsum(0) - lengths
         )

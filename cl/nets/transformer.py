@@ -38,12 +38,14 @@ class Settings(NamedTuple):
         normalizes: features have length 1 there; here losses and retrieval compare by cosine.
         prompts: what may stand before a text, by name.
         default: name of the prompt that stands before each text.
+        lowers: texts are put in lower case, also where the tokenizer would not.
     """
 
     longest: int | None = None
     normalizes: bool = False
     prompts: Mapping[str, str] = {}
     default: str | None = None
+    lowers: bool = False
 
     @property
     def prompt(self) -> str:
@@ -75,6 +77,9 @@ class Transformer(nn.Module):
             model.pooler = None  # learned for another task, and no part of these features
         self.model, self.subwords, self.pooling = model, subwords, pooling
         self.origin, self.settings = f"{origin}, {pooling} pooling", settings
+        unused = [name for name in settings.prompts if name != settings.default]
+        unused = [name for name in unused if settings.prompts[name]]
+        self.origin += f", without its prompts for {', '.join(unused)}" if unused else ""
         self.num_features = int(model.config.hidden_size)
 
     def forward(self, x: Int[Tensor, "n l"]) -> Float[Tensor, "n d"]:
@@ -83,6 +88,8 @@ class Transformer(nn.Module):
             return torch.zeros(len(x), self.num_features, device=x.device, dtype=self.model.dtype)
         lengths = inside.sum(dim=1)
         longest = int(lengths.max())  # of a mini-batch it may be shorter than the batch's
+        if torch.compiler.is_compiling():  # no more widths than there are of what is given
+            longest = x.shape[1] if self.longest is None else min(x.shape[1], self.longest)
         x, inside = x[:, :longest], inside[:, :longest]
         padding = self.model.config.pad_token_id or 0
         ids = x.masked_fill(~inside, padding)
@@ -162,7 +169,8 @@ class Transformer(nn.Module):
         for key, mode in LEGACY.items():
             pooled[f"pooling_mode_{key}"] = MODES[mode] == self.pooling
         written: dict[str, Any] = {SAID_BY: modules, "1_Pooling/config.json": pooled}
-        written["sentence_bert_config.json"] = {"max_seq_length": longest, "do_lower_case": False}
+        about = {"max_seq_length": longest, "do_lower_case": self.settings.lowers}
+        written["sentence_bert_config.json"] = about
         if self.settings.prompts:
             written[PROMPTS] = {
                 "prompts": dict(self.settings.prompts),
@@ -280,6 +288,8 @@ def from_folder(
         settings = Settings()
     elif settings.longest is None and tokenizer.model_max_length < UNLIMITED:
         settings = settings._replace(longest=tokenizer.model_max_length)
+    if settings.lowers:
+        lower(tokenizer)
     made = Transformer(model.train(), tokenizer, pooling or said, origin, settings)
     rows = model.get_input_embeddings().num_embeddings
     if len(tokenizer) > rows:
@@ -367,13 +377,22 @@ def settings_in(folder: Path, within: Path, label: str) -> Settings | None:
         raise ValueError(f"{label}: {folder / PROMPTS} has no prompt of the name {default}")
     pooling = folder / kinds.get("Pooling", "") / "config.json"
     pooled = json.loads(pooling.read_text()) if "Pooling" in kinds else {}
-    found = Settings(about.get("max_seq_length"), "Normalize" in kinds, prompts, default)
+    lowers = bool(about.get("do_lower_case"))
+    found = Settings(about.get("max_seq_length"), "Normalize" in kinds, prompts, default, lowers)
     if found.prompt and pooled.get("include_prompt") is False:
         raise ValueError(
             f"{label}: its pooling leaves the prompt {found.prompt!r} out, which is not known "
             f"here; set default_prompt_name in {folder / PROMPTS} to null"
         )
     return found
+
+
+def lower(tokenizer: Any) -> None:
+    """Let a fast tokenizer put texts in lower case first, as sentence-transformers does."""
+    normalizers = import_module("tokenizers").normalizers
+    backend = tokenizer.backend_tokenizer
+    then = [] if backend.normalizer is None else [backend.normalizer]
+    backend.normalizer = normalizers.Sequence([normalizers.Lowercase(), *then])
 
 
 def modules_in(folder: Path) -> dict[str, str]:

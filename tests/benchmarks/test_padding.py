@@ -23,4 +23,4 @@ def test_scifact(shared: Path) -> None:
     source = replace(source, train=cut(source.train, 0))  # without what no pair has
     tokenizer = tokenizer_of("minilm", encoder_of("minilm"))
     data = TextData(source, tokenizer, longest=(64, 256), batch_size=32)
-    assert paddings(data) == pytest.approx((0.052, 0.096), abs=6e-4)
+    assert paddings(data) == pytest.approx((0.061, 0.096), abs=6e-4)

@@ -63,3 +63,48 @@ def test_epochs_differ_and_an_interrupted_one_goes_on() -> None:
     resumed = sampler()
     resumed.load_state_dict({"given": 3})
     assert [x.tolist() for x in resumed.remaining()] == [x.tolist() for x in rest]
+
+
+PAIRS = np.random.default_rng(1).integers(0, 1500, (5000, 3))  # query, positive and a negative
+
+
+def apart(batch: int = 32, rank: int = 0, world: int = 1) -> LengthSampler:
+    return LengthSampler(LENGTHS, batch, 7, rank, world, texts=lambda epoch: PAIRS + epoch)
+
+
+def test_no_text_of_a_pair_is_in_another_one_of_its_batch() -> None:
+    for epoch in range(2):
+        one, before = apart(), sampler()
+        for each in (one, before):
+            each.set_epoch(epoch)
+        batches = list(one.remaining())
+        for batch in batches:
+            for sample in batch:
+                others = PAIRS[batch[batch != sample]]
+                assert not {*PAIRS[sample, :2].tolist()} & {*others.ravel().tolist()}
+        assert sorted(one.order()) == sorted(before.order())
+        assert padding(batches) < 0.2
+
+
+def test_such_batches_are_the_same_for_any_number_of_processes_and_after_a_resume() -> None:
+    parts = zip(*[list(apart(16, rank, 2).remaining()) for rank in range(2)], strict=True)
+    whole = [sorted(np.concatenate(step).tolist()) for step in parts]
+    assert whole == [sorted(x.tolist()) for x in apart().remaining()]
+    resumed = apart()
+    resumed.load_state_dict({"given": 3})
+    assert [sorted(x.tolist()) for x in resumed.remaining()] == whole[3:]
+
+
+def test_nothing_is_swapped_where_only_negatives_are_in_several_samples() -> None:
+    texts = np.column_stack([np.arange(10000).reshape(5000, 2), np.full((5000, 2), 10000)])
+    assert LengthSampler(LENGTHS, 32, 7, texts=lambda _: texts).order().tolist() == (
+        sampler().order().tolist()
+    )
+
+
+def test_a_text_of_more_pairs_than_batches_is_said() -> None:
+    texts = np.array([[i, max(10, i + 8)] for i in range(8)])  # three have one document
+    few = LengthSampler(LENGTHS[:8], 4, 7, texts=lambda _: texts)
+    with pytest.warns(UserWarning, match="in 1 of 2 batches a pair has a text of another"):
+        order = few.order()
+    assert sorted(order) == list(range(8))

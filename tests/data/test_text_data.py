@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from cl.build import text_data
+from cl.config import parse_pretrain
 from cl.data.loaders.texts import PairLoader, TextLoader
 from cl.data.sets import Source, TextPairs, load
 from cl.data.sets._texts import pairs_of
 from cl.data.text_data import TextData
 from cl.data.tokens import NGrams
+from cl.nets.texts import encoder_of
 
 WORDS = "ant bee cat dog eel fox gnu hen ibis jay kiwi lark mole newt owl pig".split()
 
@@ -40,7 +43,7 @@ def tokens_of(text: str) -> list[int]:
 def test_a_batch_has_queries_then_documents_with_their_negatives(k: int) -> None:
     pairs = made(negatives=True)
     seen = []
-    for batch in data(pairs, negatives=k).train_dataloader():
+    for batch in data(pairs, negatives=k, distinct=False).train_dataloader():
         queries, documents = batch.views
         assert queries.dtype == documents.dtype == torch.int64
         assert queries.shape[:2] == (1, 4)
@@ -81,6 +84,43 @@ def test_validation_has_every_text_once_queries_first(world: int) -> None:
             found |= dict(zip(batch.index.tolist(), texts_of(batch.views[0][0]), strict=True))
     assert found == dict(enumerate(map(tokens_of, ["a", "b", "c", "x", "y"])))
     assert made_data.val_samples == 5
+
+
+def test_no_text_of_a_pair_is_a_negative_in_its_batch() -> None:
+    """Pair 1 has the document of pair 0 as its negative, pair 2 its query, 3 is 2 turned."""
+    given = pairs_of([("a", "x"), ("b", "y"), ("a", "z"), ("z", "a")] + [(w, w * 2) for w in WORDS])
+    given = replace(given, negatives=[np.array([0 if i == 1 else 4 + i % 9]) for i in range(20)])
+    made_data = data(given, negatives=1, seed=3)
+    assert made_data.texts(0)[:4, :2].tolist() == [[0, 19], [1, 20], [0, 2], [2, 0]]
+    for epoch in range(3):
+        loader = made_data.train_dataloader()
+        loader.sampler.set_epoch(epoch)
+        for batch in loader:
+            for i in batch.index:
+                others = made_data.texts(epoch)[batch.index[batch.index != i]]
+                assert not {*made_data.texts(epoch)[i, :2]} & {*others.ravel()}
+    assert data(given, distinct=False).sampler(4).texts is None
+
+
+@pytest.mark.parametrize(
+    ("words", "distinct"),
+    [
+        (["--loss", "mnrl"], True),
+        (["--loss", "nt_xent"], True),
+        (["--method", "triplet"], True),
+        (["--method", "relic"], True),
+        (["--method", "byol"], False),
+        (["--method", "supcon"], False),
+        (["--supervised"], False),
+    ],
+)
+def test_what_compares_pairs_has_no_equal_texts_in_a_batch(
+    words: list[str], distinct: bool
+) -> None:
+    """But where pairs of one document are to be positives."""
+    config = parse_pretrain(["wordnet", "bag_w8", *words])
+    source = Source("made", [], made(), made())
+    assert text_data(config, source, encoder_of("bag_w8")).distinct == distinct
 
 
 def test_one_document_for_all_is_refused() -> None:

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -17,12 +19,15 @@ import main_linear
 from cl.callbacks.saver import Saver
 from cl.checkpoints import ENCODER, about_encoder, save_encoder
 from cl.data.sets import load
+from cl.embedding import embed_command
+from cl.eval._transform import TextTransform
 from cl.metrics import read_metrics
 from cl.nets import encoders, texts
 from cl.nets.towers import Towers
 from tests.data.test_captions import row, written
 
 Run = Callable[..., Path]
+DOCUMENT = Path(__file__).parents[2] / "docs/image_text.md"
 pytestmark = pytest.mark.filterwarnings("default:COLLAPSED")  # a few steps of three images
 
 
@@ -55,6 +60,25 @@ def test_a_run_keeps_the_image_tower_and_both(
     alone.load_state_dict(load_file(run / "encoder.safetensors"))
     for key, value in alone.state_dict().items():
         assert torch.equal(value, towers.image.state_dict()[key])
+    given, towers = ["a dog", "two dogs"], towers.eval()
+    encoder, transform = cl.load_encoder(run, side="text")
+    assert isinstance(transform, TextTransform)
+    expected = towers.text_map(towers.text(transform(given))).detach()
+    assert torch.equal(cl.embed(encoder, given, transform=transform)[0], expected)
+    encoder, transform = cl.load_encoder(run, side="image")
+    x = transform(np.zeros((8, 8, 3), np.uint8))[None]
+    assert torch.equal(encoder(x), towers.image_map(towers.image(x)))
+    block = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    assert block is not None
+    names = {"photos": [np.zeros((8, 8, 3), np.uint8)]}
+    exec(block[1].replace("RUN", str(run)), names)
+    assert names["alike"].shape == (1,)
+    (run.parent / "given.txt").write_text("\n".join(given))
+    out = run.parent / "h.npy"
+    words = [str(run), str(run.parent / "given.txt"), "--side", "text", "--out", str(out)]
+    assert embed_command(words) == 0
+    assert np.array_equal(np.load(out), expected.numpy())
+    assert embed_command([*words[:4], "--layer", "-1", "--out", f"{out}.npy"]) == 2
 
 
 def test_a_data_set_in_memory_is_evaluated_by_the_line_that_is_printed(

@@ -13,8 +13,40 @@ from torch import Tensor, nn
 from cl.methods import get_method
 from cl.nets.compiled import check_compiler, compiled_training
 from cl.nets.encoders import create
+from tests.nets.made_texts import tiny
 
 REPOSITORY = Path(__file__).parents[2]
+TEXTS = """
+import sys
+import torch
+from cl.nets.compiled import compiled_training
+from cl.nets.texts import encoder_of
+
+seen = []
+def backend(graph, inputs):
+    seen.append(graph)
+    return graph
+
+compile_ = torch.compile
+torch.compile = lambda *given, **options: compile_(*given, **options, backend=backend)
+for name in ("bag_w8", f"hf:{sys.argv[1]}"):
+    encoder = encoder_of(name).train()
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    batches = [torch.arange(4 * width).reshape(4, width) % 40 for width in (5, 9, 31, 12)]
+    for x in batches:
+        x[1, 4:] = -1
+    expected = [encoder(x) for x in batches]
+    with compiled_training([encoder]):
+        found, before = [encoder(batches[0])], len(seen)
+        found += [encoder(x) for x in batches[1:]]
+        assert len(seen) == before > 0, (name, before, len(seen))
+        encoder(torch.ones(4, 33, dtype=torch.long))
+        assert len(seen) > before, name
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+    seen.clear()
+"""
 NOWHERE = "no-such-compiler"
 with_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 
@@ -48,6 +80,7 @@ COMPARISON = """
 import copy, torch
 from cl.nets.compiled import compiled_training
 from cl.nets.encoders import create
+from tests.nets.made_texts import tiny
 
 torch.manual_seed(0)
 encoder, x = create("resnet6_w8", 16), torch.randn(12, 3, 16, 16)
@@ -115,3 +148,10 @@ def test_without_a_compiler_it_is_one_sentence(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ValueError, match=f"^--compile: nothing .*: .*{NOWHERE}") as refused:
         check_compiler(torch.device("cpu"))
     assert "\n" not in str(refused.value)
+
+
+def test_texts_are_compiled_for_a_few_lengths(tmp_path: Path) -> None:
+    """In a process of its own: what checks shapes in tests cannot be traced."""
+    words = [sys.executable, "-c", TEXTS, str(tiny(tmp_path))]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def test_a_saved_folder_is_one_of_sentence_transformers(
 def of_sentence_transformers(folder: Path, into: Path, *kinds: str, longest: int = 12) -> Any:
     """Their encoder of a folder with two prompts, one of them before each text; and saved."""
     library = pytest.importorskip("sentence_transformers", reason=NEEDS)
-    models = library.models
+    models = import_module("sentence_transformers.sentence_transformer.modules")
     parts = [models.Transformer(str(folder), max_seq_length=longest), models.Pooling(32, "mean")]
     parts += [getattr(models, kind)() for kind in kinds]
     prompts = {"query": "how is the ", "passage": "a book of "}
@@ -122,6 +123,29 @@ def of_sentence_transformers(folder: Path, into: Path, *kinds: str, longest: int
     )
     peer.save(str(into))
     return peer
+
+
+def test_a_folder_that_lowers_texts_does_it_here_and_in_what_is_saved(
+    folder: Path, tmp_path: Path
+) -> None:
+    """By a tokenizer that would keep the case."""
+    library = pytest.importorskip("sentence_transformers", reason=NEEDS)
+    read_transformer(f"hf:{folder}").save(tmp_path / "cased", 40)
+    for name, key, value in (
+        ("tokenizer.json", "normalizer", None),
+        ("sentence_bert_config.json", "do_lower_case", True),
+    ):
+        said = json.loads((tmp_path / "cased" / name).read_text())
+        (tmp_path / "cased" / name).write_text(json.dumps(said | {key: value}))
+    given = ["The CAT", "a River"]
+    read_transformer(f"hf:{tmp_path / 'cased'}").save(tmp_path / "again", 40)
+    for name in ("cased", "again"):
+        ours, _ = embed(read_transformer(f"hf:{tmp_path / name}"), given)
+        low, _ = embed(read_transformer(f"hf:{tmp_path / name}"), [text.lower() for text in given])
+        assert torch.equal(ours, low)
+        peer = library.SentenceTransformer(str(tmp_path / name), device="cpu")
+        theirs = peer.encode(given, convert_to_tensor=True)
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
 
 @pytest.mark.filterwarnings("default::UserWarning")  # a text is cut off
@@ -133,6 +157,7 @@ def test_prompts_lengths_and_normalization_are_those_of_a_folder(
     peer = of_sentence_transformers(folder, tmp_path / "theirs", "Normalize")
     theirs = peer.encode(TEXTS, convert_to_tensor=True)
     encoder = read_transformer(f"hf:{tmp_path / 'theirs'}")
+    assert encoder.origin.endswith("mean pooling, without its prompts for passage")
     assert encoder.lengths((64, 256)) == (12, 12)
     assert read_transformer(f"hf:{folder}").lengths((8, 256)) == (8, 40)
     ours, _ = embed(encoder, TEXTS)

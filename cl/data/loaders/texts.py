@@ -51,11 +51,14 @@ class PairLoader(Loader[TextPairs]):
 
     def negatives_of(self, index: Index) -> list[Index]:
         """The k-th hard negative of each pair, for all k."""
-        first = self.sampler.epoch * self.negatives
-        own = [self.samples.negatives[i] for i in index.tolist()] if self.negatives else []
-        return [
-            np.array([each[(first + k) % len(each)] for each in own]) for k in range(self.negatives)
-        ]
+        return drawn_negatives(self.samples, index, self.sampler.epoch, self.negatives)
+
+
+def drawn_negatives(pairs: TextPairs, index: Index, epoch: int, number: int) -> list[Index]:
+    """The k-th hard negative of some pairs in an epoch, for each k below `number`."""
+    own = [pairs.negatives[i] for i in index.tolist()] if number else []
+    places = range(epoch * number, (epoch + 1) * number)
+    return [np.array([each[k % len(each)] for each in own]) for k in places]
 
 
 def longest_first(tokens: Tokens, batches: Sequence[Index]) -> list[Index]:

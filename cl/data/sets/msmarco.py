@@ -3,7 +3,8 @@
 In --data_folder/msmarco, each gzipped or not: collection.tsv (number, passage), queries.train.tsv
 and queries.dev.small.tsv (number, query), qrels.train.tsv and qrels.dev.small.tsv (query, 0,
 passage, grade). `dev.small` validates, 6,980 queries, or the part that --val_dir names, as
-dl19. 8.8 million passages take about 6 GB of memory.
+dl19. 8.8 million passages take about 6 GB of memory in each process as texts, and
+their tokens more: docs/retrieval.md.
 """
 
 from pathlib import Path
