@@ -1,5 +1,6 @@
 """Optimizers and their learning rates: parameter groups by name, schedules by `cl.schedules`."""
 
+import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -206,24 +207,41 @@ def step_limit(trainer: pl.Trainer) -> int:
 def planned_steps(trainer: pl.Trainer) -> tuple[int, int]:
     """Optimizer steps of the whole run and of an epoch.
 
-    Lightning's own estimate sets up its loaders before it restores a checkpoint, and so would lose
-    the place inside the epoch; a data module can be asked without that.
+    Raises:
+        ValueError: nothing says when the run ends.
+    """
+    limit, epochs, batches = step_limit(trainer), trainer.max_epochs, batches_per_epoch(trainer)
+    endless = epochs is None or epochs < 0  # as Lightning has it where max_steps is given alone
+    if limit < 0 and math.isinf(batches):
+        raise ValueError("the training DataLoader has no length: the number of steps must be given")
+    if limit < 0 and endless:
+        raise ValueError("schedules need the length of the run: give max_epochs or max_steps")
+    if math.isinf(batches):
+        return limit, max(1, limit)
+    per_epoch = max(1, math.ceil(batches / trainer.accumulate_grad_batches))
+    if epochs is None or endless:
+        return limit, per_epoch
+    steps = per_epoch * max(1, epochs)
+    return (min(steps, limit) if limit > 0 else steps), per_epoch
+
+
+def batches_per_epoch(trainer: pl.Trainer) -> float:
+    """Batches of an epoch on this process; infinite where the loader does not know.
+
+    Lightning sets up its loaders before it restores a checkpoint when it is asked for them, and so
+    would lose the place inside the epoch; a data module can be asked without that.
     """
     data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
     if data is None:
-        steps = int(trainer.estimated_stepping_batches)
-        return steps, min(int(trainer.num_training_batches), steps)
-    limit = step_limit(trainer)
+        if trainer.train_dataloader is None:
+            trainer.fit_loop.setup_data()
+        return trainer.num_training_batches
+    limit = trainer.limit_train_batches
     try:
-        per_epoch = len(data.train_dataloader())
-    except TypeError:  # a loader of the user's that does not know
-        if limit <= 0:
-            raise ValueError(
-                "the training DataLoader has no length: the number of steps must be given"
-            ) from None
-        return limit, limit
-    steps = per_epoch * (trainer.max_epochs or 1)
-    return (min(steps, limit) if limit > 0 else steps), per_epoch
+        length = len(data.train_dataloader())
+    except TypeError:  # a loader of the user's
+        return limit if isinstance(limit, int) else math.inf
+    return min(length, limit) if isinstance(limit, int) else int(length * limit)
 
 
 def build_optimizer(
