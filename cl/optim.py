@@ -37,7 +37,8 @@ class Optimization:
         momentum: of sgd and lars.
         warmup_epochs: epochs in which a scheduler with a warm-up rises from `warmup_start_lr`.
         warmup_start_lr: learning rate of the first step of the warm-up, at most `lr`.
-        lr_decay_epochs: epochs at which `step` multiplies the learning rate by `lr_decay_rate`.
+        lr_decay_epochs: epochs at which `step` multiplies the learning rate by `lr_decay_rate`;
+            None: at 60 and 80 % of the run's.
         lr_decay_rate: see `lr_decay_epochs`; `exponential` multiplies by it in each epoch behind
             the warm-up. None: the default of the shape.
         constant: names of members whose learning rate stays constant (SimSiam's predictor).
@@ -53,7 +54,7 @@ class Optimization:
     momentum: float = 0.9
     warmup_epochs: float | None = None
     warmup_start_lr: float | None = None
-    lr_decay_epochs: tuple[int, ...] = ()
+    lr_decay_epochs: tuple[int, ...] | None = None
     lr_decay_rate: float | None = None
     constant: tuple[str, ...] = ()
 
@@ -180,23 +181,23 @@ def lr_factor(o: Optimization, step: int, steps: int, steps_per_epoch: int) -> f
     >>> [round(lr_factor(o, s, 7, 1), 3) for s in range(7)]
     [0.0, 0.5, 1.0, 1.0, 0.854, 0.5, 0.146]
     """
-    warm = 0
+    warm, epochs = 0, steps / steps_per_epoch
     if warms_up(o.scheduler):
-        epochs = o.warmup_epochs
-        epochs = rates.warmup_epochs(steps / steps_per_epoch) if epochs is None else epochs
-        warm = min(round(epochs * steps_per_epoch), steps - 1)
+        given = o.warmup_epochs
+        rising = rates.warmup_epochs(epochs) if given is None else given
+        warm = min(round(rising * steps_per_epoch), steps - 1)
     if step < warm:
         given = o.warmup_start_lr
         start = min(1.0, (rates.warmup_start(o.lr) if given is None else given) / o.lr)
         return start + (1 - start) * step / (warm - 1) if warm > 1 else start
-    behind = step - warm
-    return height(
-        shape_of(o.scheduler),
-        done=behind / (steps - warm),
-        epoch=step // steps_per_epoch,
-        epochs_after_warmup=behind // steps_per_epoch,
-        **vars(o),
-    )
+    behind, decays = step - warm, o.lr_decay_epochs
+    known = vars(o) | {
+        "done": behind / (steps - warm),
+        "epoch": step // steps_per_epoch,
+        "epochs_after_warmup": behind // steps_per_epoch,
+        "lr_decay_epochs": rates.decay_epochs(epochs) if decays is None else decays,
+    }
+    return height(shape_of(o.scheduler), **known)
 
 
 def step_limit(trainer: pl.Trainer) -> int:

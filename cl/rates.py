@@ -1,4 +1,4 @@
-"""Learning rates and the warm-up where they are not given; the same from Python as on a line."""
+"""Learning rates and their schedule where they are not given; the same from Python as on a line."""
 
 
 def of_probe(optimizer: str) -> float:
@@ -21,6 +21,15 @@ def warmup_epochs(epochs: float) -> float:
     (10.0, 0.4)
     """
     return 10.0 if epochs > 10 else epochs / 10
+
+
+def decay_epochs(epochs: float) -> tuple[int, ...]:
+    """The epochs at which `step` lowers the rate of a run of so many: at 60 and 80 %.
+
+    >>> decay_epochs(100), decay_epochs(2)
+    ((60, 80), (1, 2))
+    """
+    return tuple(max(1, round(share * epochs)) for share in (0.6, 0.8))
 
 
 def warmup_start(lr: float) -> float:

@@ -159,7 +159,6 @@ def resolved(config: Config) -> dict[str, Any]:
         "learning_rate": config.scaled_lr(),
         "bias_learning_rate": config.resolved_bias_lr,
         "probe_learning_rate": config.resolved_classifier_lr,
-        "warmup_epochs": config.resolved_warmup_epochs,
         "workers": config.resolved_num_workers,
         "places": data_places(config),
     }
@@ -220,9 +219,9 @@ def optimization(config: Config, **more: Any) -> Optimization:
         lr=config.scaled_lr(),
         weight_decay=config.weight_decay,
         momentum=config.momentum,
-        warmup_epochs=config.resolved_warmup_epochs,
+        warmup_epochs=config.warmup_epochs,
         warmup_start_lr=config.warmup_start_lr,
-        lr_decay_epochs=config.resolved_lr_decay_steps,
+        lr_decay_epochs=config.lr_decay_steps or None,
         lr_decay_rate=config.resolved_lr_decay_rate,
         **more,
     )

@@ -66,6 +66,22 @@ def test_from_python_a_method_is_trained_as_on_the_command_line(name: str) -> No
     assert rates[0] == rates[1]
 
 
+@pytest.mark.parametrize("scheduler", ["warmup_cosine", "step"])
+def test_a_run_that_max_steps_cuts_short_has_a_whole_schedule(scheduler: str) -> None:
+    """As a run that is planned with as few epochs; what is given holds."""
+    line = [*DIGITS, "--scheduler", scheduler]
+    short = optimization(parse_pretrain([*line, "--max_steps", "40"]))
+    whole = optimization(parse_pretrain([*line, "--epochs", "8"]))
+    plans = [[lr_factor(o, step, 40, 5) for step in range(40)] for o in (short, whole)]
+    assert plans[0] == plans[1]
+    assert (max(plans[0]), min(plans[0][4:]) < 0.02) == (1.0, True)
+    given = {"warmup_cosine": "--warmup_epochs", "step": "--lr_decay_steps"}[scheduler]
+    o = optimization(parse_pretrain([*line, "--max_steps", "40", given, "2"]))
+    seen = [lr_factor(o, step, 40, 5) for step in range(40)]
+    assert seen.index(1.0) == (9 if scheduler == "warmup_cosine" else 0)
+    assert seen.count(1.0) == (2 if scheduler == "warmup_cosine" else 10)
+
+
 def test_a_loss_brings_its_optimizer_where_the_method_brings_none() -> None:
     """On the command line as in Python; a method's own come first."""
     brought = signature.loss("vicreg").defaults
