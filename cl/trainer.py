@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,15 @@ def earlier_settings(config: Config, text: str) -> tuple[dict[str, Any], int]:
     found = json.loads(text)  # an object's name cannot be looked up, of a notebook say
     batch = found["global_batch_size"] or batch_of(found, found["derived"]) or 0
     return {k: v for k, v in found.items() if k != "derived"}, batch
+
+
+def scaled_as_before(config: Pretrain, folder: Path) -> Pretrain:
+    """The configuration with the scaling of the run that goes on, whose rates of Adam had one."""
+    before, _ = earlier_settings(config, (folder / runs.CONFIG).read_text())
+    if config.lr_scaling or config.override or not before.get("lr_scaling"):
+        return config
+    say(f"{folder} keeps --lr_scaling, with which it began")
+    return replace(config, lr_scaling=True)
 
 
 def optimization(config: Config, **more: Any) -> Optimization:

@@ -267,7 +267,7 @@ class Linear(
         None,
         shown=f"{LR:g}; of a linear classifier of frozen features the best of some, see --lr_grid",
     )
-    lr_scaling: bool = again(OptimizationOptions, "lr_scaling", default=False)
+    lr_scaling: bool = again(OptimizationOptions, "lr_scaling", default=False, shown="no")
     weight_decay: float = again(OptimizationOptions, "weight_decay", 0.0)
     eval_options: Mapping[str, Any] = field(default_factory=dict)
 
