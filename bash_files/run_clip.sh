@@ -17,4 +17,4 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/setup.sh"
 
 exec "$python" main_contrastive.py "captions:$(basename -- "$file")" resnet6_w32 --method clip \
     --data_folder "$(dirname -- "$file")" --text_encoder bag_w128 --image_size 64 --batch_size 50 \
-    --epochs 100 --lr 0.003 --flip_prob 0.5 --crop_scale 0.5 1 --name clip "$@"
+    --epochs 100 --lr 5.86e-4 --flip_prob 0.5 --crop_scale 0.5 1 --name clip "$@"

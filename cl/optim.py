@@ -1,5 +1,6 @@
 """Optimizers and their learning rates: parameter groups by name, schedules by `cl.schedules`."""
 
+import math
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -36,7 +37,8 @@ class Optimization:
         momentum: of sgd and lars.
         warmup_epochs: epochs in which a scheduler with a warm-up rises from `warmup_start_lr`.
         warmup_start_lr: learning rate of the first step of the warm-up, at most `lr`.
-        lr_decay_epochs: epochs at which `step` multiplies the learning rate by `lr_decay_rate`.
+        lr_decay_epochs: epochs at which `step` multiplies the learning rate by `lr_decay_rate`;
+            None: at 60 and 80 % of the run's.
         lr_decay_rate: see `lr_decay_epochs`; `exponential` multiplies by it in each epoch behind
             the warm-up. None: the default of the shape.
         constant: names of members whose learning rate stays constant (SimSiam's predictor).
@@ -52,7 +54,7 @@ class Optimization:
     momentum: float = 0.9
     warmup_epochs: float | None = None
     warmup_start_lr: float | None = None
-    lr_decay_epochs: tuple[int, ...] = ()
+    lr_decay_epochs: tuple[int, ...] | None = None
     lr_decay_rate: float | None = None
     constant: tuple[str, ...] = ()
 
@@ -179,23 +181,23 @@ def lr_factor(o: Optimization, step: int, steps: int, steps_per_epoch: int) -> f
     >>> [round(lr_factor(o, s, 7, 1), 3) for s in range(7)]
     [0.0, 0.5, 1.0, 1.0, 0.854, 0.5, 0.146]
     """
-    warm = 0
+    warm, epochs = 0, steps / steps_per_epoch
     if warms_up(o.scheduler):
-        epochs = o.warmup_epochs
-        epochs = rates.warmup_epochs(steps / steps_per_epoch) if epochs is None else epochs
-        warm = min(round(epochs * steps_per_epoch), steps - 1)
+        given = o.warmup_epochs
+        rising = rates.warmup_epochs(epochs) if given is None else given
+        warm = min(round(rising * steps_per_epoch), steps - 1)
     if step < warm:
         given = o.warmup_start_lr
         start = min(1.0, (rates.warmup_start(o.lr) if given is None else given) / o.lr)
         return start + (1 - start) * step / (warm - 1) if warm > 1 else start
-    behind = step - warm
-    return height(
-        shape_of(o.scheduler),
-        done=behind / (steps - warm),
-        epoch=step // steps_per_epoch,
-        epochs_after_warmup=behind // steps_per_epoch,
-        **vars(o),
-    )
+    behind, decays = step - warm, o.lr_decay_epochs
+    known = vars(o) | {
+        "done": behind / (steps - warm),
+        "epoch": step // steps_per_epoch,
+        "epochs_after_warmup": behind // steps_per_epoch,
+        "lr_decay_epochs": rates.decay_epochs(epochs) if decays is None else decays,
+    }
+    return height(shape_of(o.scheduler), **known)
 
 
 def step_limit(trainer: pl.Trainer) -> int:
@@ -206,24 +208,41 @@ def step_limit(trainer: pl.Trainer) -> int:
 def planned_steps(trainer: pl.Trainer) -> tuple[int, int]:
     """Optimizer steps of the whole run and of an epoch.
 
-    Lightning's own estimate sets up its loaders before it restores a checkpoint, and so would lose
-    the place inside the epoch; a data module can be asked without that.
+    Raises:
+        ValueError: nothing says when the run ends.
+    """
+    limit, epochs, batches = step_limit(trainer), trainer.max_epochs, batches_per_epoch(trainer)
+    endless = epochs is None or epochs < 0  # as Lightning has it where max_steps is given alone
+    if limit < 0 and math.isinf(batches):
+        raise ValueError("the training DataLoader has no length: the number of steps must be given")
+    if limit < 0 and endless:
+        raise ValueError("schedules need the length of the run: give max_epochs or max_steps")
+    if math.isinf(batches):
+        return limit, max(1, limit)
+    per_epoch = max(1, math.ceil(batches / trainer.accumulate_grad_batches))
+    if epochs is None or endless:
+        return limit, per_epoch
+    steps = per_epoch * max(1, epochs)
+    return (min(steps, limit) if limit > 0 else steps), per_epoch
+
+
+def batches_per_epoch(trainer: pl.Trainer) -> float:
+    """Batches of an epoch on this process; infinite where the loader does not know.
+
+    Lightning sets up its loaders before it restores a checkpoint when it is asked for them, and so
+    would lose the place inside the epoch; a data module can be asked without that.
     """
     data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
     if data is None:
-        steps = int(trainer.estimated_stepping_batches)
-        return steps, min(int(trainer.num_training_batches), steps)
-    limit = step_limit(trainer)
+        if trainer.train_dataloader is None:
+            trainer.fit_loop.setup_data()
+        return trainer.num_training_batches
+    limit = trainer.limit_train_batches
     try:
-        per_epoch = len(data.train_dataloader())
-    except TypeError:  # a loader of the user's that does not know
-        if limit <= 0:
-            raise ValueError(
-                "the training DataLoader has no length: the number of steps must be given"
-            ) from None
-        return limit, limit
-    steps = per_epoch * (trainer.max_epochs or 1)
-    return (min(steps, limit) if limit > 0 else steps), per_epoch
+        length = len(data.train_dataloader())
+    except TypeError:  # a loader of the user's
+        return limit if isinstance(limit, int) else math.inf
+    return min(length, limit) if isinstance(limit, int) else int(length * limit)
 
 
 def build_optimizer(

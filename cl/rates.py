@@ -1,9 +1,19 @@
-"""Learning rates and the warm-up where they are not given; the same from Python as on a line."""
+"""Learning rates and their schedule where they are not given; the same from Python as on a line."""
+
+ADAPTIVE = ("adam", "adamw")
+
+
+def are_scaled(optimizer: str) -> bool:
+    """Whether its rates usually grow with the batch, as SGD's do (Goyal et al. 2017, 1706.02677).
+
+    Those of Adam are kept by CLIP, SigLIP and LeJEPA, whose batches have up to 32,768 samples.
+    """
+    return optimizer not in ADAPTIVE
 
 
 def of_probe(optimizer: str) -> float:
     """The online probe's learning rate, which is not scaled."""
-    return 3e-3 if optimizer in ("adam", "adamw") else 0.3
+    return 3e-3 if optimizer in ADAPTIVE else 0.3
 
 
 def of_scalars(optimizer: str) -> float | None:
@@ -11,7 +21,7 @@ def of_scalars(optimizer: str) -> float | None:
 
     Only rates that adapt make of the encoder's a size for scalars.
     """
-    return 1e-3 if optimizer in ("sgd", "lars") else None
+    return None if optimizer in ADAPTIVE else 1e-3
 
 
 def warmup_epochs(epochs: float) -> float:
@@ -21,6 +31,15 @@ def warmup_epochs(epochs: float) -> float:
     (10.0, 0.4)
     """
     return 10.0 if epochs > 10 else epochs / 10
+
+
+def decay_epochs(epochs: float) -> tuple[int, ...]:
+    """The epochs at which `step` lowers the rate of a run of so many: at 60 and 80 %.
+
+    >>> decay_epochs(100), decay_epochs(2)
+    ((60, 80), (1, 2))
+    """
+    return tuple(max(1, round(share * epochs)) for share in (0.6, 0.8))
 
 
 def warmup_start(lr: float) -> float:

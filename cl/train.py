@@ -141,7 +141,7 @@ def going_on(config: Pretrain) -> Pretrain:
     if not any((folder / name).exists() for name in (checkpoints.LAST, checkpoints.PREVIOUS)):
         return config
     trainer.say(f"going on with {folder}")
-    return replace(config, resume_training_from=str(folder))
+    return trainer.scaled_as_before(replace(config, resume_training_from=str(folder)), folder)
 
 
 def fit_run(
@@ -165,13 +165,16 @@ def fit_run(
         "recipes": [asdict(recipe) for recipe in recipes],
         **checksums_at_start(config, data, method),
     }
+    steps = summary.steps_per_epoch(config, data)
+    epochs = summary.planned(config, steps) / steps
+    length = {"warmup_epochs": config.resolved_warmup_epochs(epochs)}
     known = isinstance(data, SourceData)  # of a loader of the caller's own there is less to say
     space = summary.space_needed(config, method)
     space.check()
     if isinstance(data, ContrastiveData | ImageTextData):
         hardware.check_shared_memory(config.devices_per_node * data.shared_memory)
     rows = summary.start_table(config, data, method, method.encoder, options)
-    folder, checkpoint = trainer.run_folder(config, derived if known else {})
+    folder, checkpoint = trainer.run_folder(config, length | (derived if known else {}))
     if not runs.other_rank():
         summary.show(f"run {folder.name}", rows, trainer.console)
     if space.is_short:

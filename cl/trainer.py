@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -159,7 +160,6 @@ def resolved(config: Config) -> dict[str, Any]:
         "learning_rate": config.scaled_lr(),
         "bias_learning_rate": config.resolved_bias_lr,
         "probe_learning_rate": config.resolved_classifier_lr,
-        "warmup_epochs": config.resolved_warmup_epochs,
         "workers": config.resolved_num_workers,
         "places": data_places(config),
     }
@@ -212,6 +212,15 @@ def earlier_settings(config: Config, text: str) -> tuple[dict[str, Any], int]:
     return {k: v for k, v in found.items() if k != "derived"}, batch
 
 
+def scaled_as_before(config: Pretrain, folder: Path) -> Pretrain:
+    """The configuration with the scaling of the run that goes on, whose rates of Adam had one."""
+    before, _ = earlier_settings(config, (folder / runs.CONFIG).read_text())
+    if config.lr_scaling or config.override or not before.get("lr_scaling"):
+        return config
+    say(f"{folder} keeps --lr_scaling, with which it began")
+    return replace(config, lr_scaling=True)
+
+
 def optimization(config: Config, **more: Any) -> Optimization:
     """The settings of training, derived ones filled in."""
     return Optimization(
@@ -220,9 +229,9 @@ def optimization(config: Config, **more: Any) -> Optimization:
         lr=config.scaled_lr(),
         weight_decay=config.weight_decay,
         momentum=config.momentum,
-        warmup_epochs=config.resolved_warmup_epochs,
+        warmup_epochs=config.warmup_epochs,
         warmup_start_lr=config.warmup_start_lr,
-        lr_decay_epochs=config.resolved_lr_decay_steps,
+        lr_decay_epochs=config.lr_decay_steps or None,
         lr_decay_rate=config.resolved_lr_decay_rate,
         **more,
     )

@@ -235,6 +235,7 @@ def test_what_wandb_is_told_of_a_run(
     assert pretraining["job_type"] == "pretraining"
     assert (pretraining["tags"], pretraining["notes"]) == (["a", "b"], "mine")
     assert pretraining["config"]["derived"]["learning_rate"] == 0.3 * 64 / 256
+    assert pretraining["config"]["derived"]["warmup_epochs"] == pytest.approx(0.1 * 2 / 22)
     assert (evaluation["job_type"], evaluation["group"]) == ("evaluation", "first")
     assert evaluation["entity"] == "team"
     summary = runs[0].summary.update.call_args.args[0]

@@ -4,15 +4,25 @@ import math
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import timm
 import torch
 from timm.optim import param_groups_weight_decay
 from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
 
 from cl import optim
 from cl.nets.texts import Bag
 from cl.nets.towers import Towers
-from cl.optim import Optimization, build_optimizer, groups, lr_factor, optimizer, regroup
+from cl.optim import (
+    Optimization,
+    build_optimizer,
+    groups,
+    lr_factor,
+    optimizer,
+    planned_steps,
+    regroup,
+)
 
 
 def bolts_recursion(base: float, start: float, warm: int, total: int, steps: int) -> list[float]:
@@ -93,6 +103,100 @@ def test_other_schedules_are_torchs(scheduler: str) -> None:
         ) == pytest.approx(reference.get_last_lr()[0], abs=1e-12)
         opt.step()
         reference.step()
+
+
+class Endless(IterableDataset):
+    def __iter__(self) -> Any:
+        return iter(torch.ones(1000, 1))
+
+
+SIZED, ENDLESS = torch.ones(20, 1), Endless()
+
+
+class OfLoader(pl.LightningDataModule):
+    def __init__(self, loader: DataLoader) -> None:
+        super().__init__()
+        self.loader = loader
+
+    def train_dataloader(self) -> DataLoader:
+        return self.loader
+
+
+class Planning(pl.LightningModule):
+    """Keeps what is planned, and the learning rate of each batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.planned, self.rates = nn.Linear(1, 1), (0, 0), list[float]()
+
+    def configure_optimizers(self) -> Any:
+        self.planned = planned_steps(self.trainer)
+        return build_optimizer(self, Optimization(), *self.planned, "train/loss")
+
+    def training_step(self, x: torch.Tensor, _: int) -> torch.Tensor:
+        self.rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
+        return self.layer(x).mean()
+
+
+def fit_plainly(samples: Any, own: bool, **options: Any) -> tuple[Planning, int]:
+    """By Lightning's own Trainer; the module, and how many steps were taken."""
+    torch.manual_seed(0)
+    module, loader = Planning(), DataLoader(samples, batch_size=4)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,
+    )
+    trainer.fit(module, OfLoader(loader) if own else loader)
+    return module, trainer.global_step
+
+
+@pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers")
+@pytest.mark.parametrize("own", [False, True], ids=["loader", "data module"])
+@pytest.mark.parametrize(
+    ("samples", "per_epoch", "options"),
+    [
+        (SIZED, 5, {"max_epochs": 4}),
+        (SIZED, 5, {"max_steps": 12}),
+        (SIZED, 5, {"max_epochs": 4, "max_steps": 12}),
+        (SIZED, 2, {"max_epochs": 4, "limit_train_batches": 2}),
+        (SIZED, 2, {"max_epochs": 4, "limit_train_batches": 0.4}),
+        (SIZED, 3, {"max_epochs": 4, "accumulate_grad_batches": 2}),
+        (SIZED, 3, {"max_steps": 7, "accumulate_grad_batches": 2}),
+        (ENDLESS, 7, {"max_steps": 7}),
+        (ENDLESS, 3, {"max_epochs": 4, "limit_train_batches": 3}),
+    ],
+    ids=lambda each: str(each) if isinstance(each, dict) else "",
+)
+def test_as_many_steps_are_planned_as_are_taken(
+    samples: Any, per_epoch: int, options: dict[str, Any], own: bool
+) -> None:
+    """By a plain Trainer too; the learning rate rises to its height and falls to nearly 0."""
+    module, steps = fit_plainly(samples, own, **options)
+    assert module.planned == (steps, per_epoch)
+    assert max(module.rates) == pytest.approx(0.3)
+    assert 0 < module.rates[-1] < 0.06
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["loader", "data module"])
+@pytest.mark.parametrize(
+    ("samples", "options", "words"),
+    [
+        (SIZED, {"max_time": "00:00:00:30"}, "max_epochs or max_steps"),
+        (SIZED, {"max_epochs": -1}, "max_epochs or max_steps"),
+        (ENDLESS, {"max_epochs": 2}, "no length"),
+    ],
+    ids=lambda each: str(each) if isinstance(each, dict) else "",
+)
+@pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers")
+def test_a_run_without_a_planned_end_is_refused(
+    samples: Any, options: dict[str, Any], words: str, own: bool
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        fit_plainly(samples, own, **options)
 
 
 class Net(nn.Module):

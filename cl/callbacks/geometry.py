@@ -17,9 +17,9 @@ from cl.distributed import reshard
 from cl.interrupts import Stop
 from cl.knn import classify
 from cl.metrics import MONITORS
-from cl.nets.heads import each_view
 from cl.precision import precise
 
+PAIRED = 4096  # embeddings at most, all pairs of which are compared
 ENOUGH = 16  # embeddings, fewer of which have no rank to speak of; two can be alike
 
 
@@ -28,8 +28,9 @@ class Geometry(Callback):
 
     The neighbors are the newest training features, as the training saw them, so that no image is
     embedded twice; where there are no two classes there is no kNN. A collapse (all embeddings
-    alike, or all on one line) is said loudly. Without validation data the epoch's end is the time
-    to look.
+    alike, or all on one line) is said loudly. Uniformity, whose pairs grow with the square of the
+    batch, is that of at most 4,096 evenly spread samples. Without validation data the epoch's end
+    is the time to look.
 
     Args:
         on_collapse: `stop` ends the run with exit code 3.
@@ -145,7 +146,7 @@ class Geometry(Callback):
         if self.last is None:  # all steps so far were left out
             return
         pl_module.eval()  # so that no BatchNorm statistic of the projector moves
-        z = each_view(pl_module.projector, precise(self.last))  # pyright: ignore[reportArgumentType]
+        z = pl_module.monitored(precise(self.last))  # pyright: ignore[reportCallIssue]
         pl_module.train()
         z, _ = distributed.gather(z)
         if not z.isfinite().all():
@@ -157,7 +158,7 @@ class Geometry(Callback):
             measures.embedding_std(z[0]),
             measures.effective_rank(z[0]),
             measures.alignment(z),
-            measures.uniformity(z[0]),
+            measures.uniformity(z[0][:: -(-len(z[0]) // PAIRED)]),
         )
         for name, value in zip(MONITORS, values, strict=True):
             pl_module.log(name, value, logger=needs_log(trainer))

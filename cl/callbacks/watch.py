@@ -93,11 +93,13 @@ class Watch(Callback):
                 sums[key] = sums.get(key, 0) + unless(bad, value, 0)
             if bad is not False:
                 sums[BAD] = sums.get(BAD, 0) + bad
-        last = trainer.is_last_batch
-        if trainer.global_step == step_limit(trainer):
+        last, over = trainer.is_last_batch, trainer.global_step == step_limit(trainer)
+        if over:
             trainer.should_stop = True  # else Lightning ends inside an epoch without validation
         if (trainer.global_step % self.every == 0 and not last) or outputs.get("over"):
             self.write(trainer, self.means(self.sums))
+        if (last or over) and not trainer.enable_validation:
+            self.log_loss(pl_module)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.clock()
@@ -105,8 +107,7 @@ class Watch(Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.since = time.perf_counter()  # validation is not training's time
         if self.epoch_sums:
-            mean = self.means(self.epoch_sums.copy()).get("train/loss", math.nan)
-            pl_module.log("train/loss", mean, logger=False)  # what the schedule `reduce` follows
+            self.log_loss(pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if not self.epoch_sums:  # a run that had ended is continued: its row is written
@@ -125,6 +126,11 @@ class Watch(Callback):
         }
         self.write(trainer, self.means(self.epoch_sums) | row)
         self.sums.clear()
+
+    def log_loss(self, pl_module: pl.LightningModule) -> None:
+        """Log the mean loss of the epoch so far, which the schedule `reduce` follows."""
+        mean = self.means(self.epoch_sums.copy()).get("train/loss", math.nan)
+        pl_module.log("train/loss", mean, logger=False)
 
     def clock(self) -> None:
         """Bring the samples per second up to date."""

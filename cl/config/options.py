@@ -483,7 +483,11 @@ class OptimizationOptions:
         common=True,
         known_as=("learning_rate", "base_lr"),
     )
-    lr_scaling: bool = flag("multiply --lr by the samples in a step of all devices over 256", True)
+    lr_scaling: bool = flag(
+        "multiply --lr by the samples in a step of all devices over 256",
+        True,
+        shown="with sgd and lars, not with adam and adamw",
+    )
     weight_decay: float = flag(
         "weight decay, of all parameters but biases, norms and the tokens and positions of a ViT",
         1e-4,

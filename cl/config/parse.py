@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import MISSING, replace
 from typing import Any
 
+from cl import rates
 from cl.config.evaluations import ALL, about
 from cl.config.handed_on import by_place, inherited, of_pretraining, own_names
 from cl.config.helptext import help_of
@@ -200,16 +201,17 @@ def read_settings(
 def method_defaults(of: type[Pretrain | Linear], there: Mapping[str, Any]) -> dict[str, Any]:
     """The loss that a method has by default; the optimizer and rates that it or its loss brings.
 
-    Who names an optimizer names rates as well.
+    Who names an optimizer names rates as well; whether they are scaled by the batch it says itself.
     """
     if of is Linear:
         return {}
     name = there.get("method", options_of(of)["method"].default)
     chosen = method(name)
     first: dict[str, Any] = {"loss": default_loss(name) or options_of(of)["loss"].default}
-    if "optimizer" in there:
-        return first
-    return first | (chosen.defaults or loss((first | dict(there))["loss"]).defaults)
+    if "optimizer" not in there:
+        first |= chosen.defaults or loss((first | dict(there))["loss"]).defaults
+    optimizer = (first | dict(there)).get("optimizer", options_of(of)["optimizer"].default)
+    return {"lr_scaling": rates.are_scaled(optimizer)} | first
 
 
 def unknown_evaluations(names: Sequence[str]) -> list[str]:

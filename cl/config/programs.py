@@ -134,14 +134,10 @@ class Common(DataOptions, OptimizationOptions, HardwareOptions, RunOptions):
     def resolved_lr(self) -> float:
         return self.lr
 
-    @property
-    def resolved_warmup_epochs(self) -> float:
+    def resolved_warmup_epochs(self, epochs: float) -> float:
+        """How long a run of so many epochs warms up, which `max_steps` may have cut short."""
         given = self.warmup_epochs
-        return rates.warmup_epochs(self.epochs) if given is None else given
-
-    @property
-    def resolved_lr_decay_steps(self) -> tuple[int, ...]:
-        return self.lr_decay_steps or (round(0.6 * self.epochs), round(0.8 * self.epochs))
+        return rates.warmup_epochs(epochs) if given is None else given
 
     @property
     def resolved_lr_decay_rate(self) -> float | None:
@@ -271,7 +267,7 @@ class Linear(
         None,
         shown=f"{LR:g}; of a linear classifier of frozen features the best of some, see --lr_grid",
     )
-    lr_scaling: bool = again(OptimizationOptions, "lr_scaling", default=False)
+    lr_scaling: bool = again(OptimizationOptions, "lr_scaling", default=False, shown="no")
     weight_decay: float = again(OptimizationOptions, "weight_decay", 0.0)
     eval_options: Mapping[str, Any] = field(default_factory=dict)
 

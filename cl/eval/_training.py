@@ -7,7 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from cl import trainer
+from cl import rates, trainer
 from cl.callbacks.saver import Saver, Saving
 from cl.config import Linear
 from cl.config.own import is_own
@@ -73,7 +73,12 @@ def training_of(task: Task, name: str, device: torch.device, loggers: Sequence[A
     plugins = [SyncEverywhere(options["accelerator"] == "gpu")] if several else []
 
     def plan(lr: float | None, weight_decay: float) -> Optimization:
-        return trainer.optimization(replace(config, lr=lr, weight_decay=weight_decay))
+        o = trainer.optimization(replace(config, lr=lr, weight_decay=weight_decay))
+        return replace(  # written out for the protocol card
+            o,
+            warmup_epochs=config.resolved_warmup_epochs(config.epochs),
+            lr_decay_epochs=o.lr_decay_epochs or rates.decay_epochs(config.epochs),
+        )
 
     def fit(module: pl.LightningModule, data: pl.LightningDataModule) -> pl.Trainer:
         saver = Saver(task.folder, saving=REST)

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cl.bounds import NonNegative
-from cl.losses._defined import mean, require_views
+from cl.bounds import NonNegative, Positive
+from cl.losses._defined import mean, require_positive, require_views
 from cl.losses._direct import gradients, similarity_gradients, sum_exponentials
 from cl.losses._layout import PairLayout
 from cl.losses._logsumexp import MAX_SAFE_SCALE
@@ -25,9 +25,9 @@ def kcl(
     rows: Rows = ALL,
     *,
     kernel: Literal["gaussian", "log", "imq", "riesz", "gaussian_riesz"] = "gaussian",
-    t: float = 2.0,
+    t: Positive = 2.0,
     gamma: NonNegative = 16.0,  # the authors' code's
-    log_energy_factor: float = 0.5,
+    log_energy_factor: NonNegative = 0.5,
 ) -> Float[Tensor, ""]:
     r"""$2 (-\mathrm{mean}\, K(d_{+}) + \gamma\, \mathrm{mean}\, K(d_{-}))$ of Euclidean distances.
 
@@ -69,6 +69,7 @@ def kcl(
         return apply_kernel(squared, spread, t)
 
     require_views(z)
+    require_positive(t=t)
     with without_autocast(z):
         if ids is None and kernel == "gaussian":
             whole = whole_gaussian(z, rows, t, gamma)

@@ -21,7 +21,7 @@ from cl.data.batch import Batch
 from cl.data.loaders.given import as_batch
 from cl.nets import encoders, gradient_cache
 from cl.nets.ema import Ema
-from cl.nets.heads import mlp
+from cl.nets.heads import each_view, mlp
 from cl.nets.learnable import Learnable
 from cl.nets.norm import frozen_stats
 from cl.nets.probe import Probe, cross_entropy, shown_topk, topk_correct
@@ -188,6 +188,10 @@ class Method(pl.LightningModule, ABC):
     def probe_features(self, h: Float[Tensor, "v n d"]) -> Float[Tensor, "g n d"]:
         """The features that the probe learns from: those of the full-size views."""
         return h[: self.global_views].detach()
+
+    def monitored(self, h: Float[Tensor, "g n d"]) -> Float[Tensor, "g n e"]:
+        """The embeddings of `probe_features` whose geometry is watched."""
+        return each_view(self.projector, h)
 
     @property
     def step(self) -> int:

@@ -12,7 +12,7 @@ from cl.bounds import Count, FromPython, Learn, Share, Steps
 from cl.distributed import gather
 from cl.methods._base import Method, learnable_scalars
 from cl.nets.ema import Ema
-from cl.nets.heads import mlp, view_by_view
+from cl.nets.heads import each_view, mlp, view_by_view
 from cl.schedules import Schedule
 
 
@@ -94,6 +94,9 @@ class TeacherMethod(Method):
 
     def probe_features(self, h: Float[Tensor, "v n d"]) -> Float[Tensor, "g n d"]:
         return self.targets[0] if self.teacher_is_evaluated else super().probe_features(h)
+
+    def monitored(self, h: Float[Tensor, "g n d"]) -> Float[Tensor, "g n e"]:
+        return each_view(self.teacher.module[1] if self.teacher_is_evaluated else self.projector, h)
 
     def after_step(self, step: int) -> None:
         if step <= self.ema_after_step:

@@ -7,8 +7,11 @@ from einops import einsum
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from cl.bounds import Positive
+from cl.losses._defined import require_positive
 from cl.losses.nce import nce
 from cl.methods._pairs import PairMethod
+from cl.precision import without_autocast
 
 
 class NCE(PairMethod):
@@ -26,7 +29,7 @@ class NCE(PairMethod):
         encoder: nn.Module,
         loss: Callable[..., Tensor] = nce,
         *,
-        temperature: float = 0.1,
+        temperature: Positive = 0.1,
         **base: Any,
     ) -> None:
         super().__init__(encoder, loss, **base)
@@ -35,5 +38,7 @@ class NCE(PairMethod):
     def compare(
         self, a: Float[Tensor, "r d"], p: Float[Tensor, "r d"], n: Float[Tensor, "r k d"]
     ) -> Float[Tensor, ""]:
-        data, noise = (a * p).sum(dim=1), einsum(a, n, "r d, r k d -> r k").flatten()
-        return self.loss(data / self.temperature, noise / self.temperature)
+        require_positive(temperature=self.temperature)
+        with without_autocast(a):
+            data, noise = (a * p).sum(dim=1), einsum(a, n, "r d, r k d -> r k").flatten()
+            return self.loss(data / self.temperature, noise / self.temperature)

@@ -9,13 +9,14 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 class LoRA(nn.Module):
     r"""A frozen encoder whose layers compute with $W + B A$ instead of their weight $W$.
 
     A weight is a matrix here, output channels by the rest. B starts at zero, so that the features
-    are the encoder's at first; only A and B are trained.
+    are the encoder's at first; only A and B are trained, and BatchNorm stays in evaluation mode.
 
     Args:
         encoder: its linear layers and convolutions are adapted; norms and biases are not.
@@ -46,6 +47,14 @@ class LoRA(nn.Module):
             self.a.append(weight.new_empty(r, inputs))
             self.b.append(weight.new_zeros(outputs, r))
             nn.init.kaiming_uniform_(self.a[-1], math.sqrt(5))  # as the authors' code
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "LoRA":
+        super().train(mode)
+        for module in self.encoder.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+        return self
 
     def weights(self) -> dict[str, Tensor]:
         """$W + B A$ of every adapted layer, by the name of the weight."""

@@ -16,7 +16,7 @@ from cl.data.batch import Batch
 from cl.interrupts import Stop
 from cl.knn import classify
 from cl.metrics import MONITORS
-from cl.nets.heads import mlp
+from cl.nets.heads import each_view, mlp
 
 NOISE = torch.randn(2, 64, 8, generator=torch.Generator().manual_seed(0))
 COLLAPSED = {
@@ -33,6 +33,9 @@ class Method(pl.LightningModule):
     def __init__(self, projector: nn.Module) -> None:
         super().__init__()
         self.projector, self.said = projector, {}
+
+    def monitored(self, h: Tensor) -> Tensor:
+        return each_view(self.projector, h)
 
     def log(self, name: str, value: Tensor, **_: object) -> None:
         self.said[name] = float(value)
@@ -187,6 +190,13 @@ def test_features_that_are_not_finite_end_the_run(where: str, wrong: float) -> N
     with pytest.raises(Stop, match="step 7: features are not finite; a lower --lr") as stop:
         validate(train(Geometry("warn"), known, torch.arange(64) % 2), asked, ASKED[1])
     assert stop.value.code == BROKEN
+
+
+def test_uniformity_is_of_at_most_4096_evenly_spread_samples() -> None:
+    z = torch.randn(2, 5000, 8)
+    said = validate(after(z, "stop"), *ASKED)
+    assert said["monitor/uniformity"] == measures.uniformity(z[0][::2]).item()
+    assert said["monitor/embedding_std"] == measures.embedding_std(z[0]).item()
 
 
 def test_features_that_are_not_finite_end_a_resumed_run_too() -> None:

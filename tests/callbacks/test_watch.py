@@ -1,16 +1,21 @@
 """Rows are means over the steps since the last one; an epoch that lost steps is an error."""
 
 import io
+from collections.abc import Iterator
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
 import pytorch_lightning as pl
 import torch
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
 
 from cl.callbacks import watch as module_of_watch
 from cl.callbacks.watch import Watch
 from cl.data.batch import Batch
+from cl.optim import Optimization, build_optimizer, planned_steps
 
 LOSSES = [float(2**i) for i in range(14)]  # two epochs of seven steps; no two means are alike
 BATCH = Batch([], torch.zeros(8, dtype=torch.long), torch.arange(8))
@@ -137,6 +142,44 @@ def test_validation_gets_the_mean_and_takes_no_time(monkeypatch: pytest.MonkeyPa
     step(watch, t)
     watch.clock()
     assert watch.rate == 8 / 4
+
+
+class Endless(IterableDataset):
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(1000))
+
+
+class Following(pl.LightningModule):
+    """Its learning rate follows its loss."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(1, 1)
+
+    def configure_optimizers(self) -> Any:
+        o = Optimization(scheduler="reduce", lr=0.1)
+        return build_optimizer(self, o, *planned_steps(self.trainer), "train/loss")
+
+    def training_step(self, batch: Batch, _: int) -> dict[str, Any]:
+        loss = self.layer(torch.ones(1, 1)).square().mean()
+        return {"loss": loss, "log": {"train/loss": loss.detach()}}
+
+
+@pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers")
+@pytest.mark.parametrize(
+    ("samples", "length"),
+    [(range(8), {"max_epochs": 2}), (Endless(), {"max_steps": 3})],
+    ids=["epochs", "steps"],
+)
+def test_a_rate_follows_the_loss_without_validation(samples: Any, length: dict[str, int]) -> None:
+    """Of the last epoch's mean, which is the least."""
+    plain = {"accelerator": "cpu", "logger": False, "enable_checkpointing": False}
+    plain |= {"enable_progress_bar": False, "enable_model_summary": False}
+    watch = Watch(100)
+    t = pl.Trainer(callbacks=[watch], **plain, **length)
+    t.fit(Following(), DataLoader(samples, 2, collate_fn=lambda _: BATCH))
+    (schedule,) = t.lr_scheduler_configs
+    assert schedule.scheduler.best == pytest.approx(watch.shown["train/loss"])
 
 
 def test_sums_of_a_checkpoint_go_to_the_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from cl.nets import texts
 Run = Callable[..., Path]
 WORDNET = (
     "wordnet bag_w8 --loss dhel --temperature 0.05 --epochs 2 --batch_size 64 --data_fraction 640 "
-    "--optimizer adamw --lr 0.03 --precision 32 --log_every_n_steps 1"
+    "--optimizer adamw --lr 0.0075 --precision 32 --log_every_n_steps 1"
 ).split()
 OTHERS = "moco", "relic", "sigmoid", "vicreg", "triplet"
 

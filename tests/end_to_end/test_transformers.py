@@ -38,7 +38,7 @@ def words(tmp_path: Path) -> list[str]:
     return [*given, "--max_length", "10", "12", "--precision", "32"]
 
 
-TRAIN = "--loss mnrl --batch_size 8 --epochs 2 --optimizer adamw --lr 0.01 --log_every_n_steps 1"
+TRAIN = "--loss mnrl --batch_size 8 --epochs 2 --optimizer adamw --lr 3e-4 --log_every_n_steps 1"
 
 
 def features(encoder: torch.nn.Module, texts: list[str]) -> torch.Tensor:

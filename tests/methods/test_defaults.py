@@ -3,6 +3,7 @@
 import inspect
 import json
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from cl.config import signature
 from cl.config.parse import parse_pretrain
 from cl.config.programs import Pretrain
 from cl.config.schema import options_of
+from cl.config.store import to_json
 from cl.losses.vicreg import vicreg
 from cl.methods import get_method
 from cl.methods.simclr import SimCLR
 from cl.optim import Optimization, groups, lr_factor
-from cl.trainer import optimization
+from cl.runs import CONFIG
+from cl.trainer import optimization, scaled_as_before
 from tests.methods.made import OF_IMAGES
 
 DIGITS = ["digits", "resnet6_w16"]
@@ -64,6 +67,34 @@ def test_from_python_a_method_is_trained_as_on_the_command_line(name: str) -> No
     assert plans[0] == pytest.approx(plans[1])
     rates = [{g["name"]: g["lr"] for g in groups(module, o)} for o in (line, python)]
     assert rates[0] == rates[1]
+
+
+@pytest.mark.parametrize("scheduler", ["warmup_cosine", "step"])
+def test_a_run_that_max_steps_cuts_short_has_a_whole_schedule(scheduler: str) -> None:
+    """As a run that is planned with as few epochs; what is given holds."""
+    line = [*DIGITS, "--scheduler", scheduler]
+    short = optimization(parse_pretrain([*line, "--max_steps", "40"]))
+    whole = optimization(parse_pretrain([*line, "--epochs", "8"]))
+    plans = [[lr_factor(o, step, 40, 5) for step in range(40)] for o in (short, whole)]
+    assert plans[0] == plans[1]
+    assert (max(plans[0]), min(plans[0][4:]) < 0.02) == (1.0, True)
+    given = {"warmup_cosine": "--warmup_epochs", "step": "--lr_decay_steps"}[scheduler]
+    o = optimization(parse_pretrain([*line, "--max_steps", "40", given, "2"]))
+    seen = [lr_factor(o, step, 40, 5) for step in range(40)]
+    assert seen.index(1.0) == (9 if scheduler == "warmup_cosine" else 0)
+    assert seen.count(1.0) == (2 if scheduler == "warmup_cosine" else 10)
+
+
+def test_a_run_of_before_keeps_its_scaled_rate(tmp_path: Path) -> None:
+    """Where the same line goes on by itself; unless it says otherwise on purpose."""
+    adam = [*DIGITS, "--optimizer", "adam"]
+    (tmp_path / CONFIG).write_text(to_json(parse_pretrain([*adam, "--lr_scaling"])))
+    config = parse_pretrain(adam)
+    assert not config.lr_scaling
+    assert scaled_as_before(config, tmp_path).lr_scaling
+    assert not scaled_as_before(replace(config, override=True), tmp_path).lr_scaling
+    (tmp_path / CONFIG).write_text(to_json(config))
+    assert scaled_as_before(config, tmp_path) == config
 
 
 def test_a_loss_brings_its_optimizer_where_the_method_brings_none() -> None:

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cl.config.parse import parse_pretrain
+from cl.config.store import ConfigError
 from cl.losses import get_loss
 from cl.methods import NAMES, get_method
 from cl.methods._pairs import PairMethod, mine_negatives
@@ -100,6 +102,25 @@ def test_objectives_are_loops(name: str, mining: str) -> None:
     torch.testing.assert_close(ours, mean(losses), rtol=1e-9, atol=1e-10)
     found, right = (torch.autograd.grad(x, h, retain_graph=True)[0] for x in (ours, mean(losses)))
     torch.testing.assert_close(found, right, rtol=1e-6, atol=1e-9)
+
+
+def test_nce_is_computed_in_float32_under_autocast() -> None:
+    method = get_method("nce")(Identity(), hidden_mlp=16, encoding_size=DIM)
+    a, p, n = (nn.functional.normalize(torch.randn(64, k, DIM), dim=2) for k in (1, 1, 63))
+    expected = method.compare(a[:, 0], p[:, 0], n)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = method.compare(a[:, 0], p[:, 0], n)
+    assert torch.equal(found, expected)
+
+
+def test_a_temperature_of_nce_is_above_0() -> None:
+    with pytest.raises(ConfigError, match="--temperature must be above 0, not -1"):
+        parse_pretrain("digits resnet6_w8 --method nce --temperature -1".split())
+    with pytest.raises(ConfigError, match="--t must be above 0, not -1"):
+        parse_pretrain("digits resnet6_w8 --loss kcl --t -1".split())
+    method = get_method("nce")(Identity(), hidden_mlp=16, encoding_size=DIM, temperature=-1.0)
+    with pytest.raises(ValueError, match="temperature must be above 0, not -1"):
+        method.objective(torch.randn(2, N, D), torch.zeros(N, dtype=torch.long))
 
 
 def test_a_semi_hard_negative_is_farther_than_the_positive() -> None:

@@ -84,6 +84,18 @@ def test_the_target_gets_no_gradient_and_its_features_are_used() -> None:
     assert online.evaluated is online.encoder
 
 
+@pytest.mark.parametrize("features", ["target", "online"])
+def test_the_embeddings_that_are_watched_are_those_of_the_features(features: str) -> None:
+    """The teacher's features go through the teacher's projector."""
+    method = made(features=features).eval()
+    with torch.no_grad():
+        for p in method.projector.parameters():
+            p.mul_(2.0)
+    h, some = method.training_step(batch(), 0)["h"], method.targets[1]
+    expected = some if features == "target" else each(method, method.embed(batch().views)[:2])
+    torch.testing.assert_close(method.monitored(h), expected)
+
+
 def test_all_views_meet_the_full_size_targets() -> None:
     """Four pairs: the other full-size view and the small one for each of the two targets."""
     method = made().eval()

@@ -42,6 +42,18 @@ def test_starts_as_it_was_and_merges_to_what_it_became(name: str) -> None:
     assert len(adapted.names) > 3
 
 
+@pytest.mark.parametrize("name", ["resnet6_w8", "mobilenetv3_small_050"])
+def test_running_statistics_stand_still_while_it_is_trained(name: str) -> None:
+    """Alone and as a tower's part; dropout goes on."""
+    encoder = create(name, 16)
+    encoder.register_module("drop", nn.Dropout())
+    towers = Towers(LoRA(encoder, 2), Bag(4, rows=8), 4, example=torch.zeros(2, 3, 16, 16)).train()
+    before = {k: v.clone() for k, v in encoder.state_dict().items()}
+    towers(torch.randn(8, 3, 16, 16) + 3)
+    assert all(torch.equal(v, before[k]) for k, v in encoder.state_dict().items())
+    assert encoder.get_submodule("drop").training
+
+
 def trained(encoder: nn.Module) -> LoRA:
     """An encoder whose updates are not zero."""
     adapted = LoRA(encoder, 2)
