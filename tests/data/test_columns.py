@@ -69,11 +69,28 @@ def test_scores(tmp_path: Path) -> None:
     assert source.split == "test is measured on"
 
 
-def test_a_class_is_no_score(tmp_path: Path) -> None:
-    part = {"sentence1": QUERIES, "sentence2": ANSWERS, "label": [*range(20)]}
+def test_a_whole_number_that_is_called_a_score_is_one(tmp_path: Path) -> None:
+    part = {"sentence1": QUERIES, "sentence2": ANSWERS, "score": [i % 6 for i in range(20)]}
     source = load(save(tmp_path, alone=part), str(tmp_path))
-    assert source.val.scores is None
-    assert len(source.train) == 18
+    assert source.val.scores.tolist() == part["score"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "column", "hint"),
+    [
+        (("sentence1", "sentence2"), "label", "; if these are scores, cast_column .* float32"),
+        (("question", "answer"), "label", ""),
+        (("query", "passage"), "score", ""),
+    ],
+)
+def test_pairs_that_may_not_belong_together_are_refused(
+    keys: tuple[str, str], column: str, hint: str, tmp_path: Path
+) -> None:
+    rows = [QUERIES, ANSWERS, [i % 2 for i in range(20)]]
+    name = save(tmp_path, alone=dict(zip((*keys, column), rows, strict=True)))
+    said = f"DATASET {name}: .*: its column {column} may say that some pairs do not .*{hint}$"
+    with pytest.raises(ValueError, match=said):
+        load(name, str(tmp_path))
 
 
 def test_texts_alone(tmp_path: Path) -> None:

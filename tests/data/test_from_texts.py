@@ -43,6 +43,10 @@ def told(pairs: TextPairs) -> list[tuple]:
         Items(PAIRS),
         Subset(Items([*PAIRS, ("a", "b")]), range(40)),
         [dict(zip(KEYS, pair, strict=True)) for pair in PAIRS],
+        [
+            {"query": query, "positive": positive, "negative_1": one, "negative_2": two}
+            for query, positive, (one, two) in PAIRS
+        ],
         [(query, positive, *negatives) for query, positive, negatives in PAIRS],
         np.array(PAIRS, object),
     ],
@@ -108,6 +112,10 @@ def test_texts_alone_are_their_own_documents() -> None:
         ([("a", "b", "b")], 'list, item 0: one of its "negatives" is its "positive"'),
         ([("a", "b", ["c", None])], 'list, item 0: "negatives" is not a text, but null'),
         ([{"query": "a", "answer": "b"}], 'list, item 0 has no "positive", but query, answer'),
+        (
+            [{"query": "a", "positive": "b", "label": 0}],
+            'list, item 0: "label" is not read; a pair',
+        ),
         ([("a", "b", float("nan")), ("a", "b", 1.0)], 'item 0: "score" is nan'),
         ([("a", "b", 1.0)], "list has 1 pairs"),
         (["a", ""], 'list, item 1: "text" is empty'),

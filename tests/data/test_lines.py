@@ -27,6 +27,17 @@ def read(folder: Path, lines: list, name: str = "pairs.jsonl", reader: str = "pa
     return load(f"{reader}:{name}", str(folder))
 
 
+def test_every_key_of_negatives_is_read(tmp_path: Path) -> None:
+    lines = [
+        {"query": f"q{i}", "positive": f"p{i}", "negative": "a", "negative_2": ["b", "c"], "id": i}
+        for i in range(20)
+    ]
+    pairs = read(tmp_path, lines).train
+    assert [[pairs.documents[i] for i in each] for each in pairs.negatives] == [
+        ["a", "b", "c"]
+    ] * 18
+
+
 @pytest.mark.parametrize("name", ["pairs.jsonl", "pairs.jsonl.gz"])
 def test_pairs_with_negatives(name: str, tmp_path: Path) -> None:
     source = read(tmp_path, PAIRS, name)
@@ -73,7 +84,8 @@ GOOD = json.dumps(PAIRS[0])
         ('{"query": " ", "positive": "b"}', 'line 2: "query" is empty'),
         ('{"query": "a", "positive": ""}', 'line 2: "positive" is empty'),
         ('{"query": "a", "positive": null}', '"positive" is not a text, but null'),
-        ('{"query": "a", "positive": "b", "negatives": "c"}', '"negatives" must be a list'),
+        ('{"query": "a", "positive": "b", "negatives": 3}', '"negatives" must be a text or a list'),
+        ('{"query": "a", "positive": "b", "neg": ["c"]}', 'line 2: "neg" is not read; a pair has'),
         ('{"query": "a", "positive": "b", "negatives": [""]}', 'line 2: "negatives" is empty'),
         ('{"query": "a", "positive": "b", "split": "some"}', '"split" must be train, val or test'),
     ],

@@ -49,9 +49,10 @@ def from_texts(train: Any, val: Any = None, *, name: str | None = None) -> Sourc
     """Texts as a `Source`.
 
     An item is a pair: (query, positive), (query, positive, negatives) with one negative or several,
-    or a dictionary {"query", "positive", "negatives"}. Or it is a pair of sentences that people
-    scored: (sentence1, sentence2, score), or a dictionary with these keys. Or it is a text alone,
-    whose two views are the same text. All items of a part are of one of these kinds.
+    or a dictionary {"query", "positive", "negatives"}, in which every key that begins with negative
+    has one or several. Or it is a pair of sentences that people scored: (sentence1, sentence2,
+    score), or a dictionary with these keys. Or it is a text alone, whose two views are the same
+    text. All items of a part are of one of these kinds.
 
     Args:
         train: a list or a map-style data set; or a pair of them, for training and for validation.

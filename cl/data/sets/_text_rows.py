@@ -1,6 +1,7 @@
 """Pairs of texts from objects with their keys: lines of files, rows of tables, items of Python."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -15,6 +16,9 @@ from cl.data.sets._texts import TextPairs, pairs_of
 
 Row = tuple[str, Mapping[str, Any]]  # the place, for messages, and the object
 Line = tuple[str, str, list[str], str | None]
+PAIR = ("query", "positive", "split")  # the keys of a pair
+NEGATIVE = "negative"  # how keys and columns of hard negatives begin
+IDENTIFIER = re.compile(r"(.*_)?(id|idx)")  # keys that are of no use here, and do no harm
 NO_JUDGMENTS = np.empty((0, 3), np.int64)
 
 
@@ -22,16 +26,34 @@ def of_line(row: Mapping[str, Any], place: str) -> Line:
     """Query, document, negatives and part.
 
     Raises:
-        ValueError: one of them is not what it should be.
+        ValueError: one of them is not what it should be, or there is a key that is none of them.
     """
-    negatives = row.get("negatives", [])
-    if not isinstance(negatives, list | tuple):
-        raise ValueError(f'{place}: "negatives" must be a list of texts')
-    hard = [text_of({"negatives": text}, "negatives", place) for text in negatives]
     query, positive = (text_of(row, key, place) for key in ("query", "positive"))
+    hard = [text for key in row if key.startswith(NEGATIVE) for text in texts_of(row, key, place)]
     if positive in hard:
         raise ValueError(f'{place}: one of its "negatives" is its "positive"')
+    for key in row:
+        if not (key in PAIR or key.startswith(NEGATIVE) or IDENTIFIER.fullmatch(key)):
+            raise ValueError(
+                f'{place}: "{key}" is not read; a pair has "query", "positive", what begins with '
+                '"negative", and "split" (and "id" or what ends in "_id"); leave out what is not '
+                "needed"
+            )
     return query, positive, hard, part_in(row, place)
+
+
+def texts_of(row: Mapping[str, Any], key: str, place: str) -> list[str]:
+    """The texts of a key that has one or several.
+
+    Raises:
+        ValueError: it has neither, or one of them is empty.
+    """
+    found = row[key]
+    if not isinstance(found, str | list | tuple):
+        raise ValueError(f'{place}: "{key}" must be a text or a list of texts')
+    return [
+        text_of({key: text}, key, place) for text in ([found] if isinstance(found, str) else found)
+    ]
 
 
 def pairs_of_lines(lines: Sequence[Line]) -> TextPairs:
