@@ -60,6 +60,13 @@ def test_splits(tmp_path: Path) -> None:
     assert source.val.documents == ANSWERS[:2]
 
 
+def test_rows_of_one_query_validate_as_one(tmp_path: Path) -> None:
+    val = {"query": ["q", "r", "q"], "positive": ["d0", "e", "d1"]}
+    name = save(tmp_path, train={"query": QUERIES, "positive": ANSWERS}, validation=val)
+    source = load(name, str(tmp_path))
+    assert source.val.judgments.tolist() == [[0, 0, 1], [1, 1, 1], [0, 2, 1]]
+
+
 def test_scores(tmp_path: Path) -> None:
     part = {"sentence1": QUERIES, "sentence2": ANSWERS, "label": SCORES}
     name = save(tmp_path, test=part, train={key: column[:5] for key, column in part.items()})

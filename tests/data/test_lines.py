@@ -64,6 +64,13 @@ def test_the_split_of_a_line_holds(tmp_path: Path) -> None:
     assert (len(source.train), list(source.val.queries)) == (36, ["question 5"])
 
 
+def test_lines_of_one_query_validate_as_one(tmp_path: Path) -> None:
+    train = [{"query": f"q{i}", "positive": f"p{i}", "split": "train"} for i in range(5)]
+    val = [{"query": "q", "positive": f"d{i}", "split": "val"} for i in range(3)]
+    source = read(tmp_path, train + val)
+    assert source.val.judgments.tolist() == [[0, 0, 1], [0, 1, 1], [0, 2, 1]]
+
+
 def test_texts_are_their_own_documents_and_nothing_is_judged(tmp_path: Path) -> None:
     source = read(tmp_path, [f"text {i % 30}" for i in range(40)], "lines.txt", "texts")
     assert (len(source.train), len(source.val)) == (27, 3)

@@ -11,6 +11,7 @@ from cl.data.sets._text_rows import (
     Row,
     of_line,
     pairs_of_lines,
+    queries_of_lines,
     source_of_lines,
     source_of_scored,
     source_of_texts,
@@ -137,7 +138,7 @@ def source_of_columns(name: str, parts: Mapping[str, Any], place: str) -> Source
         raise ValueError(f"{flag}: {place} has no pairs")
     if second is None:
         return told_of(source_of_lines(name, lines), parts, {called["train"]})
-    val = pairs_of_lines([of_line(row, at) for at, row in rows(second)])
+    val = queries_of_lines([of_line(row, at) for at, row in rows(second)])
     source = Source(name, [], pairs_of_lines(lines), val)
     return told_of(source, parts, {called["train"], second}, f"{second} validates")
 

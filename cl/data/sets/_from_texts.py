@@ -14,6 +14,7 @@ from cl.data.sets._text_rows import (
     of_line,
     pairs_of_lines,
     pairs_with_scores,
+    queries_of_lines,
     source_of_lines,
     source_of_scored,
     source_of_texts,
@@ -69,11 +70,8 @@ def from_texts(train: Any, val: Any = None, *, name: str | None = None) -> Sourc
     check_apart(train, val, name)
     if val is None:
         return in_two_parts(keyed_items(train, name), name)
-    titles = f"{name} train", f"{name} validation"
-    first, second = (
-        pairs_of_items(keyed_items(data, title))
-        for data, title in zip((train, val), titles, strict=True)
-    )
+    first = pairs_of_items(keyed_items(train, f"{name} train"))
+    second = pairs_of_items(keyed_items(val, f"{name} validation"), measured=True)
     return Source(name, [], first, second)
 
 
@@ -98,14 +96,20 @@ def in_two_parts(rows: list[Row], name: str) -> Source[TextPairs]:
     return source_of_lines(name, [of_line(row, place) for place, row in rows])
 
 
-def pairs_of_items(rows: list[Row]) -> TextPairs:
-    """The pairs of a part, which may be empty."""
+def pairs_of_items(rows: list[Row], *, measured: bool = False) -> TextPairs:
+    """The pairs of a part, which may be empty.
+
+    Args:
+        rows: the items of the part, of one kind.
+        measured: whether it validates, so that equal queries are one.
+    """
     kind = item_kind(rows[0][1]) if rows else ""
     if kind == SCORED:
         return pairs_with_scores(rows)
     if kind == ALONE:
         return texts_alone([text_of(row, ALONE, place) for place, row in rows])
-    return pairs_of_lines([of_line(row, place) for place, row in rows])
+    lines = [of_line(row, place) for place, row in rows]
+    return queries_of_lines(lines) if measured else pairs_of_lines(lines)
 
 
 def keyed_items(data: Any, title: str) -> list[Row]:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from cl.data.sets._held_out import part_in, parts_of
-from cl.data.sets._images import Index
 from cl.data.sets._jsonl import text_of
 from cl.data.sets._source import Source
 from cl.data.sets._texts import TextPairs, pairs_of
@@ -62,16 +61,30 @@ def pairs_of_lines(lines: Sequence[Line]) -> TextPairs:
     return pairs_of([line[:2] for line in lines], negatives if any(negatives) else ())
 
 
+def queries_of_lines(lines: Sequence[Line]) -> TextPairs:
+    """The pairs of some lines as they are measured on: equal queries are one, with all documents.
+
+    Its own document is that of its first line. Its negatives are in the corpus, and no more.
+    """
+    pairs = pairs_of_lines(lines)
+    number = {query: at for at, query in enumerate(dict.fromkeys(pairs.queries))}
+    if len(number) == len(pairs):
+        return pairs
+    asked = [number[query] for query in pairs.queries]
+    answers = dict.fromkeys(zip(asked, pairs.positive.tolist(), strict=True))
+    grades = np.array([(query, document, 1) for query, document in answers], np.int64)
+    first = np.unique(asked, return_index=True)[1]
+    return TextPairs([*number], pairs.documents, pairs.positive[first], grades=grades)
+
+
 def source_of_lines(name: str, lines: Sequence[Line]) -> Source[TextPairs]:
     """Pairs in two parts, a tenth of the documents held out where no line says what validates."""
     number = {text: at for at, text in enumerate(dict.fromkeys(line[1] for line in lines))}
     labels = np.array([number[line[1]] for line in lines])
     train, val, how = parts_of([line[3] for line in lines], labels)
 
-    def part(places: Index) -> TextPairs:
-        return pairs_of_lines([lines[i] for i in places.tolist()])
-
-    return Source(name, [], part(train), part(val), split=how)
+    first, second = ([lines[i] for i in part.tolist()] for part in (train, val))
+    return Source(name, [], pairs_of_lines(first), queries_of_lines(second), split=how)
 
 
 def pairs_with_scores(rows: Sequence[Row]) -> TextPairs:
