@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cl.data.loaders.texts import PairLoader, TextLoader
-from cl.data.sets import Source, TextPairs, load
+from cl.data.sets import Source, TextPairs, from_texts, load
 from cl.data.sets._texts import pairs_of
 from cl.data.text_data import TextData
 from cl.data.tokens import NGrams
@@ -81,6 +81,22 @@ def test_validation_has_every_text_once_queries_first(world: int) -> None:
             found |= dict(zip(batch.index.tolist(), texts_of(batch.views[0][0]), strict=True))
     assert found == dict(enumerate(map(tokens_of, ["a", "b", "c", "x", "y"])))
     assert made_data.val_samples == 5
+
+
+@pytest.mark.filterwarnings("ignore:.* are longer than the 9 tokens")
+@pytest.mark.parametrize("longest", [(3, 9), (9, 3)])
+def test_two_texts_of_one_kind_are_cut_alike(longest: tuple[int, int]) -> None:
+    """The two views of a text alone, and the two sentences of a scored pair."""
+    words = [f"{word} and some more" for word in WORDS]
+    scored = [(word, f"{word} and no more", 0.5) for word in words]
+    for val in (None, scored):
+        source = from_texts(words, val)
+        text_data = TextData(source, NGrams(), longest=longest, batch_size=4)
+        for pairs in (source.train, source.val):
+            assert all((side.lengths == 9).all() for side in text_data.tokens(pairs))
+        assert "at most 9 tokens of a query and 9 of a document" in text_data.describe()
+    pairs = pairs_of([(word, word) for word in words])
+    assert pairs.used_lengths(longest) == longest
 
 
 def test_one_document_for_all_is_refused() -> None:

@@ -29,12 +29,15 @@ def run(pretrain: Run, tmp_path: Path) -> Path:
     )
 
 
+@pytest.mark.filterwarnings("ignore:.* are longer than the 9 tokens")
 def test_the_program_and_its_card(run: Path, linear: Run, tmp_path: Path) -> None:
     given = ["bag_w8", "--data_folder", tmp_path, "--pretrained_feature_extractor", run]
+    given += ["--max_length", 3, 9]
     done = linear("scored:s.jsonl", *given, "--eval", "sts", "--precision", 32)
     (card,) = read_cards(done / "cards.json")
     assert card["how"] == {"similarity": "cosine", "scored_pairs": 64}
     assert card["given"]["bootstrap"] == 1000
+    assert card["encoder"]["max_length"] == [9, 9]  # of either sentence
     assert -1 < card["numbers"]["spearman"] < 1
     words = ["scored:s.jsonl", *given, "--eval", "sts", "--precision", 32, "--verify", done]
     linear(*words, run_id="again")

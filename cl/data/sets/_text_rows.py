@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
@@ -104,7 +105,9 @@ def pairs_with_scores(rows: Sequence[Row]) -> TextPairs:
             raise ValueError(f'{place}: "score" is {score}')
         scores.append(float(score))
     own = np.arange(len(scores))
-    return TextPairs(first, second, own, (), NO_JUDGMENTS, np.array(scores, np.float64))
+    return TextPairs(
+        first, second, own, (), NO_JUDGMENTS, np.array(scores, np.float64), symmetric=True
+    )
 
 
 def source_of_scored(name: str, rows: Sequence[Row], where: str) -> Source[TextPairs]:
@@ -127,7 +130,7 @@ def source_of_scored(name: str, rows: Sequence[Row], where: str) -> Source[TextP
 def texts_alone(texts: Sequence[str]) -> TextPairs:
     """Texts, each its own document; that a text finds itself says nothing, so none is judged."""
     pairs = pairs_of([(text, text) for text in texts])
-    return TextPairs(pairs.queries, pairs.documents, pairs.positive, (), NO_JUDGMENTS)
+    return replace(pairs, grades=NO_JUDGMENTS, symmetric=True)
 
 
 def source_of_texts(name: str, texts: Sequence[str], where: str) -> Source[TextPairs]:
@@ -146,5 +149,5 @@ def source_of_texts(name: str, texts: Sequence[str], where: str) -> Source[TextP
         raise ValueError(f"{where} has {len(every)} texts")
     train, val, how = parts_of([None] * len(every), np.arange(len(every)))
     first, held_out = ([every[i] for i in part.tolist()] for part in (train, val))
-    pairs = pairs_of([(text, text) for text in first])
+    pairs = replace(pairs_of([(text, text) for text in first]), symmetric=True)
     return Source(name, [], pairs, texts_alone(held_out), split=how.replace("documents", "texts"))
