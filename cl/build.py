@@ -1,5 +1,6 @@
 """From a checked configuration to the parts of a run: data, encoder, method, measurement."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -227,7 +228,7 @@ def text_data(config: Pretrain, source: Source[TextPairs], encoder: nn.Module) -
         )
     if isinstance(encoder, Transformer):
         encoder.check_length(f"ENCODER {config.encoder}", config.resolved_max_length)
-    return TextData(
+    data = TextData(
         source,
         KeptTokens(tokens.tokenizer_of(config.encoder, encoder), config.runs_folder),
         longest=config.resolved_max_length,
@@ -237,6 +238,11 @@ def text_data(config: Pretrain, source: Source[TextPairs], encoder: nn.Module) -
         negatives=hard_negatives(config, source),
         contrasted=bool(config.loss_name and negatives(config.loss_name, SIDES, 2)),
     )
+    if config.hard_negatives is None and not data.negatives and data.hard_negatives:
+        takes = loss_thing(config.loss_name).sides
+        why = "" if takes else f"; {config.loss_name or config.method} takes none, --loss mnrl does"
+        warnings.warn(f"hard negatives: {data.hard_negatives}{why}", stacklevel=2)
+    return data
 
 
 def check_positives(config: Pretrain, source: Source[Any]) -> None:

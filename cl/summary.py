@@ -132,8 +132,9 @@ def about_data(data: Data) -> dict[str, object]:
     if isinstance(data, GivenData):
         return {"data": data.describe()}
     if isinstance(data, TextData):
+        hard = {"hard negatives": data.hard_negatives} if data.hard_negatives else {}
         said = data.source.describe()
-        return {"data": f"{data.source.name}: {said}", "tokens": data.describe()}
+        return {"data": f"{data.source.name}: {said}", "tokens": data.describe(), **hard}
     return {
         "data": f"{data.source.name}: {data.source.describe()}",
         **about_probe_data(data),

@@ -105,6 +105,17 @@ class TextData(SourceData[TextPairs]):
         """Queries and documents of other pairs, prepared as in validation."""
         return TextLoader(self.tokens(pairs), max(self.batch_size, 256), rank, world)
 
+    @cached_property
+    def hard_negatives(self) -> str:
+        """How many hard negatives of a pair are used, of how many; empty where no pair has any."""
+        counts = [len(each) for each in self.source.train.negatives]
+        if not any(counts):
+            return ""
+        least, most = min(counts), max(counts)
+        query = self.source.train.queries[counts.index(least)]
+        of = f"{most}" if least == most else f"{least} to {most}"
+        return f"{self.negatives} of {of}" + ("" if least else f" ({query[:40]!r} has none)")
+
     def describe(self) -> str:
         """What makes tokens, and how many are used."""
         query, document = self.source.train.used_lengths(self.longest)
