@@ -226,6 +226,11 @@ def text_data(config: Pretrain, source: Source[TextPairs], encoder: nn.Module) -
         raise ValueError(
             f"--method {config.method} compares changes of images; DATASET {source.name} has text"
         )
+    if source.train.scores is not None and len(source.train) and not method.graded:
+        raise ValueError(
+            f"DATASET {source.name} has scores of its training pairs, which --method cosent and "
+            f"angle learn from; --method {config.method} would take all of them for positives"
+        )
     if isinstance(encoder, Transformer):
         encoder.check_length(f"ENCODER {config.encoder}", config.resolved_max_length)
     data = TextData(

@@ -167,6 +167,8 @@ def about_views(
     if isinstance(data, GivenData):
         return {}
     if isinstance(data, TextData):
+        if data.source.train.scores is not None:  # whose pairs are ranked, and no others made
+            return {}
         views = SIDES + data.negatives
         said = describe_negatives(config.loss_name, config.global_batch(), views)
         return {"negatives per anchor": said}

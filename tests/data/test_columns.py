@@ -71,9 +71,11 @@ def test_scores(tmp_path: Path) -> None:
     part = {"sentence1": QUERIES, "sentence2": ANSWERS, "label": SCORES}
     name = save(tmp_path, test=part, train={key: column[:5] for key, column in part.items()})
     source = load(name, str(tmp_path))
-    assert len(source.train) == 0
+    assert source.train.scores.tolist() == SCORES[:5]
     assert source.val.scores.tolist() == SCORES
     assert source.split == "test is measured on"
+    alone = load(save(tmp_path / "b", alone=part), str(tmp_path / "b"))
+    assert (len(alone.train), alone.val.scores.tolist()) == (0, SCORES)
 
 
 def test_a_whole_number_that_is_called_a_score_is_one(tmp_path: Path) -> None:

@@ -78,6 +78,33 @@ def test_texts_are_their_own_documents_and_nothing_is_judged(tmp_path: Path) -> 
     assert len(source.val.judgments) == 0
 
 
+@pytest.mark.parametrize(
+    ("names", "numbers", "split"),
+    [
+        ((None, None, None), (0, 30), "all are measured on"),
+        (("train", "val", "test"), (10, 10), ""),
+        (("train", "test", "test"), (10, 20), ""),
+        (("val", "val", "val"), (0, 30), ""),
+        (("train", "train", "train"), (27, 3), "a tenth of the pairs"),
+    ],
+)
+def test_scored_lines_may_say_that_they_train(
+    names: tuple[str | None, ...], numbers: tuple[int, int], split: str, tmp_path: Path
+) -> None:
+    lines = [
+        {"sentence1": f"a {i}", "sentence2": f"b {i}", "score": i / 10}
+        | ({"split": name} if (name := names[i % 3]) else {})
+        for i in range(30)
+    ]
+    source = read(tmp_path, lines, reader="scored")
+    assert ((len(source.train), len(source.val)), source.split) == (numbers, split)
+    for part in (source.train, source.val):
+        assert part.scores is not None
+        assert [f"{score:.1f}" for score in part.scores] == [
+            f"{int(text.split()[1]) / 10:.1f}" for text in part.queries
+        ]
+
+
 GOOD = json.dumps(PAIRS[0])
 
 

@@ -56,6 +56,16 @@ def test_a_batch_has_queries_then_documents_with_their_negatives(k: int) -> None
     assert sorted(seen) == list(range(16))
 
 
+def test_a_batch_has_the_scores_of_its_pairs() -> None:
+    scored = [(f"a {word}", f"{word} and more", i / 4) for i, word in enumerate(WORDS)]
+    batches = [*data(from_texts((scored, scored[:2])).train).train_dataloader()]
+    assert sorted(i for batch in batches for i in batch.index.tolist()) == [*range(16)]
+    for batch in batches:
+        assert batch.scores.tolist() == [i / 4 for i in batch.index.tolist()]
+        assert batch.global_views == 2
+    assert next(iter(data(made()).train_dataloader())).scores is None
+
+
 def test_the_next_epoch_has_the_next_negatives() -> None:
     pairs = made(negatives=True)
     loader = data(pairs, negatives=2).train_dataloader()

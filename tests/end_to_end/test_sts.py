@@ -43,6 +43,30 @@ def test_the_program_and_its_card(run: Path, linear: Run, tmp_path: Path) -> Non
     linear(*words, run_id="again")
 
 
+def test_scores_train(
+    pretrain: Run, linear: Run, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    """Pairs that share few n-grams and are alike, and the other way around, are learned."""
+    rows = [
+        {"sentence1": f"{a} {c}", "sentence2": f"{b} {c}", "score": score, "split": split}
+        for a, b, score in (("warm", "hot", 5), ("warm", "cold", 3), ("warm", "swarm", 1))
+        for split in ("train", "val")
+        for c in WORDS
+    ]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    words = ["scored:t.jsonl", "bag_w16", "--data_folder", tmp_path, "--batch_size", 24]
+    words += ["--optimizer", "adamw", "--lr", 0.05, "--epochs", 30]
+    folder = pretrain(*words, "--method", "cosent")
+    given = [*words[:4], "--pretrained_feature_extractor", folder, "--eval", "sts"]
+    done = linear(*given)
+    # Of three scores with 8 pairs each at most 0.95; untrained it is -0.4.
+    assert json.loads((done / "result.json").read_text())["sts"]["spearman"] > 0.9
+    capfd.readouterr()
+    pretrain(*words, run_id="simclr", expect=2)
+    said = "which --method cosent and angle learn from; --method simclr would take all of them for"
+    assert said in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("data", "evaluation", "said"),
     [

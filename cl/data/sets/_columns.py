@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cl.data.sets._jsonl import text_of
@@ -11,6 +12,7 @@ from cl.data.sets._text_rows import (
     Row,
     of_line,
     pairs_of_lines,
+    pairs_with_scores,
     queries_of_lines,
     source_of_lines,
     source_of_scored,
@@ -126,7 +128,10 @@ def source_of_columns(name: str, parts: Mapping[str, Any], place: str) -> Source
     if "score" in columns:
         measured = second or next(iter(parts))
         source = source_of_scored(name, rows(measured), f"{flag}: {place} {measured}")
-        return told_of(source, parts, {measured}, f"{measured} is measured on")
+        train = called.get("train", measured)
+        if train != measured:
+            source = replace(source, train=pairs_with_scores(rows(train)))
+        return told_of(source, parts, {measured, train}, f"{measured} is measured on")
     if "train" not in called:
         raise ValueError(f"{flag}: {place} has no split train, but {', '.join(parts)}")
     train = rows(called["train"])

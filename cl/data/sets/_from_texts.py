@@ -58,7 +58,7 @@ def from_texts(train: Any, val: Any = None, *, name: str | None = None) -> Sourc
     Args:
         train: a list or a map-style data set; or a pair of them, for training and for validation.
         val: likewise; without it a tenth of the documents is held out, but where an item has a
-            "split". Pairs with scores are all measured on.
+            "split". Pairs with scores are all measured on then.
         name: of the data set; by default that of its class.
 
     Raises:

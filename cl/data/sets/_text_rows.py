@@ -111,7 +111,7 @@ def pairs_with_scores(rows: Sequence[Row]) -> TextPairs:
 
 
 def source_of_scored(name: str, rows: Sequence[Row], where: str) -> Source[TextPairs]:
-    """Pairs with scores, all of which are measured on.
+    """Pairs with scores, all of which are measured on but where some say that they train.
 
     Args:
         name: of the data set.
@@ -123,8 +123,13 @@ def source_of_scored(name: str, rows: Sequence[Row], where: str) -> Source[TextP
     """
     if len(rows) < 2:
         raise ValueError(f"{where} has {len(rows)} pairs")
-    pairs = pairs_with_scores(rows)
-    return Source(name, [], pairs.subset(np.arange(0)), pairs, split="all are measured on")
+    pairs, own = pairs_with_scores(rows), np.arange(len(rows))
+    parts = [part_in(row, place) for place, row in rows]
+    if not any(parts):
+        return Source(name, [], pairs.subset(own[:0]), pairs, split="all are measured on")
+    train, val, how = parts_of(parts, own)
+    first, second = (pairs_with_scores([rows[i] for i in part.tolist()]) for part in (train, val))
+    return Source(name, [], first, second, split=how.replace("documents", "pairs"))
 
 
 def texts_alone(texts: Sequence[str]) -> TextPairs:
