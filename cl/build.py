@@ -1,5 +1,6 @@
 """From a checked configuration to the parts of a run: data, encoder, method, measurement."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -230,10 +231,16 @@ def text_data(config: Pretrain, source: Source[TextPairs], encoder: nn.Module) -
         raise ValueError(
             f"--method {config.method} compares changes of images; DATASET {source.name} has text"
         )
+    if source.train.scores is not None and len(source.train) and not method.graded:
+        raise ValueError(
+            f"DATASET {source.name} has scores of its training pairs, which --method cosent and "
+            f"angle learn from; --method {config.method} would take all of them for positives"
+        )
     if isinstance(encoder, Transformer):
         encoder.check_length(f"ENCODER {config.encoder}", config.resolved_max_length)
     others = negatives(config.loss_name, SIDES, 2) if config.loss_name else 0  # None: it chooses
-    return TextData(
+    scored = source.train.scores is not None  # no pair is another's negative
+    data = TextData(
         source,
         KeptTokens(tokens.tokenizer_of(config.encoder, encoder), config.runs_folder),
         longest=config.resolved_max_length,
@@ -242,8 +249,13 @@ def text_data(config: Pretrain, source: Source[TextPairs], encoder: nn.Module) -
         fill_last=config.last_batch_fill,
         negatives=hard_negatives(config, source),
         contrasted=bool(others),
-        distinct=others != 0 and not asks_for_classes(config),
+        distinct=others != 0 and not asks_for_classes(config) and not scored,
     )
+    if config.hard_negatives is None and not data.negatives and data.hard_negatives:
+        takes = loss_thing(config.loss_name).sides
+        why = "" if takes else f"; {config.loss_name or config.method} takes none, --loss mnrl does"
+        warnings.warn(f"hard negatives: {data.hard_negatives}{why}", stacklevel=2)
+    return data
 
 
 def asks_for_classes(config: Pretrain) -> bool:

@@ -132,8 +132,9 @@ def about_data(data: Data) -> dict[str, object]:
     if isinstance(data, GivenData):
         return {"data": data.describe()}
     if isinstance(data, TextData):
+        hard = {"hard negatives": data.hard_negatives} if data.hard_negatives else {}
         said = data.source.describe()
-        return {"data": f"{data.source.name}: {said}", "tokens": data.describe()}
+        return {"data": f"{data.source.name}: {said}", "tokens": data.describe(), **hard}
     return {
         "data": f"{data.source.name}: {data.source.describe()}",
         **about_probe_data(data),
@@ -166,6 +167,8 @@ def about_views(
     if isinstance(data, GivenData):
         return {}
     if isinstance(data, TextData):
+        if data.source.train.scores is not None:  # whose pairs are ranked, and no others made
+            return {}
         views = SIDES + data.negatives
         said = describe_negatives(config.loss_name, config.global_batch(), views)
         return {"negatives per anchor": said}

@@ -35,9 +35,10 @@ PAIRS = """
 ## Texts, and images with captions: float64, every error at most {bound:g}
 
 {samples} pairs of which some share a document or a caption, also across processes; MNRL's have two
-hard negatives each. Encoders are the bag of n-grams, a transformer, its low-rank updates, and
-CLIP's two towers, whose temperature is learned. `tests/distributed/test_pairs.py` bounds the same
-numbers at every commit for three processes. Shards: {shards}.
+hard negatives each, and CoSENT's and AnglE's pairs have scores. Encoders are the bag of n-grams,
+a transformer, its low-rank updates, and CLIP's two towers, whose temperature is learned.
+`tests/distributed/test_pairs.py` bounds the same numbers at every commit for three processes.
+Shards: {shards}.
 
 """
 HOW = """

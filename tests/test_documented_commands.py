@@ -92,6 +92,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "pairs": pairs,
         "mined": hard,
         "scored": scored,
+        "stsb": [row | {"split": "train" if row["score"] % 4 else "val"} for row in scored],
         "captions": captions,
     }.items():
         (data / f"{name}.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in rows))

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from jaxtyping import Int, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 
@@ -15,9 +15,11 @@ class Batch(NamedTuple):
         index: the samples' places in their data set.
         global_views: how many of the views, in their order, are of full size; None: those of the
             first tensor.
+        scores: how alike the two texts of each pair are, where the data say so.
     """
 
     views: list[Shaped[Tensor, "_ n ..."]]
     labels: Int[Tensor, " n"]
     index: Int[Tensor, " n"]  # pyright: ignore[reportIncompatibleMethodOverride]
     global_views: int | None = None
+    scores: Float[Tensor, " n"] | None = None

@@ -18,7 +18,7 @@ class TextData(SourceData[TextPairs]):
     Args:
         source: the data set.
         tokenizer: the encoder's.
-        longest: tokens of a query and of a document that are used.
+        longest: tokens of a query and of a document that are used, see `TextPairs.used_lengths`.
         batch_size: pairs of one process in a batch.
         seed: of the order of pairs.
         fill_last: see `SourceData`.
@@ -68,16 +68,18 @@ class TextData(SourceData[TextPairs]):
 
     def tokens(self, pairs: TextPairs) -> tuple[Tokens, Tokens]:
         """The tokens of the queries and those of the documents."""
-        queries = tokenize(pairs.queries, self.tokenizer, self.longest[0], "queries")
+        query, document = pairs.used_lengths(self.longest)
+        queries = tokenize(pairs.queries, self.tokenizer, query, "queries")
         if pairs.documents is self.source.train.documents:  # one corpus for both parts
             return queries, self.train_documents
-        return queries, tokenize(pairs.documents, self.tokenizer, self.longest[1], "documents")
+        return queries, tokenize(pairs.documents, self.tokenizer, document, "documents")
 
     @cached_property
     def train_documents(self) -> Tokens:
         """The tokens of the corpus that is trained on."""
-        documents = self.source.train.documents
-        return tokenize(documents, self.tokenizer, self.longest[1], "documents")
+        pairs = self.source.train
+        longest = pairs.used_lengths(self.longest)[1]
+        return tokenize(pairs.documents, self.tokenizer, longest, "documents")
 
     @cached_property
     def train_tokens(self) -> tuple[Tokens, Tokens]:
@@ -128,7 +130,18 @@ class TextData(SourceData[TextPairs]):
         """Queries and documents of other pairs, prepared as in validation."""
         return TextLoader(self.tokens(pairs), max(self.batch_size, 256), rank, world)
 
+    @cached_property
+    def hard_negatives(self) -> str:
+        """How many hard negatives of a pair are used, of how many; empty where no pair has any."""
+        counts = [len(each) for each in self.source.train.negatives]
+        if not any(counts):
+            return ""
+        least, most = min(counts), max(counts)
+        query = self.source.train.queries[counts.index(least)]
+        of = f"{most}" if least == most else f"{least} to {most}"
+        return f"{self.negatives} of {of}" + ("" if least else f" ({query[:40]!r} has none)")
+
     def describe(self) -> str:
         """What makes tokens, and how many are used."""
-        query, document = self.longest
+        query, document = self.source.train.used_lengths(self.longest)
         return f"{self.tokenizer}, at most {query} tokens of a query and {document} of a document"

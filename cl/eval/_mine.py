@@ -22,8 +22,8 @@ from cl.search import search
 def write_mined(task: TextTask, device: torch.device) -> None:
     """Mine hard negatives of the training pairs, and write them as data of `pairs:FILE`.
 
-    Pairs that have fewer than asked for are left out and counted. The pairs that validate are
-    written behind, each query with its document.
+    Pairs that have fewer than asked for are left out and counted. The queries that validate are
+    written behind, a line for each document that answers them; the rest of the corpus is not.
 
     Args:
         task: what is mined.
@@ -58,11 +58,18 @@ def write_mined(task: TextTask, device: torch.device) -> None:
     if not runs.other_rank():
         lines = [line_of(pairs, i, mined[i]) for i in kept]
         val: TextPairs = task.source.val
-        lines += [line_of(val, i) for i in range(len(val))]
+        measured = lines_to_measure(val)
+        lines += measured
         write_lines(Path(str(config.mine)), lines)
         trainer.say(f"{fewer} {config.negatives} {rule}, and are left out")
         how = f"{config.negatives} of these of each pair, drawn with seed {config.seed}"
         trainer.say(f"{'mined':12}{config.mine}: {len(kept):,} pairs, {how}")
+        few, all_of_them = len({line["positive"] for line in measured}), len(val.documents)
+        if few < all_of_them:
+            trainer.say(
+                f"{'validation':12}of it searches {few:,} of {all_of_them:,} documents, an easier "
+                f"task: measure what is trained on it by main_linear.py {task.source.name}"
+            )
 
 
 def mine(
@@ -137,12 +144,19 @@ def relevant_documents(pairs: TextPairs) -> dict[str, set[str]]:
     return relevant
 
 
-def line_of(pairs: TextPairs, at: int, negatives: Sequence[int] | None = None) -> dict[str, Any]:
-    """A pair as `pairs:FILE` reads it; it validates if it has no negatives."""
+def line_of(pairs: TextPairs, at: int, negatives: Sequence[int]) -> dict[str, Any]:
+    """A training pair as `pairs:FILE` reads it."""
     line = {"query": pairs.queries[at], "positive": pairs.documents[pairs.positive[at]]}
-    if negatives is None:
-        return line | {"split": "val"}
     return line | {"negatives": [pairs.documents[n] for n in negatives], "split": "train"}
+
+
+def lines_to_measure(pairs: TextPairs) -> list[dict[str, Any]]:
+    """The queries that validate as `pairs:FILE` reads them, a line for each of their documents."""
+    return [
+        {"query": query, "positive": document, "split": "val"}
+        for query, documents in relevant_documents(pairs).items()
+        for document in sorted(documents)
+    ]
 
 
 def write_lines(file: Path, lines: Sequence[dict[str, Any]]) -> None:

@@ -41,7 +41,9 @@ class TextTask(Task):
     def longest(self) -> tuple[int, int]:
         """Tokens of a query and of a document that are used."""
         query, document = self.about["max_length"]
-        return query, document
+        pairs = self.source.val
+        one_kind = isinstance(pairs, TextPairs) and pairs.symmetric
+        return pairs.used_lengths((query, document)) if one_kind else (query, document)
 
     @property
     def transform(self) -> str:

@@ -76,6 +76,7 @@ class Method(pl.LightningModule, ABC):
     """
 
     projector: nn.Module  # every method has one; the monitors look at its embeddings
+    graded: ClassVar[bool] = False  # whether it learns from scores of pairs, where there are any
     defaults: ClassVar[dict[str, Any]] = {}  # the optimizer and rates of its source, flags as well
 
     def __init__(
@@ -115,6 +116,7 @@ class Method(pl.LightningModule, ABC):
         self.learnable = Learnable(**learnable or {})
         self.steps = 0  # of the whole run, known when it starts
         self.global_views = 2  # of full size, the first of h; each batch says how many
+        self.scores: Tensor | None = None  # of the pairs of the batch, where the data have them
         self.counts: dict[str, Tensor] = {}
         self.skipped: bool | Tensor = False  # whether `FiniteSteps` leaves this step out
 
@@ -271,6 +273,7 @@ class Method(pl.LightningModule, ABC):
         batch = as_batch(given)
         self.apply_schedules()
         self.global_views = batch.global_views or len(batch.views[0])
+        self.scores = batch.scores
         h = self.embed(batch.views)
         objective = self.objective(h, batch.labels)
         full = self.probe_features(h)

@@ -1,4 +1,4 @@
-"""AnglE (Li and Li 2023, https://arxiv.org/abs/2309.12871) of images: rank pairs by an angle."""
+"""AnglE (Li and Li 2023, https://arxiv.org/abs/2309.12871) of samples: rank pairs by an angle."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ class Angle(CoSENT):
 
     Args:
         encoder: see `Method`.
-        loss: of `(2 n d)` pairs and their scores: 1 for two views of a sample, else 0.
+        loss: of `(2 n d)` pairs and their scores, as `CoSENT` has them.
         base: what `CoSENT` takes.
     """
 

@@ -60,20 +60,46 @@ def test_splits(tmp_path: Path) -> None:
     assert source.val.documents == ANSWERS[:2]
 
 
+def test_rows_of_one_query_validate_as_one(tmp_path: Path) -> None:
+    val = {"query": ["q", "r", "q"], "positive": ["d0", "e", "d1"]}
+    name = save(tmp_path, train={"query": QUERIES, "positive": ANSWERS}, validation=val)
+    source = load(name, str(tmp_path))
+    assert source.val.judgments.tolist() == [[0, 0, 1], [1, 1, 1], [0, 2, 1]]
+
+
 def test_scores(tmp_path: Path) -> None:
     part = {"sentence1": QUERIES, "sentence2": ANSWERS, "label": SCORES}
     name = save(tmp_path, test=part, train={key: column[:5] for key, column in part.items()})
     source = load(name, str(tmp_path))
-    assert len(source.train) == 0
+    assert source.train.scores.tolist() == SCORES[:5]
     assert source.val.scores.tolist() == SCORES
     assert source.split == "test is measured on"
+    alone = load(save(tmp_path / "b", alone=part), str(tmp_path / "b"))
+    assert (len(alone.train), alone.val.scores.tolist()) == (0, SCORES)
 
 
-def test_a_class_is_no_score(tmp_path: Path) -> None:
-    part = {"sentence1": QUERIES, "sentence2": ANSWERS, "label": [*range(20)]}
+def test_a_whole_number_that_is_called_a_score_is_one(tmp_path: Path) -> None:
+    part = {"sentence1": QUERIES, "sentence2": ANSWERS, "score": [i % 6 for i in range(20)]}
     source = load(save(tmp_path, alone=part), str(tmp_path))
-    assert source.val.scores is None
-    assert len(source.train) == 18
+    assert source.val.scores.tolist() == part["score"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "column", "hint"),
+    [
+        (("sentence1", "sentence2"), "label", "; if these are scores, cast_column .* float32"),
+        (("question", "answer"), "label", ""),
+        (("query", "passage"), "score", ""),
+    ],
+)
+def test_pairs_that_may_not_belong_together_are_refused(
+    keys: tuple[str, str], column: str, hint: str, tmp_path: Path
+) -> None:
+    rows = [QUERIES, ANSWERS, [i % 2 for i in range(20)]]
+    name = save(tmp_path, alone=dict(zip((*keys, column), rows, strict=True)))
+    said = f"DATASET {name}: .*: its column {column} may say that some pairs do not .*{hint}$"
+    with pytest.raises(ValueError, match=said):
+        load(name, str(tmp_path))
 
 
 def test_texts_alone(tmp_path: Path) -> None:

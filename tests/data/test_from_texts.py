@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch.utils.data import Dataset, Subset
 
 from cl.data.sets import TextPairs, from_texts, holds_texts, load
+from cl.eval.retrieval import of_texts
 
 PAIRS = [(f"question {i}", f"answer {i // 2}", [f"wrong {i}", "no"]) for i in range(40)]
 KEYS = ("query", "positive", "negatives")
@@ -43,6 +45,10 @@ def told(pairs: TextPairs) -> list[tuple]:
         Items(PAIRS),
         Subset(Items([*PAIRS, ("a", "b")]), range(40)),
         [dict(zip(KEYS, pair, strict=True)) for pair in PAIRS],
+        [
+            {"query": query, "positive": positive, "negative_1": one, "negative_2": two}
+            for query, positive, (one, two) in PAIRS
+        ],
         [(query, positive, *negatives) for query, positive, negatives in PAIRS],
         np.array(PAIRS, object),
     ],
@@ -70,6 +76,21 @@ def test_the_parts_that_items_name() -> None:
     source = from_texts(items)
     assert source.val.queries == ["q 0", "q 1", "q 2"]
     assert len(source.train) == 6
+
+
+def test_a_query_of_several_validation_pairs_is_measured_once() -> None:
+    """A perfect encoder finds all of its documents first: every measure is 1."""
+    val = [("q", "d0", ["n"]), ("r", "e0"), ("q", "d1"), ("r", "e1"), ("q", "d0")]
+    pairs = from_texts([("x", "y"), ("z", "w"), ("z", "v")], val).val
+    assert (list(pairs.queries), len(pairs.documents)) == (["q", "r"], 5)
+    judged = {(pairs.queries[q], pairs.documents[d]): grade for q, d, grade in pairs.judgments}
+    assert judged == dict.fromkeys([("q", "d0"), ("q", "d1"), ("r", "e0"), ("r", "e1")], 1)
+    assert [pairs.documents[at] for at in pairs.positive] == ["d0", "e0"]
+    h = torch.eye(2)[[int(text[0] in "re") for text in (*pairs.queries, *pairs.documents)]]
+    h[2 + list(pairs.documents).index("n")] = torch.tensor([-1.0, 0.0])
+    found = of_texts(h[:2], h[2:], torch.from_numpy(pairs.judgments)).numbers
+    assert found["mrr10"] == found["ndcg10"] == found["recall10"] == 1
+    assert from_texts([("x", "y"), ("z", "w"), ("z", "v")]).train.grades is None
 
 
 def test_a_part_may_be_empty() -> None:
@@ -108,6 +129,10 @@ def test_texts_alone_are_their_own_documents() -> None:
         ([("a", "b", "b")], 'list, item 0: one of its "negatives" is its "positive"'),
         ([("a", "b", ["c", None])], 'list, item 0: "negatives" is not a text, but null'),
         ([{"query": "a", "answer": "b"}], 'list, item 0 has no "positive", but query, answer'),
+        (
+            [{"query": "a", "positive": "b", "label": 0}],
+            'list, item 0: "label" is not read; a pair',
+        ),
         ([("a", "b", float("nan")), ("a", "b", 1.0)], 'item 0: "score" is nan'),
         ([("a", "b", 1.0)], "list has 1 pairs"),
         (["a", ""], 'list, item 1: "text" is empty'),

@@ -27,6 +27,17 @@ def read(folder: Path, lines: list, name: str = "pairs.jsonl", reader: str = "pa
     return load(f"{reader}:{name}", str(folder))
 
 
+def test_every_key_of_negatives_is_read(tmp_path: Path) -> None:
+    lines = [
+        {"query": f"q{i}", "positive": f"p{i}", "negative": "a", "negative_2": ["b", "c"], "id": i}
+        for i in range(20)
+    ]
+    pairs = read(tmp_path, lines).train
+    assert [[pairs.documents[i] for i in each] for each in pairs.negatives] == [
+        ["a", "b", "c"]
+    ] * 18
+
+
 @pytest.mark.parametrize("name", ["pairs.jsonl", "pairs.jsonl.gz"])
 def test_pairs_with_negatives(name: str, tmp_path: Path) -> None:
     source = read(tmp_path, PAIRS, name)
@@ -53,11 +64,45 @@ def test_the_split_of_a_line_holds(tmp_path: Path) -> None:
     assert (len(source.train), list(source.val.queries)) == (36, ["question 5"])
 
 
+def test_lines_of_one_query_validate_as_one(tmp_path: Path) -> None:
+    train = [{"query": f"q{i}", "positive": f"p{i}", "split": "train"} for i in range(5)]
+    val = [{"query": "q", "positive": f"d{i}", "split": "val"} for i in range(3)]
+    source = read(tmp_path, train + val)
+    assert source.val.judgments.tolist() == [[0, 0, 1], [0, 1, 1], [0, 2, 1]]
+
+
 def test_texts_are_their_own_documents_and_nothing_is_judged(tmp_path: Path) -> None:
     source = read(tmp_path, [f"text {i % 30}" for i in range(40)], "lines.txt", "texts")
     assert (len(source.train), len(source.val)) == (27, 3)
     assert list(source.train.queries) == list(source.train.documents)
     assert len(source.val.judgments) == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "numbers", "split"),
+    [
+        ((None, None, None), (0, 30), "all are measured on"),
+        (("train", "val", "test"), (10, 10), ""),
+        (("train", "test", "test"), (10, 20), ""),
+        (("val", "val", "val"), (0, 30), ""),
+        (("train", "train", "train"), (27, 3), "a tenth of the pairs"),
+    ],
+)
+def test_scored_lines_may_say_that_they_train(
+    names: tuple[str | None, ...], numbers: tuple[int, int], split: str, tmp_path: Path
+) -> None:
+    lines = [
+        {"sentence1": f"a {i}", "sentence2": f"b {i}", "score": i / 10}
+        | ({"split": name} if (name := names[i % 3]) else {})
+        for i in range(30)
+    ]
+    source = read(tmp_path, lines, reader="scored")
+    assert ((len(source.train), len(source.val)), source.split) == (numbers, split)
+    for part in (source.train, source.val):
+        assert part.scores is not None
+        assert [f"{score:.1f}" for score in part.scores] == [
+            f"{int(text.split()[1]) / 10:.1f}" for text in part.queries
+        ]
 
 
 GOOD = json.dumps(PAIRS[0])
@@ -73,7 +118,8 @@ GOOD = json.dumps(PAIRS[0])
         ('{"query": " ", "positive": "b"}', 'line 2: "query" is empty'),
         ('{"query": "a", "positive": ""}', 'line 2: "positive" is empty'),
         ('{"query": "a", "positive": null}', '"positive" is not a text, but null'),
-        ('{"query": "a", "positive": "b", "negatives": "c"}', '"negatives" must be a list'),
+        ('{"query": "a", "positive": "b", "negatives": 3}', '"negatives" must be a text or a list'),
+        ('{"query": "a", "positive": "b", "neg": ["c"]}', 'line 2: "neg" is not read; a pair has'),
         ('{"query": "a", "positive": "b", "negatives": [""]}', 'line 2: "negatives" is empty'),
         ('{"query": "a", "positive": "b", "split": "some"}', '"split" must be train, val or test'),
     ],

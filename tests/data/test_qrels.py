@@ -12,6 +12,8 @@ import pytest
 from cl.data.sets import Source, TextPairs
 from cl.data.sets._rows import module_of
 from cl.data.sets._source import Where
+from cl.data.text_data import TextData
+from cl.data.tokens import NGrams
 
 CORPUS = [
     {"_id": "d2", "title": "Two", "text": "the second"},
@@ -97,11 +99,25 @@ def test_judgments_of_what_is_not_there_are_counted(tmp_path: Path) -> None:
     )
 
 
+def test_an_empty_document_stays_in_the_corpus(tmp_path: Path) -> None:
+    """FiQA has some."""
+    beir(tmp_path / "some", corpus=[*CORPUS, {"_id": "d5", "title": "", "text": ""}])
+    source = read("beir:some", tmp_path)
+    assert source.val.documents[-1] == source.train.documents[-1] == ""
+    assert source.describe().endswith("6 and 6 documents; 1 of the corpus is empty")
+    data = TextData(source, NGrams(), longest=(99, 99), batch_size=2)
+    assert (data.val_tokens[1].lengths > 0).all()
+
+
 WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("json", {"corpus": [*CORPUS, '{"_id": ']}, r"corpus\.jsonl, line 6 is not JSON: "),
     ("list", {"corpus": ["[1, 2]"]}, r"corpus\.jsonl, line 1 is not a JSON object"),
     ("empty", {"queries": [*QUERIES, {"_id": "a", "text": " "}]}, 'line 6: "text" is empty'),
-    ("empty document", {"corpus": [{"_id": "a", "title": "", "text": ""}]}, 'line 1: "text" is em'),
+    (
+        "null document",
+        {"corpus": [{"_id": "a", "text": None}]},
+        'line 1: "text" is not a text, but',
+    ),
     ("no text", {"corpus": [{"_id": "a"}]}, r'corpus\.jsonl, line 1 has no "text", but _id'),
     ("number", {"queries": [{"_id": 3, "text": "a"}]}, 'line 1: "_id" is not a text, but 3'),
     ("title", {"corpus": [{"_id": "a", "title": [1], "text": "a"}]}, '"title" is not a text'),

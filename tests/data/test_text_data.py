@@ -9,7 +9,7 @@ import torch
 from cl.build import text_data
 from cl.config import parse_pretrain
 from cl.data.loaders.texts import PairLoader, TextLoader
-from cl.data.sets import Source, TextPairs, load
+from cl.data.sets import Source, TextPairs, from_texts, load
 from cl.data.sets._texts import pairs_of
 from cl.data.text_data import TextData
 from cl.data.tokens import NGrams
@@ -57,6 +57,16 @@ def test_a_batch_has_queries_then_documents_with_their_negatives(k: int) -> None
             assert texts_of(side) == expected
         seen += batch.index.tolist()
     assert sorted(seen) == list(range(16))
+
+
+def test_a_batch_has_the_scores_of_its_pairs() -> None:
+    scored = [(f"a {word}", f"{word} and more", i / 4) for i, word in enumerate(WORDS)]
+    batches = [*data(from_texts((scored, scored[:2])).train).train_dataloader()]
+    assert sorted(i for batch in batches for i in batch.index.tolist()) == [*range(16)]
+    for batch in batches:
+        assert batch.scores.tolist() == [i / 4 for i in batch.index.tolist()]
+        assert batch.global_views == 2
+    assert next(iter(data(made()).train_dataloader())).scores is None
 
 
 def test_the_next_epoch_has_the_next_negatives() -> None:
@@ -121,6 +131,22 @@ def test_what_compares_pairs_has_no_equal_texts_in_a_batch(
     config = parse_pretrain(["wordnet", "bag_w8", *words])
     source = Source("made", [], made(), made())
     assert text_data(config, source, encoder_of("bag_w8")).distinct == distinct
+
+
+@pytest.mark.filterwarnings("ignore:.* are longer than the 9 tokens")
+@pytest.mark.parametrize("longest", [(3, 9), (9, 3)])
+def test_two_texts_of_one_kind_are_cut_alike(longest: tuple[int, int]) -> None:
+    """The two views of a text alone, and the two sentences of a scored pair."""
+    words = [f"{word} and some more" for word in WORDS]
+    scored = [(word, f"{word} and no more", 0.5) for word in words]
+    for val in (None, scored):
+        source = from_texts(words, val)
+        text_data = TextData(source, NGrams(), longest=longest, batch_size=4)
+        for pairs in (source.train, source.val):
+            assert all((side.lengths == 9).all() for side in text_data.tokens(pairs))
+        assert "at most 9 tokens of a query and 9 of a document" in text_data.describe()
+    pairs = pairs_of([(word, word) for word in words])
+    assert pairs.used_lengths(longest) == longest
 
 
 def test_one_document_for_all_is_refused() -> None:

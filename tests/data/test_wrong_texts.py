@@ -122,6 +122,32 @@ def test_what_is_left_out_is_counted(
         assert warned.count(f"warning: {counted} are longer than the 9 tokens of --max_length") == 1
 
 
+@pytest.mark.filterwarnings("default::UserWarning")
+@pytest.mark.parametrize(
+    ("loss", "without", "row", "warned"),
+    [
+        ("mnrl", None, "2 of 2", None),
+        ("mnrl", 7, "0 of 0 to 2 ('q7' has none)", ""),
+        ("nt_xent", None, "0 of 2", "; nt_xent takes none, --loss mnrl does"),
+    ],
+)
+def test_hard_negatives_that_do_not_train_are_told(
+    loss: str,
+    without: int | None,
+    row: str,
+    warned: str | None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    items = [(f"q{i}", f"p{i}", [f"n{i}", f"m{i}"] if i != without else []) for i in range(30)]
+    where = {"output": str(tmp_path), "dry_run": str(tmp_path / "x.png"), "wandb": "off"}
+    cl.pretrain("bag_w8", (items, items[:2]), loss=loss, batch_size=4, **where)
+    out, err = capsys.readouterr()
+    assert f"hard negatives │ {row} " in re.sub(" +", " ", out)
+    assert ("hard negatives" in err) is (warned is not None)
+    assert f"warning: hard negatives: {row}{warned}\n" in err or warned is None
+
+
 class Encoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()

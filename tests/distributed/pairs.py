@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from cl import distributed
 from cl.data.batch import Batch
 from cl.losses import NAMES, PairwiseLoss, get_loss
+from cl.methods import get_method
 from cl.methods._base import Method
 from cl.methods.clip import CLIP
 from cl.methods.simclr import SimCLR
@@ -114,6 +115,11 @@ def texts(own: slice, negatives: int) -> Batch:
     return Batch(views, labels[own], torch.arange(SAMPLES)[own], 2)
 
 
+def scored(own: slice) -> Batch:
+    """The pairs with scores, of which some are equal, also across processes."""
+    return texts(own, 0)._replace(scores=(torch.arange(SAMPLES) * 5 % 7 / 2)[own])
+
+
 def captioned(own: slice) -> Batch:
     """Images and captions of some of 24 pairs, of which some have the same caption."""
     g = torch.Generator().manual_seed(0)
@@ -135,6 +141,11 @@ def of_texts(encoder: Callable[[], nn.Module], loss: str, **options: Any) -> Met
     return method.double()
 
 
+def of_scores(name: str, **options: Any) -> Method:
+    torch.manual_seed(0)
+    return get_method(name)(bag(), hidden_mlp=0, **options).double()
+
+
 def of_captions(text: Callable[[], nn.Module], loss: str, **options: Any) -> CLIP:
     torch.manual_seed(0)
     learn = "both" if loss == "sigmoid" else "temperature"
@@ -147,6 +158,8 @@ def cases() -> Iterator[tuple[str, Case]]:
     encoders: dict[str, Callable[[], nn.Module]] = {"bag": bag}
     if find_spec("transformers"):
         encoders |= {"transformer": transformer, "low-rank updates": adapted}
+    for name in ("cosent", "angle"):
+        yield f"bag, {name}, scores", Case(partial(of_scores, name), scored, WAYS)
     for name, encoder in encoders.items():
         for loss in LOSSES if encoder is bag else SOME:
             batch = partial(texts, negatives=2 if loss == "mnrl" else 0)

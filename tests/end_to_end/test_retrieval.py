@@ -133,6 +133,8 @@ def test_mined_negatives_train(
     tmp_path: Path,
     capsys: pytest.CaptureFixture,
 ) -> None:
+    with (tmp_path / "data/made/corpus.jsonl").open("a") as corpus:
+        corpus.write('{"_id": "other", "text": "nobody asks for it"}\n')
     run = pretrain(*words, *TRAIN)
     out = tmp_path / "data" / "mined.jsonl"
     given = [*words, "--pretrained_feature_extractor", run, "--mine", out]
@@ -144,7 +146,11 @@ def test_mined_negatives_train(
     assert f"{len(train)} pairs, 2 of these of each pair, drawn with seed 0" in said
     assert f"{8 - len(train)} of 8 training pairs have fewer than 2 at ranks 1 to 16" in said
     assert all(len({*line["negatives"]} - {line["positive"]}) == 2 for line in train)
-    assert len([line for line in lines if line["split"] == "val"]) == 8
+    measured = [line for line in lines if line["split"] == "val"]
+    assert len({line["query"] for line in measured}) == 8
+    assert len({line["positive"] for line in measured}) == len(measured) == 16
+    assert "validation  of it searches 16 of 17 documents, an easier task" in said
+    assert "measure what is trained on it by main_linear.py beir:made" in " ".join(said.split())
     before = out.read_bytes()
     linear(*given, "1.0", run_id="again", expect=2)
     assert out.read_bytes() == before

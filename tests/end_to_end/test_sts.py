@@ -29,15 +29,42 @@ def run(pretrain: Run, tmp_path: Path) -> Path:
     )
 
 
+@pytest.mark.filterwarnings("ignore:.* are longer than the 9 tokens")
 def test_the_program_and_its_card(run: Path, linear: Run, tmp_path: Path) -> None:
     given = ["bag_w8", "--data_folder", tmp_path, "--pretrained_feature_extractor", run]
+    given += ["--max_length", 3, 9]
     done = linear("scored:s.jsonl", *given, "--eval", "sts", "--precision", 32)
     (card,) = read_cards(done / "cards.json")
     assert card["how"] == {"similarity": "cosine", "scored_pairs": 64}
     assert card["given"]["bootstrap"] == 1000
+    assert card["encoder"]["max_length"] == [9, 9]  # of either sentence
     assert -1 < card["numbers"]["spearman"] < 1
     words = ["scored:s.jsonl", *given, "--eval", "sts", "--precision", 32, "--verify", done]
     linear(*words, run_id="again")
+
+
+def test_scores_train(
+    pretrain: Run, linear: Run, tmp_path: Path, capfd: pytest.CaptureFixture
+) -> None:
+    """Pairs that share few n-grams and are alike, and the other way around, are learned."""
+    rows = [
+        {"sentence1": f"{a} {c}", "sentence2": f"{b} {c}", "score": score, "split": split}
+        for a, b, score in (("warm", "hot", 5), ("warm", "cold", 3), ("warm", "swarm", 1))
+        for split in ("train", "val")
+        for c in WORDS
+    ]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    words = ["scored:t.jsonl", "bag_w16", "--data_folder", tmp_path, "--batch_size", 24]
+    words += ["--optimizer", "adamw", "--lr", 0.05, "--epochs", 30]
+    folder = pretrain(*words, "--method", "cosent")
+    given = [*words[:4], "--pretrained_feature_extractor", folder, "--eval", "sts"]
+    done = linear(*given)
+    # Of three scores with 8 pairs each at most 0.95; untrained it is -0.4.
+    assert json.loads((done / "result.json").read_text())["sts"]["spearman"] > 0.9
+    capfd.readouterr()
+    pretrain(*words, run_id="simclr", expect=2)
+    said = "which --method cosent and angle learn from; --method simclr would take all of them for"
+    assert said in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

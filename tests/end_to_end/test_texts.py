@@ -86,6 +86,7 @@ def test_options_of_large_batches_hold(pretrain: Run) -> None:
     torch.testing.assert_close(*map(torch.tensor, losses), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:hard negatives. 0 of 2; dhel takes none")
 def test_hard_negatives_train_with_mnrl(pretrain: Run, tmp_path: Path) -> None:
     lines = [
         {"query": f"what is {i}", "positive": f"it is {i}", "negatives": [f"not {i}", f"no {i}"]}

@@ -123,6 +123,29 @@ def test_a_temperature_of_nce_is_above_0() -> None:
         method.objective(torch.randn(2, N, D), torch.zeros(N, dtype=torch.long))
 
 
+@pytest.mark.parametrize(("name", "alike"), [("cosent", torch.dot), ("angle", quotient)])
+def test_the_pairs_of_the_data_are_ranked_by_their_scores(
+    name: str, alike: Callable[[Tensor, Tensor], Tensor]
+) -> None:
+    torch.manual_seed(0)
+    method = get_method(name)(Identity(), hidden_mlp=16, encoding_size=DIM).double()
+    h = torch.randn(2, N, D, dtype=torch.float64).requires_grad_()
+    y = [0.0, 2.5, 2.5, 5.0, 1.0, 0.0]
+    z = nn.functional.normalize(method.projector(h.flatten(0, 1)), dim=1).unflatten(0, (2, N))
+    a = [alike(z[0, i], z[1, i]) for i in range(N)]
+    wrong = [torch.exp(20 * (a[i] - a[j])) for i in range(N) for j in range(N) if y[i] < y[j]]
+    right = (1 + torch.stack(wrong).sum()).log()
+    method.scores = torch.tensor(y)
+    ours = method.objective(h, torch.arange(N))
+    torch.testing.assert_close(ours, right, rtol=1e-9, atol=1e-10)
+    found, expected = (torch.autograd.grad(x, h, retain_graph=True)[0] for x in (ours, right))
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
+    method.scores = torch.ones(N)  # nothing is ranked
+    none = method.objective(h, torch.arange(N))
+    assert none == 0
+    assert not torch.autograd.grad(none, h)[0].any()
+
+
 def test_a_semi_hard_negative_is_farther_than_the_positive() -> None:
     """Angles in degrees; of the first two anchors' negatives one, then none, is farther."""
     angles = torch.tensor([[0.0, 90.0, 200.0], [50.0, 60.0, 250.0]]) / 180 * math.pi

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from cl.data.batch import Batch
 from cl.data.loaders.base import Loader
@@ -18,7 +19,7 @@ class PairLoader(Loader[TextPairs]):
     """Batches of queries and their documents, each with hard negatives.
 
     The first tensor of views has the queries, `(1 n l)`, the second one the documents and then the
-    negatives, `(1+k n l)`; the labels are the documents' numbers.
+    negatives, `(1+k n l)`; the labels are the documents' numbers. Scores of pairs are in float32.
 
     Args:
         pairs: of all processes.
@@ -47,7 +48,14 @@ class PairLoader(Loader[TextPairs]):
                 self.queries.padded(index)[None],
                 documents.reshape(len(places), len(index), documents.shape[1]),
             ]
-            yield self.batch(views, index)._replace(global_views=SIDES)
+            yield self.batch(views, index)._replace(
+                global_views=SIDES, scores=self.scores_of(index)
+            )
+
+    def scores_of(self, index: Index) -> Tensor | None:
+        """The scores of some pairs, where the data have them."""
+        scores = self.samples.scores
+        return None if scores is None else torch.from_numpy(scores[index]).float()
 
     def negatives_of(self, index: Index) -> list[Index]:
         """The k-th hard negative of each pair, for all k."""

@@ -1,15 +1,19 @@
 """Texts in the columns of tables that Hugging Face's `datasets` saved, by the columns' names."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cl.data.sets._jsonl import text_of
 from cl.data.sets._source import Source
 from cl.data.sets._text_rows import (
+    NEGATIVE,
     Row,
     of_line,
     pairs_of_lines,
+    pairs_with_scores,
+    queries_of_lines,
     source_of_lines,
     source_of_scored,
     source_of_texts,
@@ -24,10 +28,12 @@ NAMES = {
     "positive": ("positive", "answer", "document", "passage"),
     "sentence1": ("sentence1", "sentence_A"),
     "sentence2": ("sentence2", "sentence_B"),
-    "score": ("score", "similarity_score", "relatedness_score", "label"),
     "text": ("text", "sentence"),
 }
-NEGATIVE = "negative"  # how columns of negatives begin
+# A score is a number of any type; a label is one where it is no whole number.
+SCORE_COLUMNS = ("score", "similarity_score", "relatedness_score", "similarity")
+LABEL_COLUMNS = ("label", "labels")
+NUMBERS = ("float", "int", "uint")  # how the types of numbers begin
 
 
 def known_columns(features: Mapping[str, Any], title: str) -> dict[str, list[str]]:
@@ -38,17 +44,22 @@ def known_columns(features: Mapping[str, Any], title: str) -> dict[str, list[str
         title: of the table, for messages.
 
     Raises:
-        ValueError: they are of no pairs, of none with a score, and of no texts.
+        ValueError: they are of no pairs, of none with a score, and of no texts; or a column says
+            which of the pairs belong together.
     """
     found = {key: [n for n in names if n in features][:1] for key, names in NAMES.items()}
-    if found["score"] and not str(features[found["score"][0]].dtype).startswith("float"):
-        found["score"] = []  # the number of a class
+    types = {name: str(getattr(features[name], "dtype", "")) for name in features}
+    scores = [n for n in SCORE_COLUMNS if types.get(n, "").startswith(NUMBERS)]
+    scores += [n for n in LABEL_COLUMNS if types.get(n, "").startswith("float")]
+    labels = [n for n in LABEL_COLUMNS if n in features]
     if found["query"] and found["positive"]:
+        check_all_positive([*scores, *labels], title)
         negatives = [name for name in features if name.startswith(NEGATIVE)]
         return {key: found[key] for key in ("query", "positive")} | {"negatives": negatives}
     if found["sentence1"] and found["sentence2"]:
-        if found["score"]:
-            return {key: found[key] for key in ("sentence1", "sentence2", "score")}
+        if scores:
+            return {key: found[key] for key in ("sentence1", "sentence2")} | {"score": scores[:1]}
+        check_all_positive(labels, title, "; if these are scores, cast_column makes them float32")
         return {"query": found["sentence1"], "positive": found["sentence2"], "negatives": []}
     if found["text"]:
         return {"text": found["text"]}
@@ -56,6 +67,24 @@ def known_columns(features: Mapping[str, Any], title: str) -> dict[str, list[str
         f"{title}: it has the columns {', '.join(features)}; rename_column makes query and positive"
         " of them (and negative), sentence1, sentence2 and score, or text"
     )
+
+
+def check_all_positive(columns: Sequence[str], title: str, hint: str = "") -> None:
+    """Check that no column says of a pair that its texts do not belong together.
+
+    Args:
+        columns: those that may.
+        title: of the table, for messages.
+        hint: what else may be done.
+
+    Raises:
+        ValueError: there is such a column.
+    """
+    if columns:
+        raise ValueError(
+            f"{title}: its column {columns[0]} may say that some pairs do not belong together, and "
+            f"all would be positives; filter keeps those that do, remove_columns drops it{hint}"
+        )
 
 
 def rows_in(data: Any, columns: Mapping[str, list[str]], title: str) -> Iterator[Row]:
@@ -99,7 +128,10 @@ def source_of_columns(name: str, parts: Mapping[str, Any], place: str) -> Source
     if "score" in columns:
         measured = second or next(iter(parts))
         source = source_of_scored(name, rows(measured), f"{flag}: {place} {measured}")
-        return told_of(source, parts, {measured}, f"{measured} is measured on")
+        train = called.get("train", measured)
+        if train != measured:
+            source = replace(source, train=pairs_with_scores(rows(train)))
+        return told_of(source, parts, {measured, train}, f"{measured} is measured on")
     if "train" not in called:
         raise ValueError(f"{flag}: {place} has no split train, but {', '.join(parts)}")
     train = rows(called["train"])
@@ -111,7 +143,7 @@ def source_of_columns(name: str, parts: Mapping[str, Any], place: str) -> Source
         raise ValueError(f"{flag}: {place} has no pairs")
     if second is None:
         return told_of(source_of_lines(name, lines), parts, {called["train"]})
-    val = pairs_of_lines([of_line(row, at) for at, row in rows(second)])
+    val = queries_of_lines([of_line(row, at) for at, row in rows(second)])
     source = Source(name, [], pairs_of_lines(lines), val)
     return told_of(source, parts, {called["train"], second}, f"{second} validates")
 

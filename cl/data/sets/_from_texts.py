@@ -15,6 +15,7 @@ from cl.data.sets._text_rows import (
     of_line,
     pairs_of_lines,
     pairs_with_scores,
+    queries_of_lines,
     source_of_lines,
     source_of_scored,
     source_of_texts,
@@ -50,14 +51,15 @@ def from_texts(train: Any, val: Any = None, *, name: str | None = None) -> Sourc
     """Texts as a `Source`.
 
     An item is a pair: (query, positive), (query, positive, negatives) with one negative or several,
-    or a dictionary {"query", "positive", "negatives"}. Or it is a pair of sentences that people
-    scored: (sentence1, sentence2, score), or a dictionary with these keys. Or it is a text alone,
-    whose two views are the same text. All items of a part are of one of these kinds.
+    or a dictionary {"query", "positive", "negatives"}, in which every key that begins with negative
+    has one or several. Or it is a pair of sentences that people scored: (sentence1, sentence2,
+    score), or a dictionary with these keys. Or it is a text alone, whose two views are the same
+    text. All items of a part are of one of these kinds.
 
     Args:
         train: a list or a map-style data set; or a pair of them, for training and for validation.
         val: likewise; without it a tenth of the documents is held out, but where an item has a
-            "split". Pairs with scores are all measured on.
+            "split". Pairs with scores are all measured on then.
         name: of the data set; by default that of its class.
 
     Raises:
@@ -69,11 +71,8 @@ def from_texts(train: Any, val: Any = None, *, name: str | None = None) -> Sourc
     check_apart(train, val, name)
     if val is None:
         return in_two_parts(keyed_items(train, name), name)
-    titles = f"{name} train", f"{name} validation"
-    first, second = (
-        pairs_of_items(keyed_items(data, title))
-        for data, title in zip((train, val), titles, strict=True)
-    )
+    first = pairs_of_items(keyed_items(train, f"{name} train"))
+    second = pairs_of_items(keyed_items(val, f"{name} validation"), measured=True)
     return Source(name, [], first, second)
 
 
@@ -98,14 +97,20 @@ def in_two_parts(rows: list[Row], name: str) -> Source[TextPairs]:
     return source_of_lines(name, [of_line(row, place) for place, row in rows])
 
 
-def pairs_of_items(rows: list[Row]) -> TextPairs:
-    """The pairs of a part, which may be empty."""
+def pairs_of_items(rows: list[Row], *, measured: bool = False) -> TextPairs:
+    """The pairs of a part, which may be empty.
+
+    Args:
+        rows: the items of the part, of one kind.
+        measured: whether it validates, so that equal queries are one.
+    """
     kind = item_kind(rows[0][1]) if rows else ""
     if kind == SCORED:
         return pairs_with_scores(rows)
     if kind == ALONE:
         return texts_alone([text_of(row, ALONE, place) for place, row in rows])
-    return pairs_of_lines([of_line(row, place) for place, row in rows])
+    lines = [of_line(row, place) for place, row in rows]
+    return queries_of_lines(lines) if measured else pairs_of_lines(lines)
 
 
 def keyed_items(data: Any, title: str) -> list[Row]:

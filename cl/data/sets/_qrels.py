@@ -86,7 +86,10 @@ def search_data(
         else measured.subset(measured.positive[:0])
     )
     left = "; ".join(filter(None, (part.describe() for part in parts)))
-    return Source(name, [], trained, measured, split=f"{val[0].name} validates", left_out=left)
+    empty = sum(not text for text in documents.values())
+    note = f"{empty:,} of the corpus {'is' if empty == 1 else 'are'} empty" if empty else ""
+    split = f"{val[0].name} validates"
+    return Source(name, [], trained, measured, note, split=split, left_out=left)
 
 
 def required_file(file: Path, flag: str, hint: str = "") -> Path:

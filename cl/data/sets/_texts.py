@@ -25,6 +25,7 @@ class TextPairs:
         itself: `(n)`, the place in the corpus of a query that is a document too, which a search for
             it leaves out; -1 where it is none. None: no query is one.
         scores: `(n)`, how alike people find the texts of each pair, where the data say so.
+        symmetric: both texts of a pair are of one kind, and neither is a query.
     """
 
     kind: ClassVar = "text"
@@ -36,6 +37,7 @@ class TextPairs:
     grades: Index | None = None
     scores: npt.NDArray[np.float64] | None = None
     itself: Index | None = None
+    symmetric: bool = False
 
     def __len__(self) -> int:
         return len(self.queries)
@@ -51,6 +53,14 @@ class TextPairs:
         if self.grades is not None:
             return self.grades
         return np.stack([np.arange(len(self)), self.positive, np.ones(len(self), np.int64)], axis=1)
+
+    def used_lengths(self, longest: tuple[int, int]) -> tuple[int, int]:
+        """Tokens of each side that are used: of two of one kind the larger number of both.
+
+        Args:
+            longest: tokens of a query and of a document.
+        """
+        return (max(longest), max(longest)) if self.symmetric else longest
 
     def subset(self, index: Index) -> "TextPairs":
         """The pairs of these places, in that order, with the whole corpus."""

@@ -3,8 +3,9 @@
 A folder with corpus.jsonl ({"_id", "title", "text"}), queries.jsonl ({"_id", "text"}) and judgments
 qrels/*.tsv (query-id, corpus-id, score), each of them gzipped or not. qrels/train.tsv is trained
 on; dev.tsv validates or else test.tsv, or the one that --val_dir names. A document is its title,
-". " and its text. The corpus is whole in both parts. A document with the "_id" of a query is that
-query, as in ArguAna and Quora: it is not found for it, as in BEIR, unless it is judged for it.
+". " and its text; one without either is kept, as in FiQA. The corpus is whole in both parts. A
+document with the "_id" of a query is that query, as in ArguAna and Quora: it is not found for it,
+as in BEIR, unless it is judged for it.
 """
 
 from pathlib import Path
@@ -53,7 +54,8 @@ def texts_in(file: Path, flag: str, *, titled: bool) -> dict[str, str]:
         titled: whether a title may stand before the text, or alone.
 
     Raises:
-        ValueError: a line has no identifier, that of another one, or no text.
+        ValueError: a line has no identifier, that of another one, or no text; that of a document
+            may be empty.
     """
     texts: dict[str, str] = {}
     for place, row in json_lines(file, flag):
@@ -66,5 +68,6 @@ def texts_in(file: Path, flag: str, *, titled: bool) -> dict[str, str]:
             text = row.get("text") or ""
             texts[name] = f"{title}. {text_of(row, 'text', place)}" if text else title
         else:
-            texts[name] = text_of(row, "text", place)
+            empty = titled and row.get("text") == ""
+            texts[name] = "" if empty else text_of(row, "text", place)
     return texts

@@ -1,7 +1,7 @@
 """Pairs of texts in a file: `{"query": ..., "positive": ..., "negatives": [...]}` a line.
 
-The negatives are texts that do not answer the query, though they look it. A line may have a
-`split`: train, val or test.
+The negatives are texts that do not answer the query, though they look it, of every key that begins
+with negative: a text or a list. A line may have a `split`: train, val or test.
 """
 
 from cl.data.sets._jsonl import json_lines

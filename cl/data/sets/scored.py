@@ -1,7 +1,8 @@
 """Pairs of sentences with a score: `{"sentence1": ..., "sentence2": ..., "score": 4.5}` a line.
 
 As STS-B (Cer et al. 2017, https://arxiv.org/abs/1708.00055) and SICK have them. They are measured
-on by --eval sts, all of them, and not trained on.
+on by --eval sts. Where lines have a `split`, train, val or test, those of train are trained on by
+--method cosent and angle; without it all are measured on.
 """
 
 from cl.data.sets._jsonl import json_lines
@@ -19,7 +20,7 @@ ROW = {
 
 
 def read(name: str, where: Where) -> Source[TextPairs]:
-    """The pairs of the file, all of which are measured on.
+    """The pairs of the file, all of which are measured on but where lines say that they train.
 
     Raises:
         ValueError: there is no such file, a line is wrong, or there are no two pairs.
