@@ -53,7 +53,7 @@ class Outcome:
 def evaluate(
     encoder: nn.Module | Run | str | Path,
     data: Any,
-    eval: str | Sequence[str] = "linear",
+    eval: str | Sequence[str] | None = None,
     *,
     transform: Transform | None = None,
     **flags: Any,
@@ -68,7 +68,8 @@ def evaluate(
         data: a `Source`; a data set's name, as on the command line; or what `from_dataset` takes: a
             torch `Dataset`, or a pair of them, for training and for testing; or what `from_texts`
             takes, pairs of texts.
-        eval: names of evaluations, `"all"`, or `"MODULE:NAME"` of one of your own.
+        eval: names of evaluations, `"all"`, or `"MODULE:NAME"` of one of your own; None is what
+            `config=` has, or linear.
         transform: how images are prepared, see `load_encoder`; by default as the data set's row
             says, for a data set of your own 224 px with ImageNet's mean and deviation.
         flags: of `main_linear.py`, by name: `lr=0.1, k=(5, 20), output="runs"`.
@@ -83,7 +84,7 @@ def evaluate(
         KeyboardInterrupt: Ctrl-C; what was done by then is in the folder.
         SystemExit: SIGTERM or another signal that asks it to end, likewise.
     """
-    names = (eval,) if isinstance(eval, str) else tuple(eval)
+    names = (eval,) if isinstance(eval, str) else eval
     with kept_random_states():
         asked = request(encoder, data, names, transform, flags)
         outcome = evaluate_configured(asked.config, asked.source, asked.restored)
@@ -132,7 +133,7 @@ def evaluate_configured(
             return outcome
         loggers = trainer.make_loggers(config, task.folder, task.checkpoint)
         print_failures(outcome)
-        with runs.hold(task.folder):
+        with trainer.closed_by_error(loggers), runs.hold(task.folder):
             features = task.features(trainer.console) if doable and task.of_features else []
             trainer.say("")
             evaluate_each(task, features, device, loggers, outcome)

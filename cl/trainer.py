@@ -423,6 +423,20 @@ def fit(
     return code
 
 
+@contextmanager
+def closed_by_error(loggers: Sequence[Any]) -> Iterator[None]:
+    """End what is logged to wandb where an error ends the run: the process's next run is another.
+
+    Args:
+        loggers: of the run.
+    """
+    try:
+        yield
+    except BaseException:
+        close(loggers, 1)
+        raise
+
+
 def close(
     loggers: Sequence[Any],
     code: int = 0,
