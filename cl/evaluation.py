@@ -53,7 +53,7 @@ class Outcome:
 def evaluate(
     encoder: nn.Module | Run | str | Path,
     data: Any,
-    eval: str | Callable[..., EvalResult] | Sequence[str | Callable[..., EvalResult]] = "linear",
+    eval: str | Callable[..., EvalResult] | Sequence[str | Callable[..., EvalResult]] | None = None,
     *,
     transform: Transform | TextTransform | None = None,
     **flags: Any,
@@ -69,7 +69,7 @@ def evaluate(
             torch `Dataset`, or a pair of them, for training and for testing; or what `from_texts`
             takes, pairs of texts.
         eval: names of evaluations, `"all"`, and of your own functions or `"MODULE:NAME"`, which
-            is also what their results are called.
+            is also what their results are called; None is what `config=` has, or linear.
         transform: how the samples of a module are prepared, see `load_encoder`; flags change it. By
             default images are prepared as the data set's row says, those of a data set of your own
             at their size, at most 224 px, with ImageNet's mean and deviation.
@@ -85,7 +85,7 @@ def evaluate(
         KeyboardInterrupt: Ctrl-C; what was done by then is in the folder.
         SystemExit: SIGTERM or another signal that asks it to end, likewise.
     """
-    names = (eval,) if isinstance(eval, str) or callable(eval) else tuple(eval)
+    names = (eval,) if isinstance(eval, str) or callable(eval) else eval
     with kept_random_states():
         asked = request(encoder, data, names, transform, flags)
         outcome = evaluate_configured(asked.config, asked.source, asked.restored)
@@ -134,7 +134,7 @@ def evaluate_configured(
             return outcome
         loggers = trainer.make_loggers(config, task.folder, task.checkpoint)
         print_failures(outcome)
-        with runs.hold(task.folder):
+        with trainer.closed_by_error(loggers), runs.hold(task.folder):
             features = task.features(trainer.console) if doable and task.of_features else []
             trainer.say("")
             evaluate_each(task, features, device, loggers, outcome)

@@ -1,6 +1,7 @@
 """Pretraining: data, encoder, method, trainer, fit, report."""
 
 import warnings
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -41,7 +42,13 @@ READING += ("value_range", "channels", "exif_orientation", "max_pixels")
 
 
 def pretrain(
-    encoder: str | nn.Module, data: Any, method: Any = "simclr", loss: Any = None, **flags: Any
+    encoder: str | nn.Module,
+    data: Any,
+    method: Any = None,
+    loss: Any = None,
+    *,
+    callbacks: Sequence[Callback] = (),
+    **flags: Any,
 ) -> Run:
     """Pretrain an encoder from Python, as `main_contrastive.py` does: a folder with all of a run.
 
@@ -56,8 +63,11 @@ def pretrain(
             (training, validation) of them; a list or data set of pairs of texts, or a pair of
             these, see `cl.data.sets.from_texts`; or a `DataLoader` that makes the views, or a pair
             of them, see `cl.data.module.GivenData`.
-        method: a name, or a subclass of `cl.methods.Method`.
-        loss: a name, or a function of embeddings `(v n d)`, ids and rows; None is the method's own.
+        method: a name, or a subclass of `cl.methods.Method`; None is that of `config=`, or simclr.
+        loss: a name, or a function of embeddings `(v n d)`, ids and rows; None is that of
+            `config=`, or the method's own.
+        callbacks: of Lightning, besides those of a run; a checkpoint keeps their states, which must
+            be of tensors, numbers and text.
         flags: the flags of the command line by name, also the method's and the loss's, as in
             `epochs=20, temperature=0.5, output="runs"`.
 
@@ -80,22 +90,23 @@ def pretrain(
         raise ValueError(f"{', '.join(misplaced)} cannot be used with data that are no name")
     check_items(data)
     data = from_texts(data) if holds_texts(data) else data
-    named = {"encoder": encoder, "dataset": data, "method": method}
-    config = configure(Pretrain, named | ({} if loss is None else {"loss": loss}) | flags)
+    chosen = {name: x for name, x in {"method": method, "loss": loss}.items() if x is not None}
+    config = configure(Pretrain, {"encoder": encoder, "dataset": data, **chosen, **flags})
     if config.seeds:
         raise ValueError("seeds is of the command line: call pretrain once for each, with its seed")
     check_environment(config)
     with kept_random_states():
-        run = train(config)
+        run = train(config, callbacks)
     end_as_signalled(run.code, f"{run.folder} holds the run as far as it came")
     return run
 
 
-def train(config: Pretrain) -> Run:
+def train(config: Pretrain, callbacks: Sequence[Callback] = ()) -> Run:
     """Pretrain as configured.
 
     Args:
         config: as checked.
+        callbacks: of the caller's own.
 
     Returns:
         The run; its `code` is the exit code of the process.
@@ -130,7 +141,7 @@ def train(config: Pretrain) -> Run:
             return run
         if config.compile:
             check_compiler(hardware.torch_device(options))
-        return fit_run(config, data, method, options, built)
+        return fit_run(config, data, method, options, built, callbacks)
 
 
 def going_on(config: Pretrain) -> Pretrain:
@@ -150,6 +161,7 @@ def fit_run(
     method: Method,
     options: dict[str, Any],
     built: dict[str, Any],
+    more: Sequence[Callback] = (),
 ) -> Run:
     """Train, in a folder of the run's own.
 
@@ -159,6 +171,7 @@ def fit_run(
         method: what is trained.
         options: of the Trainer, about the hardware.
         built: what the weights it starts from say of how the encoder is built.
+        more: callbacks of the caller's own.
     """
     recipes = data.recipes if isinstance(data, ContrastiveData | ImageTextData) else []
     derived = {
@@ -195,15 +208,16 @@ def fit_run(
             callbacks.append(Baseline(folder / runs.RESULT, measure, resumed=resumed))
     on_gpu, parallel = options["accelerator"] == "gpu", config.processes > 1
     plugins = [SyncEverywhere(on_gpu)] if config.sync_batchnorm and parallel else []
-    made = trainer.make_trainer(config, folder, checkpoint, callbacks, options, plugins)
+    made = trainer.make_trainer(config, folder, checkpoint, [*callbacks, *more], options, plugins)
 
     program = None if build.brings_own(config) else PROGRAM
     quicker = compiled_training(method.embedders) if config.compile else nullcontext()
-    with runs.hold(folder), carded(folder, str(rows["devices"])) as card, quicker:
-        code = trainer.fit(made, method, data, checkpoint, program, folder, keep_log=True)
-        card["code"] = code
-    run = Run(folder, lora.without_updates(method.evaluated).eval(), method, code)
-    conclude(config, run, data, made, program)
+    with trainer.closed_by_error(made.loggers):
+        with runs.hold(folder), carded(folder, str(rows["devices"])) as card, quicker:
+            code = trainer.fit(made, method, data, checkpoint, program, folder, keep_log=True)
+            card["code"] = code
+        run = Run(folder, lora.without_updates(method.evaluated).eval(), method, code)
+        conclude(config, run, data, made, program)
     method.trainer = data.trainer = None  # whose loaders keep their worker processes
     return run
 

@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from cl.callbacks.saver import BROKEN, NOT_FINITE, Saver, peers_of
 from cl.callbacks.watch import Watch
 from cl.config import Linear, Pretrain, from_json, is_own, to_json
 from cl.config.handed_on import data_places
+from cl.config.schema import either
 from cl.config.store import batch_of
 from cl.interrupts import ASKED, Stop, interrupts
 from cl.metrics import read_metrics
@@ -47,10 +48,9 @@ console = Console(highlight=False, soft_wrap=True)
 FREE = {"name", "project", "wandb_entity", "wandb_group", "wandb_tags", "wandb_notes"}
 FREE |= {"wandb_artifact", "logger", "probe_data"}
 FREE |= {"output", "wandb", "log_every_n_steps", "num_workers", "on_collapse"}
-FREE |= {"baseline", "gpus", "devices", "data_folder", "batch_size", "debug", "run_id", "config"}
-FREE |= {"report", "resume_training_from", "auto_resume", "max_time"}
-FREE |= {"max_bad_steps", "take_over", "override", "timeout", "compile"}
-FREE |= {"checkpoint_activations", "strategy"}
+FREE |= {"baseline", "gpus", "devices", "data_folder", "batch_size", "report", "max_time"}
+FREE |= {"max_bad_steps", "timeout", "compile", "checkpoint_activations", "strategy"}
+FREE |= {f.name for of in (Pretrain, Linear) for f in fields(of) if f.metadata.get("once")}
 # Settings that --override may change: they move numbers of the training and no state of it.
 LEARNING_RATES = {"lr", "lr_scaling", "bias_lr", "classifier_lr", "learned_lr"}
 LEARNING_RATES |= {"warmup_epochs", "warmup_start_lr", "lr_decay_steps", "lr_decay_rate"}
@@ -190,6 +190,8 @@ def check_same_settings(config: Config, folder: Path) -> dict[str, Any]:
             f"{folder} holds a run of other settings: {different}. Its own are given by --config "
             f"{folder / runs.CONFIG}; --override changes {words} on purpose"
         )
+    if isinstance(config, Pretrain):
+        check_not_learned(config, before.get("loss_options") or {}, folder)
     if keys:
         say(f"{folder} goes on with {different}")
     if longer.intersection(keys):
@@ -200,6 +202,25 @@ def check_same_settings(config: Config, folder: Path) -> dict[str, Any]:
             "has so many steps fewer, and ends before its schedule does"
         )
     return {k: now[k] for k in keys}
+
+
+def check_not_learned(config: Pretrain, before: Mapping[str, Any], folder: Path) -> None:
+    """Refuse other values of the loss's scalars that a run has learned since.
+
+    Args:
+        config: of the run that is to go on.
+        before: options of the loss that the run was given.
+        folder: of the run.
+
+    Raises:
+        ValueError: with the scalars that differ.
+    """
+    given = config.loss_options
+    if other := [f"--{k}" for k in config.learned if given.get(k) != before.get(k)]:
+        raise ValueError(
+            f"{either(other, 'and')} cannot be changed by --override: the run in {folder} goes on "
+            "with what it has learned"
+        )
 
 
 def earlier_settings(config: Config, text: str) -> tuple[dict[str, Any], int]:
@@ -408,6 +429,20 @@ def fit(
         how = runs.how_to_go_on(program, folder, slower=code in (NOT_FINITE, BROKEN))
         print(f"{why}\n{escape_controls(how)}", file=sys.stderr)  # noqa: T201
     return code
+
+
+@contextmanager
+def closed_by_error(loggers: Sequence[Any]) -> Iterator[None]:
+    """End what is logged to wandb where an error ends the run: the process's next run is another.
+
+    Args:
+        loggers: of the run.
+    """
+    try:
+        yield
+    except BaseException:
+        close(loggers, 1)
+        raise
 
 
 def close(

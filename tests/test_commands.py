@@ -205,7 +205,10 @@ REFUSED = [
     ("--epoch", ["unknown flag --epoch; did you mean --epochs?"]),  # and no word of its value
     (
         "--pretrained",
-        ["--pretrained needs an encoder of texts named minilm, hf:FOLDER or package:NAME."],
+        [
+            "--pretrained needs an encoder of texts named minilm, hf:FOLDER or package:NAME; "
+            "--init_from timm starts from the weights of one of timm's."
+        ],
     ),
     ("--unlike_any", ["unknown flag --unlike_any; see --help all."]),  # nothing is near
     ("--save_every_n_epochs 5", ["unknown flag --save_every_n_epochs; see --help all."]),

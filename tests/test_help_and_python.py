@@ -4,11 +4,15 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 import cl.methods
 from cl.bounds import Count
@@ -207,6 +211,73 @@ def test_objects_stand_in_the_place_of_words() -> None:
         configure(Pretrain, {**objects, "directions": 0})
     with pytest.raises(ConfigError, match=r"does not take \(z, ids, rows\)"):
         configure(Pretrain, {**objects, "loss": lambda a, b: a})
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    values = {"lr": np.float64(0.5), "weight_decay": np.float32(0.25), "epochs": np.int64(3)}
+    values |= {"multicrop": np.True_, "temperature": torch.tensor(0.5), "gpus": [np.int32(1)]}
+    config = configure(Pretrain, {**DIGITS, **values, "crop_scale": (np.float32(0.5), 1)})
+    line = "--lr 0.5 --weight_decay 0.25 --epochs 3 --multicrop --temperature 0.5 --gpus 1"
+    words = ["digits", "resnet6_w8", *line.split(), "--crop_scale", "0.5", "1"]
+    assert config == parse_pretrain(words)
+    json.loads(to_json(config))
+    with pytest.raises(
+        ConfigError, match=r"--epochs must be a whole number of at least 1, not 1.5"
+    ):
+        configure(Pretrain, {**DIGITS, "epochs": np.float64(1.5)})
+
+
+def test_functions_of_one_name_are_several_schedules() -> None:
+    """A notebook runs a cell again, with other parameters."""
+
+    def heights(scheduler: Callable[..., float]) -> float:
+        config = configure(Pretrain, {**DIGITS, "scheduler": scheduler, "warmup_epochs": 0})
+        return lr_factor(optimization(config), 2, 4, 2)
+
+    assert heights(lambda done: 1 - done) == 0.5
+    assert heights(lambda epoch: 0.9**epoch) == 0.9
+
+
+MODULE = {"dataset": "digits", "encoder": nn.Flatten()}
+LOADER = {"dataset": DataLoader([]), "encoder": "resnet6_w8"}
+
+
+@pytest.mark.parametrize(
+    ("objects", "flag", "value"),
+    [
+        (MODULE, "norm", "group"),
+        (MODULE, "stem", "small"),
+        (MODULE, "zero_init_residual", True),
+        (LOADER, "batch_size", 512),
+        (LOADER, "num_workers", 7),
+        (LOADER, "crop_scale", (0.5, 1.0)),
+        (LOADER, "multicrop", True),
+        (LOADER, "recipe", "byol"),
+        (LOADER, "image_size", 32),
+    ],
+)
+def test_what_an_object_has_no_use_for_is_refused(
+    objects: dict[str, Any], flag: str, value: object
+) -> None:
+    with pytest.raises(ConfigError, match=rf"^--{flag} cannot be used with a .* of your own"):
+        configure(Pretrain, {**objects, flag: value})
+    pair = {**objects, "dataset": (objects["dataset"], None)}
+    if objects is LOADER:
+        with pytest.raises(ConfigError, match=rf"^--{flag} cannot be used with a DataLoader"):
+            configure(Pretrain, {**pair, flag: value})
+    configure(Pretrain, {**DIGITS, "encoder": "resnet18", flag: value})
+
+
+def test_what_a_file_hands_on_to_an_object_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(to_json(configure(Pretrain, {**DIGITS, "norm": "group", "hue": 0.25})))
+    config = configure(Pretrain, {**LOADER, "encoder": nn.Flatten(), "config": file})
+    assert (config.norm, config.hue) == ("batch", None)
+    assert (
+        "warning: ignored --norm, which cannot be used with a module of" in capsys.readouterr()[1]
+    )
 
 
 def test_an_encoder_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

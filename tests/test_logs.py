@@ -10,10 +10,13 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
+import pytorch_lightning as pl
+from torch import nn
 
+import cl
 import main_contrastive
 import main_linear
-from cl import logs
+from cl import evaluation, logs
 from cl.config.check import installed
 from cl.metrics import read_metrics
 
@@ -178,6 +181,32 @@ def test_an_error_of_wandb_s_is_said_without_secrets(monkeypatch: pytest.MonkeyP
     error = OSError("no http://user:SECRET@proxy:9/ and no https://SECRET@b.c/d with SECRETKEY")
     said = logs.without_secrets(error)
     assert said == "no http://proxy:9/ and no https://b.c/d with ***"
+
+
+def test_an_error_ends_the_run_in_wandb_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the next run of the process would log into the one that failed."""
+    wandb = pytest.importorskip("wandb")
+    runs = list[Mock]()
+
+    def init(**_: Any) -> Mock:
+        runs.append(Mock(offline=True))
+        return runs[-1]
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("it broke")
+
+    monkeypatch.setattr(wandb, "init", init)
+    monkeypatch.setattr(logs.Wandb, "log_metrics", lambda *_: None)
+    how: dict[str, Any] = {"wandb": "offline", "output": str(tmp_path), "num_workers": 0}
+    monkeypatch.setattr(evaluation, "evaluate_each", fail)
+    with pytest.raises(RuntimeError, match="it broke"):
+        cl.evaluate(nn.Flatten(), "digits", "knn", **how)
+    monkeypatch.setattr(pl.Trainer, "fit", fail)
+    with pytest.raises(RuntimeError, match="it broke"):
+        cl.pretrain("resnet6_w4", "digits", **how)
+    assert [run.finish.call_args.kwargs for run in runs] == [{"exit_code": 1}] * 2
 
 
 @pytest.mark.slow

@@ -323,6 +323,8 @@ def test_one_mistake_is_one_sentence(
         ("pretrain", "unlabeled:two resnet6_w8", "there is no data/two."),
         ("pretrain", "unlabeled:file.txt resnet6_w8 --data_folder .", "of file.txt are not there"),
         ("evaluate", "--pretrained_feature_extractor frist", "a file; there is no frist."),
+        ("pretrain", "digits resnet6_w8 --auto_resume", "--auto_resume needs --run_id, by which"),
+        ("pretrain", "digits resnet18 --pretrained", "; --init_from timm starts from the weights"),
     ],
 )
 def test_the_sentence_says_what_was_meant(

@@ -149,6 +149,13 @@ def kind_of(dataset: str, folder: str = "") -> str:
     return "text" if not types.isdisjoint(STRINGS) and "Image" not in types else row["kind"]
 
 
+def makes_views(dataset: str) -> bool:
+    """Whether it is a DataLoader of the user's own, or a pair of them, which makes the views."""
+    given = getattr(dataset, "object", None)
+    first = given[0] if isinstance(given, tuple) and given else given
+    return hasattr(first, "batch_sampler") or hasattr(first, "train_dataloader")
+
+
 def column_types(place: Path) -> set[str]:
     """The types of the columns of a data set that Hugging Face's `datasets` saved in a folder."""
     types = set[str]()

@@ -10,7 +10,7 @@ from typing import Any
 
 from cl import schedules
 from cl.config import encoders, signature
-from cl.config.datasets import OfKind
+from cl.config.datasets import OfKind, makes_views
 from cl.config.evaluations import (
     ALL,
     about,
@@ -26,7 +26,7 @@ from cl.config.evaluations import (
     words_having,
 )
 from cl.config.launcher import started
-from cl.config.options import OptimizationOptions
+from cl.config.options import OptimizationOptions, ViewsOptions
 from cl.config.own import called, is_own, packages_of
 from cl.config.programs import Linear, Pretrain, rooms
 from cl.config.schedulers import unusable
@@ -51,6 +51,12 @@ OF_METHOD = "text_encoder"
 OF_VIEWS = ("backend", "last_batch_fill")
 
 
+# How an encoder is built that has a name, and what a DataLoader sees to besides the views.
+OF_NAME = ("norm", "stem", "zero_init_residual")
+OF_LOADER = ("batch_size", "global_batch_size", "num_workers", "backend", "last_batch_fill")
+OF_LOADER += ("image_size", "probe_data")
+
+
 def kinds_of(of: type) -> tuple[Kind, ...]:
     """Whose options a program has besides its own."""
     return ("eval",) if issubclass(of, Linear) else ("method", "loss")
@@ -69,7 +75,23 @@ def out_of_place(config: Pretrain | Linear, options: Mapping[str, Option]) -> di
             found[name] = condition(other, allowed)
     if isinstance(config, Linear):
         return found | idle(config, options)
+    if "pretrained" in found and not encoders.takes_texts(config.encoder):
+        found["pretrained"] += "; --init_from timm starts from the weights of one of timm's"
+    found |= of_objects(config, options)
     return found if takes_any_loss(config) else found | {"loss": needs_methods(choosing())}
+
+
+def of_objects(config: Pretrain, options: Mapping[str, Option]) -> dict[str, str]:
+    """What says nothing of an encoder, or of a DataLoader, that is an object of the user's own."""
+    found = {}
+    if is_own(config.encoder):
+        reason = "cannot be used with a module of your own, which is trained as it is"
+        found |= dict.fromkeys(OF_NAME, reason)
+    if makes_views(config.dataset):
+        views = (name for name, o in options.items() if o.group == ViewsOptions.__name__)
+        reason = "cannot be used with a DataLoader of your own, which makes the views"
+        found |= dict.fromkeys((*OF_LOADER, *views), reason)
+    return found
 
 
 def holds(value: Any, allowed: Container[Any] | None) -> bool:
@@ -337,6 +359,10 @@ def pretraining(config: Pretrain) -> Iterator[Fault]:
     if config.dry_run and config.max_steps == 0:
         message = "--dry_run draws what changes in steps: --max_steps 0 has none."
         yield message, ("dry_run", "max_steps")
+    known = config.run_id or config.resume_training_from or started()
+    if config.auto_resume and not known:
+        message = "--auto_resume needs --run_id, by which the run is found that is to go on."
+        yield message, ("auto_resume", "run_id")
     m, n = config.mini_batch_size, config.batch_size_per_device
     if m and m > n:
         yield (

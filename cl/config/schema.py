@@ -265,12 +265,13 @@ class Option:
         return tuple(self.check_one(each) for each in value)
 
     def check_one(self, value: Any) -> Any:
-        """A single value: a whole number is also a number, a path also a word."""
-        given: Any = value
-        if self.of is float and type(value) is int and abs(value) < 2**53:
-            given = float(value)
-        if self.of is str and isinstance(value, PurePath):
-            given = str(value)
+        """A single value: a whole number is also a number, a path also a word, NumPy's likewise."""
+        scalar = getattr(value, "shape", None) == () and hasattr(value, "item")
+        given: Any = value.item() if scalar else value
+        if self.of is float and type(given) is int and abs(given) < 2**53:
+            given = float(given)
+        if self.of is str and isinstance(given, PurePath):
+            given = str(given)
         return self.allow(given)
 
     def allow(self, value: Any) -> Any:

@@ -10,7 +10,8 @@ from cl import checkpoints
 from cl.config import Linear, configure
 from cl.config.datasets import kind_of
 from cl.config.encoders import has_weights
-from cl.config.evaluations import untrained
+from cl.config.evaluations import default, untrained
+from cl.config.handed_on import by_place, inherited
 from cl.data import sets
 from cl.data.augment.recipe import preset
 from cl.data.sets import (
@@ -58,11 +59,18 @@ class Request:
 def request(
     encoder: Any,
     data: Any,
-    evaluations: Sequence[str | Callable[..., Any]],
+    evaluations: Sequence[str | Callable[..., Any]] | None,
     transform: Transform | TextTransform | None,
     flags: Mapping[str, Any],
 ) -> Request:
     """Check what `evaluate` was given.
+
+    Args:
+        encoder: a module, a run, its id or folder, or a file.
+        data: of the evaluation.
+        evaluations: their names; None leaves them to the file of `config`.
+        transform: how images are prepared.
+        flags: of the command line.
 
     Raises:
         ValueError: with all that is wrong with it.
@@ -80,7 +88,10 @@ def request(
     check_transform(encoder, transform, of_texts=of_texts)
     own_data = source is not None and source.name.partition(":")[0] not in sets.NAMES
     dataset = data if source is None else source if own_data else source.name
-    values = {**flags, "dataset": dataset, "eval": list(evaluations)}
+    values = {**flags, "dataset": dataset}
+    names = named_by_file(flags) if evaluations is None else evaluations
+    if evaluations is not None:
+        values["eval"] = list(evaluations)
     if of_images and isinstance(data, str) and sets.dataset_row(data)["image_files"]:
         known = asdict(of_images.decoding).items()
         values = {name: x for name, x in known if x is not None} | values
@@ -90,7 +101,7 @@ def request(
         return Request(configure(Linear, values | of_file(encoder, flags)), source, None)
     size = {} if of_images is None else {"image_size": of_images.recipe.size}
     values = size | values | {"encoder": encoder}
-    if not {*evaluations} <= {*untrained()}:  # where the weights come from
+    if not {*names} <= {*untrained()}:  # where the weights come from
         values["pretrained_feature_extractor"] = qualified_name(encoder)
     config = configure(Linear, values)
     if of_texts:
@@ -104,6 +115,12 @@ def request(
         native = min(*source.train.pixel(0).shape[:2], native)
     recipe = recipe.changed({"size": config.image_size or native} | preparation_flags(config))
     return Request(config, source, restore_module(encoder, recipe))
+
+
+def named_by_file(flags: Mapping[str, Any]) -> Sequence[str]:
+    """The evaluations of the file of `config` or `verify`; the default one without a file."""
+    given = {k: str(flags[k]) for k in ("config", "verify", "output") if flags.get(k)}
+    return inherited(Linear, by_place(given), [], {}).get("eval", (default(),))
 
 
 def check_transform(
@@ -136,7 +153,7 @@ def of_file(given: Any, flags: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ValueError: nothing says which encoder it is.
     """
-    file = checkpoints.encoder_file(find_run(given))
+    file = checkpoints.encoder_file(find_run(given, flags.get("output")), "the encoder")
     name = encoder_name(file, flags.get("encoder"), about_file(file).get("encoder"))
     return {"encoder": name, "pretrained_feature_extractor": str(file)}
 

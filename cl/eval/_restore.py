@@ -25,7 +25,7 @@ from cl.config.encoders import (
     takes_texts,
 )
 from cl.config.evaluations import of_images
-from cl.config.programs import PROGRAMS
+from cl.config.programs import folder_of_runs
 from cl.data.augment.recipe import Recipe, preset
 from cl.data.sets import DECODING, DEFAULTS, TURNED, dataset_row
 from cl.data.tokens import tokenizer_of
@@ -75,7 +75,7 @@ def load_encoder(
     """Load an encoder, and how its images or texts are prepared.
 
     Args:
-        run_or_file: a run, its folder, or its id under `trained_models/`; an `encoder.safetensors`;
+        run_or_file: a run, its folder, or its id in the folder of runs; an `encoder.safetensors`;
             or a checkpoint of another project (docs/evaluation.md has the list); or the name of an
             encoder of texts that says where its weights are, as hf:FOLDER.
         encoder: its name, as on the command line; needed where the file does not say it. Or a
@@ -105,7 +105,7 @@ def load_encoder(
     elif isinstance(run_or_file, str) and has_weights(run_or_file):
         restored = restore(None, run_or_file)
     else:
-        file = checkpoints.encoder_file(find_run(run_or_file))
+        file = checkpoints.encoder_file(find_run(run_or_file), "the encoder")
         restored = restore(file, encoder, dataset, image_size)
     if restored.preparation == TOKENS:
         query, document = restored.about["max_length"]
@@ -116,12 +116,18 @@ def load_encoder(
     return restored.encoder.eval(), Transform(restored.recipe, how)
 
 
-def find_run(given: runs.Run | str | Path) -> Path:
-    """The folder of a run, or of one that is called by its id, or the path itself."""
+def find_run(given: runs.Run | str | Path, output: str | None = None) -> Path:
+    """The folder of a run, or of one that is called by its id, or the path itself.
+
+    Args:
+        given: a run, its folder or its id; or a file.
+        output: folder of runs that is looked into before the usual one.
+    """
     if isinstance(given, runs.Run):
         return given.folder
-    path, run = Path(given), PROGRAMS / "trained_models" / given
-    return run if not path.exists() and run.is_dir() else path
+    path = Path(given)
+    known = (folder_of_runs(place) / path for place in (output, None))
+    return path if path.exists() else next((run for run in known if run.is_dir()), path)
 
 
 def restore(

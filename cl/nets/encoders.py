@@ -238,7 +238,16 @@ def width(encoder: nn.Module, example: Tensor | None = None) -> int:
 
 
 def encode(encoder: nn.Module, example: Tensor) -> Any:
-    """What an encoder makes of a batch in evaluation mode; modes and random states stay."""
+    """What an encoder makes of a batch in evaluation mode; modes and random states stay.
+
+    Args:
+        encoder: on any device.
+        example: is moved to the encoder's device, and values that are no tokens to its precision.
+    """
+    first = next(encoder.parameters(), None)
+    if first is not None:
+        floats = example.is_floating_point() and first.is_floating_point()
+        example = example.to(first.device, first.dtype if floats else None)
     training = [m for m in encoder.modules() if m.training]
     try:
         with torch.no_grad(), torch.random.fork_rng([example.device] if example.is_cuda else []):
@@ -259,10 +268,9 @@ def check_sizes(encoder: nn.Module, sizes: Iterable[int], channels: int) -> None
     Raises:
         ValueError: it does not.
     """
-    kind = next(encoder.parameters(), torch.empty(0)).dtype
     for size in dict.fromkeys(sizes):
         try:
-            encode(encoder, torch.zeros(2, channels, size, size, dtype=kind))
+            encode(encoder, torch.zeros(2, channels, size, size))
         except Exception as error:
             made_for = getattr(encoder, "pretrained_cfg", {}).get("input_size", (None,))[-1]
             use = f"; timm's is made for {made_for} px, see --image_size" if made_for else ""

@@ -14,7 +14,6 @@ import inspect
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -46,7 +45,6 @@ def get_shape(name: str | Shape) -> Shape:
     return getattr(import_module(f"cl.schedules.{name}"), name)
 
 
-@cache
 def needs(name: str | Shape) -> frozenset[str]:
     """What a shape asks for by name.
 

@@ -60,6 +60,8 @@ TOKENS = [torch.arange(12).reshape(4, 3), torch.arange(12).reshape(4, 3) + 1]
         (([SMALL[0], *TWO, *SMALL[1:]], LABELS), [SMALL, TWO], True),
         ((TOKENS, LABELS), [TOKENS], True),
         (TOKENS, [TOKENS], False),
+        ([TWO, LABELS, ("a", "b", "c", "d")], [TWO], True),  # lightly
+        ([torch.arange(4), TWO, LABELS], [TWO], True),  # solo-learn
     ],
 )
 def test_a_batch_in_any_form(given: Any, sizes: list[list[Tensor]], labeled: bool) -> None:
@@ -81,6 +83,7 @@ def test_a_batch_in_any_form(given: Any, sizes: list[list[Tensor]], labeled: boo
         ((TWO, LABELS[:2]), r"views and labels are of \[2, 4\] samples"),
         ({"image": TWO[0]}, "it is a dict; a batch must be"),
         ((TWO, "a"), "it has a list, a str; a batch must be"),
+        ((LABELS, TWO), r"it has a tensor \(4,\), a list; a batch must be"),
         ([], "it is a list; a batch must be"),
         ((TWO, LABELS.float()), r"it has a list, a tensor \(4,\); a batch must be"),
     ],

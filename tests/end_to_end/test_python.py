@@ -154,13 +154,63 @@ def test_without_labels_no_accuracy_is_logged(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:COLLAPSED")  # two classes of gray are a line
 def test_a_loader_of_views(validated: bool, tmp_path: Path) -> None:
     train, val = DataLoader(Views(), 16), DataLoader(Images(20), 10)
-    more = {k: v for k, v in SHORT.items() if k != "batch_size"}
+    more = {k: v for k, v in SHORT.items() if k not in ("batch_size", "num_workers")}
     data = (train, val) if validated else train
     run = cl.pretrain("resnet6_w4", data, **more, output=str(tmp_path))
     rows = run.history
     assert [row["step"] for row in rows] == [4, 8]
     assert ("val/probe_top1" in rows[-1]) is ("val/knn_top1" in rows[-1]) is validated
     assert all(name in rows[-1] for name in MONITORS)
+
+
+class Counts(pl.Callback):
+    """How many steps a run has done, which its checkpoint keeps."""
+
+    steps = 0
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.steps += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.steps = state_dict["steps"]
+
+
+class AdamWithoutSchedule(SimCLR):
+    def configure_optimizers(self) -> Any:
+        return torch.optim.AdamW(self.parameters(), 1e-3)
+
+
+def test_own_callbacks_and_optimizer_go_on(tmp_path: Path) -> None:
+    short = {**SHORT, "batch_size": 256, "baseline": False, "output": str(tmp_path)}
+
+    def go(max_steps: int, **more: Any) -> int:
+        counts, how = Counts(), short | more
+        callbacks = [counts, EarlyStopping("train/loss", patience=9)]
+        run = cl.pretrain(
+            "resnet6_w4",
+            "digits",
+            method=AdamWithoutSchedule,
+            callbacks=callbacks,
+            max_steps=max_steps,
+            **how,
+        )
+        assert run.code == 0
+        return counts.steps
+
+    assert go(2, run_id="a") == 2
+    assert go(5, resume_training_from=str(tmp_path / "a")) == 5
+
+
+def test_a_file_of_settings_chooses_the_method_that_is_not_given(tmp_path: Path) -> None:
+    short = {"output": str(tmp_path), "wandb": "off", "max_steps": 0}
+    first = cl.pretrain("resnet6_w4", "digits", "byol", run_id="a", **short)
+    again = cl.pretrain("resnet6_w4", "digits", config=str(first.folder), run_id="b", **short)
+    other = cl.pretrain("resnet6_w4", "digits", "simclr", config=str(first.folder), **short)
+    methods = [type(run.method).__name__ for run in (first, again, other)]
+    assert methods == ["BYOL", "BYOL", "SimCLR"]
 
 
 def plain_trainer(folder: Path, *callbacks: Any, **more: Any) -> pl.Trainer:

@@ -158,11 +158,35 @@ def test_a_file_imports_nothing_and_a_module_gets_its_weights(
     assert checkpoints.fingerprint(theirs) == checkpoints.fingerprint(net)
 
 
-def test_an_encoder_is_found_by_its_runs_id(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cl.eval._restore.PROGRAMS", run.parent)
-    (run.parent / "trained_models").mkdir()
-    run.rename(run.parent / "trained_models" / "abc")
+@pytest.mark.parametrize("installed", [False, True])
+def test_an_encoder_is_found_by_its_runs_id(
+    installed: bool, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the folder where runs are kept, beside a clone's programs or in the current one."""
+    monkeypatch.setattr("cl.config.programs.PROGRAMS", run.parent / "clone")
+    monkeypatch.setattr("cl.config.programs.from_clone", lambda: not installed)
+    monkeypatch.chdir(run.parent)
+    runs = run.parent.joinpath("" if installed else "clone", "trained_models")
+    runs.mkdir(parents=True)
+    run.rename(runs / "abc")
     assert load_encoder("abc")[1].recipe.size == 16
+    for output in ("elsewhere", str(runs)):
+        evaluate("abc", "digits", "knn", **QUIET, output=output, report=False)
+    with pytest.raises(ValueError, match=r"^the encoder abd: no such file or folder"):
+        load_encoder("abd")
+
+
+@pytest.mark.parametrize("module", [False, True])
+def test_a_file_of_settings_names_the_evaluations(module: bool, run: Path, tmp_path: Path) -> None:
+    encoder = load_encoder(run)[0] if module else run
+    quiet = {**QUIET, "output": str(tmp_path / "runs"), "report": False}
+    evaluate(encoder, "digits", "knn", k=(3, 5), run_id="one", **quiet)
+    file = tmp_path / "runs" / "one" / "config.json"
+    again = evaluate(encoder, "digits", config=file, run_id="two", **quiet)
+    assert again.keys() == {"knn"}
+    assert json.loads((tmp_path / "runs" / "two" / "config.json").read_text())["eval_options"][
+        "k"
+    ] == [3, 5]
 
 
 def test_embeddings_are_the_features_of_evaluation(run: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import pytest
@@ -12,6 +13,7 @@ from timm.models import _registry
 from torch import Tensor, nn
 
 from cl.config.encoders import timm_names, unknown
+from cl.methods.simclr import SimCLR
 from cl.nets.encoders import check_sizes, create, width
 from cl.nets.heads import each_view, mlp
 
@@ -123,6 +125,15 @@ def test_a_width_is_measured_and_leaves_no_trace() -> None:
     assert all(torch.equal(v, before[k]) for k, v in encoder.state_dict().items())
     encoder.num_features = 7
     assert width(encoder) == 7
+
+
+@pytest.mark.parametrize("how", [{"device": "meta"}, {"dtype": torch.float64}])
+def test_a_width_is_measured_wherever_the_encoder_is(how: dict[str, Any]) -> None:
+    """On a GPU, for which a device without memory stands here, and in any precision."""
+    assert width(Own().to(**how), torch.zeros(2, 3, 8, 8)) == 5
+    assert SimCLR(Own().to(**how)).width == 5
+    table = nn.Sequential(nn.Embedding(9, 4), nn.Flatten()).to(**how)
+    assert width(table, torch.zeros(2, 3, dtype=torch.long)) == 12
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,16 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 import cl.runs.folder as runs
-from cl.config import launcher, parse_pretrain, programs, to_json
+from cl import trainer
+from cl.config import Pretrain, launcher, parse_pretrain, programs, to_json
+from cl.config.schema import options_of
 from cl.runs import hold, lock
 from tests.runs.made import made_run
 
@@ -176,6 +179,35 @@ def test_a_rate_that_follows_the_loss_is_halved_in_a_new_run(tmp_path: Path) -> 
     assert said == "start a new run with half the rate: cl.pretrain(..., lr=0.15)"
     assert runs.how_to_go_on("main_contrastive.py", tmp_path).startswith("go on with: ")
     runs.leave(tmp_path)
+
+
+ONCE = {name for name, o in options_of(Pretrain).items() if o.about.get("once")}
+
+
+@pytest.mark.parametrize("name", sorted(ONCE))
+def test_a_flag_of_one_call_alone_is_no_setting_of_the_run(name: str, tmp_path: Path) -> None:
+    """What `--config` does not hand on is not compared with it: `--download` of the first start."""
+    config = parse_pretrain(["cifar10", "resnet6_w8"])
+    option = options_of(Pretrain)[name]
+    given = True if option.of is bool else (1, 2) if option.many is None else "word"
+    (tmp_path / "config.json").write_text(to_json(replace(config, **{name: given})))
+    assert trainer.check_same_settings(config, tmp_path) == {}
+    with pytest.raises(ValueError, match="holds a run of other settings"):
+        trainer.check_same_settings(replace(config, optimizer="adamw"), tmp_path)
+
+
+def test_what_a_run_has_learned_is_not_overridden(tmp_path: Path) -> None:
+    words = ["digits", "resnet6_w8", "--override", "--temperature"]
+    for learn, refused in (("temperature", True), ("nothing", False)):
+        config = parse_pretrain([*words, "0.2", "--learn", learn])
+        (tmp_path / "config.json").write_text(to_json(config))
+        other = parse_pretrain([*words, "0.8", "--learn", learn])
+        if refused:
+            with pytest.raises(ValueError, match="--temperature cannot be changed by --override"):
+                trainer.check_same_settings(other, tmp_path)
+        else:
+            changed = trainer.check_same_settings(other, tmp_path)
+            assert changed == {"loss_options": {"temperature": 0.8}}
 
 
 def test_who_started_several_processes_starts_them_again(

@@ -1,6 +1,6 @@
 """Views that a DataLoader of the user's makes: each of its batches becomes a `Batch`."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,8 @@ from cl.data.worker_processes import start_iterator
 
 FORMS = (
     "a batch must be ([view, view, ...], labels), (views, labels) or [view, view, ...], where a "
-    "view is a tensor with the samples first and `views` one tensor (views, samples, ...)"
+    "view is a tensor with the samples first and `views` one tensor (views, samples, ...); "
+    "lightly's (views, labels, names) and solo-learn's (numbers, views, labels) are taken too"
 )
 
 
@@ -24,7 +25,8 @@ class GivenViews:
         loader: gives `([view, ...], labels)`, `(views, labels)` or `[view, ...]`: a view is
             `(n c h w)` (or `(n length)` tokens), `views` one tensor `(v n c h w)`, labels `(n)`
             whole numbers, absent or below 0 where there are none. Views of one size become one
-            tensor, sizes stay in the order of their first view. A loader's `state_dict` and
+            tensor, sizes stay in the order of their first view. The names of lightly's batches
+            and the numbers of solo-learn's are left out. A loader's `state_dict` and
             `load_state_dict` are those of its views.
         least: views of a sample that there must be; validation needs one.
     """
@@ -91,6 +93,7 @@ def split_batch(given: Any) -> tuple[list[Tensor], Tensor | None]:
     parts = [given] if isinstance(given, Tensor) else given
     if isinstance(parts, Mapping | str) or not isinstance(parts, tuple | list) or not parts:
         raise ValueError(f"it is a {type(given).__name__}; {FORMS}")
+    parts = without_names(parts)
     *views, last = parts
     labels = last if views and is_labels(last) else None
     if labels is None:
@@ -102,6 +105,17 @@ def split_batch(given: Any) -> tuple[list[Tensor], Tensor | None]:
     if not views or not all(isinstance(x, Tensor) and x.ndim > 1 for x in views):
         raise ValueError(f"it has {', '.join(map(form_of, parts))}; {FORMS}")
     return views, labels
+
+
+def without_names(parts: Sequence[Any]) -> Sequence[Any]:
+    """A batch without the samples' names, as lightly gives them, or numbers, as solo-learn does."""
+    if len(parts) != 3:
+        return parts
+    first, middle, last = parts
+    if is_labels(first) and is_labels(last):
+        return [middle, last]
+    named = isinstance(last, tuple | list) and all(isinstance(name, str) for name in last)
+    return [first, middle] if named and is_labels(middle) else parts
 
 
 def is_labels(x: Any) -> bool:
