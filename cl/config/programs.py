@@ -79,7 +79,7 @@ def typed(program: Path, folder: Path | None = None) -> str:
     return str(program)
 
 
-def folder_of_runs(output: str | None) -> Path:
+def folder_of_runs(output: str | Path | None) -> Path:
     """The folder of `--output`, by default beside the programs of a clone, else in the current."""
     return Path(output or (PROGRAMS if from_clone() else Path.cwd()) / "trained_models")
 

@@ -116,7 +116,7 @@ def load_encoder(
     return restored.encoder.eval(), Transform(restored.recipe, how)
 
 
-def find_run(given: runs.Run | str | Path, output: str | None = None) -> Path:
+def find_run(given: runs.Run | str | Path, output: str | Path | None = None) -> Path:
     """The folder of a run, or of one that is called by its id, or the path itself.
 
     Args:
