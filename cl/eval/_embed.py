@@ -19,6 +19,7 @@ from cl.eval._features import feature_batches
 from cl.eval._restore import lengths, qualified_name
 from cl.eval._result import Features
 from cl.eval._transform import TextTransform, Transform
+from cl.nets.encoders import in_single
 from cl.nets.layers import Layers
 
 THREADS = 4  # that decode and prepare
@@ -60,6 +61,7 @@ def embed(
     """
     if isinstance(data, TextPairs):
         raise ValueError("a part has texts on two sides: embed its .queries or its .documents")
+    encoder = in_single(encoder)
     texts = holds_texts([*data] if isinstance(data, tuple) else data)
     features_of = choose_layers(encoder, layer, texts=texts)
     if texts:

@@ -287,6 +287,20 @@ def test_an_encoder_that_embeds_is_left_as_it_was() -> None:
     assert not h.is_inference()
 
 
+@pytest.mark.filterwarnings("ignore:--precision bf16")
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_an_encoder_in_double_precision_is_that_of_the_run(precision: Any, tmp_path: Path) -> None:
+    """A copy of it; in float64 alone where that is asked for."""
+    net, how = Net(), {"eval": "knn", "image_size": 16, "output": tmp_path}
+    images = torch.rand(8, 3, 12, 12)
+    single = embed(net, images, precision=precision)[0]
+    how |= QUIET | {"precision": precision}
+    expected = evaluate(net, "digits", **how)["knn"].numbers
+    assert torch.equal(embed(net.double(), images, precision=precision)[0], single)
+    assert evaluate(net, "digits", **how)["knn"].numbers == expected
+    assert {p.dtype for p in net.parameters()} == {torch.float64}
+
+
 def test_what_cannot_be_embedded_is_said() -> None:
     net, images, transform = Net(), in_memory(3, 16), Transform(Recipe(size=16))
     source = Source("mine", ["a"], images, images)
