@@ -38,7 +38,7 @@ class Optimization:
         warmup_epochs: epochs in which a scheduler with a warm-up rises from `warmup_start_lr`.
         warmup_start_lr: learning rate of the first step of the warm-up, at most `lr`.
         lr_decay_epochs: epochs at which `step` multiplies the learning rate by `lr_decay_rate`;
-            None: at 60 and 80 % of the run's.
+            None: at 60 and 80 % of the run.
         lr_decay_rate: see `lr_decay_epochs`; `exponential` multiplies by it in each epoch behind
             the warm-up. None: the default of the shape.
         constant: names of members whose learning rate stays constant (SimSiam's predictor).
@@ -54,7 +54,7 @@ class Optimization:
     momentum: float = 0.9
     warmup_epochs: float | None = None
     warmup_start_lr: float | None = None
-    lr_decay_epochs: tuple[int, ...] | None = None
+    lr_decay_epochs: tuple[float, ...] | None = None
     lr_decay_rate: float | None = None
     constant: tuple[str, ...] = ()
 
@@ -194,8 +194,9 @@ def lr_factor(o: Optimization, step: int, steps: int, steps_per_epoch: int) -> f
     known = vars(o) | {
         "done": behind / (steps - warm),
         "epoch": step // steps_per_epoch,
+        "epochs_done": step / steps_per_epoch,
         "epochs_after_warmup": behind // steps_per_epoch,
-        "lr_decay_epochs": rates.decay_epochs(epochs) if decays is None else decays,
+        "lr_decay_epochs": rates.decay_epochs(steps, steps_per_epoch) if decays is None else decays,
     }
     return height(shape_of(o.scheduler), **known)
 

@@ -452,7 +452,7 @@ class OptimizationOptions:
         (),
         low=1,
         needs=("scheduler", Schedulers(partial(asks_for, "lr_decay_epochs"))),
-        shown="at 60% and 80% of the epochs",
+        shown="at 60% and 80% of the run",
     )
     lr_decay_rate: float | None = flag(
         "factor of the learning rate at --lr_decay_steps, or in each epoch (exponential)",
