@@ -294,6 +294,14 @@ def test_a_held_out_part_is_stratified_and_said() -> None:
     assert not trained & held_out
 
 
+@pytest.mark.parametrize("classes", [None, 4, np.int64(4)])
+def test_classes_that_name_none(classes: Any) -> None:
+    data: Any = Made(Image.fromarray, pair)
+    data.classes = classes
+    source = from_dataset(data)
+    assert (source.classes, source.named) == (list("0123"), False)
+
+
 def test_an_item_that_comes_several_times_is_on_one_side() -> None:
     """To be drawn more often; of those held out each is there once."""
     data, n = Made(Image.fromarray, pair), N

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -230,8 +231,8 @@ def class_names(data: Any, given: Sequence[str] | None, last: int) -> tuple[list
         raise ValueError(f"classes: {len(given)} names are given, but there is a label {last}")
     while isinstance(data, Subset):
         data = data.dataset
-    own = getattr(data, "classes", ())
-    own = () if isinstance(own, int) else own  # which names none
+    own = getattr(data, "classes", None)
+    own = () if own is None or isinstance(own, Integral) else own  # which names none
     names = [str(c) for c in (own if given is None else given)]
     known = len(names) > last
     return names if known else [str(c) for c in range(last + 1)], known
