@@ -158,7 +158,7 @@ def test_a_rate_that_falls_by_epochs_needs_a_length() -> None:
     loader = DataLoader(Endless(), batch_size=4)
     run = {"encoder": "resnet6_w8", "dataset": loader, "max_steps": 3}
     assert steps_per_epoch(configure(Pretrain, run), GivenData(loader)) == 3
-    with pytest.raises(ValueError, match="--scheduler reduce follows the loss .* has no length"):
+    with pytest.raises(ValueError, match=r"--scheduler reduce follows the loss .* has no length"):
         steps_per_epoch(configure(Pretrain, {**run, "scheduler": "reduce"}), GivenData(loader))
 
 

@@ -12,7 +12,7 @@ from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset
 
 from cl.data.sets._images import Images, Index
 from cl.data.sets._item import ItemError, stack_of
-from cl.data.sets._map_style import images_of
+from cl.data.sets._map_style import as_pair, images_of
 from cl.data.sets._source import Source
 from cl.data.sets._split import HOLD_OUT, held_out_places, split, split_sentence
 from cl.data.sets._values import TURNED, Decoding
@@ -58,6 +58,7 @@ def from_dataset(
         ValueError: it is no such data set, an item is no such image (the message has its number),
             or labels and classes do not fit; an item is in both parts.
     """
+    train = as_pair(train)
     if val is None and isinstance(train, tuple) and len(train) == 2:
         train, val = train
     name = name or name_of(train)
