@@ -33,6 +33,7 @@ from cl.eval._random import kept_random_states
 from cl.eval.knn import knn
 from cl.evaluation import Transform, embed, evaluate, load_encoder
 from cl.nets import encoders
+from cl.runs import Run
 from tests.data.made import in_memory
 
 QUIET = {"num_workers": 1, "precision": "32", "wandb": "off"}
@@ -285,6 +286,19 @@ def test_an_encoder_that_embeds_is_left_as_it_was() -> None:
     assert [*map(id, net.parameters())] == objects
     assert checkpoints.fingerprint(net) == before
     assert not h.is_inference()
+
+
+def test_a_run_embeds_by_its_own_transform(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run.parent)
+    images, (encoder, transform) = in_memory(5, 24), load_encoder(run)
+    expected = embed(encoder, images, transform=transform)[0]
+    for named in (run, str(run), Run(run, encoder), run / checkpoints.ENCODER):
+        assert torch.equal(embed(named, images)[0], expected)
+    other = Transform(Recipe(size=24))
+    by_other = embed(encoder, images, transform=other)[0]
+    assert torch.equal(embed(run, images, transform=other)[0], by_other)
+    ready = DataLoader([transform(images.pixel(i)) for i in range(5)], 5)
+    assert torch.equal(embed(run, ready)[0], expected)
 
 
 @pytest.mark.filterwarnings("ignore:--precision bf16")
