@@ -12,6 +12,11 @@ def are_scaled(optimizer: str) -> bool:
     return optimizer not in ADAPTIVE
 
 
+def usual_rate(optimizer: str) -> float:
+    """The learning rate of the encoder and its heads; where rates are scaled, of 256 samples."""
+    return 1e-3 if optimizer in ADAPTIVE else 0.3
+
+
 def of_probe(optimizer: str) -> float:
     """The online probe's learning rate, which is not scaled."""
     return 3e-3 if optimizer in ADAPTIVE else 0.3

@@ -482,6 +482,7 @@ class OptimizationOptions:
         above=0,
         common=True,
         known_as=("learning_rate", "base_lr"),
+        shown="0.3, with adam and adamw 0.001",
     )
     lr_scaling: bool = flag(
         "multiply --lr by the samples in a step of all devices over 256",
