@@ -430,7 +430,11 @@ def make_encoder(config: Pretrain) -> nn.Module:
     if encoder := own_object(config.encoder):
         if config.init_from == TIMM:
             raise ValueError("--init_from timm needs the name of one of timm's encoders")
-        return encoder
+        kind = encoders.dtype_of(encoder)
+        if config.precision == "64" or kind == torch.float32:
+            return encoder
+        trainer.say(f"The encoder is in {str(kind).removeprefix('torch.')}; it trains in float32.")
+        return encoder.float()
     if takes_texts(config.encoder):
         if config.init_from == TIMM:
             raise ValueError(f"--init_from timm needs an encoder of images, not {config.encoder}")

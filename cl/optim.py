@@ -27,10 +27,11 @@ class Optimization:
         optimizer: LARS (You et al. 2017, https://arxiv.org/abs/1708.03888) adapts the rates of
             matrices and kernels, not of biases, norms and the probe.
         scheduler: one of `cl.schedules.schedulers()`, or a shape of your own.
-        lr: learning rate of the encoder and its heads, already scaled by the batch size.
+        lr: learning rate of the encoder and its heads, already scaled by the batch size; None: that
+            of `cl.rates`.
         bias_lr: that of their biases and norms, scaled likewise; None: `lr`.
-        classifier_lr: learning rate of the probe, whose weights do not decay. None: that of
-            `cl.rates`, like the next three.
+        classifier_lr: learning rate of the probe, whose weights do not decay. None: as of `lr`,
+            like the next three.
         learned_lr: learning rate of the loss's learnable scalars.
         weight_decay: of matrices and kernels; biases and norms do not decay, nor what an encoder
             names by `no_weight_decay()`, as timm's do their tokens and tables of positions.
@@ -38,7 +39,7 @@ class Optimization:
         warmup_epochs: epochs in which a scheduler with a warm-up rises from `warmup_start_lr`.
         warmup_start_lr: learning rate of the first step of the warm-up, at most `lr`.
         lr_decay_epochs: epochs at which `step` multiplies the learning rate by `lr_decay_rate`;
-            None: at 60 and 80 % of the run's.
+            None: at 60 and 80 % of the run.
         lr_decay_rate: see `lr_decay_epochs`; `exponential` multiplies by it in each epoch behind
             the warm-up. None: the default of the shape.
         constant: names of members whose learning rate stays constant (SimSiam's predictor).
@@ -46,7 +47,7 @@ class Optimization:
 
     optimizer: Literal["sgd", "adam", "adamw", "lars"] = "sgd"
     scheduler: str | Shape = "warmup_cosine"
-    lr: float = 0.3
+    lr: float = None  # pyright: ignore[reportAssignmentType]  # a number once it is made
     bias_lr: float | None = None
     classifier_lr: float | None = None
     learned_lr: float | None = None
@@ -54,9 +55,13 @@ class Optimization:
     momentum: float = 0.9
     warmup_epochs: float | None = None
     warmup_start_lr: float | None = None
-    lr_decay_epochs: tuple[int, ...] | None = None
+    lr_decay_epochs: tuple[float, ...] | None = None
     lr_decay_rate: float | None = None
     constant: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.lr is None:
+            object.__setattr__(self, "lr", rates.usual_rate(self.optimizer))
 
 
 def groups(module: nn.Module, o: Optimization) -> list[dict[str, Any]]:
@@ -194,8 +199,9 @@ def lr_factor(o: Optimization, step: int, steps: int, steps_per_epoch: int) -> f
     known = vars(o) | {
         "done": behind / (steps - warm),
         "epoch": step // steps_per_epoch,
+        "epochs_done": step / steps_per_epoch,
         "epochs_after_warmup": behind // steps_per_epoch,
-        "lr_decay_epochs": rates.decay_epochs(epochs) if decays is None else decays,
+        "lr_decay_epochs": rates.decay_epochs(steps, steps_per_epoch) if decays is None else decays,
     }
     return height(shape_of(o.scheduler), **known)
 

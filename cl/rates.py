@@ -1,6 +1,7 @@
 """Learning rates and their schedule where they are not given; the same from Python as on a line."""
 
 ADAPTIVE = ("adam", "adamw")
+DECAYS = 60, 80  # percent of the run, where `step` lowers the rate
 
 
 def are_scaled(optimizer: str) -> bool:
@@ -9,6 +10,11 @@ def are_scaled(optimizer: str) -> bool:
     Those of Adam are kept by CLIP, SigLIP and LeJEPA, whose batches have up to 32,768 samples.
     """
     return optimizer not in ADAPTIVE
+
+
+def usual_rate(optimizer: str) -> float:
+    """The learning rate of the encoder and its heads; where rates are scaled, of 256 samples."""
+    return 1e-3 if optimizer in ADAPTIVE else 0.3
 
 
 def of_probe(optimizer: str) -> float:
@@ -33,13 +39,18 @@ def warmup_epochs(epochs: float) -> float:
     return 10.0 if epochs > 10 else epochs / 10
 
 
-def decay_epochs(epochs: float) -> tuple[int, ...]:
-    """The epochs at which `step` lowers the rate of a run of so many: at 60 and 80 %.
+def decay_epochs(steps: int, steps_per_epoch: int = 1) -> tuple[float, ...]:
+    """The epochs at which `step` lowers the rate of a run of so many steps: at 60 and 80 %.
 
-    >>> decay_epochs(100), decay_epochs(2)
-    ((60, 80), (1, 2))
+    Whole ones where the run has whole ones.
+
+    >>> decay_epochs(100), decay_epochs(2), decay_epochs(5, 10)
+    ((60, 80), (1, 2), (0.3, 0.4))
     """
-    return tuple(max(1, round(share * epochs)) for share in (0.6, 0.8))
+    epochs, left = divmod(steps, steps_per_epoch)
+    if left:
+        return tuple(-(-steps * percent // 100) / steps_per_epoch for percent in DECAYS)
+    return tuple(max(1, round(percent / 100 * epochs)) for percent in DECAYS)
 
 
 def warmup_start(lr: float) -> float:

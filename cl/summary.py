@@ -201,15 +201,21 @@ def steps_per_epoch(config: Pretrain, data: Data) -> int:
     """Optimizer steps of an epoch, with all processes that there will be.
 
     Raises:
-        ValueError: a loader of the user's own has no length, and `max_steps` is not given.
+        ValueError: a loader of the user's own has no length, and `max_steps` is not given or the
+            learning rate falls by epochs.
     """
     if isinstance(data, GivenData):
         try:
             return len(data.train_dataloader())
         except TypeError:
-            if config.max_steps:
-                return config.max_steps
-            raise ValueError("--max_steps is needed: the DataLoader has no length") from None
+            if not config.max_steps:
+                raise ValueError("--max_steps is needed: the DataLoader has no length") from None
+            if config.scheduler == FOLLOWS_LOSS:
+                raise ValueError(
+                    f"--scheduler {config.scheduler} follows the loss from epoch to epoch: the "
+                    "DataLoader has no length, and so no epochs"
+                ) from None
+            return config.max_steps
     return len(data.sampler(config.batch_size_per_device, 0, config.processes))
 
 

@@ -21,7 +21,7 @@ from cl.config import Pretrain, check_environment, configure
 from cl.data.image_text_data import ImageTextData
 from cl.data.loaders.sampler import checksum
 from cl.data.module import ContrastiveData
-from cl.data.sets import check_items, from_texts, holds_texts
+from cl.data.sets import as_pair, check_items, from_texts, holds_texts
 from cl.data.source_data import SourceData
 from cl.data.text_data import TextData
 from cl.eval._baseline import Baseline
@@ -88,6 +88,7 @@ def pretrain(
     """
     if not isinstance(data, str) and (misplaced := [f for f in READING if f in flags]):
         raise ValueError(f"{', '.join(misplaced)} cannot be used with data that are no name")
+    data = as_pair(data)
     check_items(data)
     data = from_texts(data) if holds_texts(data) else data
     chosen = {name: x for name, x in {"method": method, "loss": loss}.items() if x is not None}

@@ -24,7 +24,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.strategies import DDPStrategy
 from rich.console import Console
 
-from cl import checkpoints, distributed, hardware, logs, runs
+from cl import checkpoints, distributed, hardware, logs, rates, runs
 from cl.callbacks.bar import Bar, DataWait, Lines
 from cl.callbacks.finite import FiniteSteps
 from cl.callbacks.peers import LOST, Peers
@@ -234,12 +234,22 @@ def earlier_settings(config: Config, text: str) -> tuple[dict[str, Any], int]:
 
 
 def scaled_as_before(config: Pretrain, folder: Path) -> Pretrain:
-    """The configuration with the scaling of the run that goes on, whose rates of Adam had one."""
+    """The configuration with the rate of Adam, and its scaling, of the run that goes on.
+
+    Earlier versions scaled it, and had the default of SGD.
+    """
     before, _ = earlier_settings(config, (folder / runs.CONFIG).read_text())
-    if config.lr_scaling or config.override or not before.get("lr_scaling"):
+    if config.override or before.get("optimizer") != config.optimizer:
         return config
-    say(f"{folder} keeps --lr_scaling, with which it began")
-    return replace(config, lr_scaling=True)
+    kept: dict[str, Any] = {}
+    if before.get("lr_scaling") and not config.lr_scaling:
+        kept["lr_scaling"] = True
+    usual = rates.usual_rate("sgd"), rates.usual_rate(config.optimizer)
+    if before.get("lr") != config.lr and (before.get("lr"), config.lr) == usual:
+        kept["lr"] = before["lr"]
+    for name, value in kept.items():
+        say(f"{folder} keeps --{name}{'' if value is True else f' {value}'}, with which it began")
+    return replace(config, **kept)
 
 
 def optimization(config: Config, **more: Any) -> Optimization:

@@ -22,6 +22,7 @@ from cl.config import (
     to_json,
 )
 from cl.config.datasets import kind_of
+from cl.config.rules import foreign_options
 from cl.config.schema import Option, options_of
 from cl.config.store import values_from_json
 
@@ -471,6 +472,12 @@ def test_settings_of_losses_that_are_refused(line, message, made_losses):
         parse_pretrain([*DIGITS, *line.split()])
     assert str(error.value).startswith(message)
     assert len(error.value.args) == 1
+
+
+def test_an_option_that_nothing_has_is_said():
+    """As a file has it of a method of one's own that had it when the file was written."""
+    said = "is an option of neither the method nor the loss"
+    assert foreign_options(parse_pretrain(DIGITS), ["extra"]) == {"extra": said}
 
 
 def test_a_saved_setting_of_another_loss_is_left_out(made_losses, saved, capsys):

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import cl.methods
 from cl.bounds import Count
+from cl.build import make_encoder
 from cl.config import (
     ConfigError,
     Linear,
@@ -293,6 +294,19 @@ def test_an_encoder_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
             encoders.create(f"own_nets:{name}", 16)
     with pytest.raises(ConfigError, match="unknown encoder own_netz:small; Python finds no module"):
         parse_pretrain(["digits", "own_netz:small"])
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_an_encoder_of_ones_own_trains_in_the_precision_of_the_run(
+    kind: torch.dtype, capsys: pytest.CaptureFixture
+) -> None:
+    for precision, expected in (("64", kind), ("32", torch.float32)):
+        net = nn.Linear(3, 2).to(kind)
+        config = configure(Pretrain, {"dataset": "digits", "encoder": net, "precision": precision})
+        assert make_encoder(config) is net
+        assert net.weight.dtype == expected
+    said = f"The encoder is in {str(kind).removeprefix('torch.')}; it trains in float32."
+    assert capsys.readouterr().out == f"{said}\n"
 
 
 def test_an_earlier_evaluations_options_stood_beside_the_settings() -> None:

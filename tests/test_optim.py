@@ -105,6 +105,18 @@ def test_other_schedules_are_torchs(scheduler: str) -> None:
         reference.step()
 
 
+@pytest.mark.parametrize("scheduler", ["step", "warmup_step"])
+@pytest.mark.parametrize(("steps", "per_epoch"), [(10, 100), (35, 100), (12, 10), (25, 10), (7, 3)])
+def test_steps_are_of_the_run_where_it_has_no_whole_epochs(
+    scheduler: str, steps: int, per_epoch: int
+) -> None:
+    o = Optimization(scheduler=scheduler)
+    values = [lr_factor(o, t, steps, per_epoch) for t in range(steps)]
+    drops = [t for t in range(1, steps) if values[t] < values[t - 1]]
+    assert drops == [next(t for t in range(steps) if 10 * t >= k * steps) for k in (6, 8)]
+    assert values[-1] == pytest.approx(0.01)
+
+
 class Endless(IterableDataset):
     def __iter__(self) -> Any:
         return iter(torch.ones(1000, 1))

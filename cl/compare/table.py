@@ -52,15 +52,19 @@ def collect(plan: Comparison, cells: Sequence[Cell], others: Sequence[str] = ())
         `cells` with state and numbers; `notes`, what must be said beside the table.
     """
     found = [describe_cell(cell) for cell in cells]
-    quoted = [cell.measure for cell in cells if cell.cards]
+    quoted = [c.measure for c in cells if c.cards and c.row.measure == plan.measure]
+    measure = plan.measure if "/" in plan.measure or not quoted else quoted[0]
+    own = {cell.row.name: cell.measure for cell in cells if cell.cards and cell.measure != measure}
     add_steps(found, {cell.folder.name: probe_curve(cell) for cell in cells})
     values = {
         row.name: {c["seed"]: c["value"] for c in found if c["row"] == row.name and is_done(c)}
         for row in plan.rows
     }
+    apart = [k for k, name in own.items() if values[k] and number_of(name) != number_of(measure)]
     differences, notes = differences_of(
-        plan, {row: seeds for row, seeds in values.items() if seeds}
+        plan, {row: seeds for row, seeds in values.items() if seeds and row not in apart}
     )
+    notes += [f"{row} has another number, {own[row]}, and is compared with no row" for row in apart]
     answers = dict[str, dict[int, Any]]()
     for cell, about in zip(cells, found, strict=True):
         if is_done(about) and (given := cell.predictions()) is not None:
@@ -70,10 +74,11 @@ def collect(plan: Comparison, cells: Sequence[Cell], others: Sequence[str] = ())
     notes += [f"{name} is not of this plan" for name in others]
     return {
         "name": plan.name,
-        "measure": plan.measure if "/" in plan.measure or not quoted else quoted[0],
+        "measure": measure,
         "reference": plan.reference,
         "rows": [
-            summarize(row.name, values[row.name], found) | {"of": row.of, "grid": {**row.grid}}
+            summarize(row.name, values[row.name], found)
+            | {"measure": own.get(row.name, measure), "of": row.of, "grid": {**row.grid}}
             for row in plan.rows
         ],
         "differences": [
@@ -83,6 +88,11 @@ def collect(plan: Comparison, cells: Sequence[Cell], others: Sequence[str] = ())
         "cells": found,
         "notes": notes,
     }
+
+
+def number_of(measure: str) -> str:
+    """The number of EVALUATION/NUMBER."""
+    return measure.rpartition("/")[2]
 
 
 def is_done(cell: Mapping[str, Any]) -> bool:
@@ -311,7 +321,7 @@ def markdown(found: Mapping[str, Any]) -> str:
             [
                 escape_markdown(row["row"]),
                 str(row["n"]) + f" of {row['n'] + row['missing']}" * bool(row["missing"]),
-                spell_interval(row),
+                escape_markdown(spell_interval(row) + spell_own(row, measure)),
                 "" if row["test_images_half"] is None else f"{row['test_images_half']:.1%}",
                 *(format_number(row, key, form) for _, key, form in columns),
             ]
@@ -333,7 +343,8 @@ def brief(found: Mapping[str, Any]) -> Iterator[str]:
     for row in found["rows"]:
         mean, _, span = spell_interval(row).partition(" ")
         asked = f" of {row['n'] + row['missing']}" * bool(row["missing"])
-        rows.append((row["row"], mean, span.strip("()"), f"{row['n']}{asked}"))
+        name = row["row"] + spell_own(row, found["measure"])
+        rows.append((name, mean, span.strip("()"), f"{row['n']}{asked}"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(w.ljust(n) for w, n in zip(row, widths, strict=True)).rstrip()
@@ -367,6 +378,11 @@ def spell_interval(row: Mapping[str, Any]) -> str:
     if row["low"] is None:
         return f"{100 * row['mean']:.1f} (n = 1)"
     return f"{100 * row['mean']:.1f} ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
+
+
+def spell_own(row: Mapping[str, Any], measure: str) -> str:
+    """The measure of a row whose own is not the table's."""
+    return f", {row['measure']}" * (row["measure"] != measure and bool(row["n"]))
 
 
 def claim(d: Difference) -> str:

@@ -452,7 +452,7 @@ class OptimizationOptions:
         (),
         low=1,
         needs=("scheduler", Schedulers(partial(asks_for, "lr_decay_epochs"))),
-        shown="at 60% and 80% of the epochs",
+        shown="at 60% and 80% of the run",
     )
     lr_decay_rate: float | None = flag(
         "factor of the learning rate at --lr_decay_steps, or in each epoch (exponential)",
@@ -482,6 +482,7 @@ class OptimizationOptions:
         above=0,
         common=True,
         known_as=("learning_rate", "base_lr"),
+        shown="0.3, with adam and adamw 0.001",
     )
     lr_scaling: bool = flag(
         "multiply --lr by the samples in a step of all devices over 256",

@@ -201,7 +201,7 @@ def read_settings(
 def method_defaults(of: type[Pretrain | Linear], there: Mapping[str, Any]) -> dict[str, Any]:
     """The loss that a method has by default; the optimizer and rates that it or its loss brings.
 
-    Who names an optimizer names rates as well; whether they are scaled by the batch it says itself.
+    Who names an optimizer has its usual rate; whether that is scaled by the batch it says itself.
     """
     if of is Linear:
         return {}
@@ -211,7 +211,8 @@ def method_defaults(of: type[Pretrain | Linear], there: Mapping[str, Any]) -> di
     if "optimizer" not in there:
         first |= chosen.defaults or loss((first | dict(there))["loss"]).defaults
     optimizer = (first | dict(there)).get("optimizer", options_of(of)["optimizer"].default)
-    return {"lr_scaling": rates.are_scaled(optimizer)} | first
+    usual = {"lr": rates.usual_rate(optimizer), "lr_scaling": rates.are_scaled(optimizer)}
+    return usual | first
 
 
 def unknown_evaluations(names: Sequence[str]) -> list[str]:

@@ -169,7 +169,9 @@ def needed(config: Pretrain | Linear, name: str) -> str:
         fits, chosen = [*fits, *choosing()], []
     flags = {"--method": fits, "--loss": chosen}
     said = [f"{flag} {either(names)}" for flag, names in flags.items() if names]
-    return f"needs {' or '.join(said)}" if said else "is an option of no loss that can be chosen"
+    return (
+        f"needs {' or '.join(said)}" if said else "is an option of neither the method nor the loss"
+    )
 
 
 def forgiven(config: Pretrain | Linear, name: str) -> bool:

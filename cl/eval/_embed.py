@@ -1,6 +1,7 @@
 """Features from Python: of any images, by any encoder."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -16,17 +17,19 @@ from cl.data.module import PlainLoader
 from cl.data.sets import Images, Source, TextPairs, holds_texts
 from cl.data.tokens import tokenize, tokenizer_of
 from cl.eval._features import feature_batches
-from cl.eval._restore import lengths, qualified_name
+from cl.eval._restore import lengths, load_encoder, qualified_name
 from cl.eval._result import Features
 from cl.eval._transform import TextTransform, Transform
+from cl.nets.encoders import in_single
 from cl.nets.layers import Layers
+from cl.runs import Run
 
 THREADS = 4  # that decode and prepare
 FeaturePrecision = Literal["auto", "16", "bf16", "32"]  # features are float32: 64 says no more
 
 
 def embed(
-    encoder: nn.Module,
+    encoder: nn.Module | Run | str | Path,
     data: Any,
     *,
     transform: Transform | TextTransform | None = None,
@@ -39,7 +42,8 @@ def embed(
 
     Args:
         encoder: `(n c h w)` images, or `(n l)` tokens of texts, to `(n d)` features; it runs in
-            evaluation mode and is left as it was.
+            evaluation mode and is left as it was; or a run, its folder, id or file, see
+            `load_encoder`, whose transform prepares what no other one does.
         data: one part of a `Source`; or a torch `Dataset`, an array `(n h w 3)` or a tensor
             `(n 3 h w)` of images, with or without labels: an item is an image or (image, label); or
             a `DataLoader` of prepared batches. Or texts, such as a list of `str`, likewise.
@@ -60,6 +64,10 @@ def embed(
     """
     if isinstance(data, TextPairs):
         raise ValueError("a part has texts on two sides: embed its .queries or its .documents")
+    if not isinstance(encoder, nn.Module):
+        encoder, own = load_encoder(encoder)
+        transform = own if transform is None and not isinstance(data, DataLoader) else transform
+    encoder = in_single(encoder)
     texts = holds_texts([*data] if isinstance(data, tuple) else data)
     features_of = choose_layers(encoder, layer, texts=texts)
     if texts:

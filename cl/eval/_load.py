@@ -12,7 +12,7 @@ from cl.eval._pair_task import CaptionedTask, NamedTask
 from cl.eval._restore import Restored, decoded_as_trained, preparation_flags, restore
 from cl.eval._task import Task
 from cl.eval._text_task import TextTask
-from cl.nets.encoders import check_sizes
+from cl.nets.encoders import check_sizes, in_single
 
 
 def load_task(
@@ -65,6 +65,8 @@ def load_task(
     )
     if options["precision"] == "64-true":
         restored.encoder.double()  # which Lightning would do, and the weights' sum would differ
+    else:
+        restored = restored._replace(encoder=in_single(restored.encoder))
     if type(source.train) is Images and not pair:
         check_sizes(restored.encoder, [restored.recipe.size], restored.recipe.channels)
     kinds = {TextPairs: TextTask, Captioned: CaptionedTask, Images: NamedTask if pair else Task}

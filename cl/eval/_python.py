@@ -20,6 +20,7 @@ from cl.data.sets import (
     Decoding,
     Source,
     TextPairs,
+    as_pair,
     from_texts,
     holds_texts,
 )
@@ -171,6 +172,7 @@ def source_of(data: Any, flags: Mapping[str, Any], decoding: Decoding) -> Source
     """
     if misplaced := [f"--{name}" for name in READING if name in flags]:
         raise ValueError(f"{', '.join(misplaced)} cannot be used with a data set in memory")
+    data = as_pair(data)
     if not isinstance(data, Source) and holds_texts(data):
         return from_texts(data)
     if isinstance(getattr(data, "train", None), TextPairs | Captioned):

@@ -1,5 +1,6 @@
 """Encoders by name: every image backbone of timm, and `resnet6` of any width for small images."""
 
+import copy
 import inspect
 import re
 from collections.abc import Iterable, Mapping
@@ -193,6 +194,12 @@ def import_encoder(name: str) -> nn.Module:
 def dtype_of(encoder: nn.Module) -> torch.dtype:
     """That of an encoder's first parameter, in which it takes images."""
     return next((p.dtype for p in encoder.parameters() if p.is_floating_point()), torch.float32)
+
+
+def in_single(encoder: nn.Module) -> nn.Module:
+    """The encoder; of one in double precision a copy in float32."""
+    double = dtype_of(encoder) == torch.float64
+    return copy.deepcopy(encoder).float() if double else encoder
 
 
 def example_for(encoder: nn.Module, channels: int, size: int) -> Tensor:

@@ -6,8 +6,9 @@ cosine`, behind a warm-up `--scheduler warmup_cosine`, and `--schedule NAME=cosi
 own is `package.module:function` in the same places, or the function itself from Python.
 
 A shape goes from 1 to 0, or stays above it. It asks by name for what it needs: `done`, the part of
-its way that is behind it (0 to 1), `epoch`, the number of the epoch, `epochs_after_warmup`, how
-many are done since the warm-up, or a field of `cl.optim.Optimization`.
+its way that is behind it (0 to 1), `epoch`, the number of the epoch, `epochs_done`, which has its
+part as well, `epochs_after_warmup`, how many are done since the warm-up, or a field of
+`cl.optim.Optimization`.
 """
 
 import inspect
@@ -49,7 +50,7 @@ def needs(name: str | Shape) -> frozenset[str]:
     """What a shape asks for by name.
 
     >>> sorted(needs("step"))
-    ['epoch', 'lr_decay_epochs', 'lr_decay_rate']
+    ['epochs_done', 'lr_decay_epochs', 'lr_decay_rate']
     """
     return frozenset(inspect.signature(get_shape(name)).parameters)
 

@@ -126,6 +126,31 @@ def test_a_table_of_what_was_run(plan: Comparison, cells: Cells) -> None:
     assert (cells()[0].folder.parent / "table.csv").read_text().count("\n") == 5
 
 
+@pytest.mark.parametrize(("number", "compared"), [("top1", True), ("purity", False)])
+def test_a_row_of_another_measure_names_it(
+    number: str, compared: bool, plan: Comparison, cells: Cells
+) -> None:
+    """The same number of another evaluation is compared, as that of `supervised`."""
+    run(cells())
+    other, first = f"own/{number}", plan.rows[0]
+    rows = [first, *(replace(row, measure=other) for row in plan.rows[1:])]
+    found = [replace(c, row=rows[c.row.name != first.name]) for c in cells()]
+    for cell in (cell for cell in found if cell.row is rows[1]):
+        file = cell.results / "cards.json"
+        written = json.loads(file.read_text())
+        card = {"evaluation": "own", "numbers": {number: 0.5 + cell.seed / 100}}
+        written["derived"]["cards"].append(card)
+        file.write_text(json.dumps(written))
+    made = table.collect(replace(plan, rows=tuple(rows)), found)
+    assert len(made["differences"]) == compared
+    assert made["notes"] == [f"DHEL has another number, {other}, and is compared with no row"] * (
+        not compared
+    )
+    assert f"), {other} |" in table.markdown(made)
+    assert "), knn/top1 |" not in table.markdown(made)
+    assert [line.split("  ")[0] for line in table.brief(made)][1:3] == ["NT-Xent", f"DHEL, {other}"]
+
+
 def test_a_seed_that_has_not_reached_the_goal_counts_as_infinite(
     plan: Comparison, cells: Cells, tmp_path: Path
 ) -> None:

@@ -24,11 +24,12 @@ from torch.utils.data import (
 from torchvision import transforms
 from torchvision.datasets import CIFAR10
 
+import cl
 from cl.data.augment.recipe import Recipe
 from cl.data.loaders.sampler import Sampler
 from cl.data.loaders.workers import FileLoader
 from cl.data.module import ContrastiveData
-from cl.data.sets import Images, Source, UnreadableError, from_dataset, load
+from cl.data.sets import Images, Source, UnreadableError, as_pair, from_dataset, load
 from cl.data.sets import _map_style as map_style
 from cl.data.sets._readable import unreadable
 from cl.data.sets._sums import data_checksum
@@ -187,7 +188,23 @@ def test_subsets_and_concatenations(held: bool, monkeypatch: pytest.MonkeyPatch)
     assert np.array_equal(source.val.labels, LABELS[1::2])
     assert source.name == ("CIFAR10" if held else "Made")
     halves = random_split(base, [30, 10], torch.Generator().manual_seed(0))
-    assert [len(part) for part in (from_dataset(tuple(halves)).train, halves[1])] == [30, 10]
+    for two in (tuple(halves), halves):
+        source = from_dataset(two)
+        assert [len(part) for part in (source.train, source.val)] == [30, 10]
+
+
+def test_a_list_of_two_is_a_pair(tmp_path: Path) -> None:
+    """As `random_split` returns it; a list of images or texts stays one."""
+    halves = random_split(Made(Image.fromarray, pair), [30, 10])
+    how = {"output": tmp_path, "wandb": "off", "num_workers": 1, "precision": "32"}
+    loaders = [DataLoader(TensorDataset(torch.zeros(8, 2, 3, 8, 8)), 4) for _ in range(2)]
+    assert cl.pretrain(
+        "resnet6_w8", loaders, max_steps=0, output=tmp_path, wandb="off"
+    ).folder.is_dir()
+    run = cl.pretrain("resnet6_w8", halves, max_steps=0, batch_size=8, **how)
+    assert "knn" in cl.evaluate(run, halves, "knn", **how)
+    for other in ([*PIXELS[:2]], [halves[0]], [("a", "b"), ("c", "d")], loaders[0]):
+        assert as_pair(other) is other
 
 
 def test_parts_that_share_items_are_refused() -> None:
@@ -292,6 +309,14 @@ def test_a_held_out_part_is_stratified_and_said() -> None:
     assert without.val.pixels is not None
     trained, held_out = ({*map(bytes, x)} for x in (without.train.pixels, without.val.pixels))
     assert not trained & held_out
+
+
+@pytest.mark.parametrize("classes", [None, 4, np.int64(4)])
+def test_classes_that_name_none(classes: Any) -> None:
+    data: Any = Made(Image.fromarray, pair)
+    data.classes = classes
+    source = from_dataset(data)
+    assert (source.classes, source.named) == (list("0123"), False)
 
 
 def test_an_item_that_comes_several_times_is_on_one_side() -> None:

@@ -33,6 +33,7 @@ from cl.data.loaders.given import GivenViews
 from cl.data.module import ContrastiveData, GivenData
 from cl.methods.simclr import SimCLR
 from cl.nets.encoders import create
+from cl.summary import steps_per_epoch
 
 
 def views(number: int, n: int = 4, size: int = 8) -> list[Tensor]:
@@ -153,6 +154,14 @@ def test_a_loader_without_a_length_needs_the_number_of_steps() -> None:
         fit(data, max_epochs=1)
 
 
+def test_a_rate_that_falls_by_epochs_needs_a_length() -> None:
+    loader = DataLoader(Endless(), batch_size=4)
+    run = {"encoder": "resnet6_w8", "dataset": loader, "max_steps": 3}
+    assert steps_per_epoch(configure(Pretrain, run), GivenData(loader)) == 3
+    with pytest.raises(ValueError, match=r"--scheduler reduce follows the loss .* has no length"):
+        steps_per_epoch(configure(Pretrain, {**run, "scheduler": "reduce"}), GivenData(loader))
+
+
 class Named(Pairs):
     """It says of how many classes it is, or what they are called."""
 
@@ -174,6 +183,8 @@ TENSORS = TensorDataset(torch.zeros(12, 2, 3, 16, 16), torch.arange(12) % 3)
     [
         (Named(("a", "b", "c")), 3),
         (Named(3), 3),
+        (Named(np.int64(3)), 3),
+        (Named(None), None),
         (Subset(Named(3), [0, 1]), 3),
         (Subset(Targets(), [0, 1]), 3),  # as the other part of a split has
         (random_split(Named(["a", "b"]), [8, 4])[1], 2),

@@ -33,6 +33,7 @@ from cl.eval._random import kept_random_states
 from cl.eval.knn import knn
 from cl.evaluation import Transform, embed, evaluate, load_encoder
 from cl.nets import encoders
+from cl.runs import Run
 from tests.data.made import in_memory
 
 QUIET = {"num_workers": 1, "precision": "32", "wandb": "off"}
@@ -285,6 +286,33 @@ def test_an_encoder_that_embeds_is_left_as_it_was() -> None:
     assert [*map(id, net.parameters())] == objects
     assert checkpoints.fingerprint(net) == before
     assert not h.is_inference()
+
+
+def test_a_run_embeds_by_its_own_transform(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(run.parent)
+    images, (encoder, transform) = in_memory(5, 24), load_encoder(run)
+    expected = embed(encoder, images, transform=transform)[0]
+    for named in (run, str(run), Run(run, encoder), run / checkpoints.ENCODER):
+        assert torch.equal(embed(named, images)[0], expected)
+    other = Transform(Recipe(size=24))
+    by_other = embed(encoder, images, transform=other)[0]
+    assert torch.equal(embed(run, images, transform=other)[0], by_other)
+    ready = DataLoader([transform(images.pixel(i)) for i in range(5)], 5)
+    assert torch.equal(embed(run, ready)[0], expected)
+
+
+@pytest.mark.filterwarnings("ignore:--precision bf16")
+@pytest.mark.parametrize("precision", ["32", "bf16"])
+def test_an_encoder_in_double_precision_is_that_of_the_run(precision: Any, tmp_path: Path) -> None:
+    """A copy of it; in float64 alone where that is asked for."""
+    net, how = Net(), {"eval": "knn", "image_size": 16, "output": tmp_path}
+    images = torch.rand(8, 3, 12, 12)
+    single = embed(net, images, precision=precision)[0]
+    how |= QUIET | {"precision": precision}
+    expected = evaluate(net, "digits", **how)["knn"].numbers
+    assert torch.equal(embed(net.double(), images, precision=precision)[0], single)
+    assert evaluate(net, "digits", **how)["knn"].numbers == expected
+    assert {p.dtype for p in net.parameters()} == {torch.float64}
 
 
 def test_what_cannot_be_embedded_is_said() -> None:

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -95,6 +96,19 @@ def test_a_run_of_before_keeps_its_scaled_rate(tmp_path: Path) -> None:
     assert not scaled_as_before(replace(config, override=True), tmp_path).lr_scaling
     (tmp_path / CONFIG).write_text(to_json(config))
     assert scaled_as_before(config, tmp_path) == config
+    (tmp_path / CONFIG).write_text(to_json(replace(config, lr=0.3)))
+    assert scaled_as_before(config, tmp_path).lr == 0.3
+    assert scaled_as_before(replace(config, lr=0.01), tmp_path).lr == 0.01
+
+
+@pytest.mark.parametrize(("name", "lr"), [("adam", 1e-3), ("adamw", 1e-3), ("sgd", 0.3)])
+def test_an_optimizer_has_its_usual_rate(name: Any, lr: float) -> None:
+    """From Python and on a line, whatever the method's own optimizer is; what is given holds."""
+    assert Optimization(optimizer=name).lr == lr
+    assert Optimization(optimizer=name, lr=0.5).lr == 0.5
+    for more in ([], ["--method", "vicreg"]):
+        assert parse_pretrain([*DIGITS, *more, "--optimizer", name]).lr == lr
+    assert parse_pretrain([*DIGITS, "--optimizer", name, "--lr", "0.5"]).lr == 0.5
 
 
 def test_a_loss_brings_its_optimizer_where_the_method_brings_none() -> None:

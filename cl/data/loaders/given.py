@@ -1,6 +1,7 @@
 """Views that a DataLoader of the user's makes: each of its batches becomes a `Batch`."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -135,7 +136,7 @@ def number_of_classes(data: Any) -> int:
         return max(each) if all(each) else 0
     said = getattr(data, "classes", None)
     if said is not None:
-        return said if isinstance(said, int) else len(said)
+        return int(said) if isinstance(said, Integral) else len(said)
     if isinstance(data, TensorDataset):
         last = data.tensors[-1]
         return int(last.max()) + 1 if is_labels(last) and len(last) else 0

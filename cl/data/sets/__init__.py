@@ -9,6 +9,7 @@ from cl.data.sets._from_dataset import check_items, from_dataset
 from cl.data.sets._from_texts import from_texts, holds_texts
 from cl.data.sets._images import Images, Paths, Stored, in_files
 from cl.data.sets._loading import load
+from cl.data.sets._map_style import as_pair
 from cl.data.sets._rows import DEFAULTS, NAMES, dataset_row
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import split
@@ -32,6 +33,7 @@ __all__ = [
     "TextPairs",
     "UnreadableError",
     "Where",
+    "as_pair",
     "check_items",
     "dataset_row",
     "from_dataset",

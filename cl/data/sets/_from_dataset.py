@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch.utils.data import ConcatDataset, DataLoader, IterableDataset, Subset
 
 from cl.data.sets._images import Images, Index
 from cl.data.sets._item import ItemError, stack_of
-from cl.data.sets._map_style import images_of
+from cl.data.sets._map_style import as_pair, images_of
 from cl.data.sets._source import Source
 from cl.data.sets._split import HOLD_OUT, held_out_places, split, split_sentence
 from cl.data.sets._values import TURNED, Decoding
@@ -57,6 +58,7 @@ def from_dataset(
         ValueError: it is no such data set, an item is no such image (the message has its number),
             or labels and classes do not fit; an item is in both parts.
     """
+    train = as_pair(train)
     if val is None and isinstance(train, tuple) and len(train) == 2:
         train, val = train
     name = name or name_of(train)
@@ -230,8 +232,8 @@ def class_names(data: Any, given: Sequence[str] | None, last: int) -> tuple[list
         raise ValueError(f"classes: {len(given)} names are given, but there is a label {last}")
     while isinstance(data, Subset):
         data = data.dataset
-    own = getattr(data, "classes", ())
-    own = () if isinstance(own, int) else own  # which names none
+    own = getattr(data, "classes", None)
+    own = () if own is None or isinstance(own, Integral) else own  # which names none
     names = [str(c) for c in (own if given is None else given)]
     known = len(names) > last
     return names if known else [str(c) for c in range(last + 1)], known

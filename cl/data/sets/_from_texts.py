@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 
 from cl.data.sets._from_dataset import check_apart, check_map_style, from_dataset, name_of
 from cl.data.sets._jsonl import text_of
+from cl.data.sets._map_style import as_pair
 from cl.data.sets._separate import separate
 from cl.data.sets._source import Source
 from cl.data.sets._text_rows import (
@@ -30,6 +31,7 @@ SCORED, ALONE = "score", "text"  # the keys that pairs with a score have, and te
 
 def holds_texts(data: Any) -> bool:
     """Whether the items of a data set, or of the first of its two parts that has any, are texts."""
+    data = as_pair(data)
     parts = data if isinstance(data, tuple) and len(data) == 2 else (data,)
     first = next((item for part in parts for item in first_item(part)), None)
     if isinstance(first, Mapping):
@@ -65,6 +67,7 @@ def from_texts(train: Any, val: Any = None, *, name: str | None = None) -> Sourc
     Raises:
         ValueError: an item is none of these; the message has its number.
     """
+    train = as_pair(train)
     if val is None and isinstance(train, tuple) and len(train) == 2:
         train, val = train
     name = name or name_of(train)

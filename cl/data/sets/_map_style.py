@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import ConcatDataset, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from cl.data.sets._decode import DECODING_ERRORS, UnreadableError, ppm
 from cl.data.sets._images import Images, Index, Stored
@@ -25,6 +25,12 @@ PROBES = 8  # items, spread over a data set, that are read to see what it gives
 LABELS = ("targets", "labels", "_labels", "y")  # torchvision has no one name for them
 PAIRS = ("_samples", "samples")  # lists of (file, label)
 FILES = ("_image_files", "_images", "samples", "_samples", "imgs")
+
+
+def as_pair(data: Any) -> Any:
+    """The data; two data sets or loaders that stand in a list, as of `random_split`, as a tuple."""
+    two = isinstance(data, list) and len(data) == 2
+    return (*data,) if two and all(isinstance(x, Dataset | DataLoader) for x in data) else data
 
 
 @dataclass(frozen=True, eq=False)

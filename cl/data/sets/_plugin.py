@@ -44,6 +44,7 @@ def read_own(name: str, where: Where) -> Source[Any]:
         ValueError: it cannot be imported, or returns none of these.
     """
     from cl.data.sets._from_texts import from_items  # with torch
+    from cl.data.sets._map_style import as_pair
     from cl.data.sets._torchvision import read_class
 
     module, _, called = name.partition(":")
@@ -55,6 +56,7 @@ def read_own(name: str, where: Where) -> Source[Any]:
     made = called_with(found, name, where) if callable(found) else found
     if isinstance(made, Source):
         return made
+    made = as_pair(made)
     train, val = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     for part in (train, train if val is None else val):
         if not (hasattr(part, "__getitem__") and hasattr(part, "__len__")):
