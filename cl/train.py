@@ -257,8 +257,12 @@ def conclude(
     """
     if not run.code and made.is_global_zero:
         several = isinstance(data, ContrastiveData) and data.source.multilabel
-        found = made.callback_metrics
-        for line in summary.last_lines(config, run, found, program, multilabel=several):
+        pairs, found = (
+            data.source.val if isinstance(data, TextData) else None,
+            made.callback_metrics,
+        )
+        more = {"multilabel": several, "pairs": pairs}
+        for line in summary.last_lines(config, run, found, program, **more):
             trainer.say(line)
     report.after_run(config, run.folder, data)
     if not run.code:
