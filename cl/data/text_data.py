@@ -49,6 +49,7 @@ class TextData(SourceData[TextPairs]):
         super().__init__(source, batch_size, seed, fill_last)
         self.tokenizer, self.longest, self.negatives = tokenizer, longest, negatives
         self.contrasted, self.distinct = contrasted, distinct
+        self.orders: dict[tuple[int, int], Index] = {}
         positive = source.train.positive
         if not len(positive):
             raise ValueError(
@@ -115,9 +116,8 @@ class TextData(SourceData[TextPairs]):
         lengths = queries.lengths + documents.lengths[self.source.train.positive]
         apart = self.source.train.positive if self.contrasted and not self.negatives else None
         texts = self.texts if self.distinct else None
-        return LengthSampler(
-            lengths, batch_size, self.seed, rank, world, self.fill_last, apart, texts
-        )
+        own = rank, world, self.fill_last, apart, texts, self.orders
+        return LengthSampler(lengths, batch_size, self.seed, *own)
 
     def train_dataloader(self) -> PairLoader:
         sampler = self.sampler(self.batch_size, *self.rank_and_world())
