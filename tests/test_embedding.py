@@ -141,6 +141,18 @@ def test_damaged_images(
     assert len(np.load(tmp_path / "h.npy")) == 3
 
 
+def test_what_is_left_out_is_said(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("bad.png", "notes.txt", ".hidden.png"):
+        (photos / name).write_bytes(b"no image")
+    words = [str(weights), str(photos), "--out", str(tmp_path / "h.npy"), "--skip_corrupt"]
+    assert embed_command(words) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "left out: 1 .txt, 1 hidden" in said
+    assert f"left out: 1 of 4 images cannot be read, {photos / 'bad.png'} for one" in said
+
+
 def test_an_end_in_its_midst_leaves_nothing(
     weights: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
