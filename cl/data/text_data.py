@@ -27,7 +27,7 @@ class TextData(SourceData[TextPairs]):
         distinct: no two pairs of a batch have a text in common, where that is possible.
 
     Raises:
-        ValueError: all pairs have one document, so that there are no negatives.
+        ValueError: all pairs have one document, so that there are no negatives, or one score.
     """
 
     unit = "text pairs"
@@ -60,6 +60,12 @@ class TextData(SourceData[TextPairs]):
             raise ValueError(
                 f"DATASET {source.name}: all {len(positive):,} training pairs have the same "
                 "document, so that there is nothing to tell apart"
+            )
+        scores = source.train.scores
+        if scores is not None and np.ptp(scores) == 0:
+            raise ValueError(
+                f"DATASET {source.name}: all {len(scores):,} training pairs have the score "
+                f"{scores[0]:g}, so that there is nothing to rank"
             )
 
     @property

@@ -184,3 +184,9 @@ def test_the_sum_at_the_start_and_the_first_epoch_make_one_order() -> None:
     assert "a pair has a text of another one" in str(warning.message)
     assert not given.orders
     assert sorted(np.ravel(batches)) == list(range(16))
+
+
+def test_pairs_of_one_score_are_refused() -> None:
+    pairs = replace(made(), scores=np.full(16, 3.0))
+    with pytest.raises(ValueError, match="all 16 training pairs have the score 3, so that"):
+        data(pairs)
