@@ -129,6 +129,16 @@ def test_texts(tmp_path: Path) -> None:
         cl.embed(encoder, ["a tree"], layer=("0",))
 
 
+def test_json_is_no_file_of_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    about = {"encoder": "bag_w4", "max_length": [64, 64]}
+    checkpoints.save_encoder(encoder_of("bag_w4"), tmp_path / "bag.safetensors", about)
+    for name in ("c.jsonl", "c.json.gz"):
+        (tmp_path / name).write_text('{"image": "1.png", "captions": ["a tree"]}')
+        words = [str(tmp_path / word) for word in ("bag.safetensors", name)]
+        assert embed_command([*words, "--out", str(tmp_path / "h.npy")]) == 2
+        assert f"{name} is JSON, and is to have a text a line" in capsys.readouterr().err
+
+
 def test_damaged_images(
     weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,8 @@ from cl.data.sets._without_labels import images_at
 from cl.data.tokens import tokenize
 from cl.eval._transform import TextTransform, Transform
 
+JSON = {".json", ".jsonl", ".ndjson"}  # what lines of texts are not called
+
 
 def loader_of(
     place: Path,
@@ -37,6 +39,8 @@ def loader_of(
         ValueError: nothing that the encoder takes lies there.
     """
     if isinstance(transform, TextTransform):
+        if JSON & {*place.suffixes}:
+            raise ValueError(f"PLACE: {place} is JSON, and is to have a text a line")
         texts = [text for _, text in lines(place, "PLACE")]
         if not texts:
             raise ValueError(f"PLACE: there is no text in {place}")
