@@ -435,8 +435,8 @@ def last_lines(
     place = f"run               {run.folder}"
     evaluations = evaluations_of(config.dataset, config.data_folder)
     if pairs is not None:
-        judged = bool((pairs.judgments[:, 2] > 0).any())
-        evaluations = those_of_pairs(scored=pairs.scores is not None, judged=judged)
+        searchable = bool((pairs.judgments[:, 2] > 0).any())
+        evaluations = those_of_pairs(scored=pairs.scores is not None, searchable=searchable)
     unmeasured = config.kind == "images" and run.method.probe is None and not multilabel
     alone = pairs is not None and not evaluations
     if program is None:

@@ -257,12 +257,9 @@ def conclude(
     """
     if not run.code and made.is_global_zero:
         several = isinstance(data, ContrastiveData) and data.source.multilabel
-        pairs, found = (
-            data.source.val if isinstance(data, TextData) else None,
-            made.callback_metrics,
-        )
-        more = {"multilabel": several, "pairs": pairs}
-        for line in summary.last_lines(config, run, found, program, **more):
+        pairs = data.source.val if isinstance(data, TextData) else None
+        ends = config, run, made.callback_metrics, program
+        for line in summary.last_lines(*ends, multilabel=several, pairs=pairs):
             trainer.say(line)
     report.after_run(config, run.folder, data)
     if not run.code:

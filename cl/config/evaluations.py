@@ -115,17 +115,17 @@ def evaluations_of(dataset: str, folder: str) -> tuple[str, ...]:
     if kind == "image-text":
         return for_captions()
     scored = kind == "text" and row_of(dataset)["scores"]
-    return those_of_pairs(scored=scored, judged=not scored) if kind == "text" else ()
+    return those_of_pairs(scored=scored, searchable=not scored) if kind == "text" else ()
 
 
-def those_of_pairs(*, scored: bool, judged: bool) -> tuple[str, ...]:
+def those_of_pairs(*, scored: bool, searchable: bool) -> tuple[str, ...]:
     """The evaluations of pairs of texts.
 
     Args:
         scored: the pairs have scores.
-        judged: a query has a relevant document.
+        searchable: a query has a relevant document.
     """
-    return tuple(n for n in for_texts() if (scored if about(n).scored else judged))
+    return tuple(n for n in for_texts() if (scored if about(n).scored else searchable))
 
 
 def of_features(name: str) -> bool:

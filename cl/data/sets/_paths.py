@@ -73,7 +73,7 @@ class PathArray:
         return PathArray(self.root, self.names, self.starts[index])
 
 
-def real_paths(words: Iterable[str]) -> Iterator[str]:
+def followed(words: Iterable[str]) -> Iterator[str]:
     """The paths of files from the root, where the links in them lead; each folder is asked once."""
     folders: dict[str, str] = {}
     for word in words:
@@ -86,9 +86,9 @@ def real_paths(words: Iterable[str]) -> Iterator[str]:
 
 def repeated(paths: PathArray) -> list[str]:
     """The files that are there more than once, also in other words (a/../b.png) or by links."""
-    sums = np.fromiter(map(hash, real_paths(paths.words())), np.int64, len(paths))
+    sums = np.fromiter(map(hash, followed(paths.words())), np.int64, len(paths))
     _, place, counts = np.unique(sums, return_inverse=True, return_counts=True)
     words = [paths.word(at) for at in np.flatnonzero(counts[place] > 1).tolist()]
-    found = [*real_paths(words)]
+    found = [*followed(words)]
     first = dict(zip(reversed(found), reversed(words), strict=True))
     return [first[path] for path, number in Counter(found).items() if number > 1]
