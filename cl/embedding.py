@@ -119,7 +119,7 @@ def write_features(asked: Namespace, file: Path) -> None:
     from cl.eval._restore import find_run, load_encoder
     from cl.eval._transform import TextTransform
     from cl.hardware import on_gpu
-    from cl.trainer import console
+    from cl.trainer import console, say
 
     if asked.side and asked.layer:
         raise ValueError("--layer cannot be used with --side, whose features have a layer behind")
@@ -130,7 +130,9 @@ def write_features(asked: Namespace, file: Path) -> None:
     )
     encoder = choose_layers(encoder, asked.layer, texts=isinstance(transform, TextTransform))
     how = asked.batch_size, asked.num_workers, console if asked.skip_corrupt else None
-    loader, names = loader_of(Path(asked.place), transform, *how)
+    loader, names, left = loader_of(Path(asked.place), transform, *how)
+    for line in left:
+        say(line)
     device = device_of(encoder, asked.device or ("cuda" if on_gpu([]) else "cpu"), "--device")
     shown = track(loader, "features", console=console, transient=True)
     parts = feature_batches(encoder, shown, **placed(device, asked.precision))

@@ -20,13 +20,13 @@ from cl import checkpoints, losses, runs
 from cl.checkpoints.space import say_bytes
 from cl.config import Linear, Pretrain
 from cl.config.datasets import row_of
-from cl.config.evaluations import evaluations_of
+from cl.config.evaluations import evaluations_of, those_of_pairs
 from cl.config.handed_on import words_of_evaluation
 from cl.data.batch import Batch
 from cl.data.image_text_data import ImageTextData
 from cl.data.loaders.texts import SIDES
 from cl.data.module import ContrastiveData, GivenData
-from cl.data.sets import Images
+from cl.data.sets import Images, TextPairs
 from cl.data.text_data import TextData
 from cl.nets import encoders
 from cl.nets.lora import LoRA
@@ -418,6 +418,7 @@ def last_lines(
     program: str | None,
     *,
     multilabel: bool = False,
+    pairs: TextPairs | None = None,
 ) -> list[str]:
     """The last lines of a run: its result, its place, the next command.
 
@@ -427,6 +428,7 @@ def last_lines(
         metrics: the last numbers, by name.
         program: that trained; None if only a call from Python repeats the run.
         multilabel: whether an image may be of several classes.
+        pairs: of texts, that validate.
     """
     lines, result = ["", headline(run, metrics, multilabel)], run.result
     if {"untrained", "trained"} <= result.keys():
@@ -438,16 +440,23 @@ def last_lines(
         lines.append(" " * 18 + fitted.format(**result["trained"]))
     place = f"run               {run.folder}"
     evaluations = evaluations_of(config.dataset, config.data_folder)
+    if pairs is not None:
+        searchable = bool((pairs.judgments[:, 2] > 0).any())
+        evaluations = those_of_pairs(scored=pairs.scores is not None, searchable=searchable)
+    unmeasured = config.kind == "images" and run.method.probe is None and not multilabel
+    alone = pairs is not None and not evaluations
     if program is None:
+        if alone:
+            return [*lines, place, f"next              cl.embed(run.encoder, texts), {API}"]
         of = "run.folder" if config.kind == "image-text" else "run.encoder"  # of images alone
         how = f"{of}, data, eval={evaluations[0]!r}" if evaluations else f"{of}, data"
         return [*lines, place, f"next              cl.evaluate({how}), {API}"]
-    if run.method.probe is None and config.kind == "images" and not multilabel:
+    if unmeasured or alone:
         where = Path(config.data_folder) / config.dataset.partition(":")[2]
-        images = where if row_of(config.dataset)["argument"] == "PATH" else "PLACE"
-        words = run.folder, images, "--out", run.folder / "features.npy"
+        known = row_of(config.dataset)["argument"] == ("FILE" if alone else "PATH")
+        words = run.folder, where if known else "PLACE", "--out", run.folder / "features.npy"
         return [*lines, place, f"next              {runs.command(EMBEDS, *words)}"]
-    words = words_of_evaluation(config, run.folder)
+    words = words_of_evaluation(config, run.folder, evaluations)
     return [*lines, place, f"next              {runs.command('main_linear.py', *words)}"]
 
 

@@ -258,8 +258,9 @@ def conclude(
     """
     if not run.code and made.is_global_zero:
         several = isinstance(data, ContrastiveData) and data.source.multilabel
-        found = made.callback_metrics
-        for line in summary.last_lines(config, run, found, program, multilabel=several):
+        pairs = data.source.val if isinstance(data, TextData) else None
+        ends = config, run, made.callback_metrics, program
+        for line in summary.last_lines(*ends, multilabel=several, pairs=pairs):
             trainer.say(line)
     report.after_run(config, run.folder, data)
     if not run.code:

@@ -129,6 +129,16 @@ def test_texts(tmp_path: Path) -> None:
         cl.embed(encoder, ["a tree"], layer=("0",))
 
 
+def test_json_is_no_file_of_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    about = {"encoder": "bag_w4", "max_length": [64, 64]}
+    checkpoints.save_encoder(encoder_of("bag_w4"), tmp_path / "bag.safetensors", about)
+    for name in ("c.jsonl", "c.json.gz"):
+        (tmp_path / name).write_text('{"image": "1.png", "captions": ["a tree"]}')
+        words = [str(tmp_path / word) for word in ("bag.safetensors", name)]
+        assert embed_command([*words, "--out", str(tmp_path / "h.npy")]) == 2
+        assert f"{name} is JSON, and is to have a text a line" in capsys.readouterr().err
+
+
 def test_damaged_images(
     weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -139,6 +149,18 @@ def test_damaged_images(
     assert not [*tmp_path.glob("h.*")]
     assert embed_command([*words, "--skip_corrupt"]) == 0
     assert len(np.load(tmp_path / "h.npy")) == 3
+
+
+def test_what_is_left_out_is_said(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("bad.png", "notes.txt", ".hidden.png"):
+        (photos / name).write_bytes(b"no image")
+    words = [str(weights), str(photos), "--out", str(tmp_path / "h.npy"), "--skip_corrupt"]
+    assert embed_command(words) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "left out: 1 .txt, 1 hidden" in said
+    assert f"left out: 1 of 4 images cannot be read, {photos / 'bad.png'} for one" in said
 
 
 def test_an_end_in_its_midst_leaves_nothing(

@@ -115,7 +115,17 @@ def evaluations_of(dataset: str, folder: str) -> tuple[str, ...]:
     if kind == "image-text":
         return for_captions()
     scored = kind == "text" and row_of(dataset)["scores"]
-    return tuple(n for n in for_texts() if about(n).scored is scored) if kind == "text" else ()
+    return those_of_pairs(scored=scored, searchable=not scored) if kind == "text" else ()
+
+
+def those_of_pairs(*, scored: bool, searchable: bool) -> tuple[str, ...]:
+    """The evaluations of pairs of texts.
+
+    Args:
+        scored: the pairs have scores.
+        searchable: a query has a relevant document.
+    """
+    return tuple(n for n in for_texts() if (scored if about(n).scored else searchable))
 
 
 def of_features(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -178,12 +178,15 @@ def own_names(run: str, there: Mapping[str, Any]) -> str | None:
     return f"name {' and '.join(lost)}: code is not imported because the run {run} has it."
 
 
-def words_of_evaluation(config: Pretrain, run: Path) -> list[str]:
+def words_of_evaluation(
+    config: Pretrain, run: Path, evaluations: Sequence[str] | None = None
+) -> list[str]:
     """A line of `main_linear.py` that evaluates a run on its own data, as short as it can be.
 
     Args:
         config: of the run.
         run: its folder.
+        evaluations: of what was read; None: of what the data set's name says.
     """
     unsaid, words = names_to_say(config.dataset, config.encoder), list[str]()
     if unsaid:
@@ -195,5 +198,6 @@ def words_of_evaluation(config: Pretrain, run: Path) -> list[str]:
     for name in OF_DATA[1:] if "encoder" in unsaid else ():
         if (value := getattr(config, name)) != options[name].default:
             words += as_words(name, value)
-    evaluations = evaluations_of(config.dataset, config.data_folder)
+    if evaluations is None:
+        evaluations = evaluations_of(config.dataset, config.data_folder)
     return words + (["--eval", *evaluations] if evaluations else [])

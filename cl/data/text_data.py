@@ -27,7 +27,7 @@ class TextData(SourceData[TextPairs]):
         distinct: no two pairs of a batch have a text in common, where that is possible.
 
     Raises:
-        ValueError: all pairs have one document, so that there are no negatives.
+        ValueError: all pairs have one document, so that there are no negatives, or one score.
     """
 
     unit = "text pairs"
@@ -49,6 +49,7 @@ class TextData(SourceData[TextPairs]):
         super().__init__(source, batch_size, seed, fill_last)
         self.tokenizer, self.longest, self.negatives = tokenizer, longest, negatives
         self.contrasted, self.distinct = contrasted, distinct
+        self.orders: dict[tuple[int, int], Index] = {}
         positive = source.train.positive
         if not len(positive):
             raise ValueError(
@@ -59,6 +60,12 @@ class TextData(SourceData[TextPairs]):
             raise ValueError(
                 f"DATASET {source.name}: all {len(positive):,} training pairs have the same "
                 "document, so that there is nothing to tell apart"
+            )
+        scores = source.train.scores
+        if scores is not None and np.ptp(scores) == 0:
+            raise ValueError(
+                f"DATASET {source.name}: all {len(scores):,} training pairs have the score "
+                f"{scores[0]:g}, so that there is nothing to rank"
             )
 
     @property
@@ -115,9 +122,8 @@ class TextData(SourceData[TextPairs]):
         lengths = queries.lengths + documents.lengths[self.source.train.positive]
         apart = self.source.train.positive if self.contrasted and not self.negatives else None
         texts = self.texts if self.distinct else None
-        return LengthSampler(
-            lengths, batch_size, self.seed, rank, world, self.fill_last, apart, texts
-        )
+        own = rank, world, self.fill_last, apart, texts, self.orders
+        return LengthSampler(lengths, batch_size, self.seed, *own)
 
     def train_dataloader(self) -> PairLoader:
         sampler = self.sampler(self.batch_size, *self.rank_and_world())

@@ -107,7 +107,7 @@ def mine(
     numbers = torch.arange(start, end, device=device)
     own_part = documents[start:end].to(device)
     scores, found = search(queries.to(device), own_part, ranks[1], numbers=numbers)
-    relevant = relevant_documents(pairs)
+    relevant = no_negatives(pairs)
     own = torch.nn.functional.cosine_similarity(
         queries.double(), documents[torch.from_numpy(pairs.positive)].double()
     ).numpy()
@@ -127,17 +127,20 @@ def mine(
     return mined
 
 
-def relevant_documents(pairs: TextPairs) -> dict[str, set[str]]:
-    """The documents that are no negatives of each query, as texts.
-
-    They are those of all pairs, those that are judged relevant, and the query itself.
-    """
+def answers_of(pairs: TextPairs) -> dict[str, set[str]]:
+    """The documents that answer each query, as texts: of all pairs, and those judged relevant."""
     relevant: dict[str, set[str]] = defaultdict(set)
     for query, place in zip(pairs.queries, pairs.positive, strict=True):
         relevant[query].add(pairs.documents[int(place)])
     for query, place, grade in pairs.judgments:
         if grade > 0:
             relevant[pairs.queries[int(query)]].add(pairs.documents[int(place)])
+    return relevant
+
+
+def no_negatives(pairs: TextPairs) -> dict[str, set[str]]:
+    """The documents that are no negatives of each query, as texts: its answers, and itself."""
+    relevant = answers_of(pairs)
     if pairs.itself is not None:
         for query, place in zip(pairs.queries, pairs.itself, strict=True):
             relevant[query] |= {pairs.documents[int(place)]} if place >= 0 else set()
@@ -154,7 +157,7 @@ def lines_to_measure(pairs: TextPairs) -> list[dict[str, Any]]:
     """The queries that validate as `pairs:FILE` reads them, a line for each of their documents."""
     return [
         {"query": query, "positive": document, "split": "val"}
-        for query, documents in relevant_documents(pairs).items()
+        for query, documents in answers_of(pairs).items()
         for document in sorted(documents)
     ]
 

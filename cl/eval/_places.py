@@ -16,6 +16,8 @@ from cl.data.sets._without_labels import images_at
 from cl.data.tokens import tokenize
 from cl.eval._transform import TextTransform, Transform
 
+JSON = {".json", ".jsonl", ".ndjson"}  # what lines of texts are not called
+
 
 def loader_of(
     place: Path,
@@ -23,8 +25,8 @@ def loader_of(
     batch_size: int,
     workers: int,
     skip_corrupt: Console | None = None,
-) -> tuple[PlainLoader | TextLoader, list[str]]:
-    """A loader of all that lies in a place, and a name for each sample.
+) -> tuple[PlainLoader | TextLoader, list[str], list[str]]:
+    """A loader of all that lies in a place, a name for each sample, and what is left out.
 
     Args:
         place: see `images_at`; or, for an encoder of texts, a file with a text a line, or .gz.
@@ -37,18 +39,26 @@ def loader_of(
         ValueError: nothing that the encoder takes lies there.
     """
     if isinstance(transform, TextTransform):
+        if JSON & {*place.suffixes}:
+            raise ValueError(f"PLACE: {place} is JSON, and is to have a text a line")
         texts = [text for _, text in lines(place, "PLACE")]
         if not texts:
             raise ValueError(f"PLACE: there is no text in {place}")
         tokens = tokenize(texts, transform.tokenizer, transform.longest, str(place))
-        return TextLoader([tokens], batch_size, by_length=True), texts
-    images = images_at(place, Walk(suffixes_of(transform.reads)), "PLACE", transform.reads)
+        return TextLoader([tokens], batch_size, by_length=True), texts, []
+    walk = Walk(suffixes_of(transform.reads))
+    images = images_at(place, walk, "PLACE", transform.reads)
+    left = [walk.describe()] if walk.left_out else []
     if skip_corrupt is not None and images.files is not None:
         bad = [*unreadable(images, workers, "images", skip_corrupt)]
+        if bad:
+            first = f"{images.files.name(bad[0])} for one"
+            left.append(f"left out: {len(bad):,} of {len(images):,} images cannot be read, {first}")
         images = images.subset(np.setdiff1d(np.arange(len(images)), bad))
         if not len(images):
             raise ValueError(f"PLACE: none of the {len(bad)} images of {place} can be read")
-    return PlainLoader(images, transform.recipe, batch_size, workers), names_of(images, place)
+    loader = PlainLoader(images, transform.recipe, batch_size, workers)
+    return loader, names_of(images, place), left
 
 
 def names_of(images: Images, place: Path) -> list[str]:

@@ -20,6 +20,8 @@ Features = tuple[Float[Tensor, "n d"], Labels]  # of one part, with labels
 TestFeatures = tuple[Float[Tensor, "m d"], TestLabels]  # of the part that is measured on
 BothParts = Sequence[tuple[Tensor, Tensor]]  # features of the training and of the test part
 
+ROUNDING = 1e-12  # a deviation up to this is 0
+
 
 @dataclass(frozen=True)
 class EvalResult:
@@ -56,8 +58,8 @@ def score(scores: Float[Tensor, "n c"], labels: Labels, **more: Any) -> EvalResu
         `top1`, `top5`, `top10` with their 95 % intervals (Wilson 1927); `mean_per_class`, over the
         classes that have a sample; `per_class`, None for one that has none; the confusion matrix
         and the predictions. Of several classes `map`, the mean of the average precisions of the
-        classes that have a sample, with its 95 % interval (normal, by the infinitesimal jackknife),
-        and these as `per_class`.
+        classes that have a sample, with its 95 % interval (normal, by the infinitesimal jackknife;
+        none where no sample's weight changes it), and these as `per_class`.
 
     Raises:
         ValueError: no sample has a label, there is one class only, or a score is not finite.
@@ -77,13 +79,16 @@ def score(scores: Float[Tensor, "n c"], labels: Labels, **more: Any) -> EvalResu
         each = average_precisions(scores, labels)
         per_class = [None if x != x else x for x in each.tolist()]
         value = float(each.nanmean())
-        numbers = {"map": value, "map_95": normal(value, deviation_of_map(scores, labels))}
+        numbers: dict[str, Any] = {"map": value}
+        error = deviation_of_map(scores, labels)
+        if error > ROUNDING:  # else the interval has no width, and means nothing
+            numbers["map_95"] = normal(value, error)
         return EvalResult(numbers | {"per_class": per_class}, **more)
     check_classes(classes)
     predicted = scores.argmax(dim=1)
     counts = confusion(predicted, labels, classes)
     shares = counts.diagonal().double() / counts.sum(dim=1)
-    numbers: dict[str, Any] = {}
+    numbers = {}
     for k in (1, 5, 10):
         if k < classes:
             right = int(topk_correct(scores, labels, k))

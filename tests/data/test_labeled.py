@@ -70,7 +70,13 @@ def test_a_second_table_validates(folder: Path) -> None:
     source = load("labeled:a.csv", str(folder), val_dir="b.csv")
     assert shown(source) == dict(enumerate([*WORDS[:20], "dog", "cat", "", "ant"]))
     (folder / "sub").mkdir()
-    for file, up in (("b.csv", ""), ("sub/b.csv", "../"), ("b.csv", f"{folder}/")):
+    (folder / "again").symlink_to(folder)
+    for file, up in (
+        ("b.csv", ""),
+        ("sub/b.csv", "../"),
+        ("b.csv", f"{folder}/"),
+        ("b.csv", "again/"),
+    ):
         write(folder / file, "image,class", [up + n for n in names[19:21]], ["dog", "cat"])
         with pytest.raises(ValueError, match=r"1 of its images train too: .*19\.png"):
             load("labeled:a.csv", str(folder), val_dir=file)

@@ -1,9 +1,11 @@
 """Batches of samples of like length: a function of seed and epoch, whatever the processes."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 
-from cl.data.loaders.lengths import WINDOW, LengthSampler
+from cl.data.loaders.lengths import WINDOW, LengthSampler, Swaps
 from cl.data.loaders.sampler import checksum
 
 LENGTHS = np.random.default_rng(0).geometric(0.02, 5000)
@@ -108,3 +110,18 @@ def test_a_text_of_more_pairs_than_batches_is_said() -> None:
     with pytest.warns(UserWarning, match="in 1 of 2 batches a pair has a text of another"):
         order = few.order()
     assert sorted(order) == list(range(8))
+
+
+@pytest.mark.filterwarnings("ignore:in 156 of 156 batches")
+def test_room_is_not_searched_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two documents of 5,000 pairs: no batch is without either."""
+    looked, texts_of = [], Swaps.texts_of
+
+    def spy(swaps: Swaps, b: int) -> Counter[int]:
+        looked.append(b)
+        return texts_of(swaps, b)
+
+    monkeypatch.setattr(Swaps, "texts_of", spy)
+    texts = np.column_stack([np.arange(5000), 5000 + np.arange(5000) % 2])
+    LengthSampler(LENGTHS, 32, 7, texts=lambda _: texts).order()
+    assert len(looked) < 20 * 5000

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cl.data.sets._paths import PathArray, repeated, whole
+from cl.data.sets._paths import PathArray, followed, repeated
 from cl.data.sets._walk import Walk
 
 NAMES = ["a.png", "b/ü.png", "/c d.png", "", "x" * 300, "b/\udcff.png"]
@@ -29,7 +29,17 @@ def test_what_is_there_twice_is_found() -> None:
     assert not repeated(PathArray.of(NAMES, "r"))
     assert repeated(PathArray.of([*NAMES, "a.png", "a.png"], "r")) == ["r/a.png"]
     twice = [*NAMES, f"{Path.cwd()}/r/a.png", "sub/../a.png"]
-    assert [*map(whole, repeated(PathArray.of(twice, "r")))] == [str(Path.cwd() / "r" / "a.png")]
+    assert [*followed(repeated(PathArray.of(twice, "r")))] == [str(Path.cwd() / "r" / "a.png")]
+
+
+def test_a_file_is_there_twice_by_links(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/1.png").touch()
+    (tmp_path / "2.png").symlink_to("a/1.png")
+    (tmp_path / "b").symlink_to("a")
+    for other in ("2.png", "b/1.png"):
+        found = repeated(PathArray.of(["a/1.png", "a/3.png", other], str(tmp_path)))
+        assert found == [f"{tmp_path}/a/1.png"]
 
 
 def test_a_path_takes_its_name_and_nine_bytes() -> None:

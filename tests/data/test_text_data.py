@@ -1,5 +1,6 @@
 """What a loader of texts hands to methods, and the nouns of WordNet."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from cl.build import text_data
 from cl.config import parse_pretrain
+from cl.data.loaders.sampler import checksum
 from cl.data.loaders.texts import PairLoader, TextLoader
 from cl.data.sets import Source, TextPairs, from_texts, load
 from cl.data.sets._texts import pairs_of
@@ -169,3 +171,22 @@ def test_wordnet() -> None:
     some = load("wordnet", "", data_fraction=0.1)
     assert len(some.train) == 1984
     assert "1,984 of 19,844 training pairs" in some.describe()
+
+
+def test_the_sum_at_the_start_and_the_first_epoch_make_one_order() -> None:
+    pairs = pairs_of([(word, word[0] if i > 8 else "a") for i, word in enumerate(WORDS)])
+    given = data(pairs)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        checksum(given.sampler(4), 4)
+        batches = [batch.index.tolist() for batch in given.train_dataloader()]
+    (warning,) = said
+    assert "a pair has a text of another one" in str(warning.message)
+    assert not given.orders
+    assert sorted(np.ravel(batches)) == list(range(16))
+
+
+def test_pairs_of_one_score_are_refused() -> None:
+    pairs = replace(made(), scores=np.full(16, 3.0))
+    with pytest.raises(ValueError, match="all 16 training pairs have the score 3, so that"):
+        data(pairs)

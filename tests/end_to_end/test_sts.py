@@ -1,12 +1,17 @@
 """Sentences with scores through the programs: --eval sts, its card, and what it is refused on."""
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import main_linear
+from cl.embedding import embed_command
 from cl.eval._card import read_cards
+from tests.data.test_columns import save
 
 WORDS = "ant bee cat dog eel fox gnu hen".split()
 Run = Callable[..., Path]
@@ -106,3 +111,28 @@ def test_a_wrong_score_is_named(
 def test_images_have_no_scores(linear: Run, capfd: pytest.CaptureFixture) -> None:
     linear("digits", "resnet6_w8", "--pretrained_feature_extractor", "x", "--eval", "sts", expect=2)
     assert "--eval sts needs a DATASET of text with scores." in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("data", ["texts:t.txt", "huggingface:set"])
+def test_the_next_command_is_of_what_was_read(
+    data: str, pretrain: Run, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Among texts alone nothing is to be found, and pairs with scores are not searched."""
+    if data == "huggingface:set":
+        pairs = {"sentence1": WORDS, "sentence2": WORDS[::-1], "score": [i / 8 for i in range(8)]}
+        save(tmp_path, train=pairs, validation=pairs)
+    (tmp_path / "t.txt").write_text("\n".join(f"{w} {v}" for w in WORDS for v in WORDS))
+    words = [data, "bag_w8", "--data_folder", tmp_path, "--batch_size", 4, "--max_steps", 1]
+    method = "simclr" if data == "texts:t.txt" else "cosent"
+    folder = pretrain(*words, "--method", method)
+    (line,) = (x for x in capsys.readouterr().out.splitlines() if x.startswith("next"))
+    if data == "huggingface:set":
+        printed = shlex.split(line)[3:]
+        assert printed[-2:] == ["--eval", "sts"]
+        more = ["--wandb", "off", "--no-report", "--output", str(tmp_path / "more")]
+        assert main_linear.main([*printed, *more]) == 0
+    else:
+        printed = shlex.split(line)[-4:]
+        assert printed[:3] == [str(folder), str(tmp_path / "t.txt"), "--out"]
+        assert embed_command(printed) == 0
+        assert len(np.load(folder / "features.npy")) == 64

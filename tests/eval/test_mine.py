@@ -8,7 +8,7 @@ import torch
 
 from cl.data.sets._texts import TextPairs, pairs_of
 from cl.eval import _mine
-from cl.eval._mine import mine
+from cl.eval._mine import lines_to_measure, mine
 
 DIMENSIONS = 6
 
@@ -65,6 +65,11 @@ def test_a_query_is_no_negative_of_its_own() -> None:
     pairs = TextPairs(["a"], ["x", "a", "y"], np.array([0]), itself=np.array([1]))
     q, d = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.0], [0.9, 0.5], [0.5, 1.0]])
     assert mine(pairs, q, d, ranks=(1, 3), margin=0.95, number=3, seed=0) == [[2]]
+
+
+def test_a_query_that_validates_is_no_answer_of_its_own() -> None:
+    pairs = TextPairs(["a"], ["x", "a"], np.array([0]), itself=np.array([1]))
+    assert lines_to_measure(pairs) == [{"query": "a", "positive": "x", "split": "val"}]
 
 
 def test_the_device_searches(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -188,3 +188,13 @@ def test_pretraining_takes_the_images_and_no_labels(
     said = capsys.readouterr().out
     assert "several labels an image have no probe" in said
     assert "cl.evaluate(run.encoder, data)" in said
+
+
+@pytest.mark.parametrize("c", [2, 3])
+def test_an_interval_without_a_width_is_not_given(c: int) -> None:
+    """What an image takes from one class it gives another."""
+    scores = torch.eye(c).roll(1, dims=0) + torch.eye(c) / 2
+    numbers = score(scores, torch.eye(c, dtype=torch.int64)).numbers
+    assert numbers["map"] == pytest.approx(0.5)
+    assert "map_95" not in numbers
+    assert "map_95" not in score(torch.eye(c), torch.eye(c, dtype=torch.int64)).numbers

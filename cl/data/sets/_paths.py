@@ -73,19 +73,22 @@ class PathArray:
         return PathArray(self.root, self.names, self.starts[index])
 
 
-def whole(word: str) -> str:
-    """A path from the root, without dots in it; links are not followed.
-
-    >>> whole("/a/../b.png")
-    '/b.png'
-    """
-    return os.path.abspath(word)  # noqa: PTH100  # a Path costs ten times
+def followed(words: Iterable[str]) -> Iterator[str]:
+    """The paths of files from the root, where the links in them lead; each folder is asked once."""
+    folders: dict[str, str] = {}
+    for word in words:
+        folder, name = os.path.split(word)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        path = os.path.join(folders[folder], name)  # noqa: PTH118
+        yield os.path.realpath(path) if os.path.islink(path) else path  # noqa: PTH114
 
 
 def repeated(paths: PathArray) -> list[str]:
-    """The files that are there more than once, also in other words (a/../b.png)."""
-    sums = np.fromiter(map(hash, map(whole, paths.words())), np.int64, len(paths))
+    """The files that are there more than once, also in other words (a/../b.png) or by links."""
+    sums = np.fromiter(map(hash, followed(paths.words())), np.int64, len(paths))
     _, place, counts = np.unique(sums, return_inverse=True, return_counts=True)
     words = [paths.word(at) for at in np.flatnonzero(counts[place] > 1).tolist()]
-    first = {whole(word): word for word in reversed(words)}
-    return [first[path] for path, number in Counter(map(whole, words)).items() if number > 1]
+    found = [*followed(words)]
+    first = dict(zip(reversed(found), reversed(words), strict=True))
+    return [first[path] for path, number in Counter(found).items() if number > 1]

@@ -26,7 +26,7 @@ from cl.data.sets._labels import (
     columns_named,
     multilabels_of,
 )
-from cl.data.sets._paths import PathArray, repeated, whole
+from cl.data.sets._paths import PathArray, followed, repeated
 from cl.data.sets._source import Source, Where
 from cl.data.sets._split import HOLD_OUT, split, split_sentence
 from cl.data.sets._table import (
@@ -64,8 +64,8 @@ def read(name: str, where: Where) -> Source[Images]:
     if not where.val_dir:
         return of_table(name, first, where.label_separator)
     second = table_at(where.folder / where.val_dir, where, f"--val_dir {where.val_dir}")
-    there = {*map(whole, second.files.words())}
-    if both := [word for word in map(whole, first.files.words()) if word in there]:
+    there = {*followed(second.files.words())}
+    if both := [word for word in followed(first.files.words()) if word in there]:
         raise ValueError(f"--val_dir: {len(both)} of its images train too: {min(both)}")
     classes, (train, val) = labeled_images([first, second], where.label_separator)
     return of_parts(name, classes, train, val, "")
