@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-PIECE = 2**22  # bytes that a thread copies at a time
+LARGE = 2**18  # bytes of a tensor that threads copy; of a smaller one to say so takes the time
+PIECE = 2**25  # bytes that a thread copies at a time, or a row if that is more
 MOST = 4  # threads; a machine's memory is no faster for more
 
 
@@ -64,14 +65,12 @@ class Copies:
         if place not in self.made:
             free = self.spare.get(layout_of(tensor))
             found = tensor.detach()
-            flat = flat_bytes(found)
-            if flat is None:
-                made = free.pop().copy_(found) if free else found.to("cpu", copy=True)
-            else:
+            if is_large(found):
                 made = free.pop() if free else torch.empty_like(found)
-                into = flat_bytes(made)
-                assert into is not None, "of one layout"
-                self.pieces.extend(zip(into.split(PIECE), flat.split(PIECE), strict=True))
+                rows = max(1, PIECE * len(found) // found.nbytes)
+                self.pieces.extend(zip(made.split(rows), found.split(rows), strict=True))
+            else:
+                made = free.pop().copy_(found) if free else found.to("cpu", copy=True)
             self.made[place] = tensor, made
             self.all.append(made)
         return self.made[place][1]
@@ -98,18 +97,25 @@ def copy_pieces(pieces: deque[tuple[Tensor, Tensor]]) -> None:
             into, piece = pieces.pop()
         except IndexError:  # another thread took the last one
             return
-        np.copyto(into.numpy(), piece.numpy())
+        np.copyto(array(into), array(piece))
 
 
-def flat_bytes(tensor: Tensor) -> Tensor | None:
-    """The memory of a tensor on the CPU, in one dimension; None where it has gaps or no place."""
-    if type(tensor) not in (Tensor, nn.Parameter) or tensor.device.type != "cpu":
-        return None
-    if tensor.layout != torch.strided or tensor.is_conj() or tensor.is_neg():
-        return None
-    if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
-        tensor = tensor.permute(0, 2, 3, 1)
-    return tensor.view(-1).view(torch.uint8) if tensor.is_contiguous() else None
+def array(tensor: Tensor) -> np.ndarray:
+    """The memory of a tensor, of numbers that NumPy has."""
+    return (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+
+
+def is_large(tensor: Tensor) -> bool:
+    """Whether it is worth a thread, and NumPy can copy it: a plain tensor on the CPU."""
+    plain = tensor.layout == torch.strided and tensor.dtype.itemsize > 1
+    return (
+        tensor.device.type == "cpu"
+        and tensor.nbytes >= LARGE
+        and type(tensor) in (Tensor, nn.Parameter)
+        and plain
+        and tensor.dim() > 0
+        and not (tensor.is_conj() or tensor.is_neg())
+    )
 
 
 def layout_of(tensor: Tensor) -> object:

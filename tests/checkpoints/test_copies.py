@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from cl.checkpoints.copies import PIECE, Copies
+from cl.checkpoints import copies as module
+from cl.checkpoints.copies import Copies
 
 
 def test_a_copy_stays_as_it_was() -> None:
@@ -68,7 +69,9 @@ def test_every_kind_of_tensor_is_copied_whole(
 ) -> None:
     """By several threads, also of more than a piece, and where its memory has gaps."""
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    large = torch.randn(3 * PIECE // dtype.itemsize + 5).to(dtype)
+    monkeypatch.setattr(module, "LARGE", 64)
+    monkeypatch.setattr(module, "PIECE", 128)
+    large = torch.randn(1000).to(dtype)
     images = torch.randn(2, 3, 5, 7).to(dtype)
     given = {
         "large": large,
