@@ -23,6 +23,7 @@ from cl.optim import (
     planned_steps,
     regroup,
 )
+from tests.trainers import QUIET_ON_CPU
 
 
 def bolts_recursion(base: float, start: float, warm: int, total: int, steps: int) -> list[float]:
@@ -155,11 +156,7 @@ def fit_plainly(samples: Any, own: bool, **options: Any) -> tuple[Planning, int]
     torch.manual_seed(0)
     module, loader = Planning(), DataLoader(samples, batch_size=4)
     trainer = pl.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
+        **QUIET_ON_CPU,
         **options,
     )
     trainer.fit(module, OfLoader(loader) if own else loader)

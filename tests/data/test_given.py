@@ -34,6 +34,7 @@ from cl.data.module import ContrastiveData, GivenData
 from cl.methods.simclr import SimCLR
 from cl.nets.encoders import create
 from cl.summary import steps_per_epoch
+from tests.trainers import QUIET_ON_CPU
 
 
 def views(number: int, n: int = 4, size: int = 8) -> list[Tensor]:
@@ -121,11 +122,7 @@ def fit(data: GivenData, classes: int = 3, **options: Any) -> dict[str, Tensor]:
     method = SimCLR(create("resnet6_w8", 16), classes=classes)
     before = {k: v.clone() for k, v in method.encoder.named_parameters()}
     trainer = pl.Trainer(
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
+        **QUIET_ON_CPU,
         use_distributed_sampler=False,
         **options,
     )
