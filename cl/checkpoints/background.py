@@ -1,11 +1,9 @@
 """Writing beside the training: what is written is copied first, and then has a thread."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
-from torch import Tensor
-
-from cl.checkpoints.copies import Copies
+from cl.checkpoints.copies import Copies, Spare
 
 Write = Callable[[], object]
 
@@ -43,5 +41,5 @@ class Background:
 class Writes(list[Write]):
     """The writes of one step, whose content is copied together."""
 
-    def __init__(self, spare: Sequence[Tensor] = ()) -> None:
+    def __init__(self, spare: Spare | None = None) -> None:
         self.copies = Copies(spare)

@@ -2,7 +2,7 @@
 
 import copy
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
@@ -14,6 +14,9 @@ from torch import Tensor, nn
 LARGE = 2**18  # bytes of a tensor that threads copy; of a smaller one to say so takes the time
 PIECE = 2**25  # bytes that a thread copies at a time, or a row if that is more
 MOST = 4  # threads; a machine's memory is no faster for more
+PLAIN = frozenset({bool, bytes, float, int, str, type(None)})  # nothing of these can change
+
+Spare = Mapping[object, list[Tensor]]
 
 
 class Copies:
@@ -23,19 +26,19 @@ class Copies:
     once, also from one container to the next: nothing may change a tensor between them.
 
     Args:
-        spare: copies that nobody reads any more, whose memory is taken for those of now: that of a
-            run's saves is asked of the system once. What is left of it is let go.
+        spare: `all` of copies that nobody reads any more, whose memory is taken for those of now:
+            that of a run's saves is asked of the system once. What is left of it is let go.
     """
 
-    def __init__(self, spare: Sequence[Tensor] = ()) -> None:
+    def __init__(self, spare: Spare | None = None) -> None:
         # By place in memory; the tensor itself stays there, so that none takes its place.
         self.made: dict[object, tuple[Tensor, Tensor]] = {}
-        self.pieces: deque[tuple[Tensor, Tensor]] = deque()  # parts of copies yet without content
-        self.all: list[Tensor] = []  # those made, without what they are copies of
-        self.spare: dict[object, list[Tensor]] = {}
-        for tensor in spare:
-            self.spare.setdefault(layout_of(tensor), []).append(tensor)
+        self.small: tuple[list[Tensor], list[Tensor]] = [], []  # copies without content yet
+        self.pieces: deque[tuple[Tensor, Tensor]] = deque()  # those of the parts of large ones
+        self.all: dict[object, list[Tensor]] = {}  # those made, by what fits into their memory
+        self.spare = spare or {}
 
+    @torch.no_grad()
     def of(self, content: Any) -> Any:
         """The copy of a container."""
         made = self.walk(content)
@@ -54,31 +57,40 @@ class Copies:
                 made[key] = self.walk(value)
             return made
         if type(content) in (list, tuple):
-            return type(content)(self.walk(each) for each in content)
-        return copy.deepcopy(content)
+            return type(content)([self.walk(each) for each in content])
+        return content if type(content) in PLAIN else copy.deepcopy(content)
 
     def of_tensor(self, tensor: Tensor) -> Tensor:
         """The copy of a tensor, which is another one's where that has the same place in memory."""
-        if tensor.numel() == 0:
+        if type(tensor) not in (Tensor, nn.Parameter) or tensor.layout != torch.strided:
             return tensor.detach().to("cpu", copy=True)
-        place = tensor.device, tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride()
-        if place not in self.made:
-            free = self.spare.get(layout_of(tensor))
-            found = tensor.detach()
-            if is_large(found):
-                made = free.pop() if free else torch.empty_like(found)
-                rows = max(1, PIECE * len(found) // found.nbytes)
-                self.pieces.extend(zip(made.split(rows), found.split(rows), strict=True))
+        layout = tensor.dtype, tensor.shape, tensor.stride()
+        place = tensor.data_ptr(), tensor.device, layout
+        if (known := self.made.get(place)) is not None and tensor.numel():
+            return known[1]
+        free = self.spare.get(layout)
+        made = free.pop() if free else torch.empty_like(tensor, device="cpu")
+        if is_large(tensor):
+            rows = max(1, PIECE * len(tensor) // tensor.nbytes)
+            if rows < len(tensor):
+                self.pieces.extend(zip(made.split(rows), tensor.split(rows), strict=True))
             else:
-                made = free.pop().copy_(found) if free else found.to("cpu", copy=True)
-            self.made[place] = tensor, made
-            self.all.append(made)
-        return self.made[place][1]
+                self.pieces.append((made, tensor))
+        else:
+            self.small[0].append(made)
+            self.small[1].append(tensor)
+        self.made[place] = tensor, made
+        self.all.setdefault(layout, []).append(made)
+        return made
 
     def fill(self) -> None:
         """Copy the content of all pieces, each thread one after the other."""
         others = min(MOST, torch.get_num_threads()) - 1 if len(self.pieces) > 1 else 0
         begun = [helpers().submit(copy_pieces, self.pieces) for _ in range(others)]
+        into, of = self.small
+        if into:
+            torch._foreach_copy_(into, of)  # pyright: ignore[reportPrivateImportUsage]
+            self.small = [], []
         copy_pieces(self.pieces)
         for each in begun:
             each.result()
@@ -102,22 +114,16 @@ def copy_pieces(pieces: deque[tuple[Tensor, Tensor]]) -> None:
 
 def array(tensor: Tensor) -> np.ndarray:
     """The memory of a tensor, of numbers that NumPy has."""
-    return (tensor.view(torch.int16) if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    found = tensor.detach()
+    return (found.view(torch.int16) if found.dtype == torch.bfloat16 else found).numpy()
 
 
 def is_large(tensor: Tensor) -> bool:
-    """Whether it is worth a thread, and NumPy can copy it: a plain tensor on the CPU."""
-    plain = tensor.layout == torch.strided and tensor.dtype.itemsize > 1
+    """Whether it is worth a thread, and NumPy can copy it."""
     return (
-        tensor.device.type == "cpu"
-        and tensor.nbytes >= LARGE
-        and type(tensor) in (Tensor, nn.Parameter)
-        and plain
+        tensor.nbytes >= LARGE
+        and tensor.device.type == "cpu"
+        and tensor.dtype.itemsize > 1
         and tensor.dim() > 0
         and not (tensor.is_conj() or tensor.is_neg())
     )
-
-
-def layout_of(tensor: Tensor) -> object:
-    """What two tensors have in common of which one fits into the other's memory."""
-    return tensor.dtype, tensor.layout, tensor.shape, tensor.stride()

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from cl.checkpoints import formats, hugging_face
 from cl.checkpoints.background import Write, Writes
-from cl.checkpoints.copies import Copies
+from cl.checkpoints.copies import Copies, Spare
 from cl.checkpoints.files import (
     WRITING,
     NotFiniteError,
@@ -52,7 +52,7 @@ class SafeIO(TorchCheckpointIO):
     def __init__(self) -> None:
         super().__init__()
         self.deferred: Writes | None = None
-        self.spare: list[Tensor] = []  # the copies of the newest deferred writes
+        self.spare: Spare = {}  # the copies of the newest deferred writes
         self.found_whole: dict[Path, Path] = {}  # until it is loaded
 
     @contextmanager
