@@ -214,8 +214,7 @@ class ContrastiveData(SourceData[Images]):
                 from cl.data.augment import torchvision  # a second that other backends do not need
 
                 views = torchvision.views
-            pinned = device.type == "cuda"
-            return FileLoader(images, self.recipes, sampler, self.workers, views, pinned)
+            return FileLoader(images, self.recipes, sampler, self.workers, views, device)
         from cl.data.loaders.dali import (
             DaliLoader,  # half a gigabyte that other backends do not need
         )

@@ -1,11 +1,13 @@
 """Small images that the tests of `cl.data` share."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from cl.data.augment.recipe import Recipe
 from cl.data.sets import Images
 from cl.data.sets import in_files as in_files_of
 
@@ -29,3 +31,10 @@ def in_files(folder: Path, images: Images) -> Images:
     for path, pixels in zip(paths, images.pixels, strict=True):
         Image.fromarray(pixels).save(path)
     return in_files_of(paths, images.labels.tolist())
+
+
+def are_rounded(found: Any, exact: Any, recipe: Recipe) -> bool:
+    """Whether views `(v c h w)` are others of the recipe, rounded to bytes."""
+    mean, std = (np.array(x)[:, None, None] for x in (recipe.mean, recipe.std))
+    one, other = (255 * (np.asarray(x, np.float64) * std + mean) for x in (found, exact))
+    return bool(np.abs(one - one.round()).max() < 1e-3 and np.abs(one - other).max() < 0.501)

@@ -26,7 +26,7 @@ from cl.data.sets._levels import measure_statistics
 from cl.data.sets._values import to_bytes
 from cl.evaluation import Transform
 from cl.nets import encoders
-from tests.data.made import picture
+from tests.data.made import are_rounded, picture
 from tests.data.test_loaders import by_sample, epoch, make_loader
 from tests.data.test_values import stored
 
@@ -101,7 +101,7 @@ def test_backends_agree(tmp_path: Path, backend: str) -> None:
     expected, found = map(by_sample, map(epoch, made))
     for i in range(8):
         assert found[i][0].shape == (2, 5, 16, 16)
-        assert torch.allclose(found[i][0], expected[i][0], atol=1e-4)
+        assert are_rounded(found[i][0], expected[i][0], recipe)
 
 
 def test_the_kernel_of_any_channels_is_that_of_three() -> None:

@@ -22,7 +22,7 @@ from cl.data.loaders.memory import MemoryLoader
 from cl.data.loaders.sampler import Sampler
 from cl.data.loaders.workers import FileLoader, received
 from cl.data.sets import Images, Paths
-from tests.data.made import in_files, in_memory, picture
+from tests.data.made import are_rounded, in_files, in_memory, picture
 
 RECIPES = [Recipe(size=16, solarize=0.2), Recipe(size=8, views=3)]
 PLAIN = {"jitter": 0.0, "grayscale": 0.0, "mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
@@ -162,7 +162,8 @@ def test_leaving_early_leaves_nothing(make: Make) -> None:
     assert len(multiprocessing.active_children()) == children
 
 
-def test_memory_and_files_are_equal_to_the_bit(tmp_path: Path) -> None:
+def test_views_of_files_are_those_of_memory_rounded_to_bytes(tmp_path: Path) -> None:
+    """Wherever the workers are, to the bit; a quarter of a float's memory is shared."""
     images = in_memory()
     files = in_files(tmp_path, images)
 
@@ -170,9 +171,14 @@ def test_memory_and_files_are_equal_to_the_bit(tmp_path: Path) -> None:
         return by_sample(epoch(make_loader(backend, of, RECIPES, Sampler(12, 4, 5))))
 
     expected = views("memory", images)
-    for backend, of in (("torch", images), ("torch", files), ("torch with workers", files)):
+    once = views("torch", images)
+    for backend, of in (("torch", files), ("torch with workers", files)):
         found = views(backend, of)
-        assert all(same(found[i], expected[i]) for i in range(12))
+        assert all(same(found[i], once[i]) for i in range(12))
+    for i in range(12):
+        for found, exact, recipe in zip(once[i], expected[i], RECIPES, strict=True):
+            assert not torch.equal(found, exact)
+            assert are_rounded(found, exact, recipe)
 
 
 def test_ranks_share_a_batch() -> None:
@@ -199,7 +205,8 @@ def difference(images: Images, **changes: float) -> float:
 def test_dali_is_close_to_the_kernel(tmp_path: Path) -> None:
     images = in_memory(side=48)
     assert difference(images, solarize=0.3) < 0.1
-    assert difference(in_files(tmp_path, images), solarize=0.3) < 0.1
+    rounding = 0.25  # of the views that workers hand over
+    assert difference(in_files(tmp_path, images), solarize=0.3) < 0.1 + rounding
     assert difference(images, grayscale=1.0) < 0.5
     alone = {"jitter": 1.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
     assert difference(images, **{**alone, "brightness": 0.8}) < 0.1

@@ -76,9 +76,10 @@ def test_shared_memory_is_what_the_workers_hold(tmp_path: Path) -> None:
     data = ContrastiveData(Source("mine", ["a"], images, images), recipes, **how)
     loader = data.make_loader()
     assert isinstance(loader, FileLoader)
-    batch = next(iter(loader.batches()))
-    held = sum(x.untyped_storage().nbytes() for x in batch.views)
-    assert all(x.is_shared() for x in batch.views)
+    views, _ = next(iter(loader.loader))
+    held = sum(x.untyped_storage().nbytes() for x in views)
+    assert held == 4 * 3 * (2 * 16**2 + 3 * 8**2)  # bytes
+    assert all(x.is_shared() for x in views)
     assert loader.loader.prefetch_factor == 2
     assert data.shared_memory == (3 * 2 + 1) * held
     data.workers = 0

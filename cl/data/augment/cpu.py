@@ -403,6 +403,22 @@ def many(pixels, samples, recipe, seed, epoch, first, out, at):
         views(pixels[sample], recipe, seed, epoch, sample, first, out, at + i)
 
 
+@fast
+@no_type_check
+def round_views(views, out, at):
+    """Round the views of one sample to bytes.
+
+    Args:
+        views: `(v 1 c h w)` float32 in 0 to 1.
+        out: `(v n c h w)` uint8, of which `[:, at]` is filled.
+        at: place of the sample.
+    """
+    for v in range(views.shape[0]):
+        values, to = views[v, 0].reshape(-1), out[v, at].reshape(-1)
+        for i in range(values.size):
+            to[i] = np.uint8(values[i] * np.float32(255) + np.float32(0.5))
+
+
 @inline
 @no_type_check
 def plain_side(height, width, central, size):

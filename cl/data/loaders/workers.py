@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from cl.data.augment import cpu
+from cl.data.augment.normalization import Normalization, plain
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
 from cl.data.loaders.base import ImageLoader, Part, by_size, shape
@@ -24,7 +25,11 @@ RenderViews = Callable[..., None]  # with the parameters of `cpu.views`
 
 
 class ViewsDataset(Dataset[Prepared]):
-    """All views of some samples: a function of epoch and sample, so any worker may prepare them."""
+    """All views of some samples: a function of epoch and sample, so any worker may prepare them.
+
+    They are rounded to bytes, a quarter of the memory that workers share and of what a GPU is sent:
+    once, where a pipeline of PIL's images rounds behind each of its operations.
+    """
 
     def __init__(
         self,
@@ -33,22 +38,25 @@ class ViewsDataset(Dataset[Prepared]):
         seed: int,
         render_views: RenderViews | None = None,
     ) -> None:
-        self.images, self.parts, self.seed = images, by_size(recipes), seed
+        self.images, self.seed = images, seed
+        self.parts = by_size([plain(recipe) for recipe in recipes])
         self.render_views = render_views or cpu.kernels(images.channels).views
 
     def __getitems__(self, samples: list[tuple[int, int]]) -> Prepared:
-        """A batch: a tensor `(v n 3 h w)` for each size, and the samples' numbers.
+        """A batch: a tensor `(v n c h w)` of uint8 for each size, and the samples' numbers.
 
         Args:
             samples: of each the epoch and the number.
         """
         views = [allocate(parts, len(samples)) for parts in self.parts]
+        rendered = [np.empty(shape(parts, 1), np.float32) for parts in self.parts]  # of a sample
         for i, (epoch, sample) in enumerate(samples):
             image = self.images.pixel(sample)
-            for out, parts in zip(views, self.parts, strict=True):
+            for out, made, parts in zip(views, rendered, self.parts, strict=True):
                 for recipe, first, at in parts:
-                    to = out[at].numpy()
-                    self.render_views(image, recipe.record, self.seed, epoch, sample, first, to, i)
+                    numbers, to = recipe.record, made[at]
+                    self.render_views(image, numbers, self.seed, epoch, sample, first, to, 0)
+                cpu.round_views(made, out.numpy(), i)
         return views, [sample for _, sample in samples]
 
 
@@ -60,9 +68,9 @@ def allocate(parts: Sequence[Part], samples: int) -> Tensor:
     """
     size = shape(parts, samples)
     if get_worker_info() is None:
-        return torch.empty(size)
-    shared = torch.UntypedStorage._new_shared(4 * math.prod(size))  # as torch's default_collate
-    return torch.empty(0).set_(shared).view(size)
+        return torch.empty(size, dtype=torch.uint8)
+    shared = torch.UntypedStorage._new_shared(math.prod(size))  # as torch's default_collate
+    return torch.empty(0, dtype=torch.uint8).set_(shared).view(size)
 
 
 def shared_bytes(recipes: Sequence[Recipe], samples: int, workers: int) -> int:
@@ -71,11 +79,11 @@ def shared_bytes(recipes: Sequence[Recipe], samples: int, workers: int) -> int:
     So it is whenever the training pauses, as in a validation; one batch more is in its step.
 
     Args:
-        recipes: how the views are drawn; they are float32.
+        recipes: how the views are drawn.
         samples: in a batch.
         workers: how many there are.
     """
-    batch = 4 * sum(math.prod(shape(parts, samples)) for parts in by_size(recipes))
+    batch = sum(math.prod(shape(parts, samples)) for parts in by_size(recipes))
     return batch * (AHEAD * workers + 1) if workers else 0
 
 
@@ -105,7 +113,7 @@ class FileLoader(ImageLoader):
         workers: processes that decode and augment; with 0 the training process does.
         render_views: draws and renders the views of an image, as `torchvision.views`; by default
             the kernel for its channels.
-        pinned: hand out views in pinned memory, which a GPU copies beside its work.
+        device: of the views; a GPU copies them, as bytes of pinned memory, beside its work.
     """
 
     def __init__(
@@ -115,9 +123,14 @@ class FileLoader(ImageLoader):
         sampler: Sampler,
         workers: int,
         render_views: RenderViews | None = None,
-        pinned: bool = False,
+        device: torch.device | None = None,
     ) -> None:
         super().__init__(images, recipes, sampler)
+        self.device = device or torch.device("cpu")
+        self.normalizations = [
+            Normalization([recipe for recipe, *_ in parts], self.device)
+            for parts in by_size(self.recipes)
+        ]
         self.loader = DataLoader(
             ViewsDataset(images, recipes, sampler.seed, render_views),
             batch_sampler=cast("list[list[int]]", EpochBatches(sampler)),
@@ -125,14 +138,16 @@ class FileLoader(ImageLoader):
             prefetch_factor=AHEAD if workers else None,
             collate_fn=identity,
             persistent_workers=workers > 0,
-            pin_memory=pinned,
+            pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),  # a seed for the workers is not drawn from dropout's
         )
 
     def batches(self) -> Iterator[Batch]:
         rest = len(self.sampler) - self.sampler.given % len(self.sampler)
-        for views, index in islice(received(start_iterator(self.loader)), rest):
-            yield self.batch([], np.array(index, np.int64))._replace(views=views)
+        for given, index in islice(received(start_iterator(self.loader)), rest):
+            views = [x.to(self.device, non_blocking=True) for x in given]
+            done = [to(x) for to, x in zip(self.normalizations, views, strict=True)]
+            yield self.batch([], np.array(index, np.int64))._replace(views=done)
 
 
 def received(batches: Iterator[Any]) -> Iterator[Any]:
