@@ -4,9 +4,10 @@
 
 Samples (of two views) a second of training steps, behind a few that warm up; validation is no part
 of them. Ours trains as main_contrastive.py does, with probe, collapse measures and checkpoints; all
-have the same network, momentum SGD by torch's fused kernel, precision and layout. The bare loop has
-its views already and the formula with the whole matrix; lightly's has its pipeline in the same
-loop, on as many worker processes as there are cores, as its documented example.
+have the same network, momentum SGD by torch's fused kernel, precision and layout. One bare loop has
+its views already and the formula with the whole matrix; another one computes what ours does, views,
+probe and loss, without Lightning and its callbacks. lightly's has its pipeline in the first loop,
+on as many worker processes as there are cores, as its documented example.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.gpu.experiment import Case, Rate, bare, lightlys, ours, quiet
+from benchmarks.gpu.experiment import Case, Rate, bare, lightlys, ours, quiet, without_trainer
 from benchmarks.photographs import photographs
 from benchmarks.ratios import Ratio, by_turns
 from cl.data.sets import Images, in_files
@@ -28,6 +29,7 @@ from cl.data.sets import Images, in_files
 TABLE = "SimCLR, training steps"
 DEVICE = torch.device("cpu")
 BARE, PEER = "bare loop, views given", "lightly's pipeline"
+SAME = "bare loop, the same views, probe and loss"
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,10 @@ def mine(case: Sized, seconds: float) -> float:
     return rate.images
 
 
+def alike(case: Sized, seconds: float) -> float:
+    return without_trainer(case, seconds, DEVICE, os.cpu_count() or 1, case.warm, case.every)
+
+
 def theirs(case: Sized, seconds: float) -> float:
     workers = os.cpu_count() or 1
     found = lightlys(case, seconds, DEVICE, workers, case.warm, case.every)
@@ -95,6 +101,7 @@ def ratios(
         runs = {"ours": lambda case=case: mine(case, seconds)}
         if not case.jpegs:
             runs[BARE] = lambda case=case: bare(case, seconds, DEVICE, case.warm, case.every)
+            runs[SAME] = lambda case=case: alike(case, seconds)
         if find_spec("lightly"):
             runs[PEER] = lambda case=case: theirs(case, seconds)
         floors = dict(case.floors)
