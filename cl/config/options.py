@@ -254,6 +254,13 @@ class ViewsOptions:
         metavar=("MIN", "MAX"),
         needs=WITH_IMAGES,
     )
+    crop_interpolation: Literal["bilinear", "bicubic"] | None = flag(
+        "how the crops of training are resized, with antialiasing; plain images are those of "
+        "--interpolation of an evaluation",
+        None,
+        shown=PRESET,
+        needs=WITH_IMAGES,
+    )
     crop_size: int | None = flag(
         "side of a full-size view in pixels; smaller views than --image_size train faster",
         None,
