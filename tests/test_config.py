@@ -24,8 +24,8 @@ from cl.config import (
 from cl.config.datasets import kind_of
 from cl.config.rules import foreign_options
 from cl.config.schema import Option, options_of
-from cl.config.store import BILINEAR_BEFORE, values_from_json
-from cl.data.augment.recipe import BICUBIC, PAPERS
+from cl.config.store import values_from_json
+from cl.data.augment.recipe import BICUBIC, BILINEAR_BEFORE, PAPERS
 
 LOSSES = {
     "nt_xent": "*, temperature: float = 0.2, chunk: int | None = None",

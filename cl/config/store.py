@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields
 from typing import Any
 
+from cl.config.datasets import bilinear_before
 from cl.config.programs import C, Linear, Pretrain, rooms
 from cl.config.rules import kinds_of
 from cl.config.schema import Option, did_you_mean, either, options_of
@@ -13,8 +14,6 @@ from cl.config.signature import find, having
 VERSION = 1
 DERIVED = "derived"
 GLOBAL, PROCESSES = "global_batch_size", "processes"
-# Papers whose crops were bilinear here before `crop_interpolation` was a setting.
-BILINEAR_BEFORE = ("simclr", "byol", "barlow_twins", "vicreg")
 PROGRAMS: dict[str, type[Pretrain] | type[Linear]] = {
     "main_contrastive": Pretrain,
     "main_linear": Linear,
@@ -119,7 +118,7 @@ def crops_of_before(found: Mapping[str, Any], derived: Any) -> dict[str, Any]:
         derived: what followed from them; a file that no run of images wrote has no recipes.
     """
     of_run = isinstance(derived, dict) and derived.get("recipes")
-    if of_run and "crop_interpolation" not in found and found.get("recipe") in BILINEAR_BEFORE:
+    if of_run and "crop_interpolation" not in found and found.get("recipe") in bilinear_before():
         return {"crop_interpolation": "bilinear"}
     return {}
 

@@ -152,7 +152,7 @@ class Renderer:
         distance = (at - torch.addcmul(start, step, self.outputs)).abs_()
         weight = torch.addcmul(inside, distance, slope).clamp_(min=0)
         if self.some_bicubic:
-            cubic = keys_cubic(torch.addcmul(2 * inside, distance, slope).clamp_(min=0), weight)
+            cubic = cubic_weight(torch.addcmul(2 * inside, distance, slope).clamp_(min=0), weight)
             weight = cubic if self.all_bicubic else torch.where(self.bicubic, cubic, weight)
         return weight.div_(weight.sum(dim=-1, keepdim=True).mul_(self.levels))
 
@@ -200,10 +200,10 @@ class Renderer:
         return rearrange(y, "1 (n c) h w -> n c h w", c=3)
 
 
-def keys_cubic(
+def cubic_weight(
     to_2: Float[Tensor, "*shape"], to_1: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
-    """The cubic of `cl.data.augment.cpu.keys_cubic` in one formula without a case.
+    """The cubic of `cl.data.augment.cpu.keys_cubic`, in one formula for all distances.
 
     Args:
         to_2: what a distance lacks to 2; 0 beyond.

@@ -141,6 +141,8 @@ PAPERS: dict[str, tuple[dict[str, Any], ...]] = {
     # The code of the modulated sigmoid loss (Basara, sigmoid-contrastive-loss).
     "sigmoid": ({"crop_scale": (0.1, 1.0), "blur": 1.0, "solarize": 0.2},),
 }
+# Those of them that cropped bilinearly before the interpolation was a setting, as their runs go on.
+BILINEAR_BEFORE: tuple[str, ...] = ("simclr", "byol", "barlow_twins", "vicreg")
 SMALL_SCALE = {"sigmoid": (0.05, 1.0)}  # of small crops, where it is not SwAV's
 SWAV_SMALL = (0.05, 0.14)
 SMALL_BLUR = 0.5  # of small crops, where full-size views differ in it; DINO's and SwAV's
