@@ -255,8 +255,8 @@ class ViewsOptions:
         needs=WITH_IMAGES,
     )
     crop_interpolation: Literal["bilinear", "bicubic"] | None = flag(
-        "how the crops of training are resized, with antialiasing; plain images are those of "
-        "--interpolation of an evaluation",
+        "how the crops of training views are resized, with antialiasing; plain images, which are "
+        "no crops, have --interpolation of main_linear.py",
         None,
         shown=PRESET,
         needs=WITH_IMAGES,
