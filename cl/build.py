@@ -346,6 +346,7 @@ def recipes_of(config: Pretrain, images: Images) -> list[Recipe]:
         "saturation": config.saturation,
         "hue": config.hue,
         "crop_scale": config.crop_scale,
+        "crop_interpolation": config.crop_interpolation,
         "flip": config.flip_prob,
         "grayscale": config.grayscale_prob,
         "blur": config.blur_prob,

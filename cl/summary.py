@@ -22,6 +22,7 @@ from cl.config import Linear, Pretrain
 from cl.config.datasets import row_of
 from cl.config.evaluations import evaluations_of, those_of_pairs
 from cl.config.handed_on import words_of_evaluation
+from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
 from cl.data.image_text_data import ImageTextData
 from cl.data.loaders.texts import SIDES
@@ -139,9 +140,15 @@ def about_data(data: Data) -> dict[str, object]:
         "data": f"{data.source.name}: {data.source.describe()}",
         **about_probe_data(data),
         **({"pixels": said} if (said := images_shown(data).decoding.describe()) else {}),
-        "views": ", ".join(f"{r.views} of {r.size} px" for r in data.recipes),
+        "views": ", ".join(map(describe_views, data.recipes)),
         "loader": data.describe(),
     }
+
+
+def describe_views(recipe: Recipe) -> str:
+    """How many views of which size, and how they are resized where it is not bilinearly."""
+    how = " (bicubic)" if recipe.crop_interpolation == "bicubic" else ""
+    return f"{recipe.views} of {recipe.size} px{how}"
 
 
 def about_probe_data(data: Data) -> dict[str, object]:

@@ -153,7 +153,7 @@ def going_on(config: Pretrain) -> Pretrain:
     if not any((folder / name).exists() for name in (checkpoints.LAST, checkpoints.PREVIOUS)):
         return config
     trainer.say(f"going on with {folder}")
-    return trainer.scaled_as_before(replace(config, resume_training_from=str(folder)), folder)
+    return trainer.settings_as_before(replace(config, resume_training_from=str(folder)), folder)
 
 
 def fit_run(

@@ -34,7 +34,7 @@ from cl.callbacks.watch import Watch
 from cl.config import Linear, Pretrain, from_json, is_own, to_json
 from cl.config.handed_on import data_places
 from cl.config.schema import either
-from cl.config.store import batch_of
+from cl.config.store import batch_of, crops_of_before
 from cl.interrupts import ASKED, Stop, interrupts
 from cl.metrics import read_metrics
 from cl.optim import Optimization
@@ -230,23 +230,29 @@ def earlier_settings(config: Config, text: str) -> tuple[dict[str, Any], int]:
         return json.loads(to_json(earlier)), earlier.global_batch()
     found = json.loads(text)  # an object's name cannot be looked up, of a notebook say
     batch = found["global_batch_size"] or batch_of(found, found["derived"]) or 0
-    return {k: v for k, v in found.items() if k != "derived"}, batch
+    settings = {k: v for k, v in found.items() if k != "derived"}
+    return settings | crops_of_before(settings, found["derived"]), batch
 
 
-def scaled_as_before(config: Pretrain, folder: Path) -> Pretrain:
-    """The configuration with the rate of Adam, and its scaling, of the run that goes on.
+def settings_as_before(config: Pretrain, folder: Path) -> Pretrain:
+    """The configuration with what was the default when the run began that goes on.
 
-    Earlier versions scaled it, and had the default of SGD.
+    Earlier versions scaled the rate of Adam, which was that of SGD, and cropped bilinearly with
+    every paper's recipe.
     """
     before, _ = earlier_settings(config, (folder / runs.CONFIG).read_text())
-    if config.override or before.get("optimizer") != config.optimizer:
+    if config.override:
         return config
     kept: dict[str, Any] = {}
-    if before.get("lr_scaling") and not config.lr_scaling:
-        kept["lr_scaling"] = True
-    usual = rates.usual_rate("sgd"), rates.usual_rate(config.optimizer)
-    if before.get("lr") != config.lr and (before.get("lr"), config.lr) == usual:
-        kept["lr"] = before["lr"]
+    if before.get("optimizer") == config.optimizer:
+        if before.get("lr_scaling") and not config.lr_scaling:
+            kept["lr_scaling"] = True
+        usual = rates.usual_rate("sgd"), rates.usual_rate(config.optimizer)
+        if before.get("lr") != config.lr and (before.get("lr"), config.lr) == usual:
+            kept["lr"] = before["lr"]
+    began, same = before.get("crop_interpolation"), before.get("recipe") == config.recipe
+    if began and same and config.crop_interpolation is None:
+        kept["crop_interpolation"] = began
     for name, value in kept.items():
         say(f"{folder} keeps --{name}{'' if value is True else f' {value}'}, with which it began")
     return replace(config, **kept)

@@ -117,7 +117,8 @@ PRETRAIN_FLAGS = """
     --keep_epochs --stem
     --lock --lora_rank --max_time --merge_lora --no-auto_resume --no-merge_lora --no-pretrained
     --pretrained --text_encoder --text_weights
-    --brightness --contrast --saturation --hue --crop_scale --crop_size --flip_prob --grayscale_prob
+    --brightness --contrast --saturation --hue --crop_scale --crop_interpolation --crop_size
+    --flip_prob --grayscale_prob
     --blur_prob --solarize_prob --n_crops --multicrop --no-multicrop --n_small_crops
     --small_crop_size --small_crop_scale
     --method --loss --supervised --no-supervised --encoding_size --hidden_mlp --pred_hidden_mlp

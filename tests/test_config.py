@@ -25,6 +25,7 @@ from cl.config.datasets import kind_of
 from cl.config.rules import foreign_options
 from cl.config.schema import Option, options_of
 from cl.config.store import values_from_json
+from cl.data.augment.recipe import BICUBIC, BILINEAR_BEFORE, PAPERS
 
 LOSSES = {
     "nt_xent": "*, temperature: float = 0.2, chunk: int | None = None",
@@ -659,3 +660,32 @@ def test_a_config_file_of_before_a_method_had_options_of_its_own(saved, tmp_path
     config = parse_pretrain(["--config", str(file)])
     assert config.method_options == {"hidden_mlp": 64}
     assert config.method_settings["encoding_size"] == 128
+
+
+@pytest.mark.parametrize(
+    ("line", "recipes", "kept"),
+    [
+        *((f"--recipe {name}", 2, "bilinear") for name in BILINEAR_BEFORE),
+        ("--recipe byol --crop_interpolation bicubic", 2, "bicubic"),
+        ("--recipe byol", 0, None),  # a file that no run wrote is of now
+        ("--recipe simsiam", 1, None),  # whose crops are what they were
+        ("", 1, None),
+    ],
+)
+def test_a_run_of_before_keeps_its_crops(saved, tmp_path, line, recipes, kept):
+    """Which were bilinear with every paper's recipe, and no setting."""
+    config = parse_pretrain([*DIGITS, *line.split()])
+    now = json.loads(to_json(config, {"recipes": [{}] * recipes}))
+    if config.crop_interpolation is None:
+        assert now.pop("crop_interpolation") is None
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(now))
+    assert parse_pretrain(["--config", str(file)]).crop_interpolation == kept
+    file.write_text(to_json(config, {"recipes": [{}] * recipes}))  # a run of now has its paper's
+    again = parse_pretrain(["--config", str(file)])
+    assert again.crop_interpolation == config.crop_interpolation
+
+
+def test_the_papers_that_changed_are_the_bicubic_ones():
+    bicubic = {name for name, views in PAPERS.items() if BICUBIC.items() <= views[0].items()}
+    assert {*BILINEAR_BEFORE} <= bicubic

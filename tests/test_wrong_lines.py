@@ -216,6 +216,7 @@ digits resnet6_w8 --epochs=
 digits resnet6_w8 --epochs=x
 digits resnet6_w8 --baseline=maybe
 digits resnet6_w8 --jitter_order what
+digits resnet6_w8 --crop_interpolation cubic
 """.strip().splitlines()
 EVALUATE = r"""
 digits resnet6_w8

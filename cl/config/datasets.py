@@ -184,10 +184,23 @@ def source(dataset: str) -> str:
 @cache
 def recipes() -> tuple[str, ...]:
     """The papers whose augmentations are known: the keys of `PAPERS`, read from the source."""
+    papers = constant_of_recipes("PAPERS")
+    assert isinstance(papers, ast.Dict)
+    return tuple(ast.literal_eval(key) for key in papers.keys if key)
+
+
+@cache
+def bilinear_before() -> tuple[str, ...]:
+    """The papers whose crops became bicubic when that was a setting, read from the source."""
+    return ast.literal_eval(constant_of_recipes("BILINEAR_BEFORE"))
+
+
+def constant_of_recipes(name: str) -> ast.expr:
+    """The value of an annotated constant in the source of the recipes."""
     for node in ast.parse(RECIPES.read_text(encoding="utf-8")).body:
         target = node.target if isinstance(node, ast.AnnAssign) else None
-        if isinstance(target, ast.Name) and target.id == "PAPERS":
+        if isinstance(target, ast.Name) and target.id == name:
             assert isinstance(node, ast.AnnAssign)
-            assert isinstance(node.value, ast.Dict)
-            return tuple(ast.literal_eval(key) for key in node.value.keys if key)
-    raise LookupError(f"PAPERS is missing in {RECIPES}")
+            assert node.value
+            return node.value
+    raise LookupError(f"{name} is missing in {RECIPES}")

@@ -254,6 +254,13 @@ class ViewsOptions:
         metavar=("MIN", "MAX"),
         needs=WITH_IMAGES,
     )
+    crop_interpolation: Literal["bilinear", "bicubic"] | None = flag(
+        "how the crops of training views are resized, with antialiasing; plain images, which are "
+        "no crops, have --interpolation of main_linear.py",
+        None,
+        shown=PRESET,
+        needs=WITH_IMAGES,
+    )
     crop_size: int | None = flag(
         "side of a full-size view in pixels; smaller views than --image_size train faster",
         None,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields
 from typing import Any
 
+from cl.config.datasets import bilinear_before
 from cl.config.programs import C, Linear, Pretrain, rooms
 from cl.config.rules import kinds_of
 from cl.config.schema import Option, did_you_mean, either, options_of
@@ -84,6 +85,7 @@ def values_from_json(text: str) -> tuple[type[Pretrain] | type[Linear], dict[str
     of = PROGRAMS[program]
     nested = {f.name: found.pop(f.name, {}) for f in fields(of) if f.name.endswith("_options")}
     flat = flat_options(of, found)
+    found |= crops_of_before(found, derived)
     if found.get(GLOBAL) is None and (batch := batch_of(found, derived)):
         found[GLOBAL] = batch
     values = checked(options_of(of), found)
@@ -106,6 +108,19 @@ def batch_of(found: Mapping[str, Any], derived: Any) -> int | None:
         return size * processes
     possible = isinstance(whole, int) and not (isinstance(size, int) and size and whole % size)
     return whole if possible else None
+
+
+def crops_of_before(found: Mapping[str, Any], derived: Any) -> dict[str, Any]:
+    """How a run of before resized its crops, whose paper has bicubic ones now.
+
+    Args:
+        found: the settings of a file.
+        derived: what followed from them; a file that no run of images wrote has no recipes.
+    """
+    of_run = isinstance(derived, dict) and derived.get("recipes")
+    if of_run and "crop_interpolation" not in found and found.get("recipe") in bilinear_before():
+        return {"crop_interpolation": "bilinear"}
+    return {}
 
 
 def options_in(

@@ -6,15 +6,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as of_pil
 from torchvision.transforms.v2 import functional as F
 
 from cl.data.augment import torchvision as by_torchvision
-from cl.data.augment.cpu import JITTER, VIEW, draw, render
+from cl.data.augment.cpu import JITTER, VIEW, draw, render, render_bands
 from cl.data.augment.recipe import Recipe
 from tests.data.made import picture
 
 TOLERANCE = 1e-3 / 255
+# Top, left, height and width of a crop, and the side of its view: larger, smaller, and as they are.
+WINDOWS = [
+    ((0, 0, 40, 60), 40),
+    ((3, 5, 31, 47), 16),
+    ((7, 2, 13, 17), 32),
+    ((0, 0, 1, 1), 8),
+    ((9, 0, 31, 7), 19),
+    ((2, 3, 32, 32), 32),
+    ((0, 0, 40, 60), 3),
+]
 
 
 def neutral(height: int, width: int) -> np.void:
@@ -25,16 +38,17 @@ def neutral(height: int, width: int) -> np.void:
     return p[()]
 
 
-def plain(size: int, width: int) -> np.void:
+def plain(size: int, width: int, how: Any = "bilinear") -> np.void:
     """A recipe that leaves the numbers as they are, with a blur of that width."""
-    recipe = Recipe(size=size, mean=(0, 0, 0), std=(1, 1, 1)).record
+    unit = {"mean": (0, 0, 0), "std": (1, 1, 1), "crop_interpolation": how}
+    recipe = Recipe(size=size).changed(unit).record
     recipe["blur_kernel"] = width
     return recipe
 
 
-def rendered(image: Any, p: Any, size: int, width: int = 3) -> Tensor:
+def rendered(image: Any, p: Any, size: int, width: int = 3, how: str = "bilinear") -> Tensor:
     out = np.empty((3, size, size), np.float32)
-    render(image, p, plain(size, width), out)
+    render(image, p, plain(size, width, how), out)
     return torch.from_numpy(out)
 
 
@@ -42,10 +56,12 @@ def floats(image: np.ndarray) -> Tensor:
     return torch.from_numpy(image).permute(2, 0, 1).float() / 255
 
 
-def reference(image: np.ndarray, p: np.void, size: int, width: int) -> Tensor:
+def reference(
+    image: np.ndarray, p: np.void, size: int, width: int, how: str = "bilinear"
+) -> Tensor:
     """The view by torchvision."""
     out = np.empty((3, size, size), np.float32)
-    by_torchvision.render(image, p, plain(size, width), out)
+    by_torchvision.render(image, p, plain(size, width, how), out)
     return torch.from_numpy(out)
 
 
@@ -53,24 +69,58 @@ def error(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).abs().mean())
 
 
-@pytest.mark.parametrize(
-    ("window", "size"),
-    [
-        ((0, 0, 40, 60), 40),
-        ((3, 5, 31, 47), 16),
-        ((7, 2, 13, 17), 32),
-        ((0, 0, 1, 1), 8),
-        ((9, 0, 31, 7), 19),
-        ((2, 3, 32, 32), 32),
-    ],
-)
-def test_crop_and_resize(window: tuple[int, ...], size: int) -> None:
-    image, p = picture(40, 60), neutral(40, 60)
+def cropped(window: tuple[int, int, int, int]) -> np.void:
+    p = neutral(40, 60)
     for name, value in zip(("top", "left", "height", "width"), window, strict=True):
         p[name] = value
-    assert error(rendered(image, p, size), reference(image, p, size, 3)) < TOLERANCE
+    return p
+
+
+@pytest.mark.parametrize("how", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(("window", "size"), WINDOWS)
+def test_crop_and_resize(window: tuple[int, int, int, int], size: int, how: str) -> None:
+    image, p = picture(40, 60), cropped(window)
+    found = rendered(image, p, size, how=how)
+    assert error(found, reference(image, p, size, 3, how)) < TOLERANCE
     p["flip"] = 1
-    assert error(rendered(image, p, size), reference(image, p, size, 3)) < TOLERANCE
+    assert torch.equal(rendered(image, p, size, how=how), found.flip(-1))
+    assert error(found.flip(-1), reference(image, p, size, 3, how)) < TOLERANCE
+
+
+@pytest.mark.parametrize("how", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(("window", "size"), WINDOWS)
+def test_crops_are_those_of_an_image_of_pil(
+    window: tuple[int, int, int, int], size: int, how: str
+) -> None:
+    """As RandomResizedCrop gets them, but for its rounding to levels, once down and once across."""
+    image, mode = picture(40, 60), InterpolationMode(how)
+    pil = of_pil.resized_crop(Image.fromarray(image), *window, [size, size], mode)
+    found = rendered(image, cropped(window), size, how=how)
+    assert error(found, floats(np.array(pil))) < 0.35 / 255
+
+
+@pytest.mark.parametrize(("window", "size"), WINDOWS)
+def test_a_cubic_is_clamped(window: tuple[int, int, int, int], size: int) -> None:
+    """Of black and white dots, beyond which it is by tenths; torchvision's own does not cut it."""
+    dots = np.random.default_rng(0).integers(0, 2, (40, 60, 3)).astype(np.uint8) * 255
+    p = cropped(window)
+    found = rendered(dots, p, size, how="bicubic")
+    assert 0 <= float(found.min()) <= float(found.max()) <= 1
+    top, left, height, width = window
+    part, mode = floats(dots)[:, top : top + height, left : left + width], InterpolationMode.BICUBIC
+    free = F.resize(part, [size, size], mode, antialias=True)
+    assert error(found, free.clamp(0, 1)) < TOLERANCE
+
+
+def test_crops_of_other_channels_are_resized_alike() -> None:
+    image, p = picture(40, 60), cropped((3, 5, 31, 47))
+    four = np.concatenate([image, image[..., :1]], axis=-1)
+    unit = {"mean": (0,) * 4, "std": (1,) * 4, "crop_interpolation": "bicubic"}
+    out = np.empty((4, 24, 24), np.float32)
+    render_bands(four, p, Recipe(size=24).changed(unit).record, out)
+    found = torch.from_numpy(out)
+    assert error(found[:3], rendered(image, p, 24, how="bicubic")) < TOLERANCE
+    assert torch.equal(found[3], found[0])
 
 
 @pytest.mark.parametrize("name", JITTER)

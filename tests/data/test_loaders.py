@@ -201,6 +201,42 @@ def difference(images: Images, **changes: float) -> float:
     return 255 * float(torch.stack([(a - b).abs().mean() for a, b in pairs]).mean())
 
 
+CUBIC = Recipe(size=16, crop_interpolation="bicubic").changed(PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("backend", "levels"),
+    [
+        ("torch", 0.26),  # rounded to bytes
+        ("torch with workers", 0.26),
+        ("torchvision", 0.26),
+        ("device", 1e-3),
+        pytest.param("dali", 0.2, marks=pytest.mark.dali),  # at edges of a crop that is enlarged
+        pytest.param("dali with files", 0.2, marks=pytest.mark.dali),
+    ],
+)
+def test_bicubic_crops_are_the_memory_loaders(backend: str, levels: float, tmp_path: Path) -> None:
+    """Of both sizes of a multi-crop; mean distance in gray levels."""
+    images = in_memory()
+    read = in_files(tmp_path, images) if "files" in backend else images
+    recipes = [CUBIC, CUBIC.changed({"size": 8, "crop_scale": (0.05, 0.14)})]
+    found, expected, bilinear = (
+        by_sample(epoch(make_loader(name, each, how, Sampler(len(images), 4, 5))))
+        for name, each, how in (
+            (backend, read, recipes),
+            ("memory", images, recipes),
+            ("memory", images, [r.changed({"crop_interpolation": "bilinear"}) for r in recipes]),
+        )
+    )
+    for size in range(2):
+        ours, theirs, other = (
+            torch.stack([views[at][size] for at in range(12)])
+            for views in (found, expected, bilinear)
+        )
+        assert 255 * float((ours - theirs).abs().mean()) <= levels
+        assert 255 * float((ours - other).abs().mean()) > 1
+
+
 @pytest.mark.dali
 def test_dali_is_close_to_the_kernel(tmp_path: Path) -> None:
     images = in_memory(side=48)

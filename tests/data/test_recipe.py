@@ -5,8 +5,8 @@ import pytest
 
 from cl.build import recipes_of
 from cl.config import parse_pretrain
-from cl.data.augment.cpu import VIEW, draw
-from cl.data.augment.recipe import GROUPS, PAPERS, Recipe, full_size, preset
+from cl.data.augment.cpu import VIEW, draw, draw_many
+from cl.data.augment.recipe import BICUBIC, GROUPS, PAPERS, Recipe, full_size, preset
 from cl.data.loaders.base import by_size
 from cl.data.sets import Images
 
@@ -36,6 +36,28 @@ def test_byols_two_views_differ() -> None:
     assert first.changed({"blur": 0.1, "solarize": 0.2}) == second
     assert made("--recipe barlow_twins") == [first, second]
     assert [r.views for r in made("--recipe byol --n_crops 5")] == [3, 2]
+
+
+@pytest.mark.parametrize(
+    ("line", "how"),
+    [
+        ("", {"bilinear"}),
+        *((f"--recipe {name}", {"bilinear"}) for name in ("simsiam", "swav", "sigmoid")),
+        *((f"--recipe {name}", {"bicubic"}) for name in ("simclr", "byol", "barlow_twins")),
+        ("--recipe vicreg --multicrop", {"bicubic"}),  # the small crops too, as DINO's
+        ("--recipe vicreg --multicrop --crop_interpolation bilinear", {"bilinear"}),
+        ("--multicrop --crop_interpolation bicubic", {"bicubic"}),
+    ],
+)
+def test_crops_are_resized_as_by_the_papers_code(line: str, how: set[str]) -> None:
+    assert {r.crop_interpolation for r in made(line)} == how
+
+
+def test_the_interpolation_changes_no_number_that_is_drawn() -> None:
+    p, own = np.zeros((2, 1, 50), VIEW), Recipe(size=8)
+    for recipe, each in zip((own, own.changed(BICUBIC)), p, strict=True):
+        draw_many(recipe.record, 1, 2, np.arange(50), 0, 40, 60, each)
+    assert p[0].tobytes() == p[1].tobytes()
 
 
 def test_the_line_changes_every_view() -> None:

@@ -15,6 +15,7 @@ from torch import nn
 import main_contrastive
 from cl import logs
 from cl.config import signature
+from cl.config.own import Own
 from cl.config.parse import parse_pretrain
 from cl.config.programs import Pretrain
 from cl.config.schema import options_of
@@ -24,7 +25,7 @@ from cl.methods import get_method
 from cl.methods.simclr import SimCLR
 from cl.optim import Optimization, groups, lr_factor
 from cl.runs import CONFIG
-from cl.trainer import optimization, scaled_as_before
+from cl.trainer import check_same_settings, optimization, settings_as_before
 from tests.methods.made import OF_IMAGES
 
 DIGITS = ["digits", "resnet6_w16"]
@@ -92,13 +93,35 @@ def test_a_run_of_before_keeps_its_scaled_rate(tmp_path: Path) -> None:
     (tmp_path / CONFIG).write_text(to_json(parse_pretrain([*adam, "--lr_scaling"])))
     config = parse_pretrain(adam)
     assert not config.lr_scaling
-    assert scaled_as_before(config, tmp_path).lr_scaling
-    assert not scaled_as_before(replace(config, override=True), tmp_path).lr_scaling
+    assert settings_as_before(config, tmp_path).lr_scaling
+    assert not settings_as_before(replace(config, override=True), tmp_path).lr_scaling
     (tmp_path / CONFIG).write_text(to_json(config))
-    assert scaled_as_before(config, tmp_path) == config
+    assert settings_as_before(config, tmp_path) == config
     (tmp_path / CONFIG).write_text(to_json(replace(config, lr=0.3)))
-    assert scaled_as_before(config, tmp_path).lr == 0.3
-    assert scaled_as_before(replace(config, lr=0.01), tmp_path).lr == 0.01
+    assert settings_as_before(config, tmp_path).lr == 0.3
+    assert settings_as_before(replace(config, lr=0.01), tmp_path).lr == 0.01
+
+
+def test_a_run_of_before_keeps_its_crops(tmp_path: Path) -> None:
+    """Where the same line goes on by itself; a line that names the run is compared."""
+    line = [*DIGITS, "--recipe", "byol"]
+    config, file = parse_pretrain(line), tmp_path / CONFIG
+    now = json.loads(to_json(config, {"recipes": [{}]}))
+    del now["crop_interpolation"]
+    file.write_text(json.dumps(now))
+    kept = settings_as_before(config, tmp_path)
+    assert kept == replace(config, crop_interpolation="bilinear")
+    assert not check_same_settings(kept, tmp_path)
+    resumed = parse_pretrain(["--resume_training_from", str(tmp_path)])
+    assert resumed.crop_interpolation == "bilinear"
+    with pytest.raises(ValueError, match="--crop_interpolation None, was bilinear"):
+        check_same_settings(config, tmp_path)
+    own = replace(config, encoder=Own(nn.Identity()))  # read as it is: its name is nowhere
+    assert settings_as_before(own, tmp_path).crop_interpolation == "bilinear"
+    other = parse_pretrain([*DIGITS, "--recipe", "vicreg"])
+    assert settings_as_before(other, tmp_path) == other
+    file.write_text(to_json(config, {"recipes": [{}]}))
+    assert settings_as_before(config, tmp_path) == config
 
 
 @pytest.mark.parametrize(("name", "lr"), [("adam", 1e-3), ("adamw", 1e-3), ("sgd", 0.3)])

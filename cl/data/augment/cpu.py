@@ -186,19 +186,30 @@ def clamp(x):
     return min(max(x, ZERO), ONE)
 
 
+@inline
+@no_type_check
+def keys_cubic(t):
+    """The cubic of a = -1/2 at a distance below 2 (Keys 1981, eq. 4), by which PIL resizes."""
+    if t < 1.0:
+        return (1.5 * t - 2.5) * t * t + 1.0
+    return ((2.5 - 0.5 * t) * t - 4.0) * t + 2.0
+
+
 @fast
 @no_type_check
-def taps(length, size, first, count, weight):
-    """The inputs, of `length`, that each of `size` outputs averages, weighted by a triangle."""
+def taps(length, size, bicubic, first, count, weight):
+    """The inputs, of `length`, that each of `size` outputs averages, by a triangle or a cubic."""
     step = length / size
-    reach = max(step, 1.0)
+    unit = max(step, 1.0)
+    reach = 2.0 * unit if bicubic else unit
     for i in range(size):
         center = (i + 0.5) * step
         low = max(0, int(center - reach + 0.5))
         high = min(length, int(center + reach + 0.5))
         total = 0.0
         for j in range(low, high):
-            w = max(0.0, 1.0 - abs(j - center + 0.5) / reach)
+            t = abs(j - center + 0.5) / unit
+            w = keys_cubic(min(t, 2.0)) if bicubic else max(0.0, 1.0 - t)
             weight[i, j - low] = w
             total += w
         for j in range(high - low):
@@ -208,7 +219,24 @@ def taps(length, size, first, count, weight):
 
 @fast
 @no_type_check
-def resize(image, top, left, height, width, flip, planes):
+def clamp_all(planes):
+    """Cut off what a cubic is beyond black and white, as PIL does."""
+    for c in range(planes.shape[0]):
+        for y in range(planes.shape[1]):
+            for x in range(planes.shape[2]):
+                planes[c, y, x] = clamp(planes[c, y, x])
+
+
+@inline
+@no_type_check
+def most_taps(length, size, bicubic):
+    """At least as many as an output has; a cubic reaches twice as far as a triangle."""
+    return (int(2 * length / size) + 4) * (2 if bicubic else 1)
+
+
+@fast
+@no_type_check
+def resize(image, top, left, height, width, flip, bicubic, planes):
     """The crop of a `(h w 3)` uint8 image as three planes `(size, size)` of floats in 0 to 1.
 
     Down first: a row of the crop is one piece of memory, which the processor takes many pixels at a
@@ -216,11 +244,11 @@ def resize(image, top, left, height, width, flip, planes):
     negative ones from the end.
     """
     size = planes.shape[1]
-    most = int(2 * max(height, width) / size) + 4
+    most = most_taps(max(height, width), size, bicubic)
     first, count = np.empty((2, size), np.int64), np.empty((2, size), np.int64)
     weight = np.empty((2, size, most), np.float32)
-    taps(height, size, first[0], count[0], weight[0])
-    taps(width, size, first[1], count[1], weight[1])
+    taps(height, size, bicubic, first[0], count[0], weight[0])
+    taps(width, size, bicubic, first[1], count[1], weight[1])
     pixels, scale = image.reshape(image.shape[0], -1), np.float32(1 / 255)
     row = np.empty(3 * width, np.float32)
     for y in range(size):
@@ -244,6 +272,8 @@ def resize(image, top, left, height, width, flip, planes):
                 at += np.uint64(3)
             to = size - 1 - x if flip else x
             planes[0, y, to], planes[1, y, to], planes[2, y, to] = r, g, b
+    if bicubic:
+        clamp_all(planes)
 
 
 @fast
@@ -359,10 +389,10 @@ def render(image, p, recipe, out):
     Args:
         image: `(h w 3)` uint8.
         p: the parameters, a record of type `VIEW`.
-        recipe: `Recipe.record`; its width of the blur, mean and std are used.
+        recipe: `Recipe.record`; its interpolation, width of the blur, mean and std are used.
         out: `(3 size size)` float32, filled.
     """
-    resize(image, p.top, p.left, p.height, p.width, p.flip, out)
+    resize(image, p.top, p.left, p.height, p.width, p.flip, recipe.bicubic > 0, out)
     flat = out.reshape(3, -1)
     r, g, b = flat[0], flat[1], flat[2]
     if p.jitter:
@@ -436,7 +466,7 @@ def plain(image, central, recipe, out):
     """
     height, width = image.shape[0], image.shape[1]
     side = plain_side(height, width, central, out.shape[1])
-    resize(image, (height - side) // 2, (width - side) // 2, side, side, False, out)
+    resize(image, (height - side) // 2, (width - side) // 2, side, side, False, False, out)
     for c in range(3):
         m, s = np.float32(recipe.mean[c]), ONE / np.float32(recipe.std[c])
         for y in range(out.shape[1]):
@@ -446,14 +476,14 @@ def plain(image, central, recipe, out):
 
 @fast
 @no_type_check
-def resize_bands(image, top, left, height, width, flip, planes):
+def resize_bands(image, top, left, height, width, flip, bicubic, planes):
     """`resize` of a `(h w c)` image of any number of channels."""
     bands, size = planes.shape[0], planes.shape[1]
-    most = int(2 * max(height, width) / size) + 4
+    most = most_taps(max(height, width), size, bicubic)
     first, count = np.empty((2, size), np.int64), np.empty((2, size), np.int64)
     weight = np.empty((2, size, most), np.float32)
-    taps(height, size, first[0], count[0], weight[0])
-    taps(width, size, first[1], count[1], weight[1])
+    taps(height, size, bicubic, first[0], count[0], weight[0])
+    taps(width, size, bicubic, first[1], count[1], weight[1])
     row = np.empty((width, bands), np.float32)
     for y in range(size):
         row[:] = ZERO
@@ -469,13 +499,15 @@ def resize_bands(image, top, left, height, width, flip, planes):
                 for k in range(count[1, x]):
                     total += weight[1, x, k] * row[first[1, x] + k, c]
                 planes[c, y, to] = total
+    if bicubic:
+        clamp_all(planes)
 
 
 @fast
 @no_type_check
 def render_bands(image, p, recipe, out):
     """`render` of an image of any number of channels: crop, flip and blur."""
-    resize_bands(image, p.top, p.left, p.height, p.width, p.flip, out)
+    resize_bands(image, p.top, p.left, p.height, p.width, p.flip, recipe.bicubic > 0, out)
     for c in range(out.shape[0]):
         if p.sigma > 0:
             blur(out[c], p.sigma, int(recipe.blur_kernel))
@@ -507,7 +539,7 @@ def plain_bands(image, central, recipe, out):
     """`plain` of an image of any number of channels."""
     height, width = image.shape[0], image.shape[1]
     side = plain_side(height, width, central, out.shape[1])
-    resize_bands(image, (height - side) // 2, (width - side) // 2, side, side, False, out)
+    resize_bands(image, (height - side) // 2, (width - side) // 2, side, side, False, False, out)
     for c in range(out.shape[0]):
         out[c] = (out[c] - np.float32(recipe.mean[c])) / np.float32(recipe.std[c])
 

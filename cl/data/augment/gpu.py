@@ -85,6 +85,9 @@ class Renderer:
         self.scale, self.shift = (
             constant(rearrange(x, "v c -> v c 1 1")) for x in (1 / std, -mean / std)
         )
+        bicubic = [r.crop_interpolation == "bicubic" for r in recipes for _ in range(r.views)]
+        self.some_bicubic, self.all_bicubic = any(bicubic), all(bicubic)
+        self.bicubic = torch.tensor(bicubic, device=device)[:, None, None]
         self.pixels = constant(np.arange(max(height, width)))
         self.outputs = constant(np.arange(self.size)[:, None])
         self.levels = constant(np.reshape([255, 1], (2, 1, 1, 1, 1)))
@@ -136,7 +139,10 @@ class Renderer:
         return rearrange(product(x, across), "nv (c i) j -> nv c i j", c=3).clamp_(0, 1)
 
     def taps(self, c: Float[Tensor, "rows n v"]) -> Float[Tensor, "2 n v size whole"]:
-        """What each output averages: of a window's inputs a triangle as wide as a step."""
+        """What each output averages: of a window's inputs a triangle as wide as a step, or a cubic.
+
+        The triangle is what a distance in steps lacks to 1.
+        """
         first, length, start, step, slope = (
             rearrange(c[rows], "side n v -> side n v 1 1")
             for rows in (FIRST, LENGTH, START, STEP, SLOPE)
@@ -145,6 +151,9 @@ class Renderer:
         inside = torch.minimum(at + 1, length - at).clamp_(0, 1)
         distance = (at - torch.addcmul(start, step, self.outputs)).abs_()
         weight = torch.addcmul(inside, distance, slope).clamp_(min=0)
+        if self.some_bicubic:
+            cubic = cubic_weight(torch.addcmul(2 * inside, distance, slope).clamp_(min=0), weight)
+            weight = cubic if self.all_bicubic else torch.where(self.bicubic, cubic, weight)
         return weight.div_(weight.sum(dim=-1, keepdim=True).mul_(self.levels))
 
     def gray(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1 h w"]:
@@ -189,6 +198,19 @@ class Renderer:
         y = F.conv2d(y, weight, groups=len(weight))
         y = F.conv2d(y, rearrange(weight, "nc 1 k 1 -> nc 1 1 k"), groups=len(weight))
         return rearrange(y, "1 (n c) h w -> n c h w", c=3)
+
+
+def cubic_weight(
+    to_2: Float[Tensor, "*shape"], to_1: Float[Tensor, "*shape"]
+) -> Float[Tensor, "*shape"]:
+    """The cubic of `cl.data.augment.cpu.keys_cubic`, in one formula for all distances.
+
+    Args:
+        to_2: what a distance lacks to 2; 0 beyond.
+        to_1: what it lacks to 1; 0 beyond.
+    """
+    outer = (to_2 - 1).mul_(to_2).mul_(to_2).mul_(0.5)
+    return outer.addcmul_((2 * to_1).sub_(1).mul_(to_1), to_1, value=-1)
 
 
 def render(

@@ -18,6 +18,8 @@ GROUPS = ("crop", "flip", "color", "blur", "solarize")
 class Recipe:
     """How views of one size are made; the defaults are SimCLR's (Chen et al. 2020, appendix A).
 
+    But for the interpolation, in which they are torchvision's RandomResizedCrop's.
+
     In this order: a random resized crop, a flip, color jitter, gray, blur, solarization,
     normalization.
 
@@ -26,6 +28,7 @@ class Recipe:
         views: how many of a sample.
         crop_scale: range of the crop's area, as a fraction of the image's; uniform.
         crop_ratio: range of the crop's width over its height; log-uniform.
+        crop_interpolation: how crops are resized; antialiased, bicubic by Keys' kernel of a = -1/2.
         flip: probability of a horizontal flip.
         jitter: probability of color jitter.
         brightness: the factor is uniform in 1 +- this; likewise `contrast` and `saturation`.
@@ -41,7 +44,7 @@ class Recipe:
         std: of each channel, divided by. Where there are not three, no color is changed.
         central: part of the shorter side of a plain image that is used; None is 7/8 of images above
             64 px, as 224 of 256, and all of smaller ones.
-        interpolation: of plain images, where they are resized.
+        interpolation: how plain images are resized, which are no crops.
         shared: groups of parameters, of `GROUPS`, that these views take over from the first view
             of their sample, whose recipe must be the same in them.
     """
@@ -50,6 +53,7 @@ class Recipe:
     views: int = 2
     crop_scale: tuple[float, float] = (0.08, 1.0)
     crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    crop_interpolation: Literal["bilinear", "bicubic"] = "bilinear"
     flip: float = 0.5
     jitter: float = 0.8
     brightness: float = 0.8
@@ -102,8 +106,10 @@ class Recipe:
     def record(self) -> np.void:
         """The recipe as a record of float64 with its fields' names, as the kernel takes it."""
         values: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name in ("jitter_order", "shared", "central", "interpolation"):  # they are no numbers
+        words = "jitter_order", "crop_interpolation", "shared", "central", "interpolation"
+        for name in words:  # they are no numbers
             del values[name]
+        values["bicubic"] = self.crop_interpolation == "bicubic"
         values["random_order"] = self.jitter_order == "random"
         values["crop_log_ratio"] = np.log(self.crop_ratio)
         values["blur_kernel"] = self.blur_kernel
@@ -113,13 +119,15 @@ class Recipe:
         return np.array([(*values.values(), shared)], [*layout, ("shared", groups)])[0]
 
 
-# Color of BYOL (Grill et al. 2020, https://arxiv.org/abs/2006.07733, appendix B), whose two views
-# differ in blur and solarization; the official Barlow Twins and VICReg took it over.
-BYOL = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
+BICUBIC = {"crop_interpolation": "bicubic"}
+# Crops and color of BYOL (Grill et al. 2020, https://arxiv.org/abs/2006.07733, appendix B), whose
+# two views differ in blur and solarization; the official Barlow Twins and VICReg took them over.
+BYOL = {**BICUBIC, "brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
 ASYMMETRIC = ({**BYOL, "blur": 1.0}, {**BYOL, "blur": 0.1, "solarize": 0.2})
-# What a paper changes of SimCLR's recipe, for the full-size views in turn.
+# What a paper changes of the defaults, for the full-size views in turn. The official codes of
+# SimCLR, BYOL, Barlow Twins and VICReg crop bicubically, of the first two without antialiasing.
 PAPERS: dict[str, tuple[dict[str, Any], ...]] = {
-    "simclr": ({},),
+    "simclr": (BICUBIC,),
     "byol": ASYMMETRIC,
     "barlow_twins": ASYMMETRIC,
     "vicreg": ASYMMETRIC,
@@ -133,6 +141,8 @@ PAPERS: dict[str, tuple[dict[str, Any], ...]] = {
     # The code of the modulated sigmoid loss (Basara, sigmoid-contrastive-loss).
     "sigmoid": ({"crop_scale": (0.1, 1.0), "blur": 1.0, "solarize": 0.2},),
 }
+# Those of them that cropped bilinearly before the interpolation was a setting, as their runs go on.
+BILINEAR_BEFORE: tuple[str, ...] = ("simclr", "byol", "barlow_twins", "vicreg")
 SMALL_SCALE = {"sigmoid": (0.05, 1.0)}  # of small crops, where it is not SwAV's
 SWAV_SMALL = (0.05, 0.14)
 SMALL_BLUR = 0.5  # of small crops, where full-size views differ in it; DINO's and SwAV's

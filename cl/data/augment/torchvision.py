@@ -6,6 +6,7 @@
 import numpy as np
 import numpy.typing as npt
 import torch
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from cl.data.augment.cpu import JITTER, VIEW, draw
@@ -19,7 +20,10 @@ def render(image: Pixels, p: np.void, recipe: np.void, out: Floats) -> None:
     size, width = out.shape[1], int(recipe["blur_kernel"])
     x = torch.from_numpy(image).permute(2, 0, 1).float() / 255
     top, left, h, w = (int(p[name]) for name in ("top", "left", "height", "width"))
-    x = F.resized_crop(x, top, left, h, w, [size, size], antialias=True)
+    how = InterpolationMode.BICUBIC if recipe["bicubic"] else InterpolationMode.BILINEAR
+    x = F.resized_crop(x, top, left, h, w, [size, size], how, antialias=True)
+    if recipe["bicubic"]:
+        x = x.clamp_(0, 1)  # as its operations on PIL's images
     if p["flip"]:
         x = F.horizontal_flip(x)
     colored = len(x) == 3

@@ -84,13 +84,19 @@ class DaliLoader(ImageLoader):
         """The part of the graph for one view."""
         from nvidia.dali import fn, math
         from nvidia.dali.types import DALIDataType as Type
+        from nvidia.dali.types import DALIInterpType as Interpolation
 
         given: Any = fn.external_source(name=f"view{number}")
         p = {name: given[i] for i, name in enumerate(INPUTS)}
         window: Any = fn.cast(given[: len(WINDOW)], dtype=Type.INT32)
         cut = fn.slice(image, start=window[0:2], shape=window[2:4], axes=[0, 1])
-        x: Any = fn.resize(cut, size=[recipe.size] * 2, antialias=True, dtype=Type.FLOAT)
+        bicubic = recipe.crop_interpolation == "bicubic"
+        how = Interpolation.INTERP_CUBIC if bicubic else Interpolation.INTERP_LINEAR
+        size = [recipe.size] * 2
+        x: Any = fn.resize(cut, size=size, antialias=True, interp_type=how, dtype=Type.FLOAT)
         x = x * (1 / 255)
+        if bicubic:
+            x = math.clamp(x, np.float32(0), np.float32(1))
         if recipe.jitter or recipe.grayscale:
             x = fn.color_twist(x, **{name: p[name] for name in JITTER})
             x = math.clamp(x, np.float32(0), np.float32(1))
