@@ -18,6 +18,7 @@ from cl.callbacks.labeled import Labeled
 from cl.callbacks.retrieval import CrossRetrieval, Retrieval
 from cl.callbacks.saver import Saver, Saving
 from cl.config import Pretrain, check_environment, configure
+from cl.config.datasets import DECODED, READING
 from cl.config.handed_on import EVALUATIONS
 from cl.data.augment.recipe import Recipe
 from cl.data.image_text_data import ImageTextData
@@ -37,10 +38,6 @@ from cl.runs import Run
 from cl.runs.card import carded
 
 PROGRAM = "main_contrastive.py"
-# Flags of reading a data set by its name.
-READING = ("data_folder", "train_dir", "val_dir", "class_list", "data_fraction", "skip_corrupt")
-READING += ("val_fraction", "image_column", "label_column", "label_separator")
-READING += ("value_range", "channels", "exif_orientation", "max_pixels")
 
 
 def pretrain(
@@ -88,7 +85,7 @@ def pretrain(
         >>> run.history[-1]["val/probe_top1"]  # doctest: +SKIP
         0.97
     """
-    if not isinstance(data, str) and (misplaced := [f for f in READING if f in flags]):
+    if not isinstance(data, str) and (misplaced := [f for f in (*READING, *DECODED) if f in flags]):
         raise ValueError(f"{', '.join(misplaced)} cannot be used with data that are no name")
     data = as_pair(data)
     check_items(data)
