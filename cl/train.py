@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import nn
 
 from cl import build, checkpoints, hardware, report, runs, summary, trainer
+from cl.callbacks.ending import Ending
 from cl.callbacks.geometry import Geometry
 from cl.callbacks.labeled import Labeled
 from cl.callbacks.retrieval import CrossRetrieval, Retrieval
@@ -235,6 +236,8 @@ def callbacks_of(
 ) -> list[Callback]:
     """What looks at a run besides the measurement before and after it, and what saves it."""
     callbacks: list[Callback] = [Geometry(config.on_collapse), saver, *searches(data)]
+    if config.report:
+        callbacks.append(Ending(report.draw.warm_up))
     if isinstance(data, ContrastiveData) and config.probe_data:
         callbacks.append(Labeled(build.neighbors(data, options)))
     return callbacks
