@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from cl import checkpoints, hardware, runs, trainer
 from cl.config import Pretrain
 from cl.config.encoders import TIMM, has_weights, is_foreign, takes_texts
+from cl.config.evaluations import evaluations_for
 from cl.config.signature import loss as loss_thing
 from cl.config.signature import method as method_thing
 from cl.data import sets, tokens
@@ -323,6 +324,23 @@ def count_classes(data: Data) -> int | None:
     else:
         number = data.classes
     return number if number > 1 else None
+
+
+def evaluations_of(source: Source[Any]) -> tuple[str, ...]:
+    """What the parts of a data set can be evaluated by, see `evaluations_for`."""
+    train, val = source.train, source.val
+    pairs = val if isinstance(val, TextPairs) else None
+    return evaluations_for(
+        train.kind,
+        labeled=len(source.classes) > 1 and has_labels(train) and has_labels(val),
+        scored=pairs is not None and pairs.scores is not None,
+        searchable=pairs is not None and bool((pairs.judgments[:, 2] > 0).any()),
+    )
+
+
+def has_labels(part: Any) -> bool:
+    """Whether a part has images with labels."""
+    return isinstance(part, Images) and len(part.with_labels()) > 0
 
 
 def is_watched(data: ContrastiveData) -> bool:

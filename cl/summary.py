@@ -20,14 +20,14 @@ from cl import checkpoints, losses, runs
 from cl.checkpoints.space import say_bytes
 from cl.config import Linear, Pretrain
 from cl.config.datasets import row_of
-from cl.config.evaluations import evaluations_of, those_of_pairs
+from cl.config.evaluations import asking_for
 from cl.config.handed_on import words_of_evaluation
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
 from cl.data.image_text_data import ImageTextData
 from cl.data.loaders.texts import SIDES
 from cl.data.module import ContrastiveData, GivenData
-from cl.data.sets import Images, TextPairs
+from cl.data.sets import Images
 from cl.data.text_data import TextData
 from cl.nets import encoders
 from cl.nets.lora import LoRA
@@ -425,7 +425,7 @@ def last_lines(
     program: str | None,
     *,
     multilabel: bool = False,
-    pairs: TextPairs | None = None,
+    evaluations: Sequence[str] | None = None,
 ) -> list[str]:
     """The last lines of a run: its result, its place, the next command.
 
@@ -435,7 +435,7 @@ def last_lines(
         metrics: the last numbers, by name.
         program: that trained; None if only a call from Python repeats the run.
         multilabel: whether an image may be of several classes.
-        pairs: of texts, that validate.
+        evaluations: that its data can have; None of a loader, which does not say it.
     """
     lines, result = ["", headline(run, metrics, multilabel)], run.result
     if {"untrained", "trained"} <= result.keys():
@@ -446,24 +446,20 @@ def last_lines(
         fitted = "fitted to {fitted_on:,.0f} images, tested on {measured_on:,.0f}"
         lines.append(" " * 18 + fitted.format(**result["trained"]))
     place = f"run               {run.folder}"
-    evaluations = evaluations_of(config.dataset, config.data_folder)
-    if pairs is not None:
-        searchable = bool((pairs.judgments[:, 2] > 0).any())
-        evaluations = those_of_pairs(scored=pairs.scores is not None, searchable=searchable)
-    unmeasured = config.kind == "images" and run.method.probe is None and not multilabel
-    alone = pairs is not None and not evaluations
     if program is None:
-        if alone:
-            return [*lines, place, f"next              cl.embed(run.encoder, texts), {API}"]
+        if evaluations == ():
+            what = "texts" if config.kind == "text" else "data"
+            return [*lines, place, f"next              cl.embed(run.encoder, {what}), {API}"]
         of = "run.folder" if config.kind == "image-text" else "run.encoder"  # of images alone
-        how = f"{of}, data, eval={evaluations[0]!r}" if evaluations else f"{of}, data"
+        asked = asking_for(evaluations or ())
+        how = f"{of}, data, eval={asked[1]!r}" if asked else f"{of}, data"
         return [*lines, place, f"next              cl.evaluate({how}), {API}"]
-    if unmeasured or alone:
+    if evaluations == ():
         where = Path(config.data_folder) / config.dataset.partition(":")[2]
-        known = row_of(config.dataset)["argument"] == ("FILE" if alone else "PATH")
+        known = row_of(config.dataset)["argument"] == ("FILE" if config.kind == "text" else "PATH")
         words = run.folder, where if known else "PLACE", "--out", run.folder / "features.npy"
         return [*lines, place, f"next              {runs.command(EMBEDS, *words)}"]
-    words = words_of_evaluation(config, run.folder, evaluations)
+    words = words_of_evaluation(config, run.folder, evaluations or ())
     return [*lines, place, f"next              {runs.command('main_linear.py', *words)}"]
 
 

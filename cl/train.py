@@ -13,11 +13,15 @@ from pytorch_lightning.callbacks import Callback
 from torch import nn
 
 from cl import build, checkpoints, hardware, report, runs, summary, trainer
+from cl.callbacks.ending import Ending
 from cl.callbacks.geometry import Geometry
 from cl.callbacks.labeled import Labeled
 from cl.callbacks.retrieval import CrossRetrieval, Retrieval
 from cl.callbacks.saver import Saver, Saving
 from cl.config import Pretrain, check_environment, configure
+from cl.config.datasets import DECODED, READING
+from cl.config.handed_on import EVALUATIONS
+from cl.data.augment.recipe import Recipe
 from cl.data.image_text_data import ImageTextData
 from cl.data.loaders.sampler import checksum
 from cl.data.module import ContrastiveData
@@ -35,10 +39,6 @@ from cl.runs import Run
 from cl.runs.card import carded
 
 PROGRAM = "main_contrastive.py"
-# Flags of reading a data set by its name.
-READING = ("data_folder", "train_dir", "val_dir", "class_list", "data_fraction", "skip_corrupt")
-READING += ("val_fraction", "image_column", "label_column", "label_separator")
-READING += ("value_range", "channels", "exif_orientation", "max_pixels")
 
 
 def pretrain(
@@ -86,7 +86,7 @@ def pretrain(
         >>> run.history[-1]["val/probe_top1"]  # doctest: +SKIP
         0.97
     """
-    if not isinstance(data, str) and (misplaced := [f for f in READING if f in flags]):
+    if not isinstance(data, str) and (misplaced := [f for f in (*READING, *DECODED) if f in flags]):
         raise ValueError(f"{', '.join(misplaced)} cannot be used with data that are no name")
     data = as_pair(data)
     check_items(data)
@@ -175,20 +175,17 @@ def fit_run(
         more: callbacks of the caller's own.
     """
     recipes = data.recipes if isinstance(data, ContrastiveData | ImageTextData) else []
-    derived = {
-        "recipes": [asdict(recipe) for recipe in recipes],
-        **checksums_at_start(config, data, method),
-    }
     steps = summary.steps_per_epoch(config, data)
     epochs = summary.planned(config, steps) / steps
-    length = {"warmup_epochs": config.resolved_warmup_epochs(epochs)}
-    known = isinstance(data, SourceData)  # of a loader of the caller's own there is less to say
+    derived: dict[str, Any] = {"warmup_epochs": config.resolved_warmup_epochs(epochs)}
+    if isinstance(data, SourceData):  # of a loader of the caller's own there is less to say
+        derived |= known_at_start(config, data, method, recipes)
     space = summary.space_needed(config, method)
     space.check()
     if isinstance(data, ContrastiveData | ImageTextData):
         hardware.check_shared_memory(config.devices_per_node * data.shared_memory)
     rows = summary.start_table(config, data, method, method.encoder, options)
-    folder, checkpoint = trainer.run_folder(config, length | (derived if known else {}))
+    folder, checkpoint = trainer.run_folder(config, derived)
     if not runs.other_rank():
         summary.show(f"run {folder.name}", rows, trainer.console)
     if space.is_short:
@@ -239,6 +236,8 @@ def callbacks_of(
 ) -> list[Callback]:
     """What looks at a run besides the measurement before and after it, and what saves it."""
     callbacks: list[Callback] = [Geometry(config.on_collapse), saver, *searches(data)]
+    if config.report:
+        callbacks.append(Ending(report.draw.warm_up))
     if isinstance(data, ContrastiveData) and config.probe_data:
         callbacks.append(Labeled(build.neighbors(data, options)))
     return callbacks
@@ -258,9 +257,9 @@ def conclude(
     """
     if not run.code and made.is_global_zero:
         several = isinstance(data, ContrastiveData) and data.source.multilabel
-        pairs = data.source.val if isinstance(data, TextData) else None
+        evaluations = build.evaluations_of(data.source) if isinstance(data, SourceData) else None
         ends = config, run, made.callback_metrics, program
-        for line in summary.last_lines(*ends, multilabel=several, pairs=pairs):
+        for line in summary.last_lines(*ends, multilabel=several, evaluations=evaluations):
             trainer.say(line)
     report.after_run(config, run.folder, data)
     if not run.code:
@@ -281,15 +280,20 @@ def searches(data: build.Data) -> list[Callback]:
     return []
 
 
-def checksums_at_start(config: Pretrain, data: build.Data, method: Method) -> dict[str, str]:
-    """Sums of what a run starts from, by which runs can be told to be comparable.
+def known_at_start(
+    config: Pretrain, data: SourceData, method: Method, recipes: Sequence[Recipe]
+) -> dict[str, Any]:
+    """What config.json tells besides: the views, what the data can be evaluated by, and sums.
+
+    By the sums of what they start from runs can be told to be comparable.
 
     Args:
         config: of the run.
-        data: what is trained on; of a loader of the caller's own the order is not known.
+        data: what is trained on.
         method: with the encoder as it is initialized.
+        recipes: of the views.
     """
-    sums = [checkpoints.fingerprint(method.encoder)]
-    if isinstance(data, SourceData):
-        sums.append(checksum(data.sampler(config.global_batch())))
-    return dict(zip(runs.START, sums, strict=False))
+    order = checksum(data.sampler(config.global_batch()))
+    sums = zip(runs.START, (checkpoints.fingerprint(method.encoder), order), strict=True)
+    described = [asdict(recipe) for recipe in recipes]
+    return {"recipes": described, **dict(sums), EVALUATIONS: build.evaluations_of(data.source)}

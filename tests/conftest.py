@@ -64,9 +64,11 @@ def _no_reports() -> Iterator[None]:
     """No run draws its page but where a test asks for `reports`: seconds for each of many runs."""
     from cl import evaluation, train
 
+    draw = SimpleNamespace(warm_up=lambda: None)
+    drawing_nothing = SimpleNamespace(after_run=lambda *_: None, draw=draw)
     with pytest.MonkeyPatch.context() as patch:
         for module in (evaluation, train):
-            patch.setattr(module, "report", SimpleNamespace(after_run=lambda *_: None))
+            patch.setattr(module, "report", drawing_nothing)
         yield
 
 

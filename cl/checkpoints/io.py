@@ -255,6 +255,7 @@ def write_of_encoder(
     pair = isinstance(merged, Towers)
     text = merged.text if pair else merged
     weights = copies.of(text.state_dict()) if isinstance(text, Transformer) else {}
+    text_map = copies.of(merged.text_map.state_dict()) if pair and weights else {}
 
     def write() -> None:
         tensors = {key: value.contiguous() for key, value in state.items()}
@@ -263,7 +264,7 @@ def write_of_encoder(
             query, document = about["max_length"]  # a caption is a query
             try:
                 longest = query if pair else max(query, document)
-                text.save(path.with_name(TEXT), longest, weights)
+                text.save(path.with_name(TEXT), longest, weights, text_map.get("weight"))
             except WRITING as error:
                 raise NotSavedError(f"{path.with_name(TEXT)}: {error}") from error
 

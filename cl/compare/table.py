@@ -18,7 +18,7 @@ from cl.compare import statistics
 from cl.compare.cells import PRETRAIN_LOG, Cell, read_lines
 from cl.compare.plan import Comparison
 from cl.compare.statistics import Difference
-from cl.report.comparison import spell_p
+from cl.report.comparison import number_of, own_measure, spell_p
 from cl.terminal import one_line
 
 STEM = "table"
@@ -88,11 +88,6 @@ def collect(plan: Comparison, cells: Sequence[Cell], others: Sequence[str] = ())
         "cells": found,
         "notes": notes,
     }
-
-
-def number_of(measure: str) -> str:
-    """The number of EVALUATION/NUMBER."""
-    return measure.rpartition("/")[2]
 
 
 def is_done(cell: Mapping[str, Any]) -> bool:
@@ -321,7 +316,7 @@ def markdown(found: Mapping[str, Any]) -> str:
             [
                 escape_markdown(row["row"]),
                 str(row["n"]) + f" of {row['n'] + row['missing']}" * bool(row["missing"]),
-                escape_markdown(spell_interval(row) + spell_own(row, measure)),
+                escape_markdown(spell_interval(row) + own_measure(row, measure)),
                 "" if row["test_images_half"] is None else f"{row['test_images_half']:.1%}",
                 *(format_number(row, key, form) for _, key, form in columns),
             ]
@@ -343,7 +338,7 @@ def brief(found: Mapping[str, Any]) -> Iterator[str]:
     for row in found["rows"]:
         mean, _, span = spell_interval(row).partition(" ")
         asked = f" of {row['n'] + row['missing']}" * bool(row["missing"])
-        name = row["row"] + spell_own(row, found["measure"])
+        name = row["row"] + own_measure(row, found["measure"])
         rows.append((name, mean, span.strip("()"), f"{row['n']}{asked}"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
@@ -378,11 +373,6 @@ def spell_interval(row: Mapping[str, Any]) -> str:
     if row["low"] is None:
         return f"{100 * row['mean']:.1f} (n = 1)"
     return f"{100 * row['mean']:.1f} ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
-
-
-def spell_own(row: Mapping[str, Any], measure: str) -> str:
-    """The measure of a row whose own is not the table's."""
-    return f", {row['measure']}" * (row["measure"] != measure and bool(row["n"]))
 
 
 def claim(d: Difference) -> str:

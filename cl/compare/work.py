@@ -12,9 +12,10 @@ from cl.compare.cells import LOCK, Cell, cells_of
 from cl.compare.locks import locked
 from cl.compare.plan import Comparison
 from cl.compare.runner import Runner
-from cl.compare.seeds import plan_of_seeds
+from cl.compare.seeds import name_of_seeds, plan_of_seeds
 from cl.compare.words import data_words
 from cl.config import Pretrain, check_environment
+from cl.config.evaluations import what_lacks
 from cl.data.sets import Source
 from cl.runs.files import REPORT
 from cl.runs.listing import find_runs
@@ -32,13 +33,13 @@ def run_seeds(config: Pretrain, argv: Sequence[str]) -> int:
     Raises:
         ValueError: nothing can be evaluated, or a run has the folder.
     """
-    sources, plan = Sources(), plan_of_seeds(config, argv)
-    check_folder(config.runs_folder / plan.name, f"--run_id {plan.name}")
-    source = sources.load(config) if config.kind == "images" else None
-    if source and (source.multilabel or len(source.classes) < 2):
-        labels = "several labels an image" if source.multilabel else "no labels"
-        why = f"DATASET {config.dataset} has {labels}: run each seed by --seed"
-        raise ValueError(f"--seeds summarizes evaluations by labels, and {why}")
+    name, sources = name_of_seeds(config, argv), Sources()
+    check_folder(config.runs_folder / name, f"--run_id {name}")
+    evaluations = build.evaluations_of(sources.load(config))
+    if not evaluations:
+        why = f"DATASET {config.dataset} has {what_lacks(config.kind)}: run each seed by --seed"
+        raise ValueError(f"--seeds summarizes evaluations, and {why}")
+    plan = plan_of_seeds(config, argv, evaluations[0])
     again = runs.command("main_contrastive.py", *argv)
     return run_plan(plan, config.runs_folder / plan.name, Asked(), again, sources)
 

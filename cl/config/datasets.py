@@ -13,6 +13,11 @@ from cl.config.own import FORM, constant, file_of, syntax_of
 SETS = Path(__file__).parents[1] / "data" / "sets"
 STRINGS = ("string", "large_string")  # types of columns of texts
 RECIPES = SETS.with_name("augment") / "recipe.py"
+# Flags of reading a data set by its name, which say nothing of one that Python gives.
+READING = ("data_folder", "train_dir", "val_dir", "class_list", "data_fraction", "skip_corrupt")
+READING += ("val_fraction", "image_column", "label_column", "label_separator")
+# Flags of decoding its images, which an evaluation has for the items of every data set.
+DECODED = ("value_range", "channels", "exif_orientation", "max_pixels")
 
 
 @cache

@@ -104,28 +104,46 @@ def for_captions() -> tuple[str, ...]:
     return tuple(name for name in built_in() if about(name).of_captions)
 
 
-def evaluations_of(dataset: str, folder: str) -> tuple[str, ...]:
-    """The evaluations of a data set that has more than images; of images alone none is named.
+def evaluations_for(kind: str, *, labeled: bool, scored: bool, searchable: bool) -> tuple[str, ...]:
+    """What a data set is evaluated by where nothing is asked for, the first one above all.
+
+    Args:
+        kind: of its samples.
+        labeled: images have labels.
+        scored: pairs of texts have scores.
+        searchable: a query has a relevant document.
+
+    Returns:
+        Their names; none where there is nothing to evaluate on.
+    """
+    if kind == "image-text":
+        return for_captions()
+    if kind == "images":
+        return (default(),) if labeled else ()
+    return tuple(n for n in for_texts() if (scored if about(n).scored else searchable))
+
+
+def expected_of(dataset: str, folder: str) -> tuple[str, ...]:
+    """The same of a data set that is not read, by what its row says.
 
     Args:
         dataset: its name.
         folder: of data sets.
     """
+    scored = row_of(dataset)["scores"]
     kind = kind_of(dataset, folder)
-    if kind == "image-text":
-        return for_captions()
-    scored = kind == "text" and row_of(dataset)["scores"]
-    return those_of_pairs(scored=scored, searchable=not scored) if kind == "text" else ()
+    return evaluations_for(kind, labeled=True, scored=scored, searchable=not scored)
 
 
-def those_of_pairs(*, scored: bool, searchable: bool) -> tuple[str, ...]:
-    """The evaluations of pairs of texts.
+def what_lacks(kind: str) -> str:
+    """What a data set has not, which can be evaluated by nothing."""
+    return "no labels" if kind == "images" else "neither scores nor a document to find"
 
-    Args:
-        scored: the pairs have scores.
-        searchable: a query has a relevant document.
-    """
-    return tuple(n for n in for_texts() if (scored if about(n).scored else searchable))
+
+def asking_for(evaluations: Iterable[str]) -> list[str]:
+    """The words of a command line that ask for evaluations; none for the default one."""
+    asked = [*evaluations]
+    return ["--eval", *asked] if asked not in ([], [default()]) else []
 
 
 def of_features(name: str) -> bool:

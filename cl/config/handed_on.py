@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cl.config.datasets import rows
+from cl.config.datasets import kind_of, rows
 from cl.config.encoders import is_foreign
-from cl.config.evaluations import evaluations_of
+from cl.config.evaluations import asking_for, built_in, expected_of, what_lacks
 from cl.config.paths import exists, read_settings_file
 from cl.config.programs import Linear, Pretrain, folder_of_runs
 from cl.config.schema import as_words, options_of
@@ -25,6 +25,8 @@ OF_DATA += ("image_column", "label_column", "label_separator", "value_range", "c
 OF_DATA += ("exif_orientation", "max_pixels", "skip_corrupt")
 POSITIONAL = {"dataset", "encoder"}
 PLACES = ("data_folder", "class_list")  # of these, what is found from any folder
+EVALUATIONS = "evaluations"  # in config.json: what the data as they were read can have
+ASKED = {"eval", "mine", "export"}  # what says what is to be done with an encoder
 
 
 def by_place(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,12 +103,16 @@ def folder_around(given: str) -> Path:
     return path if path.is_dir() else path.parent
 
 
-def of_pretraining(values: Mapping[str, Any]) -> dict[str, Any]:
+def of_pretraining(values: Mapping[str, Any], faults: list[str]) -> dict[str, Any]:
     """The encoder and the data set of the run that is evaluated, where the line names none.
 
-    Of samples that are no images, also what is evaluated. A line with the run's data set and no
-    encoder leaves to the run how that is read. What is no run of this program's hands on nothing,
-    nor is code imported because a run names it.
+    Also what its data can be evaluated by. A line with the run's data set and no encoder leaves to
+    the run how that is read. What is no run of this program's hands on nothing, nor is code
+    imported because a run names it.
+
+    Args:
+        values: of the line.
+        faults: a message is added, where the line asks for no evaluation and none is possible.
     """
     run = values.get("pretrained_feature_extractor")
     found = pretraining_of(run) if run and POSITIONAL - {*values} else None
@@ -117,12 +123,20 @@ def of_pretraining(values: Mapping[str, Any]) -> dict[str, Any]:
     if values.get("dataset", None if "dataset" in unsaid else dataset) != dataset:
         return known
     known |= {name: found[name] for name in OF_DATA if name in found}
-    evaluations = evaluations_of(dataset, found.get("data_folder", ""))
-    return known | ({"eval": evaluations} if evaluations else {})
+    evaluations = evaluations_in(found)
+    if not evaluations and not ASKED & {*values}:
+        lack = what_lacks(kind_of(dataset, found.get("data_folder", "")))
+        faults.append(
+            f"--pretrained_feature_extractor {run}: its data {dataset} have {lack}, name a DATASET "
+            "to evaluate on, or cl-embed writes the features."
+        )
+    return known | ({"eval": evaluations} if asking_for(evaluations) else {})
 
 
 def pretraining_of(run: str) -> dict[str, Any] | None:
     """The settings of a pretraining, with whole paths of its data; None of what is no such run.
+
+    Beside them is what its data can be evaluated by.
 
     Args:
         run: its folder or a file in it.
@@ -132,19 +146,34 @@ def pretraining_of(run: str) -> dict[str, Any] | None:
         program, found = values_from_json(text)
     except (OSError, ValueError):
         return None
-    return found | whole_places(text) if program is Pretrain else None
+    if program is not Pretrain:
+        return None
+    derived = json.loads(text).get("derived")
+    derived = derived if isinstance(derived, dict) else {}
+    return found | whole_places(derived) | {EVALUATIONS: derived.get(EVALUATIONS)}
 
 
-def whole_places(text: str) -> dict[str, str]:
+def whole_places(derived: Mapping[str, Any]) -> dict[str, str]:
     """The whole paths of a run's data, which its settings may have from the folder it began in.
 
     Args:
-        text: of its config.json.
+        derived: what its config.json says beside the settings.
     """
-    derived = json.loads(text).get("derived")
-    places = derived.get("places") if isinstance(derived, dict) else None
+    places = derived.get("places")
     found = places.items() if isinstance(places, dict) else ()
     return {k: v for k, v in found if k in PLACES and isinstance(v, str) and exists(v)}
+
+
+def evaluations_in(found: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a run's data can be evaluated by: as it was read, of an earlier run by its name.
+
+    Args:
+        found: see `pretraining_of`.
+    """
+    names = found[EVALUATIONS]
+    if isinstance(names, list) and {*map(str, names)} <= {*built_in()}:
+        return tuple(names)
+    return expected_of(found["dataset"], found.get("data_folder", ""))
 
 
 def data_places(config: Pretrain) -> dict[str, str]:
@@ -178,15 +207,13 @@ def own_names(run: str, there: Mapping[str, Any]) -> str | None:
     return f"name {' and '.join(lost)}: code is not imported because the run {run} has it."
 
 
-def words_of_evaluation(
-    config: Pretrain, run: Path, evaluations: Sequence[str] | None = None
-) -> list[str]:
+def words_of_evaluation(config: Pretrain, run: Path, evaluations: Sequence[str] = ()) -> list[str]:
     """A line of `main_linear.py` that evaluates a run on its own data, as short as it can be.
 
     Args:
         config: of the run.
         run: its folder.
-        evaluations: of what was read; None: of what the data set's name says.
+        evaluations: of its data, which its folder says too.
     """
     unsaid, words = names_to_say(config.dataset, config.encoder), list[str]()
     if unsaid:
@@ -198,6 +225,4 @@ def words_of_evaluation(
     for name in OF_DATA[1:] if "encoder" in unsaid else ():
         if (value := getattr(config, name)) != options[name].default:
             words += as_words(name, value)
-    if evaluations is None:
-        evaluations = evaluations_of(config.dataset, config.data_folder)
-    return words + (["--eval", *evaluations] if evaluations else [])
+    return words + (asking_for(evaluations) if "encoder" in unsaid else [])

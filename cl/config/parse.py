@@ -144,9 +144,12 @@ def assemble(of: type[C], line: Line, read: Read) -> C:
     values, failed = read_settings(of, meant, read, faults)
     failed |= line.guessed
     said, unasked = len(faults), dict[str, str]()
-    there = inherited(of, by_place(values), faults, unasked) | of_pretraining(by_place(values))
-    there |= by_place(values)
+    line_values = by_place(values)
+    there = inherited(of, line_values, faults, unasked)
     unread = len(faults) > said  # a file, and what it would have handed on is not missing
+    said = len(faults)
+    there |= of_pretraining(line_values, faults) | line_values
+    failed |= {"eval"} if len(faults) > said else set()
     there = method_defaults(of, there) | there
     gone = [] if unread else missing(of, {*there, *failed}, line.lost)
     run = there.get("pretrained_feature_extractor")

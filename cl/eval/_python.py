@@ -8,7 +8,7 @@ from torch import nn
 
 from cl import checkpoints
 from cl.config import Linear, configure
-from cl.config.datasets import kind_of
+from cl.config.datasets import READING, kind_of
 from cl.config.encoders import has_weights
 from cl.config.evaluations import default, untrained
 from cl.config.handed_on import by_place, inherited
@@ -36,10 +36,6 @@ from cl.eval._restore import (
     restore_texts,
 )
 from cl.eval._transform import TextTransform, Transform
-
-# Flags of reading a data set, which has been read.
-READING = ("data_folder", "train_dir", "val_dir", "class_list", "data_fraction", "skip_corrupt")
-READING += ("val_fraction", "image_column", "label_column", "label_separator")
 
 
 @dataclass(frozen=True)

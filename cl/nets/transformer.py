@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 Pooling = Literal["mean", "cls", "last"]
@@ -26,6 +27,7 @@ MODES: dict[str, Pooling] = {
 LEGACY = {"mean_tokens": "mean", "cls_token": "cls", "lasttoken": "lasttoken"}
 SAID_BY = "modules.json"  # of sentence-transformers, the parts of an encoder
 PROMPTS = "config_sentence_transformers.json"  # of the same, what stands before texts
+MAP = "image_text_map"  # of these, the one into the space of a run on images and texts
 UNLIMITED = 10**6  # tokens; a tokenizer that knows no length says a larger number
 FILES = ("*.json", "*.txt", "*.model", "model*.safetensors", "*/config.json")
 
@@ -140,13 +142,20 @@ class Transformer(nn.Module):
                 f"--max_length {asked}: {label} has {most} positions; use --max_length {use}"
             )
 
-    def save(self, folder: Path, longest: int, state: Mapping[str, Tensor] | None = None) -> None:
+    def save(
+        self,
+        folder: Path,
+        longest: int,
+        state: Mapping[str, Tensor] | None = None,
+        text_map: Float[Tensor, "e d"] | None = None,
+    ) -> None:
         """Write the encoder as sentence-transformers reads it, whole or not at all.
 
         Args:
             folder: of the encoder, which is replaced.
             longest: tokens of a text that are used.
             state: the state dict that is written; by default as it is now.
+            text_map: into the space of a run on images and texts, behind the encoder there.
         """
         state = self.state_dict() if state is None else state
         model = {key.removeprefix("model."): value for key, value in state.items()}
@@ -161,14 +170,22 @@ class Transformer(nn.Module):
             {"idx": 0, "name": "0", "path": "", "type": f"{kind}.Transformer"},
             {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{kind}.Pooling"},
         ]
-        if self.settings.normalizes:
-            modules.append({"idx": 2, "name": "2", "path": "2_Normalize"})
-            modules[2]["type"] = f"{kind}.Normalize"
-            (new / "2_Normalize").mkdir()
         pooled = {"word_embedding_dimension": self.num_features}
         for key, mode in LEGACY.items():
             pooled[f"pooling_mode_{key}"] = MODES[mode] == self.pooling
         written: dict[str, Any] = {SAID_BY: modules, "1_Pooling/config.json": pooled}
+        if text_map is not None:
+            path = f"{len(modules)}_Dense"
+            modules.append(
+                {"idx": len(modules), "name": MAP, "path": path, "type": f"{kind}.Dense"}
+            )
+            written[f"{path}/config.json"] = save_dense(new / path, text_map)
+        if self.settings.normalizes:
+            number = len(modules)
+            path = f"{number}_Normalize"
+            of_kind = {"path": path, "type": f"{kind}.Normalize"}
+            modules.append({"idx": number, "name": str(number), **of_kind})
+            (new / path).mkdir()
         about = {"max_seq_length": longest, "do_lower_case": self.settings.lowers}
         written["sentence_bert_config.json"] = about
         if self.settings.prompts:
@@ -180,6 +197,16 @@ class Transformer(nn.Module):
             (new / name).write_text(json.dumps(content, indent=2))
         shutil.rmtree(folder, ignore_errors=True)
         new.replace(folder)
+
+
+def save_dense(folder: Path, weight: Float[Tensor, "e d"]) -> dict[str, Any]:
+    """Write a linear map as a Dense of sentence-transformers; what its config.json says back."""
+    folder.mkdir()
+    save_file({"linear.weight": weight.contiguous()}, folder / "model.safetensors")
+    width, features = weight.shape
+    identity = "torch.nn.modules.linear.Identity"
+    sizes = {"in_features": features, "out_features": width}
+    return {**sizes, "bias": False, "activation_function": identity}
 
 
 def read_transformer(
@@ -284,6 +311,7 @@ def from_folder(
         why = " ".join(str(error).split())
         raise ValueError(f"{label}: {within} is no encoder of texts: {why}") from error
     origin = f"weights of {folder}" if pretrained else "re-initialized weights"
+    origin += ", without its map to images" if pretrained and has_map(folder) else ""
     if settings is None:
         settings = Settings()
     elif settings.longest is None and tokenizer.model_max_length < UNLIMITED:
@@ -396,9 +424,19 @@ def lower(tokenizer: Any) -> None:
 
 
 def modules_in(folder: Path) -> dict[str, str]:
-    """The modules of a folder of sentence-transformers, each with its own folder there."""
+    """The modules of a folder of sentence-transformers, each with its own folder there.
+
+    The map of a run on images and texts is none of an encoder of texts.
+    """
     listed = json.loads((folder / SAID_BY).read_text())
-    return {each["type"].rpartition(".")[2]: each["path"] for each in listed}
+    own = [each for each in listed if each.get("name") != MAP]
+    return {each["type"].rpartition(".")[2]: each["path"] for each in own}
+
+
+def has_map(folder: Path) -> bool:
+    """Whether sentence-transformers maps its features into the space of images, too."""
+    file = folder / SAID_BY
+    return file.exists() and any(e.get("name") == MAP for e in json.loads(file.read_text()))
 
 
 def pooling_in(folder: Path, label: str) -> tuple[Path, Pooling]:

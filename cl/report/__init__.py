@@ -7,6 +7,7 @@ import os
 import re
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -50,9 +51,13 @@ def after_run(config: Any, folder: Path, data: Any = None) -> None:
             image.thumbnail((page.MOST, page.MOST))
             image.save(folder / VIEWS)
         run = read_run(folder)
-        if not run.evaluates:
-            write_curves(run, folder / CURVES)
-        write_report([run], folder / REPORT)
+        with ThreadPoolExecutor(1) as beside:  # Vega-Lite draws without Python's lock
+            picture = None if run.evaluates else beside.submit(write_curves, run, folder / CURVES)
+            if picture and not has_vega():  # two threads of matplotlib would share its settings
+                picture.result()
+            write_report([run], folder / REPORT)
+            if picture:
+                picture.result()
     except Exception as error:  # hours of training weigh more than any page
         warnings.warn(f"{REPORT} is not written: {error}", stacklevel=2)
 

@@ -1,7 +1,7 @@
 """The page of a comparison: its table with intervals, rows against rows, and the cells' curves."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +33,15 @@ def sections(table: dict[str, Any]) -> tuple[str, list[Specified]]:
 
     Args:
         table: the content of table.json: `measure`, and `rows` with `row`, `mean`, `low`, `high`,
-            `n`, `values` by seed, `reason` of one that failed and the `state` of its cells that are
-            not done; `differences` with `row`, `reference`, `difference`, `low`, `high`, `p`,
-            `claim` and `mcnemar_holm` by seed; only
-            `rows` is needed.
+            `n`, `values` by seed, `measure` of its own, `reason` of one that failed and the `state`
+            of its cells that are not done; `differences` with `row`, `reference`, `difference`,
+            `low`, `high`, `p`, `claim` and `mcnemar_holm` by seed; only `rows` is needed.
     """
     rows, measure = table["rows"], str(table.get("measure", ""))
     seeds = list(dict.fromkeys(seed for row in rows for seed in row.get("values") or {}))
     body = (
         (
-            row["row"],
+            str(row["row"]) + own_measure(row, measure),
             page.percent(row.get("mean")),
             bounds(row),
             row.get("n"),
@@ -53,25 +52,69 @@ def sections(table: dict[str, Any]) -> tuple[str, list[Specified]]:
     )
     head = ("row", "mean", "95 % over seeds", "n", *(f"seed {seed}" for seed in seeds), "")
     parts = ["<h2>Comparison</h2>", page.table(head, body, measure)]
-    charts = [(f"{measure}: means and 95 % over seeds", forest(rows, "mean", "row"))]
-    numbers = [flag for flag, values in varied(rows).items() if are_numbers(values)]
-    charts += [(f"{measure} by {flag}", by_setting(rows, flag)) for flag in numbers]
+    groups = by_number(rows, measure)
+    charts = [chart for shown, own in groups for chart in charts_of_rows(own, shown)]
     if differences := table.get("differences"):
-        named = [each | {"pair": f"{each['row']} - {each['reference']}"} for each in differences]
+        pairs = [each | {"pair": f"{each['row']} - {each['reference']}"} for each in differences]
         lines = (
             (
                 *(d["pair"], signed(d.get("difference")), bounds(d), spell_p(d.get("p"))),
                 *(d.get("claim"), ", ".join(map(spell_p, (d.get("mcnemar_holm") or {}).values()))),
             )
-            for d in named
+            for d in pairs
         )
         titles = ("difference", "", "simultaneous 95 %", "p", "", "McNemar's p by seed (Holm)")
         parts.append(page.table(titles, lines, "Differences, in points"))
-        charts.append(("Differences, simultaneous 95 %", forest(named, "difference", "pair")))
+        charts.append(("Differences, simultaneous 95 %", forest(pairs, "difference", "pair")))
     plotted = [
         Specified(*chart) for chart in charts if draw.has_vega() and chart[1]["data"]["values"]
     ]
     return "".join(parts), plotted
+
+
+def by_number(rows: Rows, measure: str) -> list[tuple[str, Rows]]:
+    """Rows that can stand on one axis, those of the table's own number first, by their measure.
+
+    Accuracies of two evaluations share an axis, an accuracy and a mean average precision do not.
+
+    Args:
+        rows: of a table.
+        measure: the table's, of rows that have none of their own.
+    """
+    found = {number_of(measure): (measure, list[dict[str, Any]]())}
+    for row in rows:
+        own = measure_of(row, measure)
+        found.setdefault(number_of(own), (own, []))[1].append(row)
+    return [*found.values()]
+
+
+def charts_of_rows(rows: Rows, measure: str) -> list[tuple[str, dict[str, Any]]]:
+    """The charts of rows with one number: their means, and these by each setting of a grid.
+
+    Args:
+        rows: of `by_number`.
+        measure: in the titles; a row whose own is another one is named with it.
+    """
+    rows = [row | {"name": f"{row['row']}{own_measure(row, measure)}"} for row in rows]
+    numbers = [flag for flag, values in varied(rows).items() if are_numbers(values)]
+    means = f"{measure}: means and 95 % over seeds", forest(rows, "mean", "name")
+    return [means, *((f"{measure} by {flag}", by_setting(rows, flag, measure)) for flag in numbers)]
+
+
+def number_of(measure: str) -> str:
+    """The number of EVALUATION/NUMBER."""
+    return measure.rpartition("/")[2]
+
+
+def measure_of(row: Mapping[str, Any], measure: str) -> str:
+    """The measure of a row: its own, once there is a value of it, or else the table's."""
+    return str(row.get("measure", measure)) if row.get("mean") is not None else measure
+
+
+def own_measure(row: Mapping[str, Any], measure: str) -> str:
+    """The measure of a row behind a comma, where it is not the one shown."""
+    own = measure_of(row, measure)
+    return f", {own}" if own != measure else ""
 
 
 def forest(rows: Rows, middle: str, name: str) -> dict[str, Any]:
@@ -132,15 +175,16 @@ def are_numbers(values: Sequence[Any]) -> bool:
     return all(type(value) in (int, float) for value in values)
 
 
-def by_setting(rows: Rows, flag: str) -> dict[str, Any]:
+def by_setting(rows: Rows, flag: str, measure: str) -> dict[str, Any]:
     """Means with their intervals by one setting of a grid, a line for each row it multiplies.
 
-    Where the grid has several values of other settings, each of their combinations is a line.
+    Where the grid has several values of other settings, each of their combinations is a line, as is
+    each evaluation that a number is of.
     """
     values, beside = [], varied(rows).keys() - {flag}
     for row in (row for row in rows if flag in (row.get("grid") or {})):
         others = (f"{name}={value}" for name, value in row["grid"].items() if name in beside)
-        name = escape_controls(" ".join([str(row["of"]), *others]))
+        name = escape_controls(" ".join([f"{row['of']}{own_measure(row, measure)}", *others]))
         found = {k: row.get(k) for k in ("mean", "low", "high")}
         values.append({"name": name, "x": row["grid"][flag], **found})
     values = [each for each in values if isinstance(each["mean"], int | float)]

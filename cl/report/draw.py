@@ -149,6 +149,16 @@ def vega_svg(of: dict[str, Any], width: int = WIDTH) -> str:
     return vl_convert.vegalite_to_svg({**of, "width": width})
 
 
+def warm_up() -> None:
+    """Start what draws, by a chart of a point: the first one takes half a second longer."""
+    import matplotlib.backends.backend_agg
+    import matplotlib.figure  # noqa: F401
+
+    if has_vega():
+        point = Chart("", "", "", [Series("", [0.0], [0.0])], [""])
+        vega_svg(spec(point, points_of(point)))
+
+
 def png(chart: Chart | Specified) -> bytes:
     """A chart in the page's light colors on white, for papers; it needs the extra `report`."""
     import vl_convert  # pyright: ignore[reportMissingImports]

@@ -1,5 +1,6 @@
 """`--seeds`: a command line that is run once with each seed, as a comparison of one row."""
 
+import json
 import shlex
 import signal
 from pathlib import Path
@@ -9,13 +10,15 @@ from PIL import Image
 
 from cl.commands import pretrain_command
 from cl.compare import __main__ as compare
-from cl.compare import runner, seeds, work
+from cl.compare import runner, work
+from cl.compare.plan import Comparison
 from cl.compare.runner import Runner
 from cl.compare.seeds import plan_of_seeds
 from cl.config import ConfigError, parse_pretrain
 from cl.config.programs import INSTALLED
 from tests.compare.test_plan import PLAN
 from tests.compare.test_run import PROGRAM
+from tests.data.test_columns import save
 from tests.runs.made import made_run
 
 LINE = ["digits", "resnet6_w4", "--epochs", "1", "--loss", "nt_xent"]
@@ -26,7 +29,7 @@ def test_what_the_seeds_share() -> None:
     argv += ["--schedule", "temperature=linear:0.5", "--wandb=off", "--crop_scale", "0.2", "1"]
     argv += ["--wandb_notes=-x", "--wandb_tags=-a", "--warmup_start_lr", "1e-3"]
     config = parse_pretrain(argv)
-    plan = plan_of_seeds(config, argv)
+    plan = plan_of_seeds(config, argv, "linear")
     (row,) = plan.rows
     assert (plan.name, plan.seeds, plan.measure) == ("three", (0, 2), "linear")
     assert (row.name, row.run, row.measure) == ("nt_xent", (), "linear")
@@ -40,26 +43,65 @@ def test_what_the_seeds_share() -> None:
 
 def test_more_seeds_are_the_same_folder_and_other_settings_another_one() -> None:
     plans = [
-        plan_of_seeds(parse_pretrain(argv), argv)
+        plan_of_seeds(parse_pretrain(argv), argv, "linear")
         for argv in ([*LINE, "--seeds", "0", "1"], [*LINE, "--seeds", "1", "0", "2"])
     ]
     assert plans[0].name == plans[1].name != ""
     argv = [*LINE, "--lr", "0.1", "--seeds", "0", "1"]
-    assert plan_of_seeds(parse_pretrain(argv), argv).name != plans[0].name
+    assert plan_of_seeds(parse_pretrain(argv), argv, "linear").name != plans[0].name
 
 
 def test_a_run_that_is_named_by_its_id_is_handed_on_by_its_folder(tmp_path: Path) -> None:
     (tmp_path / "first").mkdir()
     argv = [*LINE, "--init_from", "first", "--output", str(tmp_path), "--seeds", "0"]
-    words = plan_of_seeds(parse_pretrain(argv), argv).run
+    words = plan_of_seeds(parse_pretrain(argv), argv, "linear").run
     assert words[words.index("--init_from") + 1] == str(tmp_path / "first")
 
 
-def test_texts_are_searched() -> None:
-    argv = ["wordnet", "bag_w8", "--method", "simclr", "--loss", "dhel", "--seeds", "0", "1"]
-    plan = plan_of_seeds(parse_pretrain(argv), argv)
-    assert plan.measure == plan.rows[0].measure == "retrieval"
-    assert plan.rows[0].evaluate == ("--eval", "retrieval")
+@pytest.mark.parametrize(
+    ("data", "method", "evaluation"),
+    [
+        ("huggingface:scored/set", "cosent", "sts"),
+        ("huggingface:pairs/set", "simclr", "retrieval"),
+        ("pairs:p.jsonl", "simclr", "retrieval"),
+        ("texts:t.txt", "simclr", None),
+    ],
+)
+def test_what_is_evaluated_is_what_the_data_can_have(
+    data: str,
+    method: str,
+    evaluation: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Scores are correlated with, pairs are searched; among texts alone nothing is to be found."""
+    texts = [f"{a} {b}" for a in "abcd" for b in "efgh"]
+    scored = {"sentence1": texts, "sentence2": texts[::-1], "score": [float(i) for i in range(16)]}
+    save(tmp_path / "scored", train=scored, validation=scored)
+    save(tmp_path / "pairs", train={"query": texts, "positive": texts[::-1]})
+    (tmp_path / "t.txt").write_text("\n".join(texts))
+    both = zip(texts, texts[::-1], strict=True)
+    rows = [json.dumps({"query": a, "positive": b}) for a, b in both]
+    (tmp_path / "p.jsonl").write_text("\n".join(rows))
+    found = list[Comparison]()
+
+    def planned(plan: Comparison, folder: Path, _: object, __: str, sources: work.Sources) -> int:
+        found.append(plan)
+        assert {cell.evaluation.eval for cell in work.cells_of(plan, folder, sources.load)} == {
+            (evaluation,)
+        }
+        return 0
+
+    monkeypatch.setattr(work, "run_plan", planned)
+    line = [data, "bag_w8", "--data_folder", str(tmp_path), "--method", method]
+    line += ["--batch_size", "4", "--epochs", "1", "--output", str(tmp_path), "--seeds", "0", "1"]
+    assert pretrain_command(line) == (0 if evaluation else 2)
+    if evaluation:
+        assert [plan.measure for plan in found] == [evaluation]
+    else:
+        (said,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error")]
+        assert said.endswith("has neither scores nor a document to find: run each seed by --seed")
 
 
 def test_all_seeds_and_their_interval(
@@ -69,7 +111,7 @@ def test_all_seeds_and_their_interval(
     for name in INSTALLED:
         (tmp_path / name).write_text(PROGRAM)
     monkeypatch.setattr(runner, "program", lambda name: str(tmp_path / name))
-    monkeypatch.setattr(seeds, "default", lambda: "knn")
+    monkeypatch.setattr(work.build, "evaluations_of", lambda _: ("knn",))
     line = [*LINE, "--output", str(tmp_path / "runs"), "--seeds", "0", "1"]
     assert pretrain_command(line) == 0
     said = capsys.readouterr().out

@@ -76,8 +76,17 @@ def test_a_run_is_evaluated_wherever_it_is(
     assert peer.max_seq_length == 30
     theirs = peer.encode(texts, convert_to_tensor=True)
     with torch.no_grad():
-        ours = towers.text(torch.from_numpy(tokens))
+        ours = towers(torch.from_numpy(tokens))
+        unmapped = towers.text(torch.from_numpy(tokens))
+    assert ours.shape == (2, 5)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+    both, transform = cl.load_encoder(run, side="text")
+    embedded, _ = cl.embed(both, texts, transform=transform)
+    torch.testing.assert_close(embedded, theirs, rtol=0, atol=1e-5)
+    encoder = encoder_of(f"hf:{run / 'text'}").eval()
+    assert "without its map to images" in encoder.origin
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(torch.from_numpy(tokens)), unmapped, rtol=0, atol=1e-5)
 
 
 def test_classes_are_found_by_their_names(

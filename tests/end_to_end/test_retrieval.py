@@ -50,7 +50,7 @@ def test_an_evaluation_has_the_numbers_of_validation(
     words: list[str], pretrain: Run, linear: Run, capsys: pytest.CaptureFixture
 ) -> None:
     run = pretrain(*words, *TRAIN)
-    assert f"--pretrained_feature_extractor {run} --eval retrieval" in capsys.readouterr().out
+    assert f"--pretrained_feature_extractor {run}\n" in capsys.readouterr().out
     last = read_newest(run / "metrics.csv")
     given = [*words, "--pretrained_feature_extractor", run, "--eval", "retrieval"]
     done = linear(*given)

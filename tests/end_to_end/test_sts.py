@@ -128,11 +128,16 @@ def test_the_next_command_is_of_what_was_read(
     (line,) = (x for x in capsys.readouterr().out.splitlines() if x.startswith("next"))
     if data == "huggingface:set":
         printed = shlex.split(line)[3:]
-        assert printed[-2:] == ["--eval", "sts"]
+        assert printed == ["--pretrained_feature_extractor", str(folder)]
         more = ["--wandb", "off", "--no-report", "--output", str(tmp_path / "more")]
-        assert main_linear.main([*printed, *more]) == 0
+        assert main_linear.main([*printed, *more, "--run_id", "sts"]) == 0
+        (card,) = read_cards(tmp_path / "more/sts/cards.json")
+        assert card["evaluation"] == "sts"
     else:
         printed = shlex.split(line)[-4:]
         assert printed[:3] == [str(folder), str(tmp_path / "t.txt"), "--out"]
         assert embed_command(printed) == 0
         assert len(np.load(folder / "features.npy")) == 64
+        assert main_linear.main(["--pretrained_feature_extractor", str(folder)]) == 2
+        (said,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error")]
+        assert "its data texts:t.txt have neither scores nor a document to find, name a" in said

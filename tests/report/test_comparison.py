@@ -109,3 +109,35 @@ def test_a_number_of_the_grid_has_a_plot() -> None:
     assert lines == expected | {(HOSTILE, t, t + 1) for t in (0.1, 0.5)}
     assert len(spec["layer"]) == 2
     assert "<svg" in draw.svg(next(c for c in charts if "temperature" in c.title), 0)
+
+
+def test_a_row_with_another_number_has_an_axis_of_its_own() -> None:
+    """And one with another evaluation's, which is ranked among the others, says it by its name."""
+    grid = {"grid": {"temperature": 0.1}, "of": "DCL"}
+    rows = [
+        {"row": "DCL 0.1", "mean": 0.5, "low": 0.4, "high": 0.6, "measure": "linear/top1"} | grid,
+        {"row": "DCL 0.5", "mean": 0.6, "low": None, "high": None, "measure": "linear/top1"}
+        | {"grid": {"temperature": 0.5}, "of": "DCL"},
+        {"row": "supervised", "mean": 0.7, "low": None, "high": None, "measure": "supervised/top1"},
+        {"row": "planned", "mean": None, "low": None, "high": None, "measure": "linear/top1"},
+        {"row": "several", "mean": 0.3, "low": None, "high": None, "measure": "logistic/map"}
+        | {"grid": {"temperature": 0.1}, "of": "several"},
+    ]
+    table = {"measure": "linear/top1", "rows": rows}
+    text, charts = sections(table)
+    assert "scope=row>supervised, supervised/top1<" in text
+    assert "scope=row>several, logistic/map<" in text
+    assert "DCL 0.1, " not in text
+    if not draw.has_vega():
+        assert charts == []
+        return
+    shown = {each.title: [v["name"] for v in each.spec["data"]["values"]] for each in charts}
+    assert shown == {
+        "linear/top1: means and 95 % over seeds": [
+            "DCL 0.1",
+            "DCL 0.5",
+            "supervised, supervised/top1",
+        ],
+        "linear/top1 by temperature": ["DCL", "DCL"],
+        "logistic/map: means and 95 % over seeds": ["several"],
+    }

@@ -2,9 +2,11 @@
 
 import json
 import re
+import threading
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -15,6 +17,7 @@ from cl import report
 from cl.report import draw, page
 from cl.report.__main__ import main
 from cl.report.charts import Chart, Series
+from cl.runs.listing import read_run
 from tests.runs.made import CURVE, ENDS, made_evaluation, made_run
 
 HOSTILE = "</script><img src=x onerror=alert(1)>$x_1$ & \"'"
@@ -203,6 +206,51 @@ def test_a_report_is_written_unless_it_is_not_wanted(tmp_path: Path) -> None:
         "metrics.csv",
         "report.html",
     ]
+
+
+@pytest.mark.parametrize("vega", [VEGA, False])
+def test_the_curves_are_drawn_beside_the_page_where_that_is_safe(
+    vega: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads of matplotlib would share its settings. Both are what they are one by one."""
+    monkeypatch.setattr(report, "has_vega", lambda: vega)
+    monkeypatch.setattr(draw, "has_vega", lambda: vega)
+    folder = made_run(tmp_path / "a")
+    alone = [report.write_curves, report.write_report]
+    alone[0](read_run(folder), folder / "curves.png")
+    alone[1]([read_run(folder)], folder / "report.html")
+    files = folder / "curves.png", folder / "report.html"
+
+    def numbered(content: bytes) -> bytes:
+        return re.sub(rb"(clip|gradient)\d+", rb"\1", content)  # each drawing counts on
+
+    expected = [numbered(file.read_bytes()) for file in files]
+    done, order = threading.Event(), list[str]()
+
+    def curves(*given: Any) -> None:
+        assert done.wait(60 if vega else 0) is vega
+        alone[0](*given)
+        order.append("curves")
+
+    def whole(*given: Any) -> None:
+        order.append("page")
+        done.set()
+        alone[1](*given)
+
+    monkeypatch.setattr(report, "write_curves", curves)
+    monkeypatch.setattr(report, "write_report", whole)
+    report.after_run(CONFIG, folder)
+    assert order == (["page", "curves"] if vega else ["curves", "page"])
+    assert [numbered(file.read_bytes()) for file in files] == expected
+
+
+@pytest.mark.skipif(not draw.has_vega(), reason="vl-convert-python is not installed")
+def test_what_draws_can_be_started_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    draws = draw.vega_svg
+    monkeypatch.setattr(draw, "vega_svg", lambda of: made.append(draws(of)))
+    draw.warm_up()
+    assert made[0].startswith("<svg")
 
 
 @pytest.mark.skipif(not draw.has_vega(), reason="vl-convert-python is not installed")
