@@ -504,7 +504,7 @@ def build_method(
         example = torch.zeros(2, config.channels or 3, size, size)
     loss = own_object(config.loss) or (get_loss(config.loss_name) if config.loss_name else None)
     return (own_object(config.method) or get_method(config.method))(
-        encoder if config.lora_rank is None else LoRA(encoder, config.lora_rank),
+        encoder if config.lora_rank is None else LoRA(encoder, config.lora_rank, config.lora_alpha),
         *([partial(loss, **config.loss_options)] if loss else []),  # else its own
         classes=classes,
         example=example,
@@ -533,6 +533,8 @@ def encoder_metadata(config: Pretrain, recipes: Sequence[Recipe]) -> dict[str, A
         recipes: of its views; none where a loader of the caller's own makes them, and of texts.
     """
     apart = {} if config.merge_lora else {"lora_rank": config.lora_rank}
+    if apart and config.lora_alpha is not None:
+        apart["lora_alpha"] = config.lora_alpha
     if config.kind == "text":
         return {
             "encoder": config.encoder,

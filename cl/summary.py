@@ -32,7 +32,7 @@ from cl.nets import encoders
 from cl.nets.lora import LoRA
 from cl.nets.towers import Towers
 from cl.nets.transformer import Transformer
-from cl.optim import Optimization, lr_factor
+from cl.optim import Optimization, check_epochs, lr_factor
 from cl.schedules import FOLLOWS_LOSS, Schedule
 from cl.terminal import escape_controls
 
@@ -71,6 +71,7 @@ def start_table(
     probed = getattr(method, "probe", None) is not None
     probe = f", probe {config.resolved_classifier_lr:g}" if probed else ""
     biases = f", biases {config.resolved_bias_lr:g}" if config.bias_lr else ""
+    end = f" to {config.min_lr:g}" if config.min_lr else ""
     return {
         "method": f"{config.method}, {config.loss_name} ({loss})".replace(" ()", ""),
         **about_data(data),
@@ -80,8 +81,8 @@ def start_table(
         "devices": f"{config.processes} x {device_name(options)}, {options['precision']}",
         **processes(config, options["accelerator"]),
         "global batch": f"{batch:,}, {chunk:,} on a device at a time",
-        "learning rate": f"{config.optimizer} {config.scaled_lr():g} ({config.scheduler})"
-        f"{biases}{probe}",
+        "learning rate": f"{config.optimizer} {config.scaled_lr():g} "
+        f"({config.scheduler}{end}){biases}{probe}",
         "steps": f"{planned(config, steps):,} ({steps} an epoch)",
         **about_views(config, data, method, encoder, chunk),
         "disk": space_needed(config, method).describe(),
@@ -115,7 +116,8 @@ def about_weights(encoder: nn.Module) -> str:
     said = f"{sum(p.numel() for p in base.parameters()):,} parameters"
     if isinstance(encoder, LoRA):
         learn = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
-        said += f", LoRA: {learn:,} learn"
+        factor = "" if encoder.scale is None else f" times {encoder.scale:g}"
+        said += f", LoRA{factor}: {learn:,} learn"
     return f"{base.origin}, {said}" if isinstance(base, Transformer) else said
 
 
@@ -210,11 +212,7 @@ def steps_per_epoch(config: Pretrain, data: Data) -> int:
         except TypeError:
             if not config.max_steps:
                 raise ValueError("--max_steps is needed: the DataLoader has no length") from None
-            if config.scheduler == FOLLOWS_LOSS:
-                raise ValueError(
-                    f"--scheduler {config.scheduler} follows the loss from epoch to epoch: the "
-                    "DataLoader has no length, and so no epochs"
-                ) from None
+            check_epochs(config.scheduler)
             return config.max_steps
     return len(data.sampler(config.batch_size_per_device, 0, config.processes))
 

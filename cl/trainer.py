@@ -53,8 +53,9 @@ FREE |= {"max_bad_steps", "timeout", "compile", "checkpoint_activations", "strat
 FREE |= {f.name for of in (Pretrain, Linear) for f in fields(of) if f.metadata.get("once")}
 # Settings that --override may change: they move numbers of the training and no state of it.
 LEARNING_RATES = {"lr", "lr_scaling", "bias_lr", "classifier_lr", "learned_lr"}
-LEARNING_RATES |= {"warmup_epochs", "warmup_start_lr", "lr_decay_steps", "lr_decay_rate"}
-OVERRIDABLE = LEARNING_RATES | {"weight_decay", "momentum", "clip_grad_norm", "loss_options"}
+LEARNING_RATES |= {"warmup_epochs", "warmup_start_lr", "lr_decay_steps", "lr_decay_rate", "min_lr"}
+OVERRIDABLE = LEARNING_RATES | {"weight_decay", "momentum", "betas", "adam_eps", "clip_grad_norm"}
+OVERRIDABLE |= {"loss_options"}
 LENGTHS = ("epochs", "max_steps")  # of a run, which may grow
 FREE |= {"checkpoint_every", "checkpoint_unit", "keep_best", "keep_epochs"}
 FREE |= {"num_nodes", "global_batch_size"}  # their product is compared
@@ -260,6 +261,9 @@ def optimization(config: Config, **more: Any) -> Optimization:
         lr=config.scaled_lr(),
         weight_decay=config.weight_decay,
         momentum=config.momentum,
+        betas=config.betas,
+        adam_eps=config.adam_eps,
+        min_lr=config.min_lr,
         warmup_epochs=config.warmup_epochs,
         warmup_start_lr=config.warmup_start_lr,
         lr_decay_epochs=config.lr_decay_steps or None,

@@ -20,6 +20,7 @@ from cl.config.evaluations import (
     default,
     for_captions,
     for_texts,
+    meant,
     of_images,
     plugins,
     untrained,
@@ -195,6 +196,9 @@ def contradictions(config: Pretrain | Linear) -> Iterator[Fault]:
     steps = config.lr_decay_steps
     if list(steps) != sorted(set(steps)):
         yield f"--lr_decay_steps must be rising, not {spell(steps)}.", ("lr_decay_steps",)
+    if config.min_lr > config.scaled_lr():
+        must = f"at most the learning rate, {config.scaled_lr():g}"
+        yield f"--min_lr must be {must}, not {spell(config.min_lr)}.", ("min_lr", "lr")
     warmup, epochs = config.warmup_epochs, config.epochs
     if warmup is not None and warmup >= epochs:
         yield (
@@ -329,6 +333,16 @@ def of_mining(config: Linear) -> Iterator[Fault]:
     elif config.negatives > last - first + 1:
         most = last - first + 1
         yield f"--negatives must be at most the {most} ranks of --mine_ranks.", ("negatives",)
+
+
+def of_eval_options(config: Linear) -> Iterator[Fault]:
+    """What the options of the evaluations forbid, when these are known."""
+    given = config.eval_options
+    for thing in map(about, meant(config.eval)):
+        for name, other in thing.needs.items():
+            if given.get(name) is not None and given.get(other) is None:
+                yield f"--{name} needs --{other}.", (name, other)
+    yield from of_grids(config)
 
 
 def of_grids(config: Linear) -> Iterator[Fault]:
