@@ -518,6 +518,7 @@ def build_method(
             bias_lr=config.resolved_bias_lr,
             classifier_lr=config.resolved_classifier_lr,
             learned_lr=config.resolved_learned_lr,
+            layer_decay=config.layer_decay,
         ),
         **config.method_settings
         | ({"text_encoder": text_encoder} if text_encoder else {})
@@ -532,7 +533,7 @@ def encoder_metadata(config: Pretrain, recipes: Sequence[Recipe]) -> dict[str, A
         config: of the run.
         recipes: of its views; none where a loader of the caller's own makes them, and of texts.
     """
-    apart = {} if config.merge_lora else {"lora_rank": config.lora_rank}
+    apart: dict[str, Any] = {} if config.merge_lora else {"lora_rank": config.lora_rank}
     if apart and config.lora_alpha is not None:
         apart["lora_alpha"] = config.lora_alpha
     if config.kind == "text":

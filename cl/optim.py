@@ -13,8 +13,10 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from cl import rates
 from cl.distributed import is_sharded
+from cl.layer_decay import layers_above
 from cl.schedules import FOLLOWS_LOSS, Shape, falls_to_zero, height, shape_of, warms_up
 
+LAYERED = "/layers_above_"  # behind a member's name, with how many
 EXEMPT = "/exempt"  # behind a group's name: matrices and tables that do not decay
 OF_GROUPS = {"base_lrs", "_last_lr", "min_lrs", "lr_lambdas"}  # a scheduler's lists
 
@@ -49,6 +51,8 @@ class Optimization:
         lr_decay_rate: see `lr_decay_epochs`; `exponential` multiplies by it in each epoch behind
             the warm-up. None: the default of the shape.
         constant: names of members whose learning rate stays constant (SimSiam's predictor).
+        layer_decay: the learning rate of an encoder's layer over that of the layer above it, see
+            `cl.layer_decay`; None: all have the same.
 
     Raises:
         ValueError: `min_lr` is above `lr`, or is of a scheduler that has another end.
@@ -70,6 +74,7 @@ class Optimization:
     lr_decay_epochs: tuple[float, ...] | None = None
     lr_decay_rate: float | None = None
     constant: tuple[str, ...] = ()
+    layer_decay: float | None = None
 
     def __post_init__(self) -> None:
         if self.lr is None:
@@ -89,9 +94,11 @@ def groups(module: nn.Module, o: Optimization) -> list[dict[str, Any]]:
     """Parameter groups: every parameter that requires a gradient is in exactly one.
 
     Matrices and kernels decay, vectors (biases, norms) do not, nor does what `undecayed` names; the
-    probe and the scalars of a loss have their own learning rates.
+    probe and the scalars of a loss have their own learning rates. With `layer_decay` the layers of
+    the member `encoder` have groups of their own, behind all others.
     """
     exempt = undecayed(module)
+    above = {} if o.layer_decay is None else layers_above(module.get_submodule("encoder"))
     known = {
         "probe": o.classifier_lr or rates.of_probe(o.optimizer),
         "learnable": o.learned_lr or rates.of_scalars(o.optimizer) or o.lr,
@@ -104,10 +111,11 @@ def groups(module: nn.Module, o: Optimization) -> list[dict[str, Any]]:
         matrix = p.ndim > 1 and member != "probe"
         decays = matrix and name not in exempt
         root = member if member in known or member in o.constant else "encoder"
-        lr = o.lr if matrix else o.bias_lr or o.lr
+        layers = above.get(name.removeprefix("encoder."), 0) if member == "encoder" else 0
+        lr = (o.lr if matrix else o.bias_lr or o.lr) * (o.layer_decay or 1.0) ** layers
         kind = "" if decays or root in known else EXEMPT if matrix else "/no_decay"
         group = made.setdefault(
-            root + kind,
+            root + (f"{LAYERED}{layers}" if layers else "") + kind,
             {
                 "params": [],
                 "lr": known.get(root, lr),
@@ -117,7 +125,9 @@ def groups(module: nn.Module, o: Optimization) -> list[dict[str, Any]]:
             },
         )
         group["params"].append(p)
-    names = sorted(made, key=lambda name: name.endswith(EXEMPT))  # behind the others
+    if above:  # what has the rate of the run, which is logged, stands first
+        made = {name: made[name] for name in sorted(made, key=lambda name: name != "encoder")}
+    names = sorted(made, key=lambda name: (LAYERED in name, name.endswith(EXEMPT)))
     return [{"name": name, **made[name]} for name in names]
 
 

@@ -28,6 +28,7 @@ from cl.data.loaders.texts import SIDES
 from cl.data.module import ContrastiveData, GivenData
 from cl.data.sets import Images, TextPairs
 from cl.data.text_data import TextData
+from cl.layer_decay import layer_rates
 from cl.nets import encoders
 from cl.nets.lora import LoRA
 from cl.nets.towers import Towers
@@ -72,6 +73,7 @@ def start_table(
     probe = f", probe {config.resolved_classifier_lr:g}" if probed else ""
     biases = f", biases {config.resolved_bias_lr:g}" if config.bias_lr else ""
     end = f" to {config.min_lr:g}" if config.min_lr else ""
+    layers = say_layer_rates(**rates_of_layers(config, encoder))
     return {
         "method": f"{config.method}, {config.loss_name} ({loss})".replace(" ()", ""),
         **about_data(data),
@@ -82,11 +84,30 @@ def start_table(
         **processes(config, options["accelerator"]),
         "global batch": f"{batch:,}, {chunk:,} on a device at a time",
         "learning rate": f"{config.optimizer} {config.scaled_lr():g} "
-        f"({config.scheduler}{end}){biases}{probe}",
+        f"({config.scheduler}{end}){layers}{biases}{probe}",
         "steps": f"{planned(config, steps):,} ({steps} an epoch)",
         **about_views(config, data, method, encoder, chunk),
         "disk": space_needed(config, method).describe(),
     }
+
+
+def rates_of_layers(config: Pretrain | Linear, encoder: nn.Module) -> dict[str, Any]:
+    """The lowest and the highest learning rate of an encoder's layers; empty: they are alike.
+
+    Raises:
+        ValueError: the encoder does not say which layers it has.
+    """
+    decay = getattr(config, "layer_decay", None)
+    return {} if decay is None else {"layer_rates": layer_rates(encoder, config.scaled_lr(), decay)}
+
+
+def say_layer_rates(layer_rates: tuple[float, float] | None = None) -> str:
+    """The learning rates of an encoder's layers, for the table; empty where they are alike.
+
+    >>> say_layer_rates((2e-5, 0.75e-3))
+    ', layers 2e-05 to 0.00075'
+    """
+    return "" if layer_rates is None else f", layers {layer_rates[0]:.3g} to {layer_rates[1]:.3g}"
 
 
 def device_name(options: Mapping[str, Any]) -> str:

@@ -181,7 +181,10 @@ def fit_run(
     }
     steps = summary.steps_per_epoch(config, data)
     epochs = summary.planned(config, steps) / steps
-    length = {"warmup_epochs": config.resolved_warmup_epochs(epochs)}
+    length = {
+        "warmup_epochs": config.resolved_warmup_epochs(epochs),
+        **summary.rates_of_layers(config, method.encoder),
+    }
     known = isinstance(data, SourceData)  # of a loader of the caller's own there is less to say
     space = summary.space_needed(config, method)
     space.check()

@@ -115,7 +115,7 @@ SHARED_FLAGS = """
 PRETRAIN_FLAGS = """
     --auto_resume --checkpoint_every --checkpoint_unit --image_weights --init_from --keep_best
     --keep_epochs --stem
-    --lora_alpha
+    --layer_decay --lora_alpha
     --lock --lora_rank --max_time --merge_lora --no-auto_resume --no-merge_lora --no-pretrained
     --pretrained --text_encoder --text_weights
     --brightness --contrast --saturation --hue --crop_scale --crop_size --flip_prob --grayscale_prob
@@ -144,7 +144,7 @@ LOSS_FLAGS = """
 LINEAR_FLAGS = """
     --bootstrap --mine --mine_margin --mine_ranks --negatives --prompt
     --pretrained_feature_extractor --eval --augment --no-augment --lr_grid --weight_decay_grid
-    --lora_alpha
+    --layer_decay --lora_alpha
     --c --k --knn_temperature --lora_rank --pictures --no-pictures --scatter --export --verify
     --mean --std --interpolation --central --standardize --no-standardize
     --layer --transfer --ways --shots --queries --episodes
@@ -306,6 +306,14 @@ REFUSED = [
     (
         "--optimizer adam --momentum 0.8",
         ["--momentum needs --optimizer sgd or lars."],
+    ),
+    (
+        "--layer_decay 0.75",
+        ["--layer_decay needs weights to start from: --init_from or --pretrained."],
+    ),
+    (
+        "--init_from timm --layer_decay 1.5",
+        ["--layer_decay must be above 0 and at most 1, not 1.5."],
     ),
     ("--betas 0.9 0.95", ["--betas needs --optimizer adam or adamw."]),
     ("--optimizer adam --betas 0.9 1", ["--betas must be at least 0 and below 1, not 1."]),

@@ -384,6 +384,15 @@ class MethodOptions:
         True,
         needs=("lora_rank", None),
     )
+    layer_decay: float | None = flag(
+        "learning rate of a layer of the encoder over that of the layer above it, of weights that "
+        "are trained further (https://arxiv.org/abs/2003.10555)",
+        None,
+        above=0,
+        high=1,
+        needs=ONE_ENCODER,
+        shown="all layers have the same",
+    )
     classifier_lr: float | None = flag(
         "learning rate of the online probe, not scaled",
         None,

@@ -342,6 +342,8 @@ def of_eval_options(config: Linear) -> Iterator[Fault]:
         for name, other in thing.needs.items():
             if given.get(name) is not None and given.get(other) is None:
                 yield f"--{name} needs --{other}.", (name, other)
+    if given.get("layer_decay") is not None and given.get("lora_rank") is not None:
+        yield "--layer_decay cannot be used with --lora_rank.", ("layer_decay", "lora_rank")
     yield from of_grids(config)
 
 
@@ -385,10 +387,24 @@ def pretraining(config: Pretrain) -> Iterator[Fault]:
             f"--mini_batch_size must be at most the {n} samples of a device in a step, not {m}.",
             ("mini_batch_size", "batch_size", "global_batch_size"),
         )
+    yield from of_layer_decay(config)
     yield from of_recomputation(config)
     yield from of_fsdp(config)
     yield from of_seeds(config)
     yield from of_things(config)
+
+
+def of_layer_decay(config: Pretrain) -> Iterator[Fault]:
+    """What has no layers with weights that were learned before."""
+    if config.layer_decay is None:
+        return
+    if config.lora_rank is not None:
+        yield "--layer_decay cannot be used with --lora_rank.", ("layer_decay", "lora_rank")
+    has_own = encoders.has_weights(config.encoder) or encoders.is_foreign(config.encoder)
+    loads = has_own if config.pretrained is None else config.pretrained
+    if not (loads or config.init_from):
+        message = "--layer_decay needs weights to start from: --init_from or --pretrained."
+        yield message, ("layer_decay", "init_from", "pretrained")
 
 
 def of_recomputation(config: Pretrain) -> Iterator[Fault]:

@@ -1,5 +1,6 @@
 """An encoder with a linear layer that learns from augmented images."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,6 +14,7 @@ from cl.data.batch import Batch
 from cl.data.module import ContrastiveData
 from cl.eval._result import EvalResult, score
 from cl.eval._training import Training
+from cl.layer_decay import layer_rates
 from cl.nets.encoders import example_for, width
 from cl.nets.lora import LoRA
 from cl.nets.probe import Standardize, cross_entropy, shown_topk, topk_correct
@@ -129,6 +131,7 @@ def learn(
     standardize: bool = False,
     lora_rank: int | None = None,
     lora_alpha: float | None = None,
+    layer_decay: float | None = None,
     channels_last: bool = True,
 ) -> EvalResult:
     """Train a `Classifier` and score it on the test part.
@@ -142,12 +145,13 @@ def learn(
         standardize: see `Classifier`.
         lora_rank: see `Classifier`.
         lora_alpha: see `Classifier`.
+        layer_decay: see `Optimization`.
         channels_last: the layout in memory.
 
     Returns:
         Top-k accuracies after the last epoch, see `score`, and the encoder that was trained.
     """
-    o = training.plan(training.lr, training.weight_decay)
+    o = replace(training.plan(training.lr, training.weight_decay), layer_decay=layer_decay)
     recipe = data.recipes[0]
     module = Classifier(
         encoder,
@@ -174,4 +178,6 @@ def learn(
         "last_batch_fill": data.fill_last,
     }
     how |= training.describe(module.optimization)
+    if layer_decay is not None:
+        how["layer_rates"] = layer_rates(encoder, o.lr, layer_decay)
     return score(module.scores, module.labels, how=how, encoder=module.evaluated)

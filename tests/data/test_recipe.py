@@ -38,6 +38,25 @@ def test_byols_two_views_differ() -> None:
     assert [r.views for r in made("--recipe byol --n_crops 5")] == [3, 2]
 
 
+def test_vicregs_views_are_its_authors() -> None:
+    """`augmentations.py` of facebookresearch/vicreg, but for the bicubic crops."""
+    both = {
+        "crop_scale": (0.08, 1.0),
+        "crop_ratio": (3 / 4, 4 / 3),
+        "flip": 0.5,
+        "jitter": 0.8,
+        "brightness": 0.4,
+        "contrast": 0.4,
+        "saturation": 0.2,
+        "hue": 0.1,
+        "grayscale": 0.2,
+        "blur_sigma": (0.1, 2.0),
+    }
+    first, second = made("--recipe vicreg")
+    assert first == first.changed({**both, "blur": 1.0, "solarize": 0.0})
+    assert second == second.changed({**both, "blur": 0.1, "solarize": 0.2})
+
+
 def test_the_line_changes_every_view() -> None:
     assert {r.brightness for r in made("--recipe byol --brightness 0.1")} == {0.1}
     assert {r.blur for r in made("--recipe byol --blur_prob 0")} == {0.0}

@@ -140,3 +140,68 @@ def test_alpha_of_low_rank_updates(
     assert moved[6].abs().max() > 1e-3
     linear(*words[:-7], "--lora_alpha", "4", run_id="without", expect=2)
     assert "--lora_alpha needs --lora_rank." in capsys.readouterr().err
+
+
+def test_layers_of_a_pretrained_encoder_learn_at_rates_of_their_own(
+    encoder: Path, pretrain: Run, digits: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    """The stem of ResNet-6 has five layers above it; what starts at random learns at --lr."""
+    words = [*digits, "--init_from", encoder, "--layer_decay", "0.5", "--optimizer", "adamw"]
+    words += ["--lr", "0.01", "--no-baseline", "--log_every_n_steps", "1"]
+    run = pretrain(*words, "--max_steps", "2", run_id="further")
+    shown = " ".join(capsys.readouterr().out.replace("│", " ").split())  # the row has two lines
+    assert "layers 0.000313 to 0.005, probe 0.003" in shown
+    config = json.loads((run / "config.json").read_text())
+    assert config["layer_decay"] == 0.5
+    assert config["derived"]["layer_rates"] == pytest.approx([0.01 / 32, 0.01 / 2])
+    assert initial_rates(run)["encoder"] == 0.01
+    assert initial_rates(run)["encoder/layers_above_5"] == pytest.approx(0.01 / 32)
+    again = ["--config", run, "--resume_training_from", run, "--max_steps", "4", "--override"]
+    assert main_contrastive.main([*map(str, again), "--layer_decay", "0.25"]) == 0
+    assert initial_rates(run)["encoder/layers_above_5"] == pytest.approx(0.01 / 4**5)
+    plain = pretrain(*digits, "--init_from", encoder, "--max_steps", "1", run_id="plain")
+    again = ["--config", plain, "--resume_training_from", plain, "--max_steps", "2", "--override"]
+    capsys.readouterr()
+    assert main_contrastive.main([*map(str, again), "--layer_decay", "0.25"]) == 2
+    assert "not --layer_decay on purpose" in capsys.readouterr().err
+
+
+def initial_rates(run: Path) -> dict[str, float]:
+    """The learning rate of each parameter group at its height, by the groups' names."""
+    found = torch.load(run / "last.ckpt", weights_only=True)["optimizer_states"][0]
+    return {group["name"]: group["initial_lr"] for group in found["param_groups"]}
+
+
+def test_fine_tuning_by_layers(
+    encoder: Path, linear: Run, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """One step of SGD moves each layer by its rate; from Python the result is the program's."""
+    words = ["--pretrained_feature_extractor", encoder, *EVALUATION, "--eval", "finetune"]
+    words += ["--max_steps", "1", "--momentum", "0"]
+    before = read_encoder(encoder / "encoder.safetensors")
+    moved = {}
+    for decay in (None, 0.5):
+        done = linear(
+            *words, *([] if decay is None else ["--layer_decay", decay]), run_id=f"d{decay}"
+        )
+        after = read_encoder(done / "encoder.safetensors")
+        moved[decay] = {name: after[name] - value for name, value in before.items()}
+    assert "sgd 0.1 (step), layers 0.00313 to 0.05" in " ".join(capsys.readouterr().out.split())
+    config = json.loads((done / "config.json").read_text())
+    assert config["eval_options"]["layer_decay"] == 0.5
+    (card,) = json.loads((done / "cards.json").read_text())["derived"]["cards"]
+    rates = [0.1 / 32, 0.1 / 2]
+    for found in (config["derived"]["layer_rates"], card["how"]["layer_rates"]):
+        assert found == pytest.approx(rates)
+    for name, layers in {"stem.conv.weight": 5, "stage1.0.conv.weight": 4, "stage2.1": 1}.items():
+        for key in (key for key in before if key.startswith(name) and "running" not in key):
+            if before[key].is_floating_point():
+                expected = moved[None][key] / 2**layers
+                torch.testing.assert_close(moved[0.5][key], expected, rtol=1e-2, atol=1e-7)
+    flags = {"epochs": 100, "batch_size": 128, "precision": "32", "num_workers": 1, "lr": 0.1}
+    flags |= {"max_steps": 1, "momentum": 0.0, "layer_decay": 0.5, "wandb": "off", "report": False}
+    found = cl.evaluate(encoder, "digits", "finetune", output=tmp_path / "python", **flags)
+    trained = found["finetune"].encoder.state_dict()
+    assert all(torch.equal(trained[name], weight) for name, weight in after.items())
+    linear(*words, "--layer_decay", "0.5", "--lora_rank", "2", run_id="both", expect=2)
+    assert "--layer_decay cannot be used with --lora_rank." in capsys.readouterr().err

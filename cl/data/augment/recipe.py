@@ -114,7 +114,8 @@ class Recipe:
 
 
 # Color of BYOL (Grill et al. 2020, https://arxiv.org/abs/2006.07733, appendix B), whose two views
-# differ in blur and solarization; the official Barlow Twins and VICReg took it over.
+# differ in blur and solarization; the official Barlow Twins and VICReg took it over (of
+# facebookresearch/vicreg augmentations.py, commit cc1ef4f, which has the crops of SimCLR too).
 BYOL = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
 ASYMMETRIC = ({**BYOL, "blur": 1.0}, {**BYOL, "blur": 0.1, "solarize": 0.2})
 # What a paper changes of SimCLR's recipe, for the full-size views in turn.
