@@ -20,6 +20,7 @@ Count = Annotated[int, Bounds(low=1)]  # of things: one, two, ...
 Width = Annotated[int, Bounds(low=0)]  # of a hidden layer; 0: there are no layers
 Steps = Annotated[int, Bounds(low=0)]  # optimizer steps
 Share = Annotated[float, Bounds(low=0, high=1)]  # of a whole
+Decay = Annotated[float, Bounds(above=0, high=1)]  # what multiplies again and again
 PartialShare = Annotated[float, Bounds(low=0, below=1)]  # of a whole, but not all of it
 Positive = Annotated[float, Bounds(above=0)]  # what divides, such as a temperature
 NonNegative = Annotated[float, Bounds(low=0)]  # a weight

@@ -523,7 +523,7 @@ def build_method(
         example = torch.zeros(2, config.channels or 3, size, size)
     loss = own_object(config.loss) or (get_loss(config.loss_name) if config.loss_name else None)
     return (own_object(config.method) or get_method(config.method))(
-        encoder if config.lora_rank is None else LoRA(encoder, config.lora_rank),
+        encoder if config.lora_rank is None else LoRA(encoder, config.lora_rank, config.lora_alpha),
         *([partial(loss, **config.loss_options)] if loss else []),  # else its own
         classes=classes,
         example=example,
@@ -537,6 +537,7 @@ def build_method(
             bias_lr=config.resolved_bias_lr,
             classifier_lr=config.resolved_classifier_lr,
             learned_lr=config.resolved_learned_lr,
+            layer_decay=config.layer_decay,
         ),
         **config.method_settings
         | ({"text_encoder": text_encoder} if text_encoder else {})
@@ -551,7 +552,9 @@ def encoder_metadata(config: Pretrain, recipes: Sequence[Recipe]) -> dict[str, A
         config: of the run.
         recipes: of its views; none where a loader of the caller's own makes them, and of texts.
     """
-    apart = {} if config.merge_lora else {"lora_rank": config.lora_rank}
+    apart: dict[str, Any] = {} if config.merge_lora else {"lora_rank": config.lora_rank}
+    if apart and config.lora_alpha is not None:
+        apart["lora_alpha"] = config.lora_alpha
     if config.kind == "text":
         return {
             "encoder": config.encoder,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from typing import Any, Literal
 
@@ -13,8 +13,10 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from cl import rates
 from cl.distributed import is_sharded
-from cl.schedules import FOLLOWS_LOSS, Shape, height, shape_of, warms_up
+from cl.layer_decay import layers_above
+from cl.schedules import FOLLOWS_LOSS, Shape, falls_to_zero, height, shape_of, warms_up
 
+LAYERED = "/layers_above_"  # behind a member's name, with how many
 EXEMPT = "/exempt"  # behind a group's name: matrices and tables that do not decay
 OF_GROUPS = {"base_lrs", "_last_lr", "min_lrs", "lr_lambdas"}  # a scheduler's lists
 
@@ -36,6 +38,12 @@ class Optimization:
         weight_decay: of matrices and kernels; biases and norms do not decay, nor what an encoder
             names by `no_weight_decay()`, as timm's do their tokens and tables of positions.
         momentum: of sgd and lars.
+        betas: of adam and adamw, the decay rates of the means of gradients and of their squares
+            (Kingma and Ba 2015, https://arxiv.org/abs/1412.6980, algorithm 1); `adam_eps` is its
+            epsilon.
+        adam_eps: see `betas`.
+        min_lr: learning rate at which a scheduler ends that falls to 0 otherwise, already scaled;
+            at most `lr`. Other learning rates than `lr` end at the same part of their own.
         warmup_epochs: epochs in which a scheduler with a warm-up rises from `warmup_start_lr`.
         warmup_start_lr: learning rate of the first step of the warm-up, at most `lr`.
         lr_decay_epochs: epochs at which `step` multiplies the learning rate by `lr_decay_rate`;
@@ -43,6 +51,11 @@ class Optimization:
         lr_decay_rate: see `lr_decay_epochs`; `exponential` multiplies by it in each epoch behind
             the warm-up. None: the default of the shape.
         constant: names of members whose learning rate stays constant (SimSiam's predictor).
+        layer_decay: the learning rate of an encoder's layer over that of the layer above it, see
+            `cl.layer_decay`; None: all have the same.
+
+    Raises:
+        ValueError: `min_lr` is above `lr`, or is of a scheduler that has another end.
     """
 
     optimizer: Literal["sgd", "adam", "adamw", "lars"] = "sgd"
@@ -53,24 +66,39 @@ class Optimization:
     learned_lr: float | None = None
     weight_decay: float = 1e-4
     momentum: float = 0.9
+    betas: tuple[float, float] = (0.9, 0.999)
+    adam_eps: float = 1e-8
+    min_lr: float = 0.0
     warmup_epochs: float | None = None
     warmup_start_lr: float | None = None
     lr_decay_epochs: tuple[float, ...] | None = None
     lr_decay_rate: float | None = None
     constant: tuple[str, ...] = ()
+    layer_decay: float | None = None
 
     def __post_init__(self) -> None:
         if self.lr is None:
             object.__setattr__(self, "lr", rates.usual_rate(self.optimizer))
+        if self.min_lr > self.lr:
+            raise ValueError(
+                f"--min_lr must be at most the learning rate, {self.lr:g}, not {self.min_lr:g}"
+            )
+        if self.min_lr and not falls_to_zero(self.scheduler):
+            raise ValueError(
+                f"--min_lr needs a scheduler that falls to 0, as warmup_cosine, not "
+                f"{self.scheduler}"
+            )
 
 
 def groups(module: nn.Module, o: Optimization) -> list[dict[str, Any]]:
     """Parameter groups: every parameter that requires a gradient is in exactly one.
 
     Matrices and kernels decay, vectors (biases, norms) do not, nor does what `undecayed` names; the
-    probe and the scalars of a loss have their own learning rates.
+    probe and the scalars of a loss have their own learning rates. With `layer_decay` the layers of
+    the member `encoder` have groups of their own, behind all others.
     """
     exempt = undecayed(module)
+    above = {} if o.layer_decay is None else layers_above(module.get_submodule("encoder"))
     known = {
         "probe": o.classifier_lr or rates.of_probe(o.optimizer),
         "learnable": o.learned_lr or rates.of_scalars(o.optimizer) or o.lr,
@@ -83,10 +111,11 @@ def groups(module: nn.Module, o: Optimization) -> list[dict[str, Any]]:
         matrix = p.ndim > 1 and member != "probe"
         decays = matrix and name not in exempt
         root = member if member in known or member in o.constant else "encoder"
-        lr = o.lr if matrix else o.bias_lr or o.lr
+        layers = above.get(name.removeprefix("encoder."), 0) if member == "encoder" else 0
+        lr = (o.lr if matrix else o.bias_lr or o.lr) * (o.layer_decay or 1.0) ** layers
         kind = "" if decays or root in known else EXEMPT if matrix else "/no_decay"
         group = made.setdefault(
-            root + kind,
+            root + (f"{LAYERED}{layers}" if layers else "") + kind,
             {
                 "params": [],
                 "lr": known.get(root, lr),
@@ -96,7 +125,9 @@ def groups(module: nn.Module, o: Optimization) -> list[dict[str, Any]]:
             },
         )
         group["params"].append(p)
-    names = sorted(made, key=lambda name: name.endswith(EXEMPT))  # behind the others
+    if above:  # what has the rate of the run, which is logged, stands first
+        made = {name: made[name] for name in sorted(made, key=lambda name: name != "encoder")}
+    names = sorted(made, key=lambda name: (LAYERED in name, name.endswith(EXEMPT)))
     return [{"name": name, **made[name]} for name in names]
 
 
@@ -172,15 +203,16 @@ def optimizer(module: nn.Module, o: Optimization) -> torch.optim.Optimizer:
 
         momentum: Any = o.momentum  # timm annotates its default, the integer 0
         return Lars(parameters, o.lr, momentum=momentum, trust_coeff=0.001)
-    return (torch.optim.Adam if o.optimizer == "adam" else torch.optim.AdamW)(parameters, o.lr)
+    adam = torch.optim.Adam if o.optimizer == "adam" else torch.optim.AdamW
+    return adam(parameters, o.lr, o.betas, o.adam_eps)
 
 
 def lr_factor(o: Optimization, step: int, steps: int, steps_per_epoch: int) -> float:
     """What the learning rate is multiplied by at an optimizer step, counted from 0.
 
     A warm-up is linear: its first step has `warmup_start_lr`, its last the full learning rate; the
-    shape then goes its whole way in the rest of the run. `warmup_cosine` so is lightning-bolts'
-    LinearWarmupCosineAnnealingLR with steps for epochs.
+    shape then goes its whole way in the rest of the run, to `min_lr` where that is given.
+    `warmup_cosine` so is lightning-bolts' LinearWarmupCosineAnnealingLR with steps for epochs.
 
     >>> o = Optimization(lr=1.0, warmup_start_lr=0.0, warmup_epochs=3)
     >>> [round(lr_factor(o, s, 7, 1), 3) for s in range(7)]
@@ -195,7 +227,7 @@ def lr_factor(o: Optimization, step: int, steps: int, steps_per_epoch: int) -> f
         given = o.warmup_start_lr
         start = min(1.0, (rates.warmup_start(o.lr) if given is None else given) / o.lr)
         return start + (1 - start) * step / (warm - 1) if warm > 1 else start
-    behind, decays = step - warm, o.lr_decay_epochs
+    behind, decays, end = step - warm, o.lr_decay_epochs, o.min_lr / o.lr
     known = vars(o) | {
         "done": behind / (steps - warm),
         "epoch": step // steps_per_epoch,
@@ -203,7 +235,21 @@ def lr_factor(o: Optimization, step: int, steps: int, steps_per_epoch: int) -> f
         "epochs_after_warmup": behind // steps_per_epoch,
         "lr_decay_epochs": rates.decay_epochs(steps, steps_per_epoch) if decays is None else decays,
     }
-    return height(shape_of(o.scheduler), **known)
+    return end + (1 - end) * height(shape_of(o.scheduler), **known)
+
+
+def written_out(o: Optimization, steps: int, steps_per_epoch: int) -> Optimization:
+    """The same training with its warm-up and its drops as numbers, of a run of so many steps.
+
+    >>> written_out(Optimization(scheduler="step"), 5, 10).lr_decay_epochs
+    (0.3, 0.4)
+    """
+    warmup, decays = o.warmup_epochs, o.lr_decay_epochs
+    return replace(
+        o,
+        warmup_epochs=rates.warmup_epochs(steps / steps_per_epoch) if warmup is None else warmup,
+        lr_decay_epochs=decays or rates.decay_epochs(steps, steps_per_epoch),
+    )
 
 
 def step_limit(trainer: pl.Trainer) -> int:
@@ -211,11 +257,15 @@ def step_limit(trainer: pl.Trainer) -> int:
     return getattr(trainer, "limit", trainer.max_steps)
 
 
-def planned_steps(trainer: pl.Trainer) -> tuple[int, int]:
+def planned_steps(trainer: pl.Trainer, scheduler: str | Shape = "none") -> tuple[int, int]:
     """Optimizer steps of the whole run and of an epoch.
 
+    Args:
+        trainer: with the data.
+        scheduler: of the learning rate, which may go by epochs.
+
     Raises:
-        ValueError: nothing says when the run ends.
+        ValueError: nothing says when the run ends, or when the epochs do that the scheduler needs.
     """
     limit, epochs, batches = step_limit(trainer), trainer.max_epochs, batches_per_epoch(trainer)
     endless = epochs is None or epochs < 0  # as Lightning has it where max_steps is given alone
@@ -224,12 +274,26 @@ def planned_steps(trainer: pl.Trainer) -> tuple[int, int]:
     if limit < 0 and endless:
         raise ValueError("schedules need the length of the run: give max_epochs or max_steps")
     if math.isinf(batches):
+        check_epochs(scheduler)
         return limit, max(1, limit)
     per_epoch = max(1, math.ceil(batches / trainer.accumulate_grad_batches))
     if epochs is None or endless:
         return limit, per_epoch
     steps = per_epoch * max(1, epochs)
     return (min(steps, limit) if limit > 0 else steps), per_epoch
+
+
+def check_epochs(scheduler: str | Shape) -> None:
+    """Refuse a scheduler that goes by epochs where the training data have no length.
+
+    Raises:
+        ValueError: it follows the loss.
+    """
+    if scheduler == FOLLOWS_LOSS:
+        raise ValueError(
+            f"--scheduler {scheduler} follows the loss from epoch to epoch: the DataLoader has no "
+            "length, and so no epochs"
+        )
 
 
 def batches_per_epoch(trainer: pl.Trainer) -> float:

@@ -29,11 +29,12 @@ from cl.data.loaders.texts import SIDES
 from cl.data.module import ContrastiveData, GivenData
 from cl.data.sets import Images
 from cl.data.text_data import TextData
+from cl.layer_decay import layer_rates
 from cl.nets import encoders
 from cl.nets.lora import LoRA
 from cl.nets.towers import Towers
 from cl.nets.transformer import Transformer
-from cl.optim import Optimization, lr_factor
+from cl.optim import Optimization, check_epochs, lr_factor
 from cl.schedules import FOLLOWS_LOSS, Schedule
 from cl.terminal import escape_controls
 
@@ -72,6 +73,8 @@ def start_table(
     probed = getattr(method, "probe", None) is not None
     probe = f", probe {config.resolved_classifier_lr:g}" if probed else ""
     biases = f", biases {config.resolved_bias_lr:g}" if config.bias_lr else ""
+    end = f" to {config.min_lr:g}" if config.min_lr else ""
+    layers = say_layer_rates(**rates_of_layers(config, encoder))
     return {
         "method": f"{config.method}, {config.loss_name} ({loss})".replace(" ()", ""),
         **about_data(data),
@@ -81,12 +84,31 @@ def start_table(
         "devices": f"{config.processes} x {device_name(options)}, {options['precision']}",
         **processes(config, options["accelerator"]),
         "global batch": f"{batch:,}, {chunk:,} on a device at a time",
-        "learning rate": f"{config.optimizer} {config.scaled_lr():g} ({config.scheduler})"
-        f"{biases}{probe}",
+        "learning rate": f"{config.optimizer} {config.scaled_lr():g} "
+        f"({config.scheduler}{end}){layers}{biases}{probe}",
         "steps": f"{planned(config, steps):,} ({steps} an epoch)",
         **about_views(config, data, method, encoder, chunk),
         "disk": space_needed(config, method).describe(),
     }
+
+
+def rates_of_layers(config: Pretrain | Linear, encoder: nn.Module) -> dict[str, Any]:
+    """The lowest and the highest learning rate of an encoder's layers; empty: they are alike.
+
+    Raises:
+        ValueError: the encoder does not say which layers it has.
+    """
+    decay = getattr(config, "layer_decay", None)
+    return {} if decay is None else {"layer_rates": layer_rates(encoder, config.scaled_lr(), decay)}
+
+
+def say_layer_rates(layer_rates: tuple[float, float] | None = None) -> str:
+    """The learning rates of an encoder's layers, for the table; empty where they are alike.
+
+    >>> say_layer_rates((2e-5, 0.75e-3))
+    ', layers 2e-05 to 0.00075'
+    """
+    return "" if layer_rates is None else f", layers {layer_rates[0]:.3g} to {layer_rates[1]:.3g}"
 
 
 def device_name(options: Mapping[str, Any]) -> str:
@@ -116,7 +138,8 @@ def about_weights(encoder: nn.Module) -> str:
     said = f"{sum(p.numel() for p in base.parameters()):,} parameters"
     if isinstance(encoder, LoRA):
         learn = sum(p.numel() for p in encoder.parameters() if p.requires_grad)
-        said += f", LoRA: {learn:,} learn"
+        factor = "" if encoder.scale is None else f" times {encoder.scale:g}"
+        said += f", LoRA{factor}: {learn:,} learn"
     return f"{base.origin}, {said}" if isinstance(base, Transformer) else said
 
 
@@ -217,11 +240,7 @@ def steps_per_epoch(config: Pretrain, data: Data) -> int:
         except TypeError:
             if not config.max_steps:
                 raise ValueError("--max_steps is needed: the DataLoader has no length") from None
-            if config.scheduler == FOLLOWS_LOSS:
-                raise ValueError(
-                    f"--scheduler {config.scheduler} follows the loss from epoch to epoch: the "
-                    "DataLoader has no length, and so no epochs"
-                ) from None
+            check_epochs(config.scheduler)
             return config.max_steps
     return len(data.sampler(config.batch_size_per_device, 0, config.processes))
 

@@ -177,7 +177,10 @@ def fit_run(
     recipes = data.recipes if isinstance(data, ContrastiveData | ImageTextData) else []
     steps = summary.steps_per_epoch(config, data)
     epochs = summary.planned(config, steps) / steps
-    derived: dict[str, Any] = {"warmup_epochs": config.resolved_warmup_epochs(epochs)}
+    derived: dict[str, Any] = {
+        "warmup_epochs": config.resolved_warmup_epochs(epochs),
+        **summary.rates_of_layers(config, method.encoder),
+    }
     if isinstance(data, SourceData):  # of a loader of the caller's own there is less to say
         derived |= known_at_start(config, data, method, recipes)
     space = summary.space_needed(config, method)

@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from cl.callbacks.saver import BROKEN, NOT_FINITE, Saver, peers_of
 from cl.callbacks.watch import Watch
 from cl.config import Linear, Pretrain, from_json, is_own, to_json
 from cl.config.handed_on import data_places
-from cl.config.schema import either
+from cl.config.schema import either, options_of
 from cl.config.store import batch_of, crops_of_before
 from cl.interrupts import ASKED, Stop, interrupts
 from cl.metrics import read_metrics
@@ -53,8 +53,10 @@ FREE |= {"max_bad_steps", "timeout", "compile", "checkpoint_activations", "strat
 FREE |= {f.name for of in (Pretrain, Linear) for f in fields(of) if f.metadata.get("once")}
 # Settings that --override may change: they move numbers of the training and no state of it.
 LEARNING_RATES = {"lr", "lr_scaling", "bias_lr", "classifier_lr", "learned_lr"}
-LEARNING_RATES |= {"warmup_epochs", "warmup_start_lr", "lr_decay_steps", "lr_decay_rate"}
-OVERRIDABLE = LEARNING_RATES | {"weight_decay", "momentum", "clip_grad_norm", "loss_options"}
+LEARNING_RATES |= {"warmup_epochs", "warmup_start_lr", "lr_decay_steps", "lr_decay_rate", "min_lr"}
+LEARNING_RATES |= {"layer_decay"}
+OVERRIDABLE = LEARNING_RATES | {"weight_decay", "momentum", "betas", "adam_eps", "clip_grad_norm"}
+OVERRIDABLE |= {"loss_options"}
 LENGTHS = ("epochs", "max_steps")  # of a run, which may grow
 FREE |= {"checkpoint_every", "checkpoint_unit", "keep_best", "keep_epochs"}
 FREE |= {"num_nodes", "global_batch_size"}  # their product is compared
@@ -183,6 +185,8 @@ def check_same_settings(config: Config, folder: Path) -> dict[str, Any]:
     longer = {k for k in LENGTHS if before.get(k) and (now.get(k) or math.inf) > before[k]}
     follows = config.scheduler == FOLLOWS_LOSS
     free = OVERRIDABLE - LEARNING_RATES if follows else OVERRIDABLE
+    if None in (before.get("layer_decay"), now.get("layer_decay")):  # other groups of parameters
+        free = free - {"layer_decay"}
     if not longer.issuperset(keys) and not (config.override and (free | longer).issuperset(keys)):
         fixed = sorted({*keys} - free - longer)
         words = f"not --{', --'.join(fixed)}" if fixed else "all of it"
@@ -230,8 +234,10 @@ def earlier_settings(config: Config, text: str) -> tuple[dict[str, Any], int]:
         return json.loads(to_json(earlier)), earlier.global_batch()
     found = json.loads(text)  # an object's name cannot be looked up, of a notebook say
     batch = found["global_batch_size"] or batch_of(found, found["derived"]) or 0
-    settings = {k: v for k, v in found.items() if k != "derived"}
-    return settings | crops_of_before(settings, found["derived"]), batch
+    plain = {k: o.default for k, o in options_of(type(config)).items() if o.default is not MISSING}
+    before = json.loads(json.dumps(plain)) | found  # of a file of before an option was there
+    settings = {k: v for k, v in before.items() if k != "derived"}
+    return settings | crops_of_before(found, found["derived"]), batch
 
 
 def settings_as_before(config: Pretrain, folder: Path) -> Pretrain:
@@ -266,6 +272,9 @@ def optimization(config: Config, **more: Any) -> Optimization:
         lr=config.scaled_lr(),
         weight_decay=config.weight_decay,
         momentum=config.momentum,
+        betas=config.betas,
+        adam_eps=config.adam_eps,
+        min_lr=config.min_lr,
         warmup_epochs=config.warmup_epochs,
         warmup_start_lr=config.warmup_start_lr,
         lr_decay_epochs=config.lr_decay_steps or None,

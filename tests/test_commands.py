@@ -105,7 +105,7 @@ SHARED_FLAGS = """
     --no-exif_orientation --max_pixels
     --optimizer --lars --scheduler --lr_decay_steps --lr_decay_rate --epochs --max_steps --lr
     --lr_scaling --no-lr_scaling --weight_decay --momentum --warmup_epochs --warmup_start_lr
-    --clip_grad_norm --max_bad_steps
+    --min_lr --betas --adam_eps --clip_grad_norm --max_bad_steps
     --gpus --devices --num_nodes --timeout --precision --channels_last --no-channels_last
     --name --project --seed --output --run_id --resume_training_from --config --wandb
     --wandb_entity --wandb_group --wandb_tags --wandb_notes --wandb_artifact --no-wandb_artifact
@@ -115,6 +115,7 @@ SHARED_FLAGS = """
 PRETRAIN_FLAGS = """
     --auto_resume --checkpoint_every --checkpoint_unit --image_weights --init_from --keep_best
     --keep_epochs --stem
+    --layer_decay --lora_alpha
     --lock --lora_rank --max_time --merge_lora --no-auto_resume --no-merge_lora --no-pretrained
     --pretrained --text_encoder --text_weights
     --brightness --contrast --saturation --hue --crop_scale --crop_interpolation --crop_size
@@ -144,6 +145,7 @@ LOSS_FLAGS = """
 LINEAR_FLAGS = """
     --bootstrap --mine --mine_margin --mine_ranks --negatives --prompt
     --pretrained_feature_extractor --eval --augment --no-augment --lr_grid --weight_decay_grid
+    --layer_decay --lora_alpha
     --c --k --knn_temperature --lora_rank --pictures --no-pictures --scatter --export --verify
     --mean --std --interpolation --central --standardize --no-standardize
     --layer --transfer --ways --shots --queries --episodes
@@ -163,6 +165,15 @@ def values(config: Pretrain | Linear, names: dict) -> dict:
 def test_original_pretraining_command(variant):
     means = BASE_MEANS | VARIANTS[variant]
     assert values(parse_pretrain(words(f"{BASE} {variant}")), means) == means
+
+
+def test_a_sweep_writes_lists_in_brackets():
+    """As wandb's `${args}` and Python's `str` have them; what is in them is checked as ever."""
+    line = ["digits", "resnet6_w8", "--optimizer", "adamw"]
+    assert parse_pretrain([*line, "--betas=[0.9, 0.95]"]).betas == (0.9, 0.95)
+    assert parse_pretrain([*line, "--keep_epochs=[2,4]"]).keep_epochs == (2, 4)
+    with pytest.raises(ValueError, match="--betas must be 2 numbers"):
+        parse_pretrain([*line, "--betas=[0.9]"])
 
 
 def test_original_linear_command():
@@ -297,6 +308,22 @@ REFUSED = [
         "--optimizer adam --momentum 0.8",
         ["--momentum needs --optimizer sgd or lars."],
     ),
+    (
+        "--layer_decay 0.75",
+        ["--layer_decay needs weights to start from: --init_from or --pretrained."],
+    ),
+    (
+        "--init_from timm --layer_decay 1.5",
+        ["--layer_decay must be above 0 and at most 1, not 1.5."],
+    ),
+    ("--betas 0.9 0.95", ["--betas needs --optimizer adam or adamw."]),
+    ("--optimizer adam --betas 0.9 1", ["--betas must be at least 0 and below 1, not 1."]),
+    ("--lars --adam_eps 1e-6", ["--adam_eps needs --optimizer adam or adamw."]),
+    (
+        "--scheduler step --min_lr 1e-3",
+        ["--min_lr needs --scheduler cosine, linear, warmup_cosine or warmup_linear."],
+    ),
+    ("--lr 0.1 --min_lr 0.2", ["--min_lr must be at most the learning rate, 0.05, not 0.2."]),
     ("--n_small_crops 6", ["--n_small_crops needs --multicrop."]),
     (
         "--small_crop_size 8",

@@ -3,11 +3,13 @@
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import timm
 import torch
 from timm.optim import param_groups_weight_decay
+from timm.scheduler.cosine_lr import CosineLRScheduler
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -106,6 +108,56 @@ def test_other_schedules_are_torchs(scheduler: str) -> None:
         reference.step()
 
 
+@pytest.mark.parametrize("warm", [0, 4])
+def test_a_cosine_ends_at_min_lr_as_timms_and_dinos_do(warm: int) -> None:
+    """timm's scheduler sets the rates of an optimizer; DINO's program makes an array of them."""
+    lr, least, steps = 0.3, 0.01, 24
+    o = Optimization(lr=lr, min_lr=least, warmup_epochs=warm, warmup_start_lr=0.0)
+    ours = [lr * lr_factor(o, t, steps, 1) for t in range(steps)]
+    opt = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr)
+    timms = CosineLRScheduler(opt, steps - warm, lr_min=least)
+    for t in range(warm, steps):
+        timms.step(t - warm)
+        assert ours[t] == pytest.approx(opt.param_groups[0]["lr"], abs=1e-12)
+    falling = np.arange(steps - warm)
+    cosine = least + 0.5 * (lr - least) * (1 + np.cos(np.pi * falling / len(falling)))
+    np.testing.assert_allclose(ours, np.concatenate([np.linspace(0, lr, warm), cosine]), atol=1e-12)
+    assert lr * lr_factor(o, steps, steps, 1) == pytest.approx(least)
+
+
+def test_a_line_ends_at_min_lr_and_other_rates_at_the_same_part_of_theirs() -> None:
+    o = Optimization(
+        scheduler="linear",
+        lr=1.0,
+        bias_lr=0.5,
+        min_lr=0.1,
+        classifier_lr=3.0,
+        constant=("predictor",),
+    )
+    made = build_optimizer(Net(), o, steps=10, steps_per_epoch=5, monitor="train/loss")
+    seen = []
+    for _ in range(11):
+        seen.append({g["name"]: g["lr"] for g in made["optimizer"].param_groups})
+        made["optimizer"].step()
+        made["lr_scheduler"]["scheduler"].step()
+    assert [each["encoder"] for each in seen] == pytest.approx([1 - 0.09 * t for t in range(11)])
+    ends = {"encoder": 0.1, "encoder/no_decay": 0.05, "probe": 0.3, "predictor": 1.0}
+    assert {name: seen[-1][name] for name in ends} == pytest.approx(ends)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"lr": 0.1, "min_lr": 0.2}, "--min_lr must be at most the learning rate, 0.1, not 0.2"),
+        ({"scheduler": "step", "min_lr": 0.01}, "falls to 0, as warmup_cosine, not step"),
+        ({"scheduler": "reduce", "min_lr": 0.01}, "falls to 0, as warmup_cosine, not reduce"),
+    ],
+)
+def test_a_min_lr_that_cannot_be_kept_is_refused(settings: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Optimization(**settings)
+
+
 @pytest.mark.parametrize("scheduler", ["step", "warmup_step"])
 @pytest.mark.parametrize(("steps", "per_epoch"), [(10, 100), (35, 100), (12, 10), (25, 10), (7, 3)])
 def test_steps_are_of_the_run_where_it_has_no_whole_epochs(
@@ -138,13 +190,14 @@ class OfLoader(pl.LightningDataModule):
 class Planning(pl.LightningModule):
     """Keeps what is planned, and the learning rate of each batch."""
 
-    def __init__(self) -> None:
+    def __init__(self, scheduler: str = "warmup_cosine") -> None:
         super().__init__()
+        self.o = Optimization(scheduler=scheduler)
         self.layer, self.planned, self.rates = nn.Linear(1, 1), (0, 0), list[float]()
 
     def configure_optimizers(self) -> Any:
-        self.planned = planned_steps(self.trainer)
-        return build_optimizer(self, Optimization(), *self.planned, "train/loss")
+        self.planned = planned_steps(self.trainer, self.o.scheduler)
+        return build_optimizer(self, self.o, *self.planned, "train/loss")
 
     def training_step(self, x: torch.Tensor, _: int) -> torch.Tensor:
         self.rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
@@ -188,6 +241,17 @@ def test_as_many_steps_are_planned_as_are_taken(
     assert module.planned == (steps, per_epoch)
     assert max(module.rates) == pytest.approx(0.3)
     assert 0 < module.rates[-1] < 0.06
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["loader", "data module"])
+@pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers")
+def test_a_rate_that_falls_by_epochs_needs_epochs(own: bool) -> None:
+    """Of a plain Trainer as of the program; `limit_train_batches` says how long they are."""
+    loader = DataLoader(ENDLESS, batch_size=4)
+    for more in ({"max_steps": 3}, {"max_steps": 3, "max_epochs": 2}):
+        trainer = pl.Trainer(**QUIET_ON_CPU, **more)
+        with pytest.raises(ValueError, match=r"--scheduler reduce follows the loss .* no length"):
+            trainer.fit(Planning("reduce"), OfLoader(loader) if own else loader)
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["loader", "data module"])
@@ -373,3 +437,29 @@ def test_fused_kernels_do_what_torchs_loops_do(name: str) -> None:
             opt.step()
     torch.testing.assert_close(module.weight, plain.weight, rtol=1e-12, atol=1e-14)
     torch.testing.assert_close(module.bias, plain.bias, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_betas_and_epsilon_are_adams(name: Any) -> None:
+    """Algorithm 1 of Kingma and Ba, one number at a time; the decay is in the gradient or apart."""
+    torch.manual_seed(0)
+    module = nn.Module()
+    module.encoder = nn.Linear(3, 2, bias=False).double()
+    betas, eps, decay = (0.8, 0.95), 1e-2, 0.1
+    o = Optimization(optimizer=name, lr=0.05, weight_decay=decay, betas=betas, adam_eps=eps)
+    opt, (b1, b2) = optimizer(module, o), betas
+    weights = module.encoder.weight.detach().flatten().tolist()
+    means, squares = [0.0] * 6, [0.0] * 6
+    for t in range(1, 6):
+        gradient = torch.randn(2, 3).double()
+        module.encoder.weight.grad = gradient.clone()
+        opt.step()
+        for i, g in enumerate(gradient.flatten().tolist()):
+            g += decay * weights[i] * (name == "adam")
+            weights[i] *= 1 - o.lr * decay * (name == "adamw")
+            means[i] = b1 * means[i] + (1 - b1) * g
+            squares[i] = b2 * squares[i] + (1 - b2) * g * g
+            root = math.sqrt(squares[i] / (1 - b2**t)) + eps
+            weights[i] -= o.lr * means[i] / (1 - b1**t) / root
+    found = module.encoder.weight.detach().flatten().tolist()
+    assert found == pytest.approx(weights, rel=1e-10)

@@ -4,7 +4,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 from torch.optim.lr_scheduler import LambdaLR
 
-CONFIGURED = ("weight_decay", "momentum")
+CONFIGURED = ("weight_decay", "momentum", "betas", "eps")
 
 
 class ConfiguredRates(Callback):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Literal
 
-from cl import schedules
+from cl import rates, schedules
 from cl.config import datasets
 from cl.config.encoders import Transformers
 from cl.config.evaluations import (
@@ -25,6 +25,7 @@ from cl.config.signature import pairwise
 from cl.config.thing import names as names_of
 
 MULTICROP = ("multicrop", (True,))
+ADAM = ("optimizer", rates.ADAPTIVE)
 WARMUP = ("scheduler", Schedulers(schedules.warms_up))
 PRESET = "the preset's"
 OF_IMAGE_FILES = ("dataset", datasets.Having(("image_files",)))
@@ -378,10 +379,26 @@ class MethodOptions:
         needs=WITH_TEXTS,
         shown="all of a weight learns",
     )
+    lora_alpha: float | None = flag(
+        "the changes of --lora_rank are multiplied by this over the rank",
+        None,
+        above=0,
+        needs=("lora_rank", None),
+        shown="the rank: they are taken as they are",
+    )
     merge_lora: bool = flag(
         "merge the changes of --lora_rank into the encoder that is saved; else both stand in it",
         True,
         needs=("lora_rank", None),
+    )
+    layer_decay: float | None = flag(
+        "learning rate of a layer of the encoder over that of the layer above it, of weights that "
+        "are trained further (https://arxiv.org/abs/2003.10555)",
+        None,
+        above=0,
+        high=1,
+        needs=ONE_ENCODER,
+        shown="all layers have the same",
     )
     classifier_lr: float | None = flag(
         "learning rate of the online probe, not scaled",
@@ -491,6 +508,13 @@ class OptimizationOptions:
         known_as=("learning_rate", "base_lr"),
         shown="0.3, with adam and adamw 0.001",
     )
+    min_lr: float = flag(
+        "learning rate at which the schedule ends, not scaled, as in DINO (1e-6), MAE and timm; "
+        "other rates than --lr end at the same part of theirs",
+        0.0,
+        low=0,
+        needs=("scheduler", Schedulers(partial(asks_for, "done"))),
+    )
     lr_scaling: bool = flag(
         "multiply --lr by the samples in a step of all devices over 256",
         True,
@@ -505,6 +529,21 @@ class OptimizationOptions:
     )
     momentum: float = flag(
         "momentum of sgd and lars", 0.9, low=0, high=1, needs=("optimizer", ("sgd", "lars"))
+    )
+    betas: tuple[float, float] = flag(
+        "decay rates of adam's and adamw's means of gradients and of their squares; 0.9 0.95 in "
+        "MAE and SigLIP, 0.9 0.98 in CLIP",
+        (0.9, 0.999),
+        low=0,
+        below=1,
+        metavar=("BETA1", "BETA2"),
+        needs=ADAM,
+    )
+    adam_eps: float = flag(
+        "what adam and adamw add to the root of the mean square; 1e-6 in CLIP",
+        1e-8,
+        above=0,
+        needs=ADAM,
     )
     max_bad_steps: int = flag(
         "steps in a row that are left out because their loss or gradient is not finite (NaN or "
@@ -640,7 +679,7 @@ class RunOptions:
     )
     override: bool = flag(
         "with --resume_training_from: go on with other learning rates, weight decay, momentum, "
-        "clipping or options of the loss, which config.json then has",
+        "betas, clipping or options of the loss, which config.json then has",
         False,
         once=True,
     )

@@ -20,7 +20,7 @@ from cl.config.rules import (
     foreign_options,
     forgiven,
     kinds_of,
-    of_grids,
+    of_eval_options,
     of_values,
     out_of_place,
 )
@@ -171,7 +171,7 @@ def assemble(of: type[C], line: Line, read: Read) -> C:
         if isinstance(config, Pretrain):
             faults += of_values(config)
         else:
-            faults += [text for text, about in of_grids(config) if not failed & {*about}]
+            faults += [text for text, about in of_eval_options(config) if not failed & {*about}]
     if faults:
         raise ConfigError(*faults)
     warn(ignored | unasked)

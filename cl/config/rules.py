@@ -20,6 +20,7 @@ from cl.config.evaluations import (
     default,
     for_captions,
     for_texts,
+    meant,
     of_images,
     plugins,
     untrained,
@@ -195,6 +196,9 @@ def contradictions(config: Pretrain | Linear) -> Iterator[Fault]:
     steps = config.lr_decay_steps
     if list(steps) != sorted(set(steps)):
         yield f"--lr_decay_steps must be rising, not {spell(steps)}.", ("lr_decay_steps",)
+    if config.min_lr > config.scaled_lr():
+        must = f"at most the learning rate, {config.scaled_lr():g}"
+        yield f"--min_lr must be {must}, not {spell(config.min_lr)}.", ("min_lr", "lr")
     warmup, epochs = config.warmup_epochs, config.epochs
     if warmup is not None and warmup >= epochs:
         yield (
@@ -331,6 +335,18 @@ def of_mining(config: Linear) -> Iterator[Fault]:
         yield f"--negatives must be at most the {most} ranks of --mine_ranks.", ("negatives",)
 
 
+def of_eval_options(config: Linear) -> Iterator[Fault]:
+    """What the options of the evaluations forbid, when these are known."""
+    given = config.eval_options
+    for thing in map(about, meant(config.eval)):
+        for name, other in thing.needs.items():
+            if given.get(name) is not None and given.get(other) is None:
+                yield f"--{name} needs --{other}.", (name, other)
+    if given.get("layer_decay") is not None and given.get("lora_rank") is not None:
+        yield "--layer_decay cannot be used with --lora_rank.", ("layer_decay", "lora_rank")
+    yield from of_grids(config)
+
+
 def of_grids(config: Linear) -> Iterator[Fault]:
     """What the classifiers of a grid do not follow, so that another one would be chosen."""
     for grid in (name for name in ("lr_grid", "weight_decay_grid") if getattr(config, name, ())):
@@ -371,10 +387,24 @@ def pretraining(config: Pretrain) -> Iterator[Fault]:
             f"--mini_batch_size must be at most the {n} samples of a device in a step, not {m}.",
             ("mini_batch_size", "batch_size", "global_batch_size"),
         )
+    yield from of_layer_decay(config)
     yield from of_recomputation(config)
     yield from of_fsdp(config)
     yield from of_seeds(config)
     yield from of_things(config)
+
+
+def of_layer_decay(config: Pretrain) -> Iterator[Fault]:
+    """What has no layers with weights that were learned before."""
+    if config.layer_decay is None:
+        return
+    if config.lora_rank is not None:
+        yield "--layer_decay cannot be used with --lora_rank.", ("layer_decay", "lora_rank")
+    has_own = encoders.has_weights(config.encoder) or encoders.is_foreign(config.encoder)
+    loads = has_own if config.pretrained is None else config.pretrained
+    if not (loads or config.init_from):
+        message = "--layer_decay needs weights to start from: --init_from or --pretrained."
+        yield message, ("layer_decay", "init_from", "pretrained")
 
 
 def of_recomputation(config: Pretrain) -> Iterator[Fault]:

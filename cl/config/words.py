@@ -131,6 +131,7 @@ def sort(of: type[Pretrain | Linear], argv: Sequence[str]) -> Line:
     rest = [word for word in rest if word != "--"]
     for name, value in vars(found).items():
         if name in options and options[name].many != 1 and isinstance(value, list):
+            value = listed_words(value)
             end = ends(options[name], value)
             rest, value = [*rest, *value[end:]], value[:end]  # `--gpus 0 1 digits resnet18`
         line.given[name] = value if isinstance(value, bool | list) else [value or ""]
@@ -147,6 +148,17 @@ def lowered(word: str) -> str:
     flag, equals, value = word.partition("=")
     small = value.lower()
     return f"{flag}{equals}{small}" if is_flag(word) and small in ("true", "false") else word
+
+
+def listed_words(words: list[str]) -> list[str]:
+    """The words of a list, also of one that stands in brackets behind an equals sign.
+
+    >>> listed_words(["[0.9, 0.95]"]), listed_words(["0.9", "0.95"])  # the first is of a sweep
+    (['0.9', '0.95'], ['0.9', '0.95'])
+    """
+    if len(words) == 1 and words[0].startswith("[") and words[0].endswith("]"):
+        return [word.strip(" '\"") for word in words[0][1:-1].split(",")]
+    return words
 
 
 def is_flag(word: str) -> bool:

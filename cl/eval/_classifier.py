@@ -1,5 +1,6 @@
 """An encoder with a linear layer that learns from augmented images."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,10 +14,11 @@ from cl.data.batch import Batch
 from cl.data.module import ContrastiveData
 from cl.eval._result import EvalResult, score
 from cl.eval._training import Training
+from cl.layer_decay import layer_rates
 from cl.nets.encoders import example_for, width
 from cl.nets.lora import LoRA
 from cl.nets.probe import Standardize, cross_entropy, shown_topk, topk_correct
-from cl.optim import Optimization, build_optimizer, planned_steps, regroup
+from cl.optim import Optimization, build_optimizer, planned_steps, regroup, written_out
 
 
 class Classifier(pl.LightningModule):
@@ -31,6 +33,7 @@ class Classifier(pl.LightningModule):
         standardize: give each feature mean 0 and deviation 1 first, by running statistics.
         lora_rank: rank of the updates that are trained in place of the encoder's weights, see
             `LoRA`; its running statistics are then frozen too.
+        lora_alpha: see `LoRA`.
         channels_last: the layout in memory.
     """
 
@@ -44,6 +47,7 @@ class Classifier(pl.LightningModule):
         frozen: bool = False,
         standardize: bool = False,
         lora_rank: int | None = None,
+        lora_alpha: float | None = None,
         channels_last: bool = True,
     ) -> None:
         super().__init__()
@@ -51,7 +55,7 @@ class Classifier(pl.LightningModule):
         dim = width(encoder, example)
         encoder = encoder.to(memory_format=self.layout)  # pyright: ignore[reportCallIssue]
         encoder.requires_grad_(not frozen)
-        self.encoder = encoder if lora_rank is None else LoRA(encoder, lora_rank)
+        self.encoder = encoder if lora_rank is None else LoRA(encoder, lora_rank, lora_alpha)
         self.frozen_stats = frozen or lora_rank is not None
         self.encoder.train(not self.frozen_stats)
         self.standardize = Standardize(dim) if standardize else nn.Identity()
@@ -112,7 +116,9 @@ class Classifier(pl.LightningModule):
         regroup(checkpoint, self, self.optimization)
 
     def configure_optimizers(self) -> Any:
-        return build_optimizer(self, self.optimization, *planned_steps(self.trainer), "train/loss")
+        length = planned_steps(self.trainer, self.optimization.scheduler)
+        self.optimization = written_out(self.optimization, *length)
+        return build_optimizer(self, self.optimization, *length, "train/loss")
 
 
 def learn(
@@ -124,6 +130,8 @@ def learn(
     frozen: bool = False,
     standardize: bool = False,
     lora_rank: int | None = None,
+    lora_alpha: float | None = None,
+    layer_decay: float | None = None,
     channels_last: bool = True,
 ) -> EvalResult:
     """Train a `Classifier` and score it on the test part.
@@ -136,12 +144,14 @@ def learn(
         frozen: only the linear layer learns.
         standardize: see `Classifier`.
         lora_rank: see `Classifier`.
+        lora_alpha: see `Classifier`.
+        layer_decay: see `Optimization`.
         channels_last: the layout in memory.
 
     Returns:
         Top-k accuracies after the last epoch, see `score`, and the encoder that was trained.
     """
-    o = training.plan(training.lr, training.weight_decay)
+    o = replace(training.plan(training.lr, training.weight_decay), layer_decay=layer_decay)
     recipe = data.recipes[0]
     module = Classifier(
         encoder,
@@ -151,6 +161,7 @@ def learn(
         frozen=frozen,
         standardize=standardize,
         lora_rank=lora_rank,
+        lora_alpha=lora_alpha,
         channels_last=channels_last,
     )
     trainer = training.fit(module, data)
@@ -162,8 +173,11 @@ def learn(
         "normalization": "standardized by running statistics" if standardize else "none",
         "views": f"crops of {recipe.crop_scale} of the area, mirrored with {recipe.flip:g}",
         "lora_rank": lora_rank,
+        "lora_alpha": lora_alpha,
         "backend": data.backend,
         "last_batch_fill": data.fill_last,
     }
-    how |= training.describe(o)
+    how |= training.describe(module.optimization)
+    if layer_decay is not None:
+        how["layer_rates"] = layer_rates(encoder, o.lr, layer_decay)
     return score(module.scores, module.labels, how=how, encoder=module.evaluated)

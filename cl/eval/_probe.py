@@ -16,7 +16,7 @@ from cl import distributed
 from cl.eval._blocks import deviation_and_mean, rows_in_block
 from cl.eval._result import Features, Labels, TestFeatures
 from cl.nets.probe import Probe, classification_loss, shown_topk, topk_correct
-from cl.optim import Optimization, build_optimizer, lr_factor, optimizer, planned_steps
+from cl.optim import Optimization, build_optimizer, lr_factor, optimizer, planned_steps, written_out
 
 ROUNDING = 0.01  # relative, of the size of features that another machine computes
 
@@ -222,7 +222,9 @@ class LinearProbe(pl.LightningModule):
             self.log(f"val/{name}", total / n.clamp(min=1), logger=False)
 
     def configure_optimizers(self) -> Any:
-        return build_optimizer(self, self.optimization, *planned_steps(self.trainer), "train/loss")
+        length = planned_steps(self.trainer, self.optimization.scheduler)
+        self.optimization = written_out(self.optimization, *length)
+        return build_optimizer(self, self.optimization, *length, "train/loss")
 
 
 def count_known(labels: Labels) -> Int[Tensor, ""]:

@@ -52,7 +52,9 @@ def summary_rows(task: Task, memory: Memory | None = None) -> dict[str, object]:
         lr = f"{config.scaled_lr():g}" if not chosen else "chosen on a held-out tenth"
         lr = " ".join(f"{x:g}" for x in rates) or lr
         rows["batch"] = config.global_batch()
-        rows["learning rate"] = f"{config.optimizer} {lr} ({config.scheduler})"
+        end = f" to {config.min_lr:g}" if config.min_lr else ""
+        layers = summary.say_layer_rates(**summary.rates_of_layers(config, task.encoder))
+        rows["learning rate"] = f"{config.optimizer} {lr} ({config.scheduler}{end}){layers}"
         rows["epochs"] = config.epochs
     return rows
 

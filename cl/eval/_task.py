@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from cl import checkpoints, distributed, hardware, runs, trainer
+from cl import checkpoints, distributed, hardware, runs, summary, trainer
 from cl.config import Linear
 from cl.config.evaluations import about, meant
 from cl.data.augment.recipe import Recipe
@@ -67,7 +67,8 @@ class Task:
         Raises:
             ValueError: there is another run in it.
         """
-        self.folder, self.checkpoint = trainer.run_folder(self.config)
+        rates = summary.rates_of_layers(self.config, self.encoder)
+        self.folder, self.checkpoint = trainer.run_folder(self.config, rates)
         runs.keep_skipped(self.folder, self.source.skipped)
 
     @property

@@ -7,14 +7,14 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from cl import rates, trainer
+from cl import trainer
 from cl.callbacks.saver import Saver, Saving
 from cl.config import Linear
 from cl.config.own import is_own
 from cl.eval._task import Task
 from cl.interrupts import Stop
 from cl.nets.norm import SyncEverywhere
-from cl.optim import Optimization
+from cl.optim import Optimization, written_out
 
 PROGRAM_FILE = "main_linear.py"
 PRECISION = "32-true"  # of a classifier of features, a layer this small
@@ -74,11 +74,8 @@ def training_of(task: Task, name: str, device: torch.device, loggers: Sequence[A
 
     def plan(lr: float | None, weight_decay: float) -> Optimization:
         o = trainer.optimization(replace(config, lr=lr, weight_decay=weight_decay))
-        return replace(  # written out for the protocol card
-            o,
-            warmup_epochs=config.resolved_warmup_epochs(config.epochs),
-            lr_decay_epochs=o.lr_decay_epochs or rates.decay_epochs(config.epochs),
-        )
+        # One that `max_steps` may end sooner is written out when its steps are known.
+        return o if config.max_steps else written_out(o, config.epochs, 1)
 
     def fit(module: pl.LightningModule, data: pl.LightningDataModule) -> pl.Trainer:
         saver = Saver(task.folder, saving=REST)

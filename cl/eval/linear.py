@@ -88,7 +88,7 @@ def linear(
     if len(plans) > 1 or lr_grid or weight_decay_grid:
         number = "held_out_map" if several else "held_out_top1"
         how["grid"] = [{**c._asdict(), number: found} for c, found in reached.items()]
-    how |= training.describe(o)
+    how |= training.describe(probe.optimization)
     chosen = best._asdict() if "grid" in how else {}
     return score(scores, test[1], chosen=chosen, how=how)
 
@@ -107,7 +107,9 @@ def precondition(
     Raises:
         ValueError: with the reason.
     """
-    candidates = len(learning_rates(training, lr_grid)) * len(weight_decay_grid or (0.0,))
+    rates = learning_rates(training, lr_grid)
+    training.plan(min(rates), 0.0)  # which may be below --min_lr
+    candidates = len(rates) * len(weight_decay_grid or (0.0,))
     flags = "--lr_grid, --weight_decay_grid" if lr_grid or weight_decay_grid else "--lr"
     check_selectable(candidates, train, flags)
 

@@ -373,4 +373,5 @@ class Method(pl.LightningModule, ABC):
             self.log(f"val/probe_{name}", accuracy, logger=needs_log(self.trainer))
 
     def configure_optimizers(self) -> Any:
-        return build_optimizer(self, self.optimization, *planned_steps(self.trainer), "train/loss")
+        length = planned_steps(self.trainer, self.optimization.scheduler)
+        return build_optimizer(self, self.optimization, *length, "train/loss")

@@ -13,8 +13,8 @@ class VICReg(BarlowTwins):
     """Views close, every dimension of the embeddings alive, no two dimensions alike.
 
     The expander is Barlow Twins' projector, as in the paper (section 4.2). Trained as by the
-    authors' code for 1000 epochs, whose warm-up starts at 0
-    (facebookresearch/vicreg; for 100 it takes the rate 0.3).
+    authors' code for 1000 epochs, whose warm-up starts at 0 and whose cosine ends at a thousandth
+    of the rate (facebookresearch/vicreg; for 100 it takes the rate 0.3).
 
     Args:
         encoder: see `Method`.

@@ -11,16 +11,20 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
+SCALE = "scale"  # the buffer
+
 
 class LoRA(nn.Module):
-    r"""A frozen encoder whose layers compute with $W + B A$ instead of their weight $W$.
+    r"""A frozen encoder whose layers compute with $W + \frac{\alpha}{r} B A$ instead of $W$.
 
     A weight is a matrix here, output channels by the rest. B starts at zero, so that the features
     are the encoder's at first; only A and B are trained, and BatchNorm stays in evaluation mode.
 
     Args:
         encoder: its linear layers and convolutions are adapted; norms and biases are not.
-        rank: rows of A, at most those of W and its columns.
+        rank: r, rows of A, at most those of W and its columns.
+        alpha: of the factor of all updates, above 0; None: the rank, a factor of 1. Where it is
+            given a buffer `scale` keeps the factor with the updates.
 
     Raises:
         ValueError: there is no such layer.
@@ -30,7 +34,7 @@ class LoRA(nn.Module):
     [('a.0', (2, 8)), ('b.0', (4, 2))]
     """
 
-    def __init__(self, encoder: nn.Module, rank: int) -> None:
+    def __init__(self, encoder: nn.Module, rank: int, alpha: float | None = None) -> None:
         super().__init__()
         self.encoder = encoder.requires_grad_(False)
         self.names = adapted_weights(encoder)
@@ -40,6 +44,9 @@ class LoRA(nn.Module):
         for name in ("head_hidden_size", "num_features"):  # the features' width, where it says it
             if hasattr(encoder, name):
                 setattr(self, name, getattr(encoder, name))
+        factor = None if alpha is None else torch.tensor(alpha / rank, dtype=torch.float64)
+        self.register_buffer(SCALE, factor)
+        self.scale: Tensor | None
         self.a, self.b = nn.ParameterList(), nn.ParameterList()
         for weight in map(encoder.get_parameter, self.names):
             outputs, inputs = len(weight), weight[0].numel()
@@ -57,12 +64,11 @@ class LoRA(nn.Module):
         return self
 
     def weights(self) -> dict[str, Tensor]:
-        """$W + B A$ of every adapted layer, by the name of the weight."""
-        found = {}
-        for name, a, b in zip(self.names, self.a, self.b, strict=True):
-            weight = self.encoder.get_parameter(name)
-            found[name] = weight + (b @ a).view_as(weight)
-        return found
+        """The weight of every adapted layer with its update, by the name of the weight."""
+        each = zip(self.names, self.a, self.b, strict=True)
+        return {
+            name: updated(self.encoder.get_parameter(name), a, b, self.scale) for name, a, b in each
+        }
 
     def forward(self, x: Shaped[Tensor, "n ..."]) -> Float[Tensor, "n d"]:
         return functional_call(self.encoder, self.weights(), x)
@@ -73,6 +79,12 @@ class LoRA(nn.Module):
         encoder = copy.deepcopy(self.encoder)
         encoder.load_state_dict(encoder.state_dict() | self.weights())
         return encoder
+
+
+def updated(weight: Tensor, a: Tensor, b: Tensor, scale: Tensor | None) -> Tensor:
+    """$W + s B A$; s is 1 where there is no scale."""
+    change = (b @ a).view_as(weight)
+    return weight + (change if scale is None else change * scale.to(change.dtype))
 
 
 def adapted_weights(encoder: nn.Module) -> list[str]:
@@ -95,7 +107,7 @@ def without_updates(encoder: nn.Module) -> nn.Module:
 
 
 def merge_state(state: Mapping[str, Tensor], names: Sequence[str]) -> tuple[dict[str, Tensor], int]:
-    """The tensors of a file with $W + B A$ in place of W, A and B, wherever these stand.
+    """The tensors of a file with the updated weights in place of W, A and B, wherever these stand.
 
     Args:
         state: tensors by name, as the state dict of a `LoRA` or of what has one in it.
@@ -124,9 +136,10 @@ def merge_state(state: Mapping[str, Tensor], names: Sequence[str]) -> tuple[dict
             raise ValueError(
                 f"LoRA's updates of {count} weights ({prefix}a.*) are of another encoder than this"
             )
+        scale = plain.pop(f"{prefix}{SCALE}", None)
         for i, weight in enumerate(fitting[0]):
             a, b = plain.pop(f"{prefix}a.{i}"), plain.pop(f"{prefix}b.{i}")
-            plain[weight] = state[weight] + (b @ a).view_as(state[weight])
+            plain[weight] = updated(state[weight], a, b, scale)
             rank = max(rank, len(a))
         plain |= {f"{prefix}{key.removeprefix(inner)}": plain.pop(key) for key in own}
     return plain, rank

@@ -46,5 +46,9 @@ class ResNet6(nn.Module):
         self.stage1 = nn.Sequential(conv(width, 2 * width, stride=2), Residual(2 * width))
         self.stage2 = nn.Sequential(conv(2 * width, 4 * width, stride=2), Residual(4 * width))
 
+    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
+        """Which parameters are of one layer, see `cl.layer_decay`."""
+        return {"stem": "^stem", "blocks": r"^stage(\d+)" if coarse else r"^stage(\d+)\.(\d+)"}
+
     def forward(self, x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         return reduce(self.stage2(self.stage1(self.stem(x))), "n d h w -> n d", "mean")

@@ -29,6 +29,8 @@ SAID_BY = "modules.json"  # of sentence-transformers, the parts of an encoder
 PROMPTS = "config_sentence_transformers.json"  # of the same, what stands before texts
 MAP = "image_text_map"  # of these, the one into the space of a run on images and texts
 UNLIMITED = 10**6  # tokens; a tokenizer that knows no length says a larger number
+BLOCK = r"(?:\w+\.)*?(?:layers?|h|block)"  # what stands before a block's number
+LAST_NORM = r"(?:\w+\.)?(?:norm|final_norm|final_layer_?norm|ln_f)\."
 FILES = ("*.json", "*.txt", "*.model", "model*.safetensors", "*/config.json")
 
 
@@ -101,6 +103,13 @@ class Transformer(nn.Module):
         if self.pooling == "last":
             return h[torch.arange(len(x), device=x.device), lengths - 1]
         return (h * inside[..., None]).sum(dim=1) / lengths.clamp(min=1)[:, None]
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Which parameters are of one layer, see `cl.layer_decay`: embeddings, then the blocks."""
+        blocks = rf"^model\.{BLOCK}\." if coarse else rf"^model\.{BLOCK}\.(\d+)\."
+        last = rf"^model\.{LAST_NORM}", (99999,)  # timm's number of what is of the layer before
+        first = rf"^model\.(?!{BLOCK}\.\d)(?!{LAST_NORM})"
+        return {"embeddings": first, "blocks": [(blocks, None), last]}
 
     @property
     def longest(self) -> int | None:

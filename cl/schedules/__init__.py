@@ -95,6 +95,15 @@ def shape_of(scheduler: str | Shape) -> str | Shape:
     return scheduler.removeprefix(WARM)
 
 
+def falls_to_zero(scheduler: str | Shape) -> bool:
+    """Whether a scheduler is a function of `done`, the part of its way, and so ends at 0.
+
+    >>> falls_to_zero("warmup_cosine"), falls_to_zero("step"), falls_to_zero("reduce")
+    (True, False, False)
+    """
+    return scheduler != FOLLOWS_LOSS and "done" in needs(shape_of(scheduler))
+
+
 def default_of(scheduler: str, option: str) -> Any:
     """The default of an option of a scheduler of this folder; None where it has none.
 

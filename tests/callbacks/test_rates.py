@@ -17,7 +17,7 @@ class Fits(pl.LightningModule):
     def __init__(self, o: Optimization) -> None:
         super().__init__()
         self.encoder, self.o = torch.nn.Linear(2, 2), o
-        self.seen: list[list[float]] = []
+        self.seen: list[list[object]] = []
 
     @property
     def evaluated(self) -> torch.nn.Module:
@@ -25,7 +25,8 @@ class Fits(pl.LightningModule):
 
     def training_step(self, x: torch.Tensor, _: int) -> torch.Tensor:
         (optimizer,) = self.trainer.optimizers
-        self.seen.append([v for g in optimizer.param_groups for v in (g["lr"], g["weight_decay"])])
+        names = ("lr", "weight_decay", "betas", "eps")
+        self.seen.append([g.get(name) for g in optimizer.param_groups for name in names])
         return self.encoder(x).square().sum()
 
     def configure_optimizers(self) -> dict[str, object]:
@@ -58,7 +59,9 @@ def test_the_same_settings_go_on_bit_for_bit_and_others_at_their_own_rate(
         folder.mkdir()
     more = {"optimizer": optimizer, "warmup_epochs": 2, "warmup_start_lr": 0.01}
     o = Optimization(lr=0.1, weight_decay=0.01, **more)
-    other = Optimization(lr=0.04, weight_decay=0.5, **more)
+    other = Optimization(
+        lr=0.04, weight_decay=0.5, betas=(0.8, 0.9), adam_eps=1e-4, min_lr=0.01, **more
+    )
     whole = fit(o, folders[0], 6)
     fit(o, folders[1], 3)
     going_on = fit(o, folders[2], 6, folders[1] / "last.ckpt")

@@ -60,6 +60,26 @@ def test_the_interpolation_changes_no_number_that_is_drawn() -> None:
     assert p[0].tobytes() == p[1].tobytes()
 
 
+def test_vicregs_views_are_its_authors() -> None:
+    """`augmentations.py` of facebookresearch/vicreg."""
+    both = {
+        "crop_scale": (0.08, 1.0),
+        "crop_ratio": (3 / 4, 4 / 3),
+        "flip": 0.5,
+        "jitter": 0.8,
+        "brightness": 0.4,
+        "contrast": 0.4,
+        "saturation": 0.2,
+        "hue": 0.1,
+        "grayscale": 0.2,
+        "blur_sigma": (0.1, 2.0),
+        "crop_interpolation": "bicubic",
+    }
+    first, second = made("--recipe vicreg")
+    assert first == first.changed({**both, "blur": 1.0, "solarize": 0.0})
+    assert second == second.changed({**both, "blur": 0.1, "solarize": 0.2})
+
+
 def test_the_line_changes_every_view() -> None:
     assert {r.brightness for r in made("--recipe byol --brightness 0.1")} == {0.1}
     assert {r.blur for r in made("--recipe byol --blur_prob 0")} == {0.0}

@@ -42,6 +42,29 @@ def test_starts_as_it_was_and_merges_to_what_it_became(name: str) -> None:
     assert len(adapted.names) > 3
 
 
+def test_alpha_scales_the_updates_by_itself_over_the_rank() -> None:
+    """One number at a time; where the rank is above a layer's the factor is still alpha over it."""
+    torch.manual_seed(0)
+    encoder = nn.Sequential(nn.Conv2d(2, 3, 2), nn.Flatten(), nn.Linear(12, 2)).double()
+    before = copy.deepcopy(encoder)
+    adapted = LoRA(encoder, 4, alpha=6.0)
+    assert adapted.names == ["0.weight", "2.weight"]
+    assert [len(a) for a in adapted.a] == [3, 2]
+    for b in adapted.b:
+        nn.init.normal_(b)
+    updates = [(a.tolist(), b.tolist()) for a, b in zip(adapted.a, adapted.b, strict=True)]
+    for name, (a, b) in zip(adapted.names, updates, strict=True):
+        weight = before.get_parameter(name).data.view(len(b), -1)
+        for i in range(weight.shape[0]):
+            for j in range(weight.shape[1]):
+                weight[i, j] += sum(6 / 4 * b[i][k] * a[k][j] for k in range(len(a)))
+    images = torch.randn(5, 2, 3, 3).double()
+    for each in (adapted, adapted.merged()):
+        torch.testing.assert_close(each(images), before(images), rtol=1e-12, atol=1e-12)
+    plain = LoRA(copy.deepcopy(encoder), 4)
+    assert adapted.state_dict().keys() - plain.state_dict().keys() == {"scale"}
+
+
 @pytest.mark.parametrize("name", ["resnet6_w8", "mobilenetv3_small_050"])
 def test_running_statistics_stand_still_while_it_is_trained(name: str) -> None:
     """Alone and as a tower's part; dropout goes on."""
@@ -54,9 +77,9 @@ def test_running_statistics_stand_still_while_it_is_trained(name: str) -> None:
     assert encoder.get_submodule("drop").training
 
 
-def trained(encoder: nn.Module) -> LoRA:
+def trained(encoder: nn.Module, alpha: float | None = None) -> LoRA:
     """An encoder whose updates are not zero."""
-    adapted = LoRA(encoder, 2)
+    adapted = LoRA(encoder, 2, alpha)
     with torch.no_grad():
         for b in adapted.b:
             nn.init.normal_(b, std=0.1)
@@ -65,11 +88,12 @@ def trained(encoder: nn.Module) -> LoRA:
 
 @pytest.mark.parametrize("name", ENCODERS)
 @pytest.mark.parametrize("kind", ["safetensors", "encoder", "average", "teacher", "alone"])
+@pytest.mark.parametrize("alpha", [None, 16.0])
 def test_updates_that_stand_apart_in_a_file_are_merged(
-    name: str, kind: str, tmp_path: Path
+    name: str, kind: str, alpha: float | None, tmp_path: Path
 ) -> None:
     """Neither `--init_from` nor an evaluation takes the weights without what they have learned."""
-    adapted = trained(create(name, ENCODERS[name]))
+    adapted = trained(create(name, ENCODERS[name]), alpha)
     file = tmp_path / "encoder.safetensors"
     if kind == "safetensors":
         save_encoder(adapted, file, {"encoder": name, "lora_rank": 2})
@@ -82,7 +106,7 @@ def test_updates_that_stand_apart_in_a_file_are_merged(
     plain = create(name, ENCODERS[name]).eval()
     report = load_weights(plain, file)
     assert "LoRA's updates of rank 2 merged" in str(report)
-    assert not {"a", "b"} & report.left_out.keys()
+    assert not {"a", "b", "scale"} & report.left_out.keys()
     images = torch.randn(3, 3, ENCODERS[name], ENCODERS[name])
     with torch.no_grad():
         torch.testing.assert_close(plain(images), adapted(images), rtol=1e-4, atol=1e-5)
@@ -120,7 +144,7 @@ def test_updates_of_another_encoder_are_refused(tmp_path: Path) -> None:
 
 def test_a_tower_of_two_is_merged_and_read(tmp_path: Path) -> None:
     """Merged in `towers.safetensors`, apart in a checkpoint; the images' encoder in both alone."""
-    towers = Towers(trained(create("resnet6_w8", 16)), Bag(8, rows=32), 5).eval()
+    towers = Towers(trained(create("resnet6_w8", 16), 5.0), Bag(8, rows=32), 5).eval()
     plain = without_updates(towers)
     assert isinstance(towers.image, LoRA)
     file, images = tmp_path / "towers.safetensors", torch.randn(3, 3, 16, 16)

@@ -47,13 +47,14 @@ def test_mnrl_is_that_of_sentence_transformers_at_every_step(
 
 
 @pytest.mark.filterwarnings("ignore")  # of the peer's own
-def test_low_rank_updates_are_those_of_peft(folder: Path) -> None:
+@pytest.mark.parametrize("alpha", [None, 7])
+def test_low_rank_updates_are_those_of_peft(folder: Path, alpha: int | None) -> None:
     library = pytest.importorskip("peft", reason="needs the package peft")
     encoder = read_transformer(f"hf:{folder}").double().eval()
     names = [name for name, m in encoder.model.named_modules() if isinstance(m, nn.Linear)]
-    config = library.LoraConfig(r=2, lora_alpha=2, target_modules=names, lora_dropout=0.0)
+    config = library.LoraConfig(r=2, lora_alpha=alpha or 2, target_modules=names, lora_dropout=0.0)
     peer = library.get_peft_model(copy.deepcopy(encoder.model), config).double().eval()
-    adapted = LoRA(encoder, 2)
+    adapted = LoRA(encoder, 2, alpha)
     for name, a, b in zip(adapted.names, adapted.a, adapted.b, strict=True):
         nn.init.normal_(b)
         theirs = peer.get_submodule(f"base_model.{name.removesuffix('.weight')}")

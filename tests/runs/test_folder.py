@@ -11,10 +11,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from torch import nn
 
 import cl.runs.folder as runs
 from cl import trainer
-from cl.config import Pretrain, launcher, parse_pretrain, programs, to_json
+from cl.config import Pretrain, configure, launcher, parse_pretrain, programs, to_json
 from cl.config.schema import options_of
 from cl.runs import hold, lock
 from tests.runs.made import made_run
@@ -194,6 +195,18 @@ def test_a_flag_of_one_call_alone_is_no_setting_of_the_run(name: str, tmp_path: 
     assert trainer.check_same_settings(config, tmp_path) == {}
     with pytest.raises(ValueError, match="holds a run of other settings"):
         trainer.check_same_settings(replace(config, optimizer="adamw"), tmp_path)
+
+
+def test_an_option_that_a_run_of_before_had_not_has_its_default_there(tmp_path: Path) -> None:
+    """Also of a run on objects of the user's own, whose file is not read as settings."""
+    for encoder in ("resnet6_w8", nn.Flatten()):
+        config = configure(Pretrain, {"encoder": encoder, "dataset": "digits"})
+        found = json.loads(to_json(config, {"global_batch_size": 128}))
+        assert (found.pop("min_lr"), found.pop("betas")) == (0.0, [0.9, 0.999])
+        (tmp_path / "config.json").write_text(json.dumps(found))
+        assert trainer.check_same_settings(config, tmp_path) == {}
+        with pytest.raises(ValueError, match=r"--min_lr 0\.01, was 0\.0"):
+            trainer.check_same_settings(replace(config, min_lr=0.01), tmp_path)
 
 
 def test_what_a_run_has_learned_is_not_overridden(tmp_path: Path) -> None:

@@ -121,7 +121,8 @@ class Recipe:
 
 BICUBIC = {"crop_interpolation": "bicubic"}
 # Crops and color of BYOL (Grill et al. 2020, https://arxiv.org/abs/2006.07733, appendix B), whose
-# two views differ in blur and solarization; the official Barlow Twins and VICReg took them over.
+# two views differ in blur and solarization; the official Barlow Twins and VICReg took them over (of
+# facebookresearch/vicreg augmentations.py, commit cc1ef4f).
 BYOL = {**BICUBIC, "brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
 ASYMMETRIC = ({**BYOL, "blur": 1.0}, {**BYOL, "blur": 0.1, "solarize": 0.2})
 # What a paper changes of the defaults, for the full-size views in turn. The official codes of
