@@ -666,7 +666,8 @@ class WatchingOptions:
     )
     keep_best: int = flag(
         "checkpoints of the best epochs that are kept too, by kNN on the validation part, or the "
-        "probe or the retrieval (of captions: Recall@1 of images) where there is no kNN",
+        "probe or the retrieval (of captions: Recall@1 of images; of scored pairs: Spearman's "
+        "correlation) where there is no kNN",
         0,
         low=0,
         shown="0, none",
