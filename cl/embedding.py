@@ -113,8 +113,9 @@ def write_features(asked: Namespace, file: Path) -> None:
 
     from cl.checkpoints import encoder_file
     from cl.config.encoders import has_weights
+    from cl.data.distinct import distinct
     from cl.eval._embed import choose_layers, device_of, placed
-    from cl.eval._features import feature_batches
+    from cl.eval._features import at_all_places, feature_batches
     from cl.eval._places import loader_of
     from cl.eval._restore import find_run, load_encoder
     from cl.eval._transform import TextTransform
@@ -136,6 +137,8 @@ def write_features(asked: Namespace, file: Path) -> None:
     device = device_of(encoder, asked.device or ("cuda" if on_gpu([]) else "cpu"), "--device")
     shown = track(loader, "features", console=console, transient=True)
     parts = feature_batches(encoder, shown, **placed(device, asked.precision))
+    if isinstance(transform, TextTransform):
+        parts = at_all_places(parts, distinct(names))
     rows, width = write_both(((h.numpy(), index.numpy()) for h, _, index in parts), names, file)
     listed = file.with_suffix(NAMES).name
     console.print(f"{file}: {rows:,} x {width} float32; {listed}: a name a row", markup=False)
