@@ -123,6 +123,7 @@ def train(config: Pretrain, callbacks: Sequence[Callback] = ()) -> Run:
         encoder, built = build.build_encoder(config)
         text_encoder = build.build_text_encoder(config)
         config = build.with_known_lengths(config, text_encoder or encoder)
+        config = build.with_known_prompts(config, source, encoder)
         data = build.build_data(config, source, text_encoder or encoder)
         run = Run(config.runs_folder, encoder)
         if config.show_views:

@@ -201,6 +201,24 @@ class DataOptions:
         needs=TRANSFORMER,
         shown="as the encoder's folder says for sentence-transformers, else mean",
     )
+    query_prompt: str | None = flag(
+        "what stands before each query of a transformer: a text, or the name of one of its "
+        "folder's prompts; '' is nothing. Before both texts of a pair of one kind",
+        None,
+        empty=True,
+        metavar="TEXT",
+        needs=OF_PAIRS,
+        shown="that of the run; else the folder's prompt named query, for texts of one kind its "
+        "default one",
+    )
+    document_prompt: str | None = flag(
+        "the same before each document",
+        None,
+        empty=True,
+        metavar="TEXT",
+        needs=OF_PAIRS,
+        shown="the same, named document or passage",
+    )
     download: bool = flag(
         "download the data set if it is not in --data_folder",
         False,

@@ -16,9 +16,9 @@ from cl.data.distinct import distinct
 from cl.data.loaders.texts import TextLoader
 from cl.data.module import PlainLoader
 from cl.data.sets import Images, Source, TextPairs, holds_texts
-from cl.data.tokens import tokenize, tokenizer_of
+from cl.data.tokens import tokenize
 from cl.eval._features import at_all_places, feature_batches
-from cl.eval._restore import lengths, load_encoder, qualified_name
+from cl.eval._restore import Side, lengths, load_encoder, qualified_name, transform_of_texts
 from cl.eval._result import Features
 from cl.eval._transform import TextTransform, Transform
 from cl.nets.encoders import in_single
@@ -39,6 +39,8 @@ def embed(
     batch_size: int = 256,
     device: str | torch.device | None = None,
     precision: FeaturePrecision = "32",
+    side: Side | None = None,
+    prompt: str | None = None,
 ) -> Features:
     """Extract the features of images or texts, as `evaluate` does: bit for bit in its precision.
 
@@ -57,6 +59,10 @@ def embed(
         device: where the encoder runs; by default where its weights are.
         precision: of the encoder's arithmetic, as `--precision` has it; "auto" is what `evaluate`
             takes by default, bf16 where the hardware computes it.
+        side: `query` or `document`: what texts are, for their prompt and length; of a run on images
+            and texts `image` or `text`, see `load_encoder`. A transform says it itself.
+        prompt: what stands before each text, or the name of one of the encoder's prompts, in place
+            of that of the side.
 
     Returns:
         Features `(n d)` in float32 and labels `(n)`, -1 where there are none, on the CPU.
@@ -66,11 +72,14 @@ def embed(
     """
     if isinstance(data, TextPairs):
         raise ValueError("a part has texts on two sides: embed its .queries or its .documents")
-    if not isinstance(encoder, nn.Module):
-        encoder, own = load_encoder(encoder)
-        transform = own if transform is None and not isinstance(data, DataLoader) else transform
-    encoder = in_single(encoder)
     texts = holds_texts([*data] if isinstance(data, tuple) else data)
+    check_side(side, prompt, transform, of_texts=texts or not isinstance(encoder, nn.Module))
+    if not isinstance(encoder, nn.Module):
+        encoder, own = load_encoder(encoder, side=side, prompt=prompt)
+        transform = own if transform is None and not isinstance(data, DataLoader) else transform
+    elif texts and transform is None:
+        transform = text_transform(encoder, side, prompt)
+    encoder = in_single(encoder)
     features_of = choose_layers(encoder, layer, texts=texts)
     where = placed(device_of(encoder, device), precision)
     if texts:
@@ -81,6 +90,20 @@ def embed(
         raise ValueError(NOTHING)
     h, labels, _ = (torch.cat(each) for each in zip(*every, strict=True))
     return h, labels
+
+
+def check_side(side: str | None, prompt: str | None, transform: object, *, of_texts: bool) -> None:
+    """Check that there is a use for what texts are, see `embed`.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if side is None and prompt is None:
+        return
+    if transform is not None:
+        raise ValueError("side and prompt cannot be used with a transform, which says it itself")
+    if not of_texts:
+        raise ValueError("side and prompt need texts, or a run in place of a module")
 
 
 def batches_of_images(
@@ -141,7 +164,7 @@ def texts_and_labels(data: Any) -> list[tuple[str, int]]:
 def embed_texts(
     encoder: nn.Module,
     given: Sequence[tuple[str, int]],
-    transform: Transform | TextTransform | None,
+    how: Transform | TextTransform | None,
     batch_size: int,
     where: Mapping[str, Any],
 ) -> Features:
@@ -150,16 +173,16 @@ def embed_texts(
     Args:
         encoder: of texts.
         given: each with its label.
-        transform: makes their tokens; None is as the encoder says.
+        how: their tokens are made.
         batch_size: texts that the encoder gets at a time.
         where: device and precision, see `placed`.
 
     Raises:
-        ValueError: nothing says how tokens are made.
+        ValueError: it is the transform of images.
     """
-    if isinstance(transform, Transform):
+    if not isinstance(how, TextTransform):
         raise ValueError("transform is one of images, and the data are texts")
-    how, each = transform or text_transform(encoder), distinct([text for text, _ in given])
+    each = distinct([text for text, _ in given])
     tokens = tokenize(each.texts, how.tokenizer, how.longest, "given texts")
     loader = TextLoader([tokens], batch_size, by_length=True, places=each.first)
     out = None
@@ -170,10 +193,12 @@ def embed_texts(
     return out, torch.tensor([label for _, label in given])
 
 
-def text_transform(encoder: nn.Module) -> TextTransform:
-    """What an encoder of texts itself says of how they are prepared."""
+def text_transform(
+    encoder: nn.Module, side: str | None = None, prompt: str | None = None
+) -> TextTransform:
+    """What an encoder of texts itself says of how they are prepared, see `embed`."""
     name = qualified_name(encoder)
-    return TextTransform(tokenizer_of(name, encoder), max(lengths(encoder, name, None)))
+    return transform_of_texts(encoder, name, lengths(encoder, name, None), side, prompt)
 
 
 def batches_of_items(data: Any, transform: Transform | None, batch_size: int) -> Iterator[Batch]:

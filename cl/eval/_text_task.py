@@ -34,6 +34,8 @@ from cl.eval._cache import (
 from cl.eval._result import BothParts, Features
 from cl.eval._task import PASS, Task
 from cl.locking import is_writable
+from cl.nets.prompts import check_no_prompts, choose_prompts
+from cl.nets.transformer import Transformer
 from cl.runs.tokens import KeptTokens
 
 ROWS = 2**12  # of features that are copied at a time
@@ -45,14 +47,35 @@ class TextTask(Task):
     together = True
 
     @cached_property
-    def tokenizer(self) -> Tokenizer:
-        """That of the encoder of texts."""
-        return self.kept(tokens.tokenizer_of(self.about["encoder"], self.encoder))
+    def prompts(self) -> tuple[str | None, str | None]:
+        """What stands before queries and documents; None: the encoder has no prompts.
+
+        Raises:
+            ValueError: flags name some, and it has none, or its pooling leaves them out.
+        """
+        given = self.config.query_prompt, self.config.document_prompt
+        if not isinstance(self.encoder, Transformer):
+            check_no_prompts(given)
+            return None, None
+        symmetric = self.source.val.symmetric
+        return choose_prompts(self.encoder.settings, given, symmetric=symmetric)
+
+    @cached_property
+    def tokenizers(self) -> tuple[Tokenizer, Tokenizer]:
+        """Those of queries and of documents."""
+        name = self.about["encoder"]
+        each = (tokens.tokenizer_of(name, self.encoder, prompt=prompt) for prompt in self.prompts)
+        queries, documents = map(self.kept, each)
+        return queries, documents
 
     def kept(self, tokenizer: Tokenizer) -> Tokenizer:
         """The same with a file for its tokens, but where all is computed again."""
         verified = self.config.verify
         return tokenizer if verified else KeptTokens(tokenizer, self.config.runs_folder)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        assert len(self.tokenizers) == 2  # before anything is written
 
     @property
     def longest(self) -> tuple[int, int]:
@@ -65,15 +88,17 @@ class TextTask(Task):
     @property
     def transform(self) -> str:
         query, document = self.longest
+        tokenizers = tokens.of_sides(*self.tokenizers)
         return (
-            f"{self.tokenizer}, at most {query} tokens of a query and {document} of a document, "
+            f"{tokenizers}, at most {query} tokens of a query and {document} of a document, "
             f"{self.options['precision']}"
         )
 
     @property
     def built(self) -> dict[str, Any]:
         pooling = getattr(self.encoder, "pooling", None)
-        own = {} if pooling is None else {"pooling": pooling}
+        own: dict[str, Any] = {} if pooling is None else {"pooling": pooling}
+        own |= {"prompts": list(self.prompts)} if any(self.prompts) else {}
         return {"name": self.about["encoder"], "max_length": list(self.longest), **own}
 
     @property
@@ -126,22 +151,32 @@ class TextTask(Task):
             return [(h[:first], labels[:first]), (h[first:], labels[first:])]
         return [
             self.embed_texts(pairs.queries, query, "queries", console),
-            self.embed_texts(pairs.documents, document, "documents", console),
+            self.embed_texts(pairs.documents, document, "documents", console, side=1),
         ]
 
     def embed_texts(
-        self, texts: Sequence[str], longest: int, what: str, console: Console
+        self, texts: Sequence[str], longest: int, what: str, console: Console, side: int = 0
     ) -> Features:
         """Features of texts in their order: from the cache, or each process embeds its part.
 
         Equal texts are encoded once.
+
+        Args:
+            texts: of one side.
+            longest: tokens of a text that are used.
+            what: the texts are, in words.
+            console: where it is said.
+            side: 0 of queries, 1 of documents.
         """
-        words = json.dumps([self.fingerprint, self.transform, self.built, what], sort_keys=True)
+        tokenizer = self.tokenizers[side]
+        how = f"{tokenizer}, at most {longest}, {self.options['precision']}"
+        built = {k: v for k, v in self.built.items() if k not in ("max_length", "prompts")}
+        words = json.dumps([self.fingerprint, how, built, what], sort_keys=True)
         words += computed_by(self.encoder)
         each = distinct(texts)
 
         def loader(rank: int, world: int) -> TextLoader:
-            numbers = tokenize(each.texts, self.tokenizer, longest, what)
+            numbers = tokenize(each.texts, tokenizer, longest, what)
             return TextLoader([numbers], PASS, rank, world, by_length=True)
 
         n, key = len(each.texts), key_of(words, each.texts)
