@@ -36,6 +36,7 @@ from cl.methods import get_method
 from cl.methods._base import Method
 from cl.nets import encoders, texts
 from cl.nets.lora import LoRA
+from cl.nets.prompts import check_no_prompts, choose_prompts
 from cl.nets.transformer import Transformer
 from cl.runs.tokens import KeptTokens
 
@@ -123,6 +124,44 @@ def with_known_lengths(config: Pretrain, encoder: nn.Module) -> Pretrain:
     if not isinstance(encoder, Transformer) or config.max_length is not None:
         return config
     return replace(config, max_length=encoder.lengths(config.resolved_max_length))
+
+
+def with_known_prompts(
+    config: Pretrain, source: Source[Any] | GivenData, encoder: nn.Module
+) -> Pretrain:
+    """The configuration with what stands before queries and documents, which the encoder has then.
+
+    Both stay None where it is the folder's default prompt on both sides, unasked. A run that goes
+    on keeps its own.
+
+    Args:
+        config: of the run.
+        source: the data set.
+        encoder: of texts, if the run has one.
+
+    Raises:
+        ValueError: the encoder is no transformer, or pools otherwise where there is a prompt.
+    """
+    given = config.query_prompt, config.document_prompt
+    if not isinstance(source, Source) or not isinstance(source.train, TextPairs):
+        return config
+    if not isinstance(encoder, Transformer):
+        check_no_prompts(given)
+        return config
+    settings, going_on = encoder.settings, config.resume_training_from
+    kept: tuple[Any, Any] = None, None
+    if going_on is not None:
+        folder = runs.folder_of(checkpoints.resumable(going_on))
+        before, _ = trainer.earlier_settings(config, (folder / runs.CONFIG).read_text())
+        kept = before.get("query_prompt"), before.get("document_prompt")
+        used = (settings.prompt, settings.prompt) if None in kept else kept
+        settings = settings._replace(used=used)
+    chosen = choose_prompts(settings, given, symmetric=source.train.symmetric)
+    unsaid = {*given, *kept} == {None}
+    if unsaid and chosen == (settings.prompt, settings.prompt):
+        return config
+    encoder.use_prompts(*chosen)
+    return replace(config, query_prompt=chosen[0], document_prompt=chosen[1])
 
 
 def first_batch(data: GivenData) -> Batch:
@@ -241,9 +280,15 @@ def text_data(config: Pretrain, source: Source[TextPairs], encoder: nn.Module) -
         encoder.check_length(f"ENCODER {config.encoder}", config.resolved_max_length)
     others = negatives(config.loss_name, SIDES, 2) if config.loss_name else 0  # None: it chooses
     scored = source.train.scores is not None  # no pair is another's negative
+    prompts = encoder.prompts if isinstance(encoder, Transformer) else (None, None)
+    queries, documents = (
+        KeptTokens(tokens.tokenizer_of(config.encoder, encoder, prompt=each), config.runs_folder)
+        for each in prompts
+    )
     data = TextData(
         source,
-        KeptTokens(tokens.tokenizer_of(config.encoder, encoder), config.runs_folder),
+        queries,
+        of_documents=documents,
         longest=config.resolved_max_length,
         batch_size=config.batch_size_per_device,
         seed=config.seed,
@@ -556,10 +601,12 @@ def encoder_metadata(config: Pretrain, recipes: Sequence[Recipe]) -> dict[str, A
     if apart and config.lora_alpha is not None:
         apart["lora_alpha"] = config.lora_alpha
     if config.kind == "text":
+        prompts = [config.query_prompt, config.document_prompt]
         return {
             "encoder": config.encoder,
             "max_length": list(config.resolved_max_length),
             **({"pooling": config.pooling} if config.pooling else {}),
+            **({} if prompts[0] is None else {"prompts": prompts}),
             **apart,
             "dataset": config.dataset,
             "method": config.method,

@@ -15,6 +15,7 @@ from cl.config.words import NUMBER
 PRECISIONS = ("auto", "16", "bf16", "32")  # of `cl.embed`
 WORKERS = 4  # threads that decode, or fewer where there are fewer cores
 FORM, NAMES = ".npy", ".txt"  # of the two files
+SIDES = ("query", "document")  # of pairs of texts
 
 
 def embed_command(argv: Sequence[str] | None = None) -> int:
@@ -52,8 +53,12 @@ def sorted_words(argv: Sequence[str] | None) -> Namespace:
     )
     add("--out", required=True, help="FILE.npy of the features; FILE.txt beside it has the names")
     add("--name", help="the encoder's name, where the file of weights does not say it")
-    sides = "a run on images and texts: features of this side where both are compared"
-    add("--side", choices=("image", "text"), help=sides)
+    sides = "texts: what they are, for their prompt and length (query, document); a run on images "
+    sides += "and texts: features of this side where both are compared (image, text)"
+    add("--side", choices=("image", "text", *SIDES), help=sides)
+    for side in SIDES:
+        said = f"with --side {side}: what stands before each text, see main_linear.py --help"
+        add(f"--{side}_prompt", metavar="TEXT", help=said)
     add("--layer", nargs="+", default=[], metavar=layer["metavar"], help=layer["help"])
     add("--image_size", type=at_least(1), help="side of the images in pixels (default: the run's)")
     add("--batch_size", type=at_least(1), default=256, help="samples at a time (default: 256)")
@@ -113,20 +118,25 @@ def write_features(asked: Namespace, file: Path) -> None:
 
     from cl.checkpoints import encoder_file
     from cl.config.encoders import has_weights
+    from cl.data.distinct import distinct
     from cl.eval._embed import choose_layers, device_of, placed
-    from cl.eval._features import feature_batches
+    from cl.eval._features import at_all_places, feature_batches
     from cl.eval._places import loader_of
     from cl.eval._restore import find_run, load_encoder
     from cl.eval._transform import TextTransform
     from cl.hardware import on_gpu
     from cl.trainer import console, say
 
-    if asked.side and asked.layer:
+    if asked.side in ("image", "text") and asked.layer:
         raise ValueError("--layer cannot be used with --side, whose features have a layer behind")
     if not has_weights(asked.encoder):
         encoder_file(find_run(asked.encoder), "RUN")  # the flags of others need no mention
     encoder, transform = load_encoder(
-        asked.encoder, asked.name, image_size=asked.image_size, side=asked.side
+        asked.encoder,
+        asked.name,
+        image_size=asked.image_size,
+        side=asked.side,
+        prompt=prompt_of(asked),
     )
     encoder = choose_layers(encoder, asked.layer, texts=isinstance(transform, TextTransform))
     how = asked.batch_size, asked.num_workers, console if asked.skip_corrupt else None
@@ -136,9 +146,24 @@ def write_features(asked: Namespace, file: Path) -> None:
     device = device_of(encoder, asked.device or ("cuda" if on_gpu([]) else "cpu"), "--device")
     shown = track(loader, "features", console=console, transient=True)
     parts = feature_batches(encoder, shown, **placed(device, asked.precision))
+    if isinstance(transform, TextTransform):
+        parts = at_all_places(parts, distinct(names))
     rows, width = write_both(((h.numpy(), index.numpy()) for h, _, index in parts), names, file)
     listed = file.with_suffix(NAMES).name
     console.print(f"{file}: {rows:,} x {width} float32; {listed}: a name a row", markup=False)
+
+
+def prompt_of(asked: Namespace) -> str | None:
+    """What is to stand before each text; None leaves it to the encoder.
+
+    Raises:
+        ValueError: it is of the other side.
+    """
+    given = {side: getattr(asked, f"{side}_prompt") for side in SIDES}
+    for side, prompt in given.items():
+        if prompt is not None and asked.side != side:
+            raise ValueError(f"--{side}_prompt needs --side {side}")
+    return given.get(asked.side)
 
 
 def write_both(parts: Iterable[Any], names: Sequence[str], file: Path) -> tuple[int, int]:

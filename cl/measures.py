@@ -1,7 +1,11 @@
-"""Geometry of embeddings: do positives agree, do the rest spread, how many dimensions are used."""
+"""Geometry of embeddings: do positives agree, do the rest spread, how many dimensions are used.
+
+And whether the similarity of pairs ranks them as scores do.
+"""
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -94,3 +98,24 @@ def uniformity(z: Float[Tensor, "n d"], *, t: float = 2.0) -> Float[Tensor, ""]:
     z = unit(z)
     pairs = len(z) * (len(z) - 1) / 2
     return torch.pdist(z).square().mul(-t).logsumexp(dim=0) - math.log(pairs)
+
+
+def spearman(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
+    """Correlation of the ranks; equal values have the mean of theirs. NaN if all are equal.
+
+    >>> round(spearman(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0])), 6)
+    0.5
+    """
+    if not (np.ptp(a) and np.ptp(b)):
+        return math.nan
+    return float(np.corrcoef(mean_ranks(a), mean_ranks(b))[0, 1])
+
+
+def mean_ranks(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """The rank of each value, from 1 on, of equal ones the mean.
+
+    >>> mean_ranks(np.array([7.0, 5.0, 7.0])).tolist()
+    [2.5, 1.0, 2.5]
+    """
+    _, place, times = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(times) - (times - 1) / 2)[place]

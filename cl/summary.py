@@ -498,6 +498,8 @@ def headline(run: runs.Run, metrics: Mapping[str, Any], multilabel: bool) -> str
         ways = {"text to image": "t2i", "image to text": "i2t"}
         said = (f"{name} {metrics[f'val/recall10_{key}']:.3f}" for name, key in ways.items())
         return f"Recall@10         {', '.join(said)}"
+    if "val/spearman" in metrics:
+        return f"similarity        Spearman {metrics['val/spearman']:.3f}"
     probe, rank = metrics.get("val/probe_top1"), metrics.get("monitor/effective_rank")
     if run.method.probe is not None or rank is None:
         reached = "no epoch was validated" if probe is None else f"{100 * probe:.1f} % top-1"

@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
@@ -16,7 +17,7 @@ from cl import build, checkpoints, hardware, report, runs, summary, trainer
 from cl.callbacks.ending import Ending
 from cl.callbacks.geometry import Geometry
 from cl.callbacks.labeled import Labeled
-from cl.callbacks.retrieval import CrossRetrieval, Retrieval
+from cl.callbacks.retrieval import CrossRetrieval, Graded, Retrieval
 from cl.callbacks.saver import Saver, Saving
 from cl.config import Pretrain, check_environment, configure
 from cl.config.datasets import DECODED, READING
@@ -122,6 +123,7 @@ def train(config: Pretrain, callbacks: Sequence[Callback] = ()) -> Run:
         encoder, built = build.build_encoder(config)
         text_encoder = build.build_text_encoder(config)
         config = build.with_known_lengths(config, text_encoder or encoder)
+        config = build.with_known_prompts(config, source, encoder)
         data = build.build_data(config, source, text_encoder or encoder)
         run = Run(config.runs_folder, encoder)
         if config.show_views:
@@ -272,11 +274,14 @@ def conclude(
 
 
 def searches(data: build.Data) -> list[Callback]:
-    """The validation of texts, and of images with captions."""
+    """The validation of texts, of pairs with scores, and of images with captions."""
     if isinstance(data, TextData) and (data.source.val.judgments[:, 2:] > 0).any():
         pairs = data.source.val
         itself = None if pairs.itself is None else torch.from_numpy(pairs.itself)
         return [Retrieval(len(pairs), torch.from_numpy(pairs.judgments), itself)]
+    scores = data.source.val.scores if isinstance(data, TextData) else None
+    if isinstance(data, TextData) and scores is not None and len(scores) and np.ptp(scores):
+        return [Graded(torch.from_numpy(data.source.val.positive), torch.from_numpy(scores))]
     if isinstance(data, ImageTextData):
         both = data.source.val
         return [CrossRetrieval(len(both.texts), torch.from_numpy(both.judgments))]

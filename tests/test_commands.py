@@ -97,7 +97,7 @@ LINEAR_MEANS = {
 
 # A flag is a promise to whoever wrote it into a script: this list changes on purpose only.
 SHARED_FLAGS = """
-    --pooling
+    --pooling --query_prompt --document_prompt
     --data_folder --train_dir --val_dir --batch_size --global_batch_size --num_workers --backend
     --dali --last_batch_fill --no-last_batch_fill --image_size --download --no-download
     --class_list --image_column --label_column --label_separator --data_fraction --val_fraction

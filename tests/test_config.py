@@ -130,6 +130,7 @@ def test_every_setting_has_a_help_a_group_and_an_allowed_default(of):
             "noun",
             "common",
             "known_as",
+            "empty",
             "of_path",
             "of_words",
         }

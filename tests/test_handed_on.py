@@ -50,6 +50,7 @@ OF_OTHERS = {
         "backend",
     ),
     *("last_batch_fill", "image_size", "max_length", "pooling", "download"),
+    *("query_prompt", "document_prompt"),
 }
 
 

@@ -227,4 +227,6 @@ def numbers(watch: Watch, *, short: bool = False) -> list[str]:
         said.append(f"knn {shown['val/knn_top1']:.1%}")
     if "val/mrr10" in shown:
         said.append(f"mrr10 {shown['val/mrr10']:.3f}")
+    if "val/spearman" in shown:
+        said.append(f"spearman {shown['val/spearman']:.3f}")
     return [*said, f"{watch.rate:,.0f} {watch.unit}/s"] if watch.rate else said

@@ -1,15 +1,17 @@
-"""Each epoch: what belongs to the validation queries is searched, among texts and images."""
+"""Each epoch: validation queries are searched, among texts and images, or scored pairs ranked."""
 
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import torch.nn.functional as F
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from cl import distributed
 from cl.callbacks.watch import needs_log
 from cl.data.loaders.given import as_batch
+from cl.measures import spearman
 from cl.ranking import grades_of, mrr_at, ndcg_at, recall_at, success_at
 from cl.search import search
 
@@ -112,3 +114,31 @@ class CrossRetrieval(Retrieval):
             for k in RECALLS:
                 found[f"recall{k}_{way}"] = success_at(ranked, judgments, k).mean()
         return found
+
+
+class Graded(Retrieval):
+    """Each epoch: `val/spearman`, of the cosine of scored pairs with their scores.
+
+    It is the correlation that `--eval sts` has (`cl.measures.spearman`), and NaN where all cosines
+    are equal. Each process compares its own first texts with the second ones of all.
+
+    Args:
+        positive: `(n)`, for each pair the place of its second text; the first n of the numbered
+            samples are the first texts, behind them are the second ones.
+        scores: `(n)`, of the pairs.
+    """
+
+    def __init__(self, positive: Tensor, scores: Tensor) -> None:
+        super().__init__(len(positive), positive.new_empty(0, 3))
+        self.positive, self.scores = positive, scores
+
+    def measured(self, h: Tensor, index: Tensor) -> dict[str, Tensor]:
+        asks = index < self.queries
+        others, _ = distributed.gather(h[~asks], dim=0)
+        numbers, _ = distributed.gather(index[~asks] - self.queries, dim=0)
+        of_pairs = others[numbers.argsort()][self.positive.to(h.device)[index[asks]]]
+        own = F.cosine_similarity(h[asks].double(), of_pairs.double())
+        cosines, _ = distributed.gather(own, dim=0)
+        pairs, _ = distributed.gather(index[asks], dim=0)
+        found = spearman(cosines[pairs.argsort()].cpu().numpy(), self.scores.double().numpy())
+        return {"spearman": torch.tensor(found, device=h.device)}

@@ -51,7 +51,9 @@ class Saving:
     every: float = 1
     unit: Unit = "epochs"
     best: int = 0
-    by: Sequence[str] = ("val/knn_top1", "val/probe_top1", "val/mrr10", "val/recall1_t2i")
+    by: Sequence[str] = (
+        *("val/knn_top1", "val/probe_top1", "val/mrr10", "val/recall1_t2i", "val/spearman"),
+    )
     epochs: Sequence[int] = ()
     minutes: float | None = None
 

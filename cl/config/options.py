@@ -202,6 +202,24 @@ class DataOptions:
         needs=TRANSFORMER,
         shown="as the encoder's folder says for sentence-transformers, else mean",
     )
+    query_prompt: str | None = flag(
+        "what stands before each query of a transformer: a text, or the name of one of its "
+        "folder's prompts; '' is nothing. Before both texts of a pair of one kind",
+        None,
+        empty=True,
+        metavar="TEXT",
+        needs=OF_PAIRS,
+        shown="that of the run; else the folder's prompt named query, for texts of one kind its "
+        "default one",
+    )
+    document_prompt: str | None = flag(
+        "the same before each document",
+        None,
+        empty=True,
+        metavar="TEXT",
+        needs=OF_PAIRS,
+        shown="the same, named document or passage",
+    )
     download: bool = flag(
         "download the data set if it is not in --data_folder",
         False,
@@ -712,7 +730,8 @@ class WatchingOptions:
     )
     keep_best: int = flag(
         "checkpoints of the best epochs that are kept too, by kNN on the validation part, or the "
-        "probe or the retrieval (of captions: Recall@1 of images) where there is no kNN",
+        "probe or the retrieval (of captions: Recall@1 of images; of scored pairs: Spearman's "
+        "correlation) where there is no kNN",
         0,
         low=0,
         shown="0, none",

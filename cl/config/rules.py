@@ -45,6 +45,9 @@ LENIENT = ("temperature", "lamb", "pred_hidden_mlp", "no_lr_scheduler_for_pred_h
 # What says of an encoder how images and texts reach it; a CLIP in a folder says it itself.
 OF_ENCODER = ("image_size", "mean", "std", "central", "interpolation", "pooling")
 
+# What stands before texts, of an encoder that was trained with it.
+PROMPTS = ("query_prompt", "document_prompt")
+
 # An option of a method on which settings depend.
 OF_METHOD = "text_encoder"
 
@@ -223,6 +226,9 @@ def contradictions(config: Pretrain | Linear) -> Iterator[Fault]:
 def of_encoder(config: Pretrain | Linear) -> Iterator[Fault]:
     """What the data set has must be what the encoder takes."""
     kind, encoder = config.kind, config.encoder
+    for name in PROMPTS if kind == "text" and encoders.BAG.fullmatch(encoder) else ():
+        if getattr(config, name) is not None:
+            yield f"--{name} needs ENCODER {either(encoders.TRANSFORMERS)}.", (name, "encoder")
     if isinstance(config, Linear) and encoders.is_saved_pair(encoder) and needs_pair(config):
         for name in OF_ENCODER:
             if getattr(config, name) is not None:

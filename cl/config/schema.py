@@ -26,10 +26,11 @@ def flag(help: str | Callable[[], str], default: Any = MISSING, **about: Any) ->
             given); `shortcut=("lars", ("sgd",))` makes `--lars` another way to set the value,
             allowed beside these; `positional=True` takes the name away; `known_as` are names that
             it has elsewhere, for who types one; `once=True` keeps the value out of what `--config`
-            hands on; `of_words=True` lets a list of any words go on to the next flag; `choices` are
-            the words that are allowed, `open` those that go on behind their colon as the user
-            likes, and `noun` is what a choice is called; `of_path` gives a function that says what
-            a path in its place may have been meant as; `metavar` and `shown` are for `--help`.
+            hands on; `empty=True` allows the empty text; `of_words=True` lets a list of any words
+            go on to the next flag; `choices` are the words that are allowed, `open` those that go
+            on behind their colon as the user likes, and `noun` is what a choice is called;
+            `of_path` gives a function that says what a path in its place may have been meant as;
+            `metavar` and `shown` are for `--help`.
             What can be called, the help too, is called when the options are first asked for.
     """
     if default is MISSING:
@@ -202,7 +203,8 @@ class Option:
             return "true or false"
         if self.of is str:
             several = "a name" if self.many == 1 else "a list of names"
-            return "a path" if self.about.get("metavar") == "PATH" else several
+            known = {"PATH": "a path", "TEXT": "a text"}
+            return known.get(self.about.get("metavar", ""), several)
         one, several = NOUNS[self.of]
         noun = one if self.many == 1 else " ".join(filter(None, (str(self.many or ""), several)))
         said = f"{noun} {self.bounds}".replace(" at least", " of at least").rstrip()
@@ -237,7 +239,7 @@ class Option:
         """
         if isinstance(words, bool):
             return words
-        if not any(words):
+        if not any(words) and not (words and self.about.get("empty")):
             raise ValueError(f"{self.label} needs a value: {self.allowed}.")
         if len(words) == 1 and words[0] in self.words:
             return words[0]
@@ -281,7 +283,7 @@ class Option:
         free = not self.choices and ":" not in str(value)
         if self.forms and not free and not any(fits(value, form) for form in self.forms):
             raise self.refusal(value)
-        if self.of is str and not value:
+        if self.of is str and not value and not self.about.get("empty"):
             raise ValueError(f"{self.label} needs a value: {self.allowed}.")
         if self.about.get("holds", "") not in str(value):
             raise ValueError(

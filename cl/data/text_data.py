@@ -9,7 +9,7 @@ from cl.data.loaders.sampler import Index, Sampler
 from cl.data.loaders.texts import PairLoader, TextLoader, drawn_negatives
 from cl.data.sets import Source, TextPairs
 from cl.data.source_data import SourceData
-from cl.data.tokens import Tokenizer, Tokens, tokenize
+from cl.data.tokens import Tokenizer, Tokens, of_sides, tokenize
 
 
 class TextData(SourceData[TextPairs]):
@@ -25,6 +25,7 @@ class TextData(SourceData[TextPairs]):
         negatives: hard negatives of each pair in a batch.
         contrasted: documents of a batch are compared, so that it must have two.
         distinct: no two pairs of a batch have a text in common, where that is possible.
+        of_documents: the tokenizer of documents, where it is another one.
 
     Raises:
         ValueError: all pairs have one document, so that there are no negatives, or one score.
@@ -45,10 +46,12 @@ class TextData(SourceData[TextPairs]):
         negatives: int = 0,
         contrasted: bool = False,
         distinct: bool = True,
+        of_documents: Tokenizer | None = None,
     ) -> None:
         super().__init__(source, batch_size, seed, fill_last)
         self.tokenizer, self.longest, self.negatives = tokenizer, longest, negatives
         self.contrasted, self.distinct = contrasted, distinct
+        self.of_documents = of_documents or tokenizer
         self.orders: dict[tuple[int, int], Index] = {}
         positive = source.train.positive
         if not len(positive):
@@ -79,14 +82,14 @@ class TextData(SourceData[TextPairs]):
         queries = tokenize(pairs.queries, self.tokenizer, query, "queries")
         if pairs.documents is self.source.train.documents:  # one corpus for both parts
             return queries, self.train_documents
-        return queries, tokenize(pairs.documents, self.tokenizer, document, "documents")
+        return queries, tokenize(pairs.documents, self.of_documents, document, "documents")
 
     @cached_property
     def train_documents(self) -> Tokens:
         """The tokens of the corpus that is trained on."""
         pairs = self.source.train
         longest = pairs.used_lengths(self.longest)[1]
-        return tokenize(pairs.documents, self.tokenizer, longest, "documents")
+        return tokenize(pairs.documents, self.of_documents, longest, "documents")
 
     @cached_property
     def train_tokens(self) -> tuple[Tokens, Tokens]:
@@ -150,4 +153,5 @@ class TextData(SourceData[TextPairs]):
     def describe(self) -> str:
         """What makes tokens, and how many are used."""
         query, document = self.source.train.used_lengths(self.longest)
-        return f"{self.tokenizer}, at most {query} tokens of a query and {document} of a document"
+        tokenizers = of_sides(self.tokenizer, self.of_documents)
+        return f"{tokenizers}, at most {query} tokens of a query and {document} of a document"

@@ -177,14 +177,51 @@ class OwnTokenizer:
         return joined(cut, sum(len(tokens) > longest for tokens in each))
 
 
-def tokenizer_of(name: str, encoder: object = None, flag: str = "ENCODER") -> Tokenizer:
+class Undecided:
+    """The tokenizer of an encoder whose queries begin otherwise than its documents.
+
+    Args:
+        queries: the tokenizer of these.
+        documents: that of these.
+    """
+
+    def __init__(self, queries: Subwords, documents: Subwords) -> None:
+        self.queries, self.documents = queries, documents
+
+    def __str__(self) -> str:
+        return of_sides(self.queries, self.documents)
+
+    def __call__(self, texts: Sequence[str], longest: int) -> Tokens:
+        """Nothing.
+
+        Raises:
+            ValueError: nobody has said whether these are queries or documents.
+        """
+        raise ValueError(
+            f"the encoder has the prompt {self.queries.prompt!r} of queries and "
+            f"{self.documents.prompt!r} of documents; say which of them the texts are: --side "
+            "query or document, from Python side of load_encoder or embed"
+        )
+
+
+def of_sides(queries: Tokenizer, documents: Tokenizer) -> str:
+    """What makes the tokens of queries and those of documents, in words."""
+    one, other = str(queries), str(documents)
+    return one if one == other else f"{one} of queries, {other} of documents"
+
+
+def tokenizer_of(
+    name: str, encoder: object = None, flag: str = "ENCODER", prompt: str | None = None
+) -> Tokenizer:
     """The tokenizer of an encoder.
 
     Args:
         name: the encoder's, see `cl.nets.texts`.
         encoder: one of the user's own has a `tokenizer`, a function or a fast one of the package
-            transformers; a transformer has `subwords` and a `prompt`, a bag has `ngrams`.
+            transformers; a transformer has `subwords` and `prompts`, a bag has `ngrams`.
         flag: that named it, for messages.
+        prompt: of a transformer, what stands before each text; None: its own, and where that of
+            queries is another one than that of documents, it makes no tokens.
 
     Raises:
         ValueError: it takes no texts.
@@ -193,8 +230,11 @@ def tokenizer_of(name: str, encoder: object = None, flag: str = "ENCODER") -> To
     if own is not None and not hasattr(own, "backend_tokenizer"):
         return OwnTokenizer(own)
     if own is not None or subwords is not None:
-        prompt = getattr(encoder, "prompt", "") if own is None else ""
-        return Subwords(subwords if own is None else own, prompt)
+        if own is not None:
+            return Subwords(own)
+        query, document = getattr(encoder, "prompts", ("", "")) if prompt is None else [prompt] * 2
+        both = Subwords(subwords, query), Subwords(subwords, document)
+        return both[0] if query == document else Undecided(*both)
     if name.startswith("bag_") or hasattr(encoder, "ngrams"):
         return NGrams()
     raise ValueError(

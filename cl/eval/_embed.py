@@ -1,6 +1,6 @@
 """Features from Python: of any images, by any encoder."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,12 +12,13 @@ from cl import hardware
 from cl.config import Linear
 from cl.config.schema import options_of
 from cl.data.batch import Batch
+from cl.data.distinct import distinct
 from cl.data.loaders.texts import TextLoader
 from cl.data.module import PlainLoader
 from cl.data.sets import Images, Source, TextPairs, holds_texts
-from cl.data.tokens import tokenize, tokenizer_of
-from cl.eval._features import feature_batches
-from cl.eval._restore import lengths, load_encoder, qualified_name
+from cl.data.tokens import tokenize
+from cl.eval._features import at_all_places, feature_batches
+from cl.eval._restore import Side, lengths, load_encoder, qualified_name, transform_of_texts
 from cl.eval._result import Features
 from cl.eval._transform import TextTransform, Transform
 from cl.nets.encoders import in_single
@@ -25,6 +26,7 @@ from cl.nets.layers import Layers
 from cl.runs import Run
 
 THREADS = 4  # that decode and prepare
+NOTHING = "there are no images to embed, and no texts"
 FeaturePrecision = Literal["auto", "16", "bf16", "32"]  # features are float32: 64 says no more
 
 
@@ -37,6 +39,8 @@ def embed(
     batch_size: int = 256,
     device: str | torch.device | None = None,
     precision: FeaturePrecision = "32",
+    side: Side | None = None,
+    prompt: str | None = None,
 ) -> Features:
     """Extract the features of images or texts, as `evaluate` does: bit for bit in its precision.
 
@@ -55,6 +59,10 @@ def embed(
         device: where the encoder runs; by default where its weights are.
         precision: of the encoder's arithmetic, as `--precision` has it; "auto" is what `evaluate`
             takes by default, bf16 where the hardware computes it.
+        side: `query` or `document`: what texts are, for their prompt and length; of a run on images
+            and texts `image` or `text`, see `load_encoder`. A transform says it itself.
+        prompt: what stands before each text, or the name of one of the encoder's prompts, in place
+            of that of the side.
 
     Returns:
         Features `(n d)` in float32 and labels `(n)`, -1 where there are none, on the CPU.
@@ -64,48 +72,61 @@ def embed(
     """
     if isinstance(data, TextPairs):
         raise ValueError("a part has texts on two sides: embed its .queries or its .documents")
-    if not isinstance(encoder, nn.Module):
-        encoder, own = load_encoder(encoder)
-        transform = own if transform is None and not isinstance(data, DataLoader) else transform
-    encoder = in_single(encoder)
     texts = holds_texts([*data] if isinstance(data, tuple) else data)
+    check_side(side, prompt, transform, of_texts=texts or not isinstance(encoder, nn.Module))
+    if not isinstance(encoder, nn.Module):
+        encoder, own = load_encoder(encoder, side=side, prompt=prompt)
+        transform = own if transform is None and not isinstance(data, DataLoader) else transform
+    elif texts and transform is None:
+        transform = text_transform(encoder, side, prompt)
+    encoder = in_single(encoder)
     features_of = choose_layers(encoder, layer, texts=texts)
-    if texts:
-        batches: Iterable[Batch] = batches_of_texts(encoder, data, transform, batch_size)
-    elif isinstance(transform, TextTransform):
-        raise ValueError("the encoder takes texts, and the data are none")
-    elif isinstance(data, Images):
-        if transform is None:
-            raise ValueError("transform is missing: load_encoder returns that of an encoder")
-        batches = PlainLoader(data, transform.recipe, batch_size, THREADS)
-    elif isinstance(data, Source):
-        raise ValueError(f"{data.name} has two parts: embed its .train or its .val")
-    elif isinstance(data, DataLoader):
-        if transform is not None:
-            raise ValueError("transform cannot be used with a DataLoader, whose batches are ready")
-        batches = map(one_view, data)
-    else:
-        batches = batches_of_items(data, transform, batch_size)
     where = placed(device_of(encoder, device), precision)
-    return joined_batches(feature_batches(features_of, batches, **where), by_number=texts)
+    if texts:
+        return embed_texts(features_of, texts_and_labels(data), transform, batch_size, where)
+    batches = batches_of_images(data, transform, batch_size)
+    every = [*feature_batches(features_of, batches, **where)]
+    if not every:
+        raise ValueError(NOTHING)
+    h, labels, _ = (torch.cat(each) for each in zip(*every, strict=True))
+    return h, labels
 
 
-def joined_batches(parts: Iterable[tuple[Tensor, Tensor, Tensor]], *, by_number: bool) -> Features:
-    """The features and labels of all batches.
-
-    Args:
-        parts: features, labels and numbers.
-        by_number: sort them; texts come by their lengths.
+def check_side(side: str | None, prompt: str | None, transform: object, *, of_texts: bool) -> None:
+    """Check that there is a use for what texts are, see `embed`.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there is none.
     """
-    every = [*parts]
-    if not every:
-        raise ValueError("there are no images to embed, and no texts")
-    h, labels, index = (torch.cat(each) for each in zip(*every, strict=True))
-    order = index.argsort() if by_number else slice(None)
-    return h[order], labels[order]
+    if side is None and prompt is None:
+        return
+    if transform is not None:
+        raise ValueError("side and prompt cannot be used with a transform, which says it itself")
+    if not of_texts:
+        raise ValueError("side and prompt need texts, or a run in place of a module")
+
+
+def batches_of_images(
+    data: Any, transform: Transform | TextTransform | None, batch_size: int
+) -> Iterable[Batch]:
+    """Images in their order, prepared, see `embed`.
+
+    Raises:
+        ValueError: they are no images of one part, or nothing says how they are prepared.
+    """
+    if isinstance(transform, TextTransform):
+        raise ValueError("the encoder takes texts, and the data are none")
+    if isinstance(data, Images):
+        if transform is None:
+            raise ValueError("transform is missing: load_encoder returns that of an encoder")
+        return PlainLoader(data, transform.recipe, batch_size, THREADS)
+    if isinstance(data, Source):
+        raise ValueError(f"{data.name} has two parts: embed its .train or its .val")
+    if isinstance(data, DataLoader):
+        if transform is not None:
+            raise ValueError("transform cannot be used with a DataLoader, whose batches are ready")
+        return map(one_view, data)
+    return batches_of_items(data, transform, batch_size)
 
 
 def choose_layers(encoder: nn.Module, layer: Sequence[str], *, texts: bool) -> nn.Module:
@@ -125,32 +146,59 @@ def choose_layers(encoder: nn.Module, layer: Sequence[str], *, texts: bool) -> n
     return Layers(encoder, chosen) if chosen else encoder
 
 
-def batches_of_texts(
-    encoder: nn.Module, data: Any, transform: Transform | TextTransform | None, batch_size: int
-) -> Iterator[Batch]:
-    """The texts of a list or data set, numbered in its order, as tokens.
+def texts_and_labels(data: Any) -> list[tuple[str, int]]:
+    """The texts of a list or data set, each with its label, -1 where it has none.
 
     Raises:
-        ValueError: an item is neither a text nor (text, label), or nothing says how tokens are
-            made.
+        ValueError: an item is neither a text nor (text, label), or there is none.
     """
-    if isinstance(transform, Transform):
-        raise ValueError("transform is one of images, and the data are texts")
     pairs = [item if isinstance(item, tuple | list) else (item, -1) for item in data]
     for at, (text, label, *_) in enumerate(pairs):
         if not isinstance(text, str) or isinstance(label, str):
             raise ValueError(f"item {at} is no text and no (text, label); embed one side of pairs")
-    how = transform or text_transform(encoder)
-    tokens = tokenize([text for text, *_ in pairs], how.tokenizer, how.longest, "given texts")
-    labels = torch.tensor([int(label) for _, label, *_ in pairs])
-    for batch in TextLoader([tokens], batch_size, by_length=True):
-        yield batch._replace(labels=labels[batch.index])
+    if not pairs:
+        raise ValueError(NOTHING)
+    return [(text, int(label)) for text, label, *_ in pairs]
 
 
-def text_transform(encoder: nn.Module) -> TextTransform:
-    """What an encoder of texts itself says of how they are prepared."""
+def embed_texts(
+    encoder: nn.Module,
+    given: Sequence[tuple[str, int]],
+    how: Transform | TextTransform | None,
+    batch_size: int,
+    where: Mapping[str, Any],
+) -> Features:
+    """Features of texts in their order, of which equal ones are encoded once.
+
+    Args:
+        encoder: of texts.
+        given: each with its label.
+        how: their tokens are made.
+        batch_size: texts that the encoder gets at a time.
+        where: device and precision, see `placed`.
+
+    Raises:
+        ValueError: it is the transform of images.
+    """
+    if not isinstance(how, TextTransform):
+        raise ValueError("transform is one of images, and the data are texts")
+    each = distinct([text for text, _ in given])
+    tokens = tokenize(each.texts, how.tokenizer, how.longest, "given texts")
+    loader = TextLoader([tokens], batch_size, by_length=True, places=each.first)
+    out = None
+    for h, _, places in at_all_places(feature_batches(encoder, loader, **where), each):
+        out = h.new_empty(len(given), h.shape[1]) if out is None else out
+        out[places] = h
+    assert out is not None
+    return out, torch.tensor([label for _, label in given])
+
+
+def text_transform(
+    encoder: nn.Module, side: str | None = None, prompt: str | None = None
+) -> TextTransform:
+    """What an encoder of texts itself says of how they are prepared, see `embed`."""
     name = qualified_name(encoder)
-    return TextTransform(tokenizer_of(name, encoder), max(lengths(encoder, name, None)))
+    return transform_of_texts(encoder, name, lengths(encoder, name, None), side, prompt)
 
 
 def batches_of_items(data: Any, transform: Transform | None, batch_size: int) -> Iterator[Batch]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cl import checkpoints
 from cl.data.batch import Batch
+from cl.data.distinct import Distinct
 from cl.data.loaders.texts import TextLoader
 from cl.data.module import PlainLoader
 from cl.eval._result import Features
@@ -91,6 +92,24 @@ def feature_batches(
                 part = module(x).float().cpu()
             check_features(part, batch.index)
             yield part.clone(), batch.labels, batch.index
+
+
+def at_all_places(
+    parts: Iterable[tuple[Tensor, Tensor, Tensor]], each: Distinct
+) -> Iterator[tuple[Float[Tensor, "n d"], Int[Tensor, " n"], Int[Tensor, " n"]]]:
+    """The features of texts that were encoded once, at every place where one stands.
+
+    Args:
+        parts: features, labels and numbers, these the first places of the texts.
+        each: the texts.
+
+    Yields:
+        The same of all places.
+    """
+    for h, labels, index in parts:
+        found = each.places(each.numbers[index.numpy()])
+        places, which = (torch.from_numpy(x) for x in found)
+        yield h[which], labels[which], places
 
 
 def check_features(h: Float[Tensor, "n d"], index: Int[Tensor, " m"]) -> None:

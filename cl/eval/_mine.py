@@ -35,10 +35,9 @@ def write_mined(task: TextTask, device: torch.device) -> None:
     config, pairs = task.config, task.source.train
     if not len(pairs):
         raise ValueError(f"--mine: DATASET {task.source.name} has no training pairs")
-    both = zip(
-        (pairs.queries, pairs.documents), task.longest, ("queries", "documents"), strict=True
-    )
-    queries, documents = (task.embed_texts(*each, trainer.console)[0] for each in both)
+    query, document = task.longest
+    queries, _ = task.embed_texts(pairs.queries, query, "queries", trainer.console)
+    documents, _ = task.embed_texts(pairs.documents, document, "documents", trainer.console, side=1)
     mined = mine(
         pairs,
         queries,

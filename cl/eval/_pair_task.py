@@ -49,6 +49,11 @@ class PairTask(TextTask):
     """What is evaluated on what: the encoder is `Towers` or `SavedCLIP`, of images and texts."""
 
     @cached_property
+    def tokenizers(self) -> tuple[Tokenizer, Tokenizer]:
+        """That of the encoder of texts, which tells no queries from documents."""
+        return self.tokenizer, self.tokenizer
+
+    @cached_property
     def tokenizer(self) -> Tokenizer:
         texts = self.encoder if isinstance(self.encoder, SavedCLIP) else self.encoder.text
         return self.kept(tokens.tokenizer_of(self.about["text_encoder"], texts))

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from cl.data.distinct import distinct
 from cl.data.loaders.texts import TextLoader
 from cl.data.module import PlainLoader
 from cl.data.sets import Images
@@ -28,6 +29,8 @@ def loader_of(
 ) -> tuple[PlainLoader | TextLoader, list[str], list[str]]:
     """A loader of all that lies in a place, a name for each sample, and what is left out.
 
+    Of equal texts the loader has the first one alone.
+
     Args:
         place: see `images_at`; or, for an encoder of texts, a file with a text a line, or .gz.
         transform: the encoder's.
@@ -44,8 +47,10 @@ def loader_of(
         texts = [text for _, text in lines(place, "PLACE")]
         if not texts:
             raise ValueError(f"PLACE: there is no text in {place}")
-        tokens = tokenize(texts, transform.tokenizer, transform.longest, str(place))
-        return TextLoader([tokens], batch_size, by_length=True), texts, []
+        each = distinct(texts)
+        tokens = tokenize(each.texts, transform.tokenizer, transform.longest, str(place))
+        loader = TextLoader([tokens], batch_size, by_length=True, places=each.first)
+        return loader, texts, []
     walk = Walk(suffixes_of(transform.reads))
     images = images_at(place, walk, "PLACE", transform.reads)
     left = [walk.describe()] if walk.left_out else []

@@ -31,10 +31,13 @@ from cl.data.sets import DECODING, DEFAULTS, TURNED, dataset_row
 from cl.data.tokens import tokenizer_of
 from cl.eval._transform import TextTransform, Transform
 from cl.nets import encoders, texts
+from cl.nets.prompts import check_no_prompts, choose_prompts
 from cl.nets.saved_clip import read_clip
 from cl.nets.towers import Towers
 from cl.nets.transformer import Pooling, Transformer, from_folder
 
+Side = Literal["image", "text", "query", "document"]
+SIDES = ("query", "document")  # of texts
 TOKENS = "tokens"  # what texts are prepared as
 PREPARATION = ("mean", "std", "central", "interpolation")  # of images, besides their size
 
@@ -70,7 +73,8 @@ def load_encoder(
     *,
     dataset: str | None = None,
     image_size: int | None = None,
-    side: Literal["image", "text"] | None = None,
+    side: Side | None = None,
+    prompt: str | None = None,
 ) -> tuple[nn.Module, Transform | TextTransform]:
     """Load an encoder, and how its images or texts are prepared.
 
@@ -86,7 +90,11 @@ def load_encoder(
         image_size: side of the images in pixels; by default that of the run, or 224.
         side: `image` or `text` of a run on images and texts: the encoder gives features of both in
             the space in which they are compared, and the transform is of that side; by default it
-            is the encoder of images, without the linear map to that space.
+            is the encoder of images, without the linear map to that space. `query` or `document`
+            of an encoder of texts: the transform is of these, with their prompt and length, as in
+            an evaluation; one whose prompts differ makes no tokens without it.
+        prompt: what stands before each text, or the name of one of the encoder's prompts, in place
+            of that of the side.
 
     Returns:
         The encoder in evaluation mode, on the CPU, and the transform from an image, or from texts,
@@ -95,7 +103,9 @@ def load_encoder(
     Raises:
         ValueError: there is no such file, it is not read as data, or holds another encoder.
     """
-    if side is not None:
+    if side in ("image", "text"):
+        if prompt is not None:
+            raise ValueError("prompt needs an encoder of texts alone")
         file = checkpoints.towers_file(find_run(run_or_file), "side")
         restored = restore(file, encoder, dataset, image_size, pair=True)
         if side == "text":
@@ -108,12 +118,51 @@ def load_encoder(
         file = checkpoints.encoder_file(find_run(run_or_file), "the encoder")
         restored = restore(file, encoder, dataset, image_size)
     if restored.preparation == TOKENS:
-        query, document = restored.about["max_length"]
-        tokenizer = tokenizer_of(restored.about["encoder"], restored.encoder)
-        longest = max(query, document), (query, document)
-        return restored.encoder.eval(), TextTransform(tokenizer, *longest)
+        found = transform_of_texts(
+            restored.encoder, restored.about["encoder"], restored.about["max_length"], side, prompt
+        )
+        return restored.encoder.eval(), found
+    if side in SIDES or prompt is not None:
+        raise ValueError("side query or document, and prompt, need an encoder of texts")
     how = replace(TURNED, **decoding(restored.about))  # what it is given is the user's own
     return restored.encoder.eval(), Transform(restored.recipe, how)
+
+
+def transform_of_texts(
+    encoder: nn.Module,
+    name: str,
+    max_length: Sequence[int],
+    side: str | None,
+    prompt: str | None,
+) -> TextTransform:
+    """How an encoder's texts become tokens.
+
+    Args:
+        encoder: of texts.
+        name: its own.
+        max_length: tokens of a query and of a document.
+        side: see `load_encoder`.
+        prompt: see there.
+
+    Raises:
+        ValueError: the encoder has no prompts, or no such side.
+    """
+    if side not in (None, *SIDES):
+        raise ValueError(f"side {side} needs a run on images and texts")
+    query, document = max_length
+    at = 0 if side is None else SIDES.index(side)
+    if isinstance(encoder, Transformer):
+        settings = encoder.settings
+        if prompt is not None:
+            prompt = choose_prompts(settings, (prompt, ""))[0]
+        elif side is not None:
+            prompt = choose_prompts(settings, (None, None))[at]
+    else:
+        check_no_prompts((prompt, None))
+    tokenizer = tokenizer_of(name, encoder, prompt=prompt)
+    if side is not None:
+        return TextTransform(tokenizer, max_length[at])
+    return TextTransform(tokenizer, max(query, document), (query, document))
 
 
 def find_run(given: runs.Run | str | Path, output: str | Path | None = None) -> Path:
@@ -170,6 +219,8 @@ def restore(
         encoder, report, _ = load_fitting(file, given, [0], create)
         used = lengths(encoder, name, longest or tuple(about.get("max_length") or ()))
         own = {"encoder": name, "max_length": list(used), "dataset": dataset}
+        if isinstance(encoder, Transformer) and about:  # a run without a word used the default one
+            encoder.use_prompts(*(about.get("prompts") or encoder.prompts))
         return Restored(encoder, Recipe(size=0), own, file, report, TOKENS)
     recipe = preset(dataset) if dataset else Recipe(size=DEFAULTS["size"])
     known: int | None = about.get("image_size")
@@ -478,6 +529,8 @@ def about_run(file: Path) -> dict[str, Any]:
         return about_evaluation(run, file)
     if not recipes:
         own = {"encoder": run.encoder, "max_length": list(run.resolved_max_length)}
+        prompts = [run.query_prompt, run.document_prompt]
+        own |= {} if None in prompts else {"prompts": prompts}
         return own | {"pooling": run.pooling}
     own = {"encoder": run.encoder, "norm": run.norm, "image_size": run.resolved_image_size}
     own |= {"stem": run.stem} if run.stem else {}

@@ -3,11 +3,11 @@
 import numpy as np
 import torch.nn.functional as F
 from jaxtyping import Float
-from scipy.stats import rankdata
 from torch import Tensor
 
 from cl.bounds import Count
 from cl.eval._result import EvalResult
+from cl.measures import spearman
 
 
 def sts(
@@ -49,12 +49,3 @@ def sts(
     span = [float(bound) for bound in np.percentile(again, (2.5, 97.5))]
     numbers = {"spearman": spearman(cosines, given), "spearman_95": span}
     return EvalResult(numbers, how={"similarity": "cosine", "scored_pairs": len(given)})
-
-
-def spearman(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
-    """Correlation of the ranks.
-
-    >>> round(spearman(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0])), 6)
-    0.5
-    """
-    return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])

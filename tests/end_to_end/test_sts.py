@@ -11,6 +11,7 @@ import pytest
 import main_linear
 from cl.embedding import embed_command
 from cl.eval._card import read_cards
+from cl.metrics import read_metrics
 from tests.data.test_columns import save
 
 WORDS = "ant bee cat dog eel fox gnu hen".split()
@@ -60,12 +61,22 @@ def test_scores_train(
     ]
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
     words = ["scored:t.jsonl", "bag_w16", "--data_folder", tmp_path, "--batch_size", 24]
-    words += ["--optimizer", "adamw", "--lr", 0.05, "--epochs", 30]
-    folder = pretrain(*words, "--method", "cosent")
+    words += ["--optimizer", "adamw", "--lr", 0.05, "--epochs", 30, "--precision", 32]
+    folder = pretrain(*words, "--method", "cosent", "--keep_best", 1)
+    said = capfd.readouterr().out
     given = [*words[:4], "--pretrained_feature_extractor", folder, "--eval", "sts"]
-    done = linear(*given)
+    done = linear(*given, "--precision", 32)
     # Of three scores with 8 pairs each at most 0.95; untrained it is -0.4.
     assert json.loads((done / "result.json").read_text())["sts"]["spearman"] > 0.9
+    rows = read_metrics(folder / "metrics.csv")
+    logged = [float(row["val/spearman"]) for row in rows if row["val/spearman"]]
+    measured = json.loads((done / "result.json").read_text())["sts"]["spearman"]
+    assert logged[-1] == pytest.approx(measured, abs=1e-6)
+    assert f"similarity        Spearman {measured:.3f}" in said
+    assert f"spearman {measured:.3f}" in said  # the line of the last epoch
+    (best,) = folder.glob("best-epoch=*.ckpt")
+    epoch = int(best.stem.partition("=")[2])
+    assert min(logged) < max(logged) == pytest.approx(logged[epoch], abs=1e-6)
     capfd.readouterr()
     pretrain(*words, run_id="simclr", expect=2)
     said = "which --method cosent and angle learn from; --method simclr would take all of them for"

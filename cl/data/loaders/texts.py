@@ -88,6 +88,7 @@ class TextLoader:
         world: number of processes, among which each set is divided.
         by_length: the longest texts of each process first, so that those of a batch are of about
             one length and little of it is padding.
+        places: of a single set, the number of each of its texts as a sample; by default its place.
     """
 
     def __init__(
@@ -98,8 +99,9 @@ class TextLoader:
         world: int = 1,
         *,
         by_length: bool = False,
+        places: Index | None = None,
     ) -> None:
-        self.sets = sets
+        self.sets, self.places = sets, places
         # A process without a text has an empty batch: all of them take part in what follows.
         empty = [np.empty(0, np.int64)]
         self.index = [shard(len(each), batch_size, rank, world) or empty for each in sets]
@@ -121,5 +123,6 @@ class TextLoader:
             for index in batches:
                 labels = torch.full((len(index),), -1)
                 views = [torch.from_numpy(tokens.padded(index))[None]]
-                yield Batch(views, labels, torch.from_numpy(first + index))
+                number = first + index if self.places is None else self.places[index]
+                yield Batch(views, labels, torch.from_numpy(number))
             first += len(tokens)
