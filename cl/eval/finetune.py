@@ -31,9 +31,9 @@ def finetune(
         training: optimizer, schedule, batch size and epochs.
         lora_rank: each weight of the encoder learns only a change of this rank (LoRA,
             https://arxiv.org/abs/2106.09685), which is merged into the encoder that is saved
-        lora_alpha: the changes are multiplied by this over the rank; None: the rank
-        layer_decay: learning rate of a layer of the encoder over that of the layer above it, 0.75
-            in BEiT and MAE; None: all have the same
+        lora_alpha: the changes are multiplied by this over the rank, by default by 1
+        layer_decay: learning rate of a layer of the encoder over that of the layer above it, 0.65
+            to 0.75 in MAE; by default all have the same
         channels_last: the layout in memory.
 
     Returns:
