@@ -53,8 +53,8 @@ def sorted_words(argv: Sequence[str] | None) -> Namespace:
     )
     add("--out", required=True, help="FILE.npy of the features; FILE.txt beside it has the names")
     add("--name", help="the encoder's name, where the file of weights does not say it")
-    sides = "texts: what they are, for their prompt and length (query, document); a run on images "
-    sides += "and texts: features of this side where both are compared (image, text)"
+    sides = "what texts are, for their prompt and length (query, document); of a run on images and "
+    sides += "texts the side whose features are wanted, where both are compared (image, text)"
     add("--side", choices=("image", "text", *SIDES), help=sides)
     for side in SIDES:
         said = f"with --side {side}: what stands before each text, see main_linear.py --help"

@@ -467,7 +467,7 @@ def last_lines(
     place = f"run               {run.folder}"
     if program is None:
         if evaluations == ():
-            what = "texts" if config.kind == "text" else "data"
+            what = "sentences" if config.kind == "text" else "data"
             return [*lines, place, f"next              cl.embed(run.encoder, {what}), {API}"]
         of = "run.folder" if config.kind == "image-text" else "run.encoder"  # of images alone
         asked = asking_for(evaluations or ())

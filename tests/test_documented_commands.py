@@ -46,6 +46,7 @@ GIVEN = {  # what stands for a thing of the reader's
     "DATA_FOLDER": "data",
     "FOLDER": "data",
     "/photos": "photos",
+    "questions.txt": "data/sentences.txt",
     "unlabeled:/photos": "unlabeled:photos",
     "captions:FILE": "captions:captions.jsonl",
     "CAPTIONS.jsonl": "data/captions.jsonl",
@@ -156,7 +157,7 @@ def filled_in(words: list[str]) -> list[str]:
 def run_for(words: list[str]) -> str:
     """The name of a run whose encoder a command can take, made when it is first needed."""
     named = [word for word in words if re.fullmatch(r"resnet\w+|bag_\w+", word)]
-    encoder = named[0] if named else "resnet6_w16"
+    encoder = named[0] if named else "bag_w8" if "query" in words else "resnet6_w16"
     line = ["digits", encoder]
     if encoder.startswith("bag"):
         line = ["pairs:pairs.jsonl", encoder]

@@ -147,7 +147,7 @@ class TextTask(Task):
         query, document = self.longest
         if pairs.symmetric:  # equal texts on both sides are equal too
             texts, first = [*pairs.queries, *pairs.documents], len(pairs)
-            h, labels = self.embed_texts(texts, query, "texts", console)
+            h, labels = self.embed_texts(texts, query, "sentences", console)
             return [(h[:first], labels[:first]), (h[first:], labels[first:])]
         return [
             self.embed_texts(pairs.queries, query, "queries", console),

@@ -9,7 +9,7 @@ from torch import Tensor
 from cl.data.augment.recipe import Recipe
 
 
-def plain(recipe: Recipe) -> Recipe:
+def unnormalized(recipe: Recipe) -> Recipe:
     """The recipe of views that are not normalized: in 0 to 1."""
     return recipe.changed({"mean": (0.0,) * recipe.channels, "std": (1.0,) * recipe.channels})
 

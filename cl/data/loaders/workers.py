@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from cl.data.augment import cpu
-from cl.data.augment.normalization import Normalization, plain
+from cl.data.augment.normalization import Normalization, unnormalized
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
 from cl.data.loaders.base import ImageLoader, Part, by_size, shape
@@ -39,7 +39,7 @@ class ViewsDataset(Dataset[Prepared]):
         render_views: RenderViews | None = None,
     ) -> None:
         self.images, self.seed = images, seed
-        self.parts = by_size([plain(recipe) for recipe in recipes])
+        self.parts = by_size([unnormalized(recipe) for recipe in recipes])
         self.render_views = render_views or cpu.kernels(images.channels).views
 
     def __getitems__(self, samples: list[tuple[int, int]]) -> Prepared:
