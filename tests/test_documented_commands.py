@@ -277,8 +277,9 @@ def test_a_documents_command_is_carried_out(
     monkeypatch.syspath_prepend(place)
     monkeypatch.setattr("builtins.input", lambda _: "no")  # cl.runs asks before it deletes
     shutil.rmtree("trained_models/its_own", ignore_errors=True)
-    Path("features.npy").unlink(missing_ok=True)  # each command is carried out twice
-    Path("features.txt").unlink(missing_ok=True)
+    for made in ("features", "questions"):  # each command is carried out twice
+        Path(f"{made}.npy").unlink(missing_ok=True)
+        Path(f"{made}.txt").unlink(missing_ok=True)
     if "pairs:mined.jsonl" in line:
         shutil.copy("data/mined.jsonl", ".")
     elif "--mine" in line:
