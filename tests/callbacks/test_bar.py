@@ -119,7 +119,8 @@ def test_a_limit_of_steps_ends_the_time_left(
     watch = Watch(100)
     lines = Lines(watch)
     made = Trainer(limit, max_epochs=3, callbacks=[watch, lines], **QUIET_ON_CPU)
-    made.fit(Sleepless(clock), DataLoader(range(10), 2, collate_fn=lambda _: BATCH))
+    samples: Any = range(10)
+    made.fit(Sleepless(clock), DataLoader(samples, 2, collate_fn=lambda _: BATCH))
     found = [line.partition("left ")[2] for line in capsys.readouterr().out.splitlines()]
     assert found == [f"0:{each // 60:02}:{each % 60:02}" for each in seconds]
 
