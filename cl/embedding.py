@@ -1,6 +1,7 @@
 """Use an encoder: the features of a place's images, or of a file's texts, as an array on disk."""
 
 import sys
+import warnings
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from cl.config.program import Parser, refuse
 from cl.config.programs import Linear
 from cl.config.schema import options_of
 from cl.config.words import NUMBER
+from cl.terminal import print_warning
 
 PRECISIONS = ("auto", "16", "bf16", "32")  # of `cl.embed`
 WORKERS = 4  # threads that decode, or fewer where there are fewer cores
@@ -28,11 +30,12 @@ def embed_command(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     asked = sorted_words(argv)
-    try:
-        file = new_file(asked.out)
-        write_features(asked, file)
-    except Exception as error:
-        return refuse(error)
+    with warnings.catch_warnings():
+        warnings.showwarning = print_warning
+        try:
+            write_features(asked, new_file(asked.out))
+        except Exception as error:
+            return refuse(error)
     return 0
 
 

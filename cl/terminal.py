@@ -1,6 +1,8 @@
 """Names from outside as text: no character of them moves a cursor, changes a color or an order."""
 
+import sys
 import unicodedata
+from typing import Any
 
 
 def escape_controls(text: object) -> str:
@@ -31,3 +33,8 @@ def spell_character(character: str) -> str:
 def one_line(message: object) -> str:
     """A message of one or several lines as one."""
     return escape_controls(" ".join(str(message).split()))
+
+
+def print_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """What shows a warning in one line, without the place in the code it came from."""
+    sys.stderr.write(f"warning: {one_line(message)}\n")

@@ -19,6 +19,7 @@ from cl.callbacks.geometry import Geometry
 from cl.callbacks.labeled import Labeled
 from cl.callbacks.retrieval import CrossRetrieval, Graded, Retrieval
 from cl.callbacks.saver import Saver, Saving
+from cl.callbacks.watch import Watch
 from cl.config import Pretrain, check_environment, configure
 from cl.config.datasets import DECODED, READING
 from cl.config.handed_on import EVALUATIONS
@@ -263,7 +264,12 @@ def conclude(
     if not run.code and made.is_global_zero:
         several = isinstance(data, ContrastiveData) and data.source.multilabel
         evaluations = build.evaluations_of(data.source) if isinstance(data, SourceData) else None
-        ends = config, run, made.callback_metrics, program
+        metrics = made.callback_metrics
+        if had_ended(made):
+            trainer.say("")
+            trainer.say(describe_end(config, data, made))
+            metrics = {k: value for row in run.history for k, value in row.items()}
+        ends = config, run, metrics, program
         for line in summary.last_lines(*ends, multilabel=several, evaluations=evaluations):
             trainer.say(line)
     report.after_run(config, run.folder, data)
@@ -271,6 +277,20 @@ def conclude(
         weights = run.folder / checkpoints.ENCODER if config.wandb_artifact else None
         numbers = {f"{when}/{k}": v for when, each in run.result.items() for k, v in each.items()}
         trainer.close(made.loggers, 0, numbers, sorted(run.folder.glob("*.png")), weights)
+
+
+def had_ended(made: pl.Trainer) -> bool:
+    """Whether a run that went on had nothing left to train."""
+    each = made.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+    return not any(callback.steps for callback in each if isinstance(callback, Watch))
+
+
+def describe_end(config: Pretrain, data: build.Data, made: pl.Trainer) -> str:
+    """The line about a run that had ended before it was to go on."""
+    steps = summary.planned(config, summary.steps_per_epoch(config, data))
+    epochs = f"{made.current_epoch:,} of {config.epochs:,} epochs, " * (not config.max_steps)
+    done = f"{epochs}{made.global_step:,} of {steps:,} steps"
+    return f"ended             {done}: nothing was left to train"
 
 
 def searches(data: build.Data) -> list[Callback]:

@@ -129,6 +129,30 @@ def test_texts(tmp_path: Path) -> None:
         cl.embed(encoder, ["a tree"], layer=("0",))
 
 
+@pytest.mark.filterwarnings("default::UserWarning")
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        ("a tree\na\n", "1 of 2 texts"),
+        ("a tree\na\na tree\na\n", "1 of 2 different texts"),
+    ],
+)
+def test_a_warning_is_one_line(
+    texts: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the texts that were looked at, and without a place in the code."""
+    about = {"encoder": "bag_w4", "max_length": [4, 4]}
+    file, lines = tmp_path / "bag.safetensors", tmp_path / "lines.txt"
+    checkpoints.save_encoder(encoder_of("bag_w4"), file, about)
+    lines.write_text(texts)
+    shown = warnings.showwarning
+    assert embed_command([str(file), str(lines), "--out", str(tmp_path / "h.npy")]) == 0
+    _, warned = capsys.readouterr().err.split("\n", 1)  # behind the line about PyTorch
+    longer = f"{said} of {lines} are longer than the 4 tokens of --max_length"
+    assert warned == f"warning: {longer}; their ends are cut off\n"
+    assert warnings.showwarning is shown
+
+
 def test_json_is_no_file_of_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     about = {"encoder": "bag_w4", "max_length": [64, 64]}
     checkpoints.save_encoder(encoder_of("bag_w4"), tmp_path / "bag.safetensors", about)

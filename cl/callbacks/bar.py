@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from cl.callbacks.watch import Watch
+from cl.optim import step_limit
 
 NEXT_BATCH = "[_TrainingEpochLoop].train_dataloader_next"
 REFRESH = 0.1  # s, the shortest time between two pictures of the bar
@@ -79,7 +80,7 @@ class Lines(Callback):
         if self.first < 0 or done <= 0 or passed <= 0:
             return []
         said = [f"data wait {(seconds_waited(trainer) - self.waited) / passed:.0%}"]
-        left = trainer.estimated_stepping_batches - trainer.global_step
+        left = end_of(trainer) - trainer.global_step
         if left == math.inf:  # data without a length have no end that is known
             return said
         seconds = round(passed / done * left)
@@ -197,6 +198,12 @@ class Bar(Lines, ProgressBar):
         )
         self.shown.refresh()
         self.refreshed = time.perf_counter()
+
+
+def end_of(trainer: pl.Trainer) -> float:
+    """The step with which the run ends; infinite where nothing says it."""
+    limit, steps = step_limit(trainer), trainer.estimated_stepping_batches
+    return min(steps, limit) if limit > 0 else steps
 
 
 def epoch_of(trainer: pl.Trainer) -> str:

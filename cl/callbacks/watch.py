@@ -43,6 +43,7 @@ class Watch(Callback):
         self.unit = "img"  # what the rate counts
         self.now: Sums = {}  # of the newest step, what is logged as it is, no mean
         self.shown: dict[str, float] = {}
+        self.steps = 0  # of this process, none of a checkpoint
 
     def state_dict(self) -> dict[str, Any]:
         """The sums of the epoch so far: a resumed epoch's row is the uninterrupted one's."""
@@ -85,6 +86,7 @@ class Watch(Callback):
         batch_idx: int,
     ) -> None:
         self.now |= outputs.get("now", {})
+        self.steps += 1
         self.samples += len(as_batch(batch).labels) * distributed.world_size()
         bad = outputs.get("skipped", False)
         counted = {**outputs["log"], "n": 1}

@@ -2,15 +2,22 @@
 
 import io
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
 import pytorch_lightning as pl
+import torch
 from rich.console import Console
+from torch import nn
+from torch.utils.data import DataLoader
 
 from cl.callbacks import bar
 from cl.callbacks.bar import NEXT_BATCH, Bar, DataWait, Lines, numbers
 from cl.callbacks.watch import Watch
+from cl.data.batch import Batch
+from cl.trainer import Trainer
+from tests.trainers import QUIET_ON_CPU
 
 SHOWN = {
     "train/loss": 3.76541,
@@ -22,10 +29,12 @@ SHOWN = {
 }
 LINE = "loss 3.765  probe 27.5% train, 34.1% val  knn 100.0%  1,235 img/s"
 
+BATCH = Batch([], torch.zeros(2, dtype=torch.long), torch.arange(2))
+
 
 def trainer(step: int = 0, **known: object) -> Mock:
     default = {"global_step": step, "current_epoch": 0, "max_epochs": 4, "is_global_zero": True}
-    default |= {"estimated_stepping_batches": 100, "num_training_batches": 25}
+    default |= {"estimated_stepping_batches": 100, "num_training_batches": 25, "max_steps": -1}
     return Mock(spec=pl.Trainer, **default | {"num_val_batches": [8], "profiler": None} | known)
 
 
@@ -77,6 +86,43 @@ def test_time_left(watch: Watch, clock: SimpleNamespace, seconds: float, left: s
     begin(lines, 1)
     clock.now += seconds
     assert lines.pace(trainer(51, estimated_stepping_batches=101))[-1] == f"left {left}"
+
+
+class Sleepless(pl.LightningModule):
+    """A step takes ten seconds of a clock that nobody waits for."""
+
+    def __init__(self, clock: SimpleNamespace) -> None:
+        super().__init__()
+        self.layer, self.clock = nn.Linear(1, 1), clock
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+    def training_step(self, batch: Batch, _: int) -> dict[str, Any]:
+        self.clock.now += 10
+        loss = self.layer(torch.ones(1, 1)).square().mean()
+        return {"loss": loss, "log": {"train/loss": loss.detach()}}
+
+
+@pytest.mark.filterwarnings("ignore:The 'train_dataloader' does not have many workers")
+@pytest.mark.parametrize(
+    ("limit", "seconds"),
+    [(None, [100, 50, 0]), (12, [70, 20, 0]), (7, [20, 0]), (100, [100, 50, 0])],
+)
+def test_a_limit_of_steps_ends_the_time_left(
+    clock: SimpleNamespace,
+    limit: int | None,
+    seconds: list[int],
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """Of three epochs of five steps, by the Trainer of a run, which Lightning tells no limit."""
+    watch = Watch(100)
+    lines = Lines(watch)
+    made = Trainer(limit, max_epochs=3, callbacks=[watch, lines], **QUIET_ON_CPU)
+    samples: Any = range(10)
+    made.fit(Sleepless(clock), DataLoader(samples, 2, collate_fn=lambda _: BATCH))
+    found = [line.partition("left ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert found == [f"0:{each // 60:02}:{each % 60:02}" for each in seconds]
 
 
 def test_what_is_not_known_is_left_out(clock: SimpleNamespace) -> None:

@@ -4,12 +4,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch.utils.data import Dataset
 
 import cl
 from cl.checkpoints import LAST, SafeIO
 from cl.runs import CONFIG, Run
+from cl.runs.files import RESULT
 
 SHORT: dict[str, Any] = {
     "hidden_mlp": 16,
@@ -21,8 +24,21 @@ SHORT: dict[str, Any] = {
 }
 
 
-def pretrain(folder: Path, **more: Any) -> Run:
-    return cl.pretrain("resnet6_w8", "digits", output=str(folder), **SHORT, **more)
+class Unlabeled(Dataset):
+    """Noise, of which nothing is to be learned."""
+
+    def __init__(self) -> None:
+        self.images = np.random.default_rng(0).integers(0, 256, (512, 8, 8, 3), np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, at: int) -> np.ndarray:
+        return self.images[at]
+
+
+def pretrain(folder: Path, data: Any = "digits", **more: Any) -> Run:
+    return cl.pretrain("resnet6_w8", data, output=str(folder), **SHORT | more)
 
 
 def tensors(run: Run) -> dict[str, torch.Tensor]:
@@ -54,3 +70,33 @@ def test_a_run_does_not_become_shorter(tmp_path: Path) -> None:
     run = pretrain(tmp_path, epochs=2)
     with pytest.raises(ValueError, match="--epochs 1, was 2"):
         pretrain(tmp_path, epochs=1, resume_training_from=str(run.folder))
+
+
+@pytest.mark.parametrize(
+    ("data", "length", "done"),
+    [
+        ("digits", {}, "2 of 2 epochs, 10 of 10 steps"),
+        ("digits", {"max_steps": 7}, "7 of 7 steps"),
+        (Unlabeled(), {}, "2 of 2 epochs, 2 of 2 steps"),
+    ],
+)
+def test_a_run_that_had_ended_says_so_and_repeats_its_last_lines(
+    tmp_path: Path,
+    data: Any,
+    length: dict[str, int],
+    done: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    more = {"epochs": 2, "baseline": True, "run_id": "r", **length}
+    run = pretrain(tmp_path, data, **more)
+    _, _, lines = capsys.readouterr().out.rpartition("\n\n")
+    reached, rows = (run.folder / RESULT).exists(), run.history
+    assert ("online probe" in lines) is reached is isinstance(data, str)
+    again = pretrain(tmp_path, data, auto_resume=True, **more)
+    _, ended, repeated = capsys.readouterr().out.split("\n\n")
+    assert ended == f"ended             {done}: nothing was left to train"
+    assert repeated == lines
+    assert again.code == 0
+    assert again.history == rows
+    one = again.encoder.state_dict(), run.encoder.state_dict()
+    assert all(torch.equal(one[0][name], one[1][name]) for name in one[1])
