@@ -31,7 +31,7 @@ from cl.data.sets import DECODING, DEFAULTS, TURNED, dataset_row
 from cl.data.tokens import tokenizer_of
 from cl.eval._transform import TextTransform, Transform
 from cl.nets import encoders, texts
-from cl.nets.prompts import check_no_prompts, choose_prompts
+from cl.nets.prompts import check_no_prompts, choose_prompts, prompts_of
 from cl.nets.saved_clip import read_clip
 from cl.nets.towers import Towers
 from cl.nets.transformer import Pooling, Transformer, from_folder
@@ -529,8 +529,8 @@ def about_run(file: Path) -> dict[str, Any]:
         return about_evaluation(run, file)
     if not recipes:
         own = {"encoder": run.encoder, "max_length": list(run.resolved_max_length)}
-        prompts = [run.query_prompt, run.document_prompt]
-        own |= {} if None in prompts else {"prompts": prompts}
+        prompts = prompts_of(run.query_prompt, run.document_prompt)
+        own |= {"prompts": list(prompts)} if prompts else {}
         return own | {"pooling": run.pooling}
     own = {"encoder": run.encoder, "norm": run.norm, "image_size": run.resolved_image_size}
     own |= {"stem": run.stem} if run.stem else {}
