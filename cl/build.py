@@ -36,7 +36,7 @@ from cl.methods import get_method
 from cl.methods._base import Method
 from cl.nets import encoders, texts
 from cl.nets.lora import LoRA
-from cl.nets.prompts import check_no_prompts, choose_prompts
+from cl.nets.prompts import check_no_prompts, choose_prompts, prompts_of
 from cl.nets.transformer import Transformer
 from cl.runs.tokens import KeptTokens
 
@@ -131,8 +131,8 @@ def with_known_prompts(
 ) -> Pretrain:
     """The configuration with what stands before queries and documents, which the encoder has then.
 
-    Both stay None where it is the folder's default prompt on both sides, unasked. A run that goes
-    on keeps its own.
+    Both stay None where it is the folder's default prompt on both sides, unasked, and that of
+    documents where it follows from texts of one kind. A run that goes on keeps its own.
 
     Args:
         config: of the run.
@@ -150,18 +150,22 @@ def with_known_prompts(
         return config
     settings, going_on = encoder.settings, config.resume_training_from
     kept: tuple[Any, Any] = None, None
+    symmetric = source.train.symmetric
     if going_on is not None:
         folder = runs.folder_of(checkpoints.resumable(going_on))
         before, _ = trainer.earlier_settings(config, (folder / runs.CONFIG).read_text())
         kept = before.get("query_prompt"), before.get("document_prompt")
-        used = (settings.prompt, settings.prompt) if None in kept else kept
+        if symmetric and given[1] == kept[1] == kept[0]:  # which a file of before hands on
+            given = given[0], None
+        used = prompts_of(*kept) or (settings.prompt, settings.prompt)
         settings = settings._replace(used=used)
-    chosen = choose_prompts(settings, given, symmetric=source.train.symmetric)
+    chosen = choose_prompts(settings, given, symmetric=symmetric)
     unsaid = {*given, *kept} == {None}
     if unsaid and chosen == (settings.prompt, settings.prompt):
         return config
     encoder.use_prompts(*chosen)
-    return replace(config, query_prompt=chosen[0], document_prompt=chosen[1])
+    follows = symmetric and kept[1] is None
+    return replace(config, query_prompt=chosen[0], document_prompt=None if follows else chosen[1])
 
 
 def first_batch(data: GivenData) -> Batch:
@@ -601,12 +605,12 @@ def encoder_metadata(config: Pretrain, recipes: Sequence[Recipe]) -> dict[str, A
     if apart and config.lora_alpha is not None:
         apart["lora_alpha"] = config.lora_alpha
     if config.kind == "text":
-        prompts = [config.query_prompt, config.document_prompt]
+        prompts = prompts_of(config.query_prompt, config.document_prompt)
         return {
             "encoder": config.encoder,
             "max_length": list(config.resolved_max_length),
             **({"pooling": config.pooling} if config.pooling else {}),
-            **({} if prompts[0] is None else {"prompts": prompts}),
+            **({"prompts": list(prompts)} if prompts else {}),
             **apart,
             "dataset": config.dataset,
             "method": config.method,

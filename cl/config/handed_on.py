@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cl.config.datasets import kind_of, rows
+from cl.config.datasets import kind_of, row_of, rows
 from cl.config.encoders import is_foreign
 from cl.config.evaluations import asking_for, built_in, expected_of, what_lacks
 from cl.config.paths import exists, read_settings_file
@@ -79,9 +79,22 @@ def inherited(
             if "output" not in values and not is_at_home(found.get("output"), path):
                 once.add("output")
                 ignored["output"] = "only the config.json of a run in that folder hands on"
+            if prompt_of_both(found, values):
+                once.add("document_prompt")
             return {name: value for name, value in found.items() if name not in once}
         faults.append(f"--{flag} must be a file of this program; {path} is the other's.")
     return {}
+
+
+def prompt_of_both(found: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+    """Whether a file has the prompt of queries again for documents, and the line has another one.
+
+    A run of before wrote it so where both texts of a pair are of one kind.
+    """
+    dataset = values.get("dataset", found.get("dataset"))
+    one_kind = isinstance(dataset, str) and row_of(dataset)["symmetric"]
+    twice = found.get("document_prompt") == found.get("query_prompt")
+    return bool(one_kind and twice and "query_prompt" in values)
 
 
 def is_at_home(output: str | None, file: Path) -> bool:

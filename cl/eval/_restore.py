@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from cl import checkpoints, runs
-from cl.checkpoints import ENCODER, TEXT
+from cl.checkpoints import ENCODER, TEXT, TOWERS
 from cl.checkpoints.formats import Report
 from cl.config import Linear, from_json
 from cl.config.encoders import (
@@ -26,18 +26,20 @@ from cl.config.encoders import (
 )
 from cl.config.evaluations import of_images
 from cl.config.programs import folder_of_runs
+from cl.config.schema import either
 from cl.data.augment.recipe import Recipe, preset
 from cl.data.sets import DECODING, DEFAULTS, TURNED, dataset_row
 from cl.data.tokens import tokenizer_of
 from cl.eval._transform import TextTransform, Transform
 from cl.nets import encoders, texts
-from cl.nets.prompts import check_no_prompts, choose_prompts
+from cl.nets.prompts import choose_prompts, prompts_of
 from cl.nets.saved_clip import read_clip
 from cl.nets.towers import Towers
 from cl.nets.transformer import Pooling, Transformer, from_folder
 
 Side = Literal["image", "text", "query", "document"]
 SIDES = ("query", "document")  # of texts
+IMAGES_AND_TEXTS = ("image", "text")  # sides of a run on both
 TOKENS = "tokens"  # what texts are prepared as
 PREPARATION = ("mean", "std", "central", "interpolation")  # of images, besides their size
 
@@ -103,7 +105,7 @@ def load_encoder(
     Raises:
         ValueError: there is no such file, it is not read as data, or holds another encoder.
     """
-    if side in ("image", "text"):
+    if side in IMAGES_AND_TEXTS:
         if prompt is not None:
             raise ValueError("prompt needs an encoder of texts alone")
         file = checkpoints.towers_file(find_run(run_or_file), "side")
@@ -124,6 +126,13 @@ def load_encoder(
         return restored.encoder.eval(), found
     if side in SIDES or prompt is not None:
         raise ValueError("side query or document, and prompt, need an encoder of texts")
+    if side is not None:
+        file = restored.file
+        of_both = file is not None and (
+            file.with_name(TOWERS).exists() or "text_encoder" in about_file(file)
+        )
+        there = either(IMAGES_AND_TEXTS) if of_both else "None, of an encoder of images alone"
+        raise ValueError(f"side must be {there}, not {side!r}")
     how = replace(TURNED, **decoding(restored.about))  # what it is given is the user's own
     return restored.encoder.eval(), Transform(restored.recipe, how)
 
@@ -147,8 +156,12 @@ def transform_of_texts(
     Raises:
         ValueError: the encoder has no prompts, or no such side.
     """
-    if side not in (None, *SIDES):
+    if side in IMAGES_AND_TEXTS:
         raise ValueError(f"side {side} needs a run on images and texts")
+    if side not in (None, *SIDES):
+        raise ValueError(f"side must be {either(SIDES)} of an encoder of texts, not {side!r}")
+    if not isinstance(prompt, str | None):
+        raise ValueError(f"prompt must be a text, not {prompt!r}")
     query, document = max_length
     at = 0 if side is None else SIDES.index(side)
     if isinstance(encoder, Transformer):
@@ -157,8 +170,11 @@ def transform_of_texts(
             prompt = choose_prompts(settings, (prompt, ""))[0]
         elif side is not None:
             prompt = choose_prompts(settings, (None, None))[at]
-    else:
-        check_no_prompts((prompt, None))
+    elif prompt is not None:
+        raise ValueError(
+            f"prompt {prompt!r} needs a transformer; the texts that {name} gets must begin with it "
+            "themselves"
+        )
     tokenizer = tokenizer_of(name, encoder, prompt=prompt)
     if side is not None:
         return TextTransform(tokenizer, max_length[at])
@@ -529,8 +545,8 @@ def about_run(file: Path) -> dict[str, Any]:
         return about_evaluation(run, file)
     if not recipes:
         own = {"encoder": run.encoder, "max_length": list(run.resolved_max_length)}
-        prompts = [run.query_prompt, run.document_prompt]
-        own |= {} if None in prompts else {"prompts": prompts}
+        prompts = prompts_of(run.query_prompt, run.document_prompt)
+        own |= {"prompts": list(prompts)} if prompts else {}
         return own | {"pooling": run.pooling}
     own = {"encoder": run.encoder, "norm": run.norm, "image_size": run.resolved_image_size}
     own |= {"stem": run.stem} if run.stem else {}

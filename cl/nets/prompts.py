@@ -105,7 +105,7 @@ def choose_prompts(
         if document not in (None, query):
             raise ValueError(
                 "--document_prompt: both texts of a pair are of one kind, before which "
-                "--query_prompt stands"
+                "--query_prompt stands; give the same one, or --query_prompt alone"
             )
         of_both = settings.both[0] if settings.both[0] == settings.both[1] else settings.prompt
         query = document = of_both if query is None else query
@@ -115,6 +115,16 @@ def choose_prompts(
         document = usual[1] if document is None else document
     settings.using(query, document)
     return query, document
+
+
+def prompts_of(query: str | None, document: str | None) -> Pair | None:
+    """What stood before both sides in a run; None: what the encoder's folder says.
+
+    Args:
+        query: as its config.json has it.
+        document: likewise; None beside a prompt of queries is of texts of one kind, the same.
+    """
+    return None if query is None else (query, query if document is None else document)
 
 
 def check_no_prompts(given: tuple[str | None, str | None]) -> None:

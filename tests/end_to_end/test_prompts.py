@@ -201,9 +201,44 @@ def test_texts_of_one_kind_have_none_unless_given(
     of = ["texts:t.txt", *words[1:], "--batch_size", 8, "--max_steps", 1]
     assert recorded(pretrain(*of)) == ([None, None], None)
     given = pretrain(*of, "--query_prompt", "query", run_id="given")
-    assert recorded(given) == ([QUERY, QUERY], [QUERY, QUERY])
+    assert recorded(given) == ([QUERY, None], [QUERY, QUERY])
     peer = library.SentenceTransformer(str(given / "text"), device="cpu")
     theirs = peer.encode(["a cat"], convert_to_tensor=True)
     torch.testing.assert_close(cl.embed(given, ["a cat"])[0], theirs, rtol=0, atol=1e-5)
     bare = cl.embed(given, ["how is the a cat"], prompt="")[0]
     torch.testing.assert_close(bare, theirs, rtol=0, atol=1e-5)
+
+
+def one_kind(words: list[str], folder: Path) -> list[Any]:
+    """A line on texts alone."""
+    (folder / "t.txt").write_text("\n".join(f"{a} {b}" for a in TOPICS for b in TOPICS))
+    return ["texts:t.txt", *words[1:], "--batch_size", 8, "--max_steps", 1]
+
+
+@pytest.mark.parametrize("written", [None, "q: "])
+def test_the_prompt_of_a_run_on_texts_of_one_kind_is_changed_by_one_flag(
+    written: str | None,
+    words: list[str],
+    pretrain: Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    """Also where its file has the prompt twice, as those of before have."""
+    of = one_kind(words, tmp_path)
+    run = pretrain(*of, "--query_prompt", "q: ", run_id="one")
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"document_prompt": written}))
+    again = pretrain("--config", run, run_id="again")
+    assert recorded(again)[1] == ["q: ", "q: "]
+    other = pretrain("--config", run, "--query_prompt", "x: ", run_id="other")
+    assert recorded(other) == (["x: ", None], ["x: ", "x: "])
+    resumed = ["--resume_training_from", run, "--max_steps", 2]
+    for line in (of[:-2], ["--config", run], []):
+        more = [*line, *resumed, "--query_prompt", "x: ", "--override"]
+        pretrain(*more, run_id="one", expect=2)
+        said = capsys.readouterr().err
+        assert "--query_prompt x: , was q: " in said
+        assert "--override changes not --" in said
+        assert "of one kind" not in said
+    pretrain(*resumed, run_id="one")
+    assert recorded(run) == (["q: ", written], ["q: ", "q: "])

@@ -14,6 +14,7 @@ DEFAULTS: dict[str, Any] = {
     "help": "",  # of --help, behind the name
     "kind": "images",  # of samples: images, text (pairs of them), or image-text (captions)
     "scores": False,  # pairs of texts have scores, as an evaluation by correlation needs them
+    "symmetric": False,  # both texts of a pair are of one kind, and neither is a query
     "columns": False,  # a table, whose columns say whether it is of images or of text
     "image_columns": False,  # a table, whose columns --image_column and --label_column name
     "multilabel": False,  # --label_separator and several columns make sets of labels

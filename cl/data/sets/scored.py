@@ -15,6 +15,7 @@ ROW = {
     "order": 85,
     "argument": "FILE",
     "kind": "text",
+    "symmetric": True,
     "scores": True,
 }
 

@@ -14,6 +14,7 @@ ROW = {
     "order": 84,
     "argument": "FILE",
     "kind": "text",
+    "symmetric": True,
 }
 
 
