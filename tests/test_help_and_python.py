@@ -214,6 +214,16 @@ def test_objects_stand_in_the_place_of_words() -> None:
         configure(Pretrain, {**objects, "loss": lambda a, b: a})
 
 
+def test_an_array_of_numpy_is_a_list() -> None:
+    given = {**DIGITS, "optimizer": "adamw"}
+    config = configure(Pretrain, given | {"betas": np.array([0.9, 0.95])})
+    assert config == configure(Pretrain, given | {"betas": [0.9, 0.95]})
+    json.loads(to_json(config))
+    for other in (np.array([[0.9, 0.95]]), np.array([0.9])):
+        with pytest.raises(ConfigError, match="--betas must be 2 numbers of at least 0"):
+            configure(Pretrain, given | {"betas": other})
+
+
 def test_numbers_of_numpy_are_numbers() -> None:
     values = {"lr": np.float64(0.5), "weight_decay": np.float32(0.25), "epochs": np.int64(3)}
     values |= {"multicrop": np.True_, "temperature": torch.tensor(0.5), "gpus": [np.int32(1)]}

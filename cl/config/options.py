@@ -696,8 +696,8 @@ class RunOptions:
         once=True,
     )
     override: bool = flag(
-        "with --resume_training_from: go on with other learning rates, weight decay, momentum, "
-        "betas, clipping or options of the loss, which config.json then has",
+        "with --resume_training_from: go on with other learning rates, layer_decay, weight decay, "
+        "momentum, betas, clipping or options of the loss, which config.json then has",
         False,
         once=True,
     )

@@ -259,6 +259,9 @@ class Option:
             return None
         if isinstance(value, str) and value in self.words:
             return value
+        numbers = getattr(value, "tolist", None)
+        if numbers is not None and getattr(value, "ndim", 0) == 1:  # of a NumPy array
+            value = numbers()
         several = isinstance(value, list | tuple)
         if several is (self.many == 1) or (several and self.many not in (None, len(value))):
             raise self.refusal(value)
