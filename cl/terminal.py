@@ -38,3 +38,4 @@ def one_line(message: object) -> str:
 def print_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """What shows a warning in one line, without the place in the code it came from."""
     sys.stderr.write(f"warning: {one_line(message)}\n")
+    sys.stderr.flush()

@@ -40,7 +40,7 @@ from cl.metrics import read_metrics
 from cl.optim import Optimization
 from cl.schedules import FOLLOWS_LOSS
 from cl.sharded import ShardedStrategy
-from cl.terminal import escape_controls, one_line
+from cl.terminal import escape_controls
 
 Config = Pretrain | Linear
 console = Console(highlight=False, soft_wrap=True)
@@ -104,7 +104,7 @@ def setup(config: Config) -> Iterator[None]:
             for noise in NOISE:
                 warnings.filterwarnings("ignore", noise)
             if not config.debug:
-                warnings.showwarning = print_warning
+                warnings.showwarning = warn_once
             yield
         finally:
             for folder in [*runs.HELD]:
@@ -120,10 +120,10 @@ def setup(config: Config) -> Iterator[None]:
                 os.environ.update(environment)
 
 
-def print_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    """Print a warning in one line, without the place in the code it came from."""
+def warn_once(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Print a warning on the first process, as `print_warning` does."""
     if not runs.other_rank():
-        print(f"warning: {one_line(message)}", file=sys.stderr, flush=True)  # noqa: T201
+        print_warning(message)
 
 
 def run_folder(
