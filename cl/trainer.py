@@ -40,7 +40,7 @@ from cl.metrics import read_metrics
 from cl.optim import Optimization
 from cl.schedules import FOLLOWS_LOSS
 from cl.sharded import ShardedStrategy
-from cl.terminal import escape_controls, one_line
+from cl.terminal import escape_controls, write_warning
 
 Config = Pretrain | Linear
 console = Console(highlight=False, soft_wrap=True)
@@ -121,9 +121,9 @@ def setup(config: Config) -> Iterator[None]:
 
 
 def print_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    """Print a warning in one line, without the place in the code it came from."""
+    """Print a warning in one line, from the first process."""
     if not runs.other_rank():
-        print(f"warning: {one_line(message)}", file=sys.stderr, flush=True)  # noqa: T201
+        write_warning(message)
 
 
 def run_folder(
