@@ -12,7 +12,7 @@ from cl.config.program import Parser, refuse
 from cl.config.programs import Linear
 from cl.config.schema import options_of
 from cl.config.words import NUMBER
-from cl.terminal import print_warning
+from cl.terminal import write_warning
 
 PRECISIONS = ("auto", "16", "bf16", "32")  # of `cl.embed`
 WORKERS = 4  # threads that decode, or fewer where there are fewer cores
@@ -31,7 +31,7 @@ def embed_command(argv: Sequence[str] | None = None) -> int:
     """
     asked = sorted_words(argv)
     with warnings.catch_warnings():
-        warnings.showwarning = print_warning
+        warnings.showwarning = write_warning
         try:
             write_features(asked, new_file(asked.out))
         except Exception as error:

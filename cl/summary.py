@@ -22,6 +22,7 @@ from cl.config import Linear, Pretrain
 from cl.config.datasets import row_of
 from cl.config.evaluations import asking_for
 from cl.config.handed_on import words_of_evaluation
+from cl.config.programs import from_anywhere
 from cl.data.augment.recipe import Recipe
 from cl.data.batch import Batch
 from cl.data.image_text_data import ImageTextData
@@ -478,7 +479,7 @@ def last_lines(
         known = row_of(config.dataset)["argument"] == ("FILE" if config.kind == "text" else "PATH")
         words = run.folder, where if known else "PLACE", "--out", run.folder / "features.npy"
         return [*lines, place, f"next              {runs.command(EMBEDS, *words)}"]
-    words = words_of_evaluation(config, run.folder, evaluations or ())
+    words = words_of_evaluation(config, from_anywhere(run.folder), evaluations or ())
     return [*lines, place, f"next              {runs.command('main_linear.py', *words)}"]
 
 

@@ -35,7 +35,7 @@ def one_line(message: object) -> str:
     return escape_controls(" ".join(str(message).split()))
 
 
-def print_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+def write_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     """What shows a warning in one line, without the place in the code it came from."""
     sys.stderr.write(f"warning: {one_line(message)}\n")
     sys.stderr.flush()

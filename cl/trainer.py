@@ -40,7 +40,7 @@ from cl.metrics import read_metrics
 from cl.optim import Optimization
 from cl.schedules import FOLLOWS_LOSS
 from cl.sharded import ShardedStrategy
-from cl.terminal import escape_controls
+from cl.terminal import escape_controls, write_warning
 
 Config = Pretrain | Linear
 console = Console(highlight=False, soft_wrap=True)
@@ -104,7 +104,7 @@ def setup(config: Config) -> Iterator[None]:
             for noise in NOISE:
                 warnings.filterwarnings("ignore", noise)
             if not config.debug:
-                warnings.showwarning = warn_once
+                warnings.showwarning = print_warning
             yield
         finally:
             for folder in [*runs.HELD]:
@@ -120,10 +120,10 @@ def setup(config: Config) -> Iterator[None]:
                 os.environ.update(environment)
 
 
-def warn_once(message: Warning | str, *_: Any, **__: Any) -> None:
-    """Print a warning on the first process, as `print_warning` does."""
+def print_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    """Print a warning in one line, from the first process."""
     if not runs.other_rank():
-        print_warning(message)
+        write_warning(message)
 
 
 def run_folder(

@@ -102,6 +102,9 @@ def test_the_printed_line_names_what_is_ones_own(
     assert (read.dataset, read.encoder, read.value_range) == (*names.split(), (0.0, 9.5))
     assert read.data_folder == f"{tmp_path}/my data"
     assert ("--data_folder" in printed) is ("nets:Own" in names)
+    monkeypatch.chdir(tmp_path)
+    words[words.index("--data_folder") + 1] = "my data"  # the line runs from any folder
+    assert words_of_evaluation(parse_pretrain(words), run) == printed
 
 
 def test_texts_are_searched(tmp_path: Path) -> None:

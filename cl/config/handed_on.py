@@ -234,8 +234,8 @@ def words_of_evaluation(config: Pretrain, run: Path, evaluations: Sequence[str] 
     if "encoder" in unsaid:  # a line with both names is whole
         words.append(config.encoder)
     words += ["--pretrained_feature_extractor", str(run)]
-    options = options_of(Pretrain)
+    options, places = options_of(Pretrain), whole_places({"places": data_places(config)})
     for name in OF_DATA[1:] if "encoder" in unsaid else ():
         if (value := getattr(config, name)) != options[name].default:
-            words += as_words(name, value)
+            words += as_words(name, places.get(name, value))
     return words + (asking_for(evaluations) if "encoder" in unsaid else [])

@@ -56,13 +56,28 @@ def start_of(program: str) -> list[str]:
     """
     if not from_clone():
         return [typed(Path(sys.executable).parent / INSTALLED[program])]
-    try:  # a script of `bash_files` has moved to the clone's folder
-        beside = Path(os.environ.get("CL_CALLED_FROM") or Path.cwd()) == PROGRAMS
-    except FileNotFoundError:  # of a folder that was deleted meanwhile
-        beside = False
+    beside = called_beside()
     python = typed(Path(sys.executable), PROGRAMS if beside else None)
     file = PROGRAMS / program
     return [python, *([str(file)] if file.is_file() and not beside else program.split())]
+
+
+def called_beside() -> bool:
+    """Whether the shell that started this stands in the clone's folder."""
+    try:  # a script of `bash_files` has moved there
+        return from_clone() and Path(os.environ.get("CL_CALLED_FROM") or Path.cwd()) == PROGRAMS
+    except FileNotFoundError:  # of a folder that was deleted meanwhile
+        return False
+
+
+def from_anywhere(path: Path) -> Path:
+    """A path as it stands in a command line: whole, unless the line is for the clone's folder."""
+    if called_beside():
+        return path
+    try:
+        return path.absolute()
+    except FileNotFoundError:  # as above
+        return path
 
 
 def typed(program: Path, folder: Path | None = None) -> str:

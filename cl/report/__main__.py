@@ -12,7 +12,7 @@ from cl.config import Pretrain
 from cl.report import comparison, write_charts, write_report
 from cl.runs.__main__ import WRONG, Parser
 from cl.runs.listing import Listed, find_runs, one_run
-from cl.terminal import escape_controls, one_line, print_warning
+from cl.terminal import escape_controls, one_line, write_warning
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(argv)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
-        warnings.showwarning = print_warning
+        warnings.showwarning = write_warning
         try:
             runs, table = runs_named(asked.runs, asked.output)
             write_report(runs, asked.out, table)

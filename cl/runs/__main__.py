@@ -18,7 +18,7 @@ from cl.runs.choosing import select_runs, sort_runs
 from cl.runs.columns import fit_columns, terminal_width
 from cl.runs.listing import Listed
 from cl.runs.lock import check_owner
-from cl.terminal import escape_controls, print_warning
+from cl.terminal import escape_controls, write_warning
 
 WRONG = 2  # the exit code of a command that cannot be carried out as it stands
 HEAD = ("run", "state", "started", "what", "data", "encoder", "epochs", "probe", "kNN", "linear")
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = parser().parse_args(argv)
     with warnings.catch_warnings():
         warnings.simplefilter("default")
-        warnings.showwarning = print_warning
+        warnings.showwarning = write_warning
         try:
             return COMMANDS[asked.command](asked)
         except BrokenPipeError:  # `| head` has enough

@@ -15,7 +15,7 @@ from torch import nn
 
 from cl import checkpoints, distributed
 from cl.config.launcher import TORCHRUN, started
-from cl.config.programs import from_clone, start_of
+from cl.config.programs import from_anywhere, from_clone, start_of
 from cl.metrics import read_metrics
 from cl.runs.files import CARDS, CONFIG, METRICS, RESULT, SKIPPED
 from cl.runs.listing import runs_in
@@ -163,9 +163,14 @@ def command(program: str, *words: object) -> str:
 
     Args:
         program: one of the clone's, which has a name of its own where the package is installed.
-        words: behind it.
+        words: behind it; a path runs from the folders from which the program does.
     """
-    return shlex.join([*start_of(program), *(str(word) for word in words)])
+    return shlex.join([*start_of(program), *map(spell_word, words)])
+
+
+def spell_word(word: object) -> str:
+    """A word of a command line, a path as `from_anywhere` has it."""
+    return str(from_anywhere(word) if isinstance(word, Path) else word)
 
 
 def how_to_go_on(program: str | None, folder: Path, *, slower: bool = False) -> str:
@@ -199,5 +204,5 @@ def how_to_go_on(program: str | None, folder: Path, *, slower: bool = False) -> 
     if by.by == TORCHRUN and by.nodes == 1 and from_clone():
         python, *rest = start_of(program)
         launcher = "-m", "torch.distributed.run", "--nproc-per-node", by.per_node
-        return f"{what}: {shlex.join(map(str, (python, *launcher, *rest, *flags)))}"
+        return f"{what}: {shlex.join(map(spell_word, (python, *launcher, *rest, *flags)))}"
     return f"started by {by.by} as before, {what}: {command(program, *flags)}"

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import main_contrastive
 import main_linear
 from cl.embedding import embed_command
 from cl.eval._card import read_cards
@@ -126,16 +127,27 @@ def test_images_have_no_scores(linear: Run, capfd: pytest.CaptureFixture) -> Non
 
 @pytest.mark.parametrize("data", ["texts:t.txt", "huggingface:set"])
 def test_the_next_command_is_of_what_was_read(
-    data: str, pretrain: Run, tmp_path: Path, capsys: pytest.CaptureFixture
+    data: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
 ) -> None:
-    """Among texts alone nothing is to be found, and pairs with scores are not searched."""
+    """Among texts alone nothing is to be found, and pairs with scores are not searched.
+
+    It runs from any folder.
+    """
     if data == "huggingface:set":
         pairs = {"sentence1": WORDS, "sentence2": WORDS[::-1], "score": [i / 8 for i in range(8)]}
         save(tmp_path, train=pairs, validation=pairs)
     (tmp_path / "t.txt").write_text("\n".join(f"{w} {v}" for w in WORDS for v in WORDS))
-    words = [data, "bag_w8", "--data_folder", tmp_path, "--batch_size", 4, "--max_steps", 1]
+    monkeypatch.chdir(tmp_path)
+    words = f"{data} bag_w8 --data_folder . --batch_size 4 --max_steps 1 --output runs --run_id run"
     method = "simclr" if data == "texts:t.txt" else "cosent"
-    folder = pretrain(*words, "--method", method)
+    more = ["--wandb", "off", "--no-report", "--method", method]
+    assert main_contrastive.main([*words.split(), *more]) == 0
+    folder, elsewhere = tmp_path / "runs/run", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
     (line,) = (x for x in capsys.readouterr().out.splitlines() if x.startswith("next"))
     if data == "huggingface:set":
         printed = shlex.split(line)[3:]

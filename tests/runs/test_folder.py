@@ -282,6 +282,31 @@ def test_a_command_names_the_python_that_the_shell_would_not_find(
     assert runs.command("main_linear.py", "a") == f"python3 {file} a"
 
 
+def test_a_path_is_whole_where_the_program_is(
+    environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A word that is no path stays as it is."""
+    words = "main_linear.py", "a/b", Path("runs/a b"), Path("/c")
+    assert runs.command(*words).endswith("a/b 'runs/a b' /c")
+    monkeypatch.setenv("CL_CALLED_FROM", str(tmp_path))
+    assert runs.command(*words).endswith(f"a/b '{programs.PROGRAMS}/runs/a b' /c")
+    monkeypatch.delenv("CL_CALLED_FROM")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    for folder in (tmp_path, gone):
+        monkeypatch.chdir(folder)
+        assert runs.command(*words).endswith(f"a/b '{folder}/runs/a b' /c")
+    gone.rmdir()
+    assert runs.command(*words).endswith("a/b 'runs/a b' /c")
+    monkeypatch.chdir(tmp_path)
+    Path("r").mkdir()
+    Path("r/last.ckpt").touch()
+    said = runs.how_to_go_on("main_linear.py", Path("r"))
+    assert said.endswith(f" --config {tmp_path}/r/config.json --resume_training_from {tmp_path}/r")
+    monkeypatch.setattr(programs, "from_clone", lambda: False)
+    assert runs.command(*words).endswith(f"a/b '{tmp_path}/runs/a b' /c")
+
+
 def test_where_it_is_installed_the_command_has_its_own_name(
     environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
