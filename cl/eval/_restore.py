@@ -126,7 +126,7 @@ def load_encoder(
         return restored.encoder.eval(), found
     if side in SIDES or prompt is not None:
         raise ValueError("side query or document, and prompt, need an encoder of texts")
-    if side is not None:
+    if side is not None and side not in IMAGES_AND_TEXTS:
         file = restored.file
         of_both = file is not None and (
             file.with_name(TOWERS).exists() or "text_encoder" in about_file(file)
