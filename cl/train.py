@@ -313,7 +313,7 @@ def known_at_start(
 ) -> dict[str, Any]:
     """What config.json tells besides: the views, what the data can be evaluated by, and sums.
 
-    By the sums of what they start from runs can be told to be comparable.
+    The sums of what they start from show which runs are comparable.
 
     Args:
         config: of the run.

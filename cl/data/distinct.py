@@ -1,7 +1,7 @@
 """Texts that are equal are encoded once: each text once, and all places at which it stands.
 
 Besides the time, an encoder computes a text a little differently in different batches, so that
-equal texts would be told apart by rounding.
+equal texts would have features that differ by rounding.
 """
 
 from collections.abc import Sequence

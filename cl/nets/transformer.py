@@ -104,7 +104,7 @@ class Transformer(nn.Module):
 
     @property
     def prompt(self) -> str:
-        """What stands before each text, where queries and documents are not told apart."""
+        """What stands before each text, where queries and documents are not distinguished."""
         return self.settings.prompt
 
     @property
