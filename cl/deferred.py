@@ -2,44 +2,113 @@
 
 Lightning asks torchmetrics for two classes, and that package loads every measure of images, texts
 and sounds, with transformers, torchvision and scipy's signals beneath them. wandb asks its package
-of jobs whether one is staged, and that loads a client of its whole service. Together they take more
-processor time than PyTorch and Lightning. Here they are packages whose submodules can be imported
-at once, and whose own code runs at the first name that is none of these: whoever uses them finds
-everything in its place.
+of jobs whether one is staged, and that loads a client of its whole service. Optimizers tell torch's
+compiler what it must leave alone, which loads it, with SymPy. Together they take more processor
+time than PyTorch and Lightning. Here they are modules whose own code runs at the first name that is
+not known beforehand: whoever uses them finds everything in its place.
 """
 
 import logging
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache, partial, wraps
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import version
 from importlib.util import find_spec
 from threading import RLock
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 METRICS = "torchmetrics"  # which Lightning brings
+PLOTS, COMPILER = f"{METRICS}.utilities.plot", "torch._dynamo"
 
 
 @dataclass(frozen=True)
 class Package:
-    """A package that waits.
+    """A module that waits.
 
     Args:
         names: that it is asked for at every start, and where they come from.
         base: a submodule that comes before all others, which would else import it by halves.
+        whole: its own code runs before any of its submodules, if it has some.
+        then: what follows its own code.
     """
 
     names: dict[str, Callable[[], Any]] = field(default_factory=dict)
     base: str | None = None
+    whole: bool = False
+    then: Callable[[], None] = lambda: None
 
 
 def home(module: str, name: str) -> Callable[[], Any]:
     """Where a name of a package comes from without its own code."""
     return lambda: getattr(import_module(module), name)
+
+
+def waits(name: str) -> bool:
+    """Whether the own code of a module has not run."""
+    return isinstance(sys.modules.get(name), Deferred)
+
+
+def made(module: str, name: str) -> Any:
+    """What a module's own code makes, which runs now at the latest."""
+    package = import_module(module)
+    run(package)
+    return getattr(package, name)
+
+
+def run(package: ModuleType) -> None:
+    """Run a module's own code, unless it has run."""
+    with LOCK:
+        if isinstance(package, Deferred):  # no other thread came before
+            execute_code(package)
+
+
+def plot(*given: Any, **options: Any) -> Any:
+    """What torchmetrics draws a measure's values with."""
+    return made(PLOTS, "plot_single_or_multi_val")(*given, **options)
+
+
+def disable(
+    fn: Callable[..., Any] | None = None, recursive: bool = True, **options: Any
+) -> Callable[..., Any]:
+    """`torch.compiler.disable`: nothing is compiled while the compiler is not loaded."""
+    if fn is None:
+        return partial(disable, recursive=recursive, **options)
+    disabled = cache(lambda: made(COMPILER, "disable")(fn, recursive, **options))
+    if not isinstance(fn, FunctionType):
+        return disabled()
+
+    @wraps(fn)
+    def function(*given: Any, **named: Any) -> Any:
+        call = fn if waits(COMPILER) else disabled()
+        return call(*given, **named)
+
+    vars(function)["_torchdynamo_disable"] = True  # by which the compiler knows it
+    return function
+
+
+def let_alone() -> None:
+    """Tell the compiler that the functions of this file are none of its own."""
+    import_module(f"{COMPILER}.trace_rules").add(__name__)
+
+
+def graph_break(msg: str = "") -> None:
+    """Where a graph ends, of which there is none while the compiler is not loaded."""
+
+
+class IsCompiled(type):
+    """The type of `OptimizedModule`."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return not waits(COMPILER) and isinstance(instance, made(COMPILER, "OptimizedModule"))
+
+
+class OptimizedModule(metaclass=IsCompiled):
+    """What `torch.compile` makes of a module: none is while the compiler is not loaded."""
 
 
 PACKAGES = {
@@ -52,6 +121,23 @@ PACKAGES = {
         },
         base="utilities",
     ),
+    PLOTS: Package(
+        {
+            "_AX_TYPE": lambda: Any,
+            "_PLOT_OUT_TYPE": lambda: Any,
+            "plot_single_or_multi_val": lambda: plot,
+        },
+        whole=True,
+    ),
+    COMPILER: Package(
+        {
+            "disable": lambda: disable,
+            "graph_break": lambda: graph_break,
+            "OptimizedModule": lambda: OptimizedModule,
+        },
+        whole=True,
+        then=let_alone,
+    ),
     "wandb.sdk.launch": Package(),
 }
 LOCK = RLock()
@@ -62,17 +148,14 @@ class Deferred(ModuleType):
 
     def __getattr__(self, name: str) -> Any:
         """A known name, a submodule, or what the package's own code makes."""
-        own = self.__name__
-        if (known := PACKAGES[own].names.get(name)) is not None:
+        own, package = self.__name__, PACKAGES[self.__name__]
+        if (known := package.names.get(name)) is not None:
             return known()
         if name.startswith("__"):
             raise AttributeError(f"module {own!r} has no attribute {name!r}")
-        if find_spec(f"{own}.{name}") is not None:
+        if not package.whole and find_spec(f"{own}.{name}") is not None:
             return import_module(f"{own}.{name}")
-        with LOCK:
-            if type(self) is Deferred:  # no other thread came before
-                execute_code(self)
-        return getattr(self, name)
+        return made(own, name)
 
 
 def execute_code(package: ModuleType) -> None:
@@ -82,6 +165,7 @@ def execute_code(package: ModuleType) -> None:
     package.__class__ = ModuleType
     try:
         package.__spec__.loader.exec_module(package)
+        PACKAGES[package.__name__].then()
     except BaseException:
         package.__class__ = Deferred
         raise
@@ -109,13 +193,37 @@ class Deferring(Loader):
                 execute_code(module)
 
 
+class Loaded(Loader):
+    """Finds a module that was loaded while it was looked for."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self.module, self.spec = module, module.__spec__
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        """The module, whose specification importlib replaces."""
+        return self.module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Give it its own specification back."""
+        module.__spec__ = self.spec
+
+
 class DeferredFinder(MetaPathFinder):
-    """Finds the packages above, wherever they are installed."""
+    """Finds the modules above, wherever they are installed."""
 
     def find_spec(
         self, fullname: str, path: Any, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The package's spec with a loader that waits; None for every other module."""
+        """The module's spec with a loader that waits; None for those that do not.
+
+        Of a submodule the package may come first, which loads it as a rule.
+        """
+        parent = fullname.rpartition(".")[0]
+        if parent in PACKAGES and PACKAGES[parent].whole and waits(parent):
+            run(sys.modules[parent])
+            if (there := sys.modules.get(fullname)) is not None:
+                there.__spec__ = ModuleSpec(fullname, Loaded(there))  # which importlib prefers
+                return there.__spec__
         if fullname not in PACKAGES:
             return None
         spec = PathFinder.find_spec(fullname, path, target)
