@@ -56,18 +56,18 @@ def waits(name: str) -> bool:
 def made(module: str, name: str) -> Any:
     """What a module's own code makes, which runs now at the latest."""
     package = import_module(module)
-    run(package)
+    execute_once(package)
     return getattr(package, name)
 
 
-def run(package: ModuleType) -> None:
+def execute_once(package: ModuleType) -> None:
     """Run a module's own code, unless it has run."""
     with LOCK:
         if isinstance(package, Deferred):  # no other thread came before
             execute_code(package)
 
 
-def plot(*given: Any, **options: Any) -> Any:
+def plot_values(*given: Any, **options: Any) -> Any:
     """What torchmetrics draws a measure's values with."""
     return made(PLOTS, "plot_single_or_multi_val")(*given, **options)
 
@@ -125,7 +125,7 @@ PACKAGES = {
         {
             "_AX_TYPE": lambda: Any,
             "_PLOT_OUT_TYPE": lambda: Any,
-            "plot_single_or_multi_val": lambda: plot,
+            "plot_single_or_multi_val": lambda: plot_values,
         },
         whole=True,
     ),
@@ -220,7 +220,7 @@ class DeferredFinder(MetaPathFinder):
         """
         parent = fullname.rpartition(".")[0]
         if parent in PACKAGES and PACKAGES[parent].whole and waits(parent):
-            run(sys.modules[parent])
+            execute_once(sys.modules[parent])
             if (there := sys.modules.get(fullname)) is not None:
                 there.__spec__ = ModuleSpec(fullname, Loaded(there))  # which importlib prefers
                 return there.__spec__
