@@ -1,22 +1,17 @@
-"""What a person reads before and after a run: the table, schedules and views drawn, last lines."""
+"""What a person reads before and after a run: the table, schedules, the last lines."""
 
 import copy
 from collections.abc import Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from einops import rearrange
-from jaxtyping import Float
-from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from torch import Tensor, nn
 
-from cl import checkpoints, losses, runs
+from cl import checkpoints, losses, pictures, runs
 from cl.checkpoints.space import say_bytes
 from cl.config import Linear, Pretrain
 from cl.config.datasets import row_of
@@ -24,7 +19,6 @@ from cl.config.evaluations import asking_for
 from cl.config.handed_on import words_of_evaluation
 from cl.config.programs import from_anywhere
 from cl.data.augment.recipe import Recipe
-from cl.data.batch import Batch
 from cl.data.image_text_data import ImageTextData
 from cl.data.loaders.texts import SIDES
 from cl.data.module import ContrastiveData, GivenData
@@ -42,11 +36,7 @@ from cl.terminal import escape_controls
 Data = ContrastiveData | TextData | ImageTextData | GivenData
 API = "see docs/api.md"
 EMBEDS = "-m cl.embedding"
-Curves = Mapping[str, Sequence[float]]
 BLOCKS, ASCII = "▁▂▃▄▅▆▇█", "_.:-=+*#"  # the least value first
-WIDTH, HEIGHT, EDGE = 640, 120, 24  # of a curve in the picture, pixels
-ROWS, GAP = 8, 4  # samples in the picture of views; pixels between them
-MAGNIFIED = 96  # px: smaller views are shown larger, by a whole number
 
 
 def start_table(
@@ -344,10 +334,11 @@ def plot_schedules(
     if curves:
         blocks = ASCII if console.options.ascii_only else BLOCKS
         console.print(draw_lines(curves, blocks=blocks), markup=False)
-        save(draw_curves(curves), f"--dry_run {config.dry_run}", Path(config.dry_run or ""))
+        picture = pictures.draw_curves(curves, per_epoch)
+        pictures.save(picture.savefig, f"--dry_run {config.dry_run}", Path(config.dry_run or ""))
 
 
-def draw_lines(curves: Curves, columns: int = 60, blocks: str = BLOCKS) -> str:
+def draw_lines(curves: pictures.Curves, columns: int = 60, blocks: str = BLOCKS) -> str:
     """A row for each curve: its name, first, least, greatest and last value, and its shape.
 
     >>> print(draw_lines({"lr": [0, 0.5, 1]}, columns=3))
@@ -361,81 +352,6 @@ def draw_lines(curves: Curves, columns: int = 60, blocks: str = BLOCKS) -> str:
         shape = "".join(blocks[round((v - low) / (high - low or 1) * 7)] for v in seen)
         rows.append(f"{name:{names}}  {low:g} to {high:g}, ends at {values[-1]:g}  {shape}")
     return "\n".join(rows)
-
-
-def draw_curves(curves: Curves) -> Image.Image:
-    """The curves one below the other, each over the whole run and from its least value up."""
-    image = Image.new("RGB", (WIDTH + 2 * EDGE, len(curves) * (HEIGHT + 2 * EDGE)), "white")
-    draw = ImageDraw.Draw(image)
-    for i, (name, values) in enumerate(curves.items()):
-        top = i * (HEIGHT + 2 * EDGE) + EDGE
-        low, high = min(values), max(values)
-        across = WIDTH / max(1, len(values) - 1)
-        points = [
-            (EDGE + at * across, top + HEIGHT * (1 - (v - low) / (high - low or 1)))
-            for at, v in enumerate(values)
-        ]
-        draw.rectangle((EDGE, top, EDGE + WIDTH, top + HEIGHT), outline="lightgray")
-        draw.line([*points, points[-1]], fill="black", width=2)
-        draw.text((EDGE, top - 16), f"{name}: {low:g} to {high:g}, {len(values)} steps", "black")
-    return image
-
-
-def plot_views(data: Data, path: Path) -> None:
-    """Draw some samples and their views, as the kind of file that the name says.
-
-    Raises:
-        ValueError: there is no such folder, or no such kind, or a DataLoader makes the views.
-    """
-    data = data.images if isinstance(data, ImageTextData) else data
-    if not isinstance(data, ContrastiveData):
-        raise ValueError("--show_views cannot be used with a DataLoader that makes the views")
-    if data.recipes[0].channels != 3:
-        raise ValueError("--show_views cannot be used with --channels other than 3")
-    save(draw_views(data), f"--show_views {path}", path)
-
-
-def draw_views(data: ContrastiveData) -> Image.Image:
-    """A row for each of the first samples: the image as validation sees it, then all its views."""
-    loader = data.train_dataloader()
-    loader.sampler.set_epoch(0)
-    batch: Batch = next(iter(loader))
-    index = batch.index.cpu().numpy()[:ROWS]
-    (plain,) = islice(data.plain(data.source.train.subset(index)), 1)
-    views = [plain.views[0], *(x[:, :ROWS] for x in batch.views)]
-    side = max(x.shape[-1] for x in views)
-    side *= max(1, MAGNIFIED // side)
-    columns = [tiles(of_one, data, side) for x in views for of_one in x]
-    return Image.fromarray(np.concatenate(columns, axis=1))
-
-
-def tiles(x: Float[Tensor, "n c h w"], data: ContrastiveData, side: int) -> np.ndarray:
-    """One view of each sample, one below the other, as pixels again.
-
-    Of more than three channels the first three are seen, of one or two the first as gray.
-    """
-    recipe = data.recipes[0]
-    mean, std = (torch.tensor(t).view(-1, 1, 1) for t in (recipe.mean, recipe.std))
-    pixels = ((x.cpu() * std + mean).clamp(0, 1) * 255).round().byte()
-    pixels = pixels[:, :3] if pixels.shape[1] >= 3 else pixels[:, :1].expand(-1, 3, -1, -1)
-    magnify = side // x.shape[-1]
-    pixels = pixels.repeat_interleave(magnify, 2).repeat_interleave(magnify, 3)
-    cell = side + GAP
-    out = torch.full((len(x), 3, cell, cell), 255, dtype=torch.uint8)
-    out[:, :, : pixels.shape[2], : pixels.shape[3]] = pixels
-    return rearrange(out, "n c h w -> (n h) w c").cpu().numpy()
-
-
-def save(picture: Image.Image, flag: str, path: Path) -> None:
-    """Write a picture as the kind of file that its name says.
-
-    Raises:
-        ValueError: there is no such folder, or no such kind.
-    """
-    try:
-        picture.save(path)
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{flag} cannot be written: {error}") from None
 
 
 def last_lines(

@@ -13,7 +13,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from torch import nn
 
-from cl import build, checkpoints, hardware, report, runs, summary, trainer
+from cl import build, checkpoints, hardware, pictures, report, runs, summary, trainer
 from cl.callbacks.ending import Ending
 from cl.callbacks.geometry import Geometry
 from cl.callbacks.labeled import Labeled
@@ -128,7 +128,7 @@ def train(config: Pretrain, callbacks: Sequence[Callback] = ()) -> Run:
         data = build.build_data(config, source, text_encoder or encoder)
         run = Run(config.runs_folder, encoder)
         if config.show_views:
-            summary.plot_views(data, Path(config.show_views))
+            pictures.plot_views(data, Path(config.show_views))
             trainer.say(f"views of {data.describe()}: {config.show_views}")
             return run
         classes = build.count_classes(data)

@@ -155,7 +155,7 @@ def test_the_whole_comes_before_its_parts(
     """A part that it loads is loaded once."""
     sys.modules.pop("waits.part", None)
     monkeypatch.setitem(PACKAGES, waits.__name__, Package(whole=True))
-    part = import_module("waits.part")
+    part = import_module(f"{waits.__name__}.part")
     assert waits.counted == 1
     assert part.x is waits.x
     assert part is sys.modules["waits.part"]

@@ -141,14 +141,6 @@ def test_a_terminal_without_blocks_gets_letters(
     assert {*file.getvalue().split()[-1].decode()} == {*summary.ASCII}
 
 
-def test_the_picture_has_every_curve() -> None:
-    one = summary.draw_curves({"a": [0, 1]})
-    two = summary.draw_curves({"a": [0, 1], "b": [1, 0]})
-    assert two.size == (one.width, 2 * one.height)
-    gray = np.asarray(two.convert("L"))
-    assert gray[: one.height].min() == gray[one.height :].min() == 0
-
-
 def test_a_dry_run_leaves_a_picture_and_no_run(
     tmp_path: Path, capsys: pytest.CaptureFixture, digits_words: Callable[[], list[str]]
 ) -> None:
@@ -160,38 +152,9 @@ def test_a_dry_run_leaves_a_picture_and_no_run(
     assert "gamma" in said
     assert not (tmp_path / "runs").exists()
     with Image.open(tmp_path / "moves.png") as picture:
-        assert picture.height == 3 * (summary.HEIGHT + 2 * summary.EDGE)
+        assert np.asarray(picture).std() > 5
 
 
 @pytest.fixture
 def digits_words() -> Callable[[], list[str]]:
     return lambda: "digits resnet6_w8 --epochs 2 --batch_size 128 --num_workers 1".split()
-
-
-def data(**changes: float) -> ContrastiveData:
-    images = in_memory(number=12, side=32)
-    recipes = [Recipe(size=32, **changes), Recipe(size=16, views=3)]
-    return ContrastiveData(Source("made", ["a"], images, images), recipes, batch_size=10)
-
-
-def test_rows_and_columns() -> None:
-    """32 px are shown three times as large, 16 px in a cell of that size six times."""
-    cell = 3 * 32 + summary.GAP
-    assert summary.draw_views(data()).size == (6 * cell, summary.ROWS * cell)
-
-
-def test_views_that_change_nothing_are_the_image() -> None:
-    plain = {"crop_scale": (1, 1), "crop_ratio": (1, 1), "flip": 0, "jitter": 0, "grayscale": 0}
-    pixels = np.asarray(summary.draw_views(data(**plain, blur=0)))
-    cell = 3 * 32 + summary.GAP
-    first, second = pixels[:, :cell].astype(int), pixels[:, cell : 2 * cell]
-    assert np.abs(first - second).max() <= 1
-    assert np.ptp(first[: 3 * 32, : 3 * 32]) > 100
-
-
-def test_it_is_written(tmp_path: Path) -> None:
-    summary.plot_views(data(), tmp_path / "views.png")
-    with Image.open(tmp_path / "views.png") as written:
-        assert written.size == summary.draw_views(data()).size
-    with pytest.raises(ValueError, match=r"--show_views .*cannot be written"):
-        summary.plot_views(data(), tmp_path / "views.nothing")

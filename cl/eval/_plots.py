@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from PIL import Image
@@ -23,7 +23,10 @@ from cl.terminal import escape_controls
 POINTS = 2000  # of the map: t-SNE of more takes minutes and shows no more
 Scatter = Literal["tsne", "umap"]
 QUERIES, NEIGHBORS, SIDE = 8, 8, 96  # of the neighbor grid; its pictures' side in pixels
-MAX_NAMED = 20  # classes, up to which axes and legends name them
+MAX_NAMED = 20  # classes, up to which a legend names them and cells have their numbers
+MAX_LISTED = 120  # classes, up to which the axes of a confusion matrix name them
+LONGEST = 18  # letters of a class's name in a picture
+CONFUSED = 8  # pairs of classes below a large confusion matrix
 
 
 def evenly_spaced(n: int, most: int) -> Int[Tensor, " k"]:
@@ -97,45 +100,73 @@ def plot_spectrum(h: Float[Tensor, "n d"]) -> Figure:
     return figure
 
 
-def plot_neighbors(part: Features, images: Images) -> Image.Image:
+def plot_neighbors(part: Features, images: Images, classes: Sequence[str]) -> Figure:
     """Some images on the left, their nearest on the right, framed green where the class is theirs.
+
+    Below each is its class, below the nearest their cosine too.
 
     Args:
         part: features and labels of the images, in their order.
         images: the same.
+        classes: their names.
     """
     h, labels = part
     u = F.normalize(h.float(), dim=1)
-    cell, frame = SIDE + 8, 3
-    grid = Image.new("RGB", ((NEIGHBORS + 1) * cell + cell // 2, QUERIES * cell), "white")
-    for row, query in enumerate(evenly_spaced(len(u), QUERIES)[:QUERIES].tolist()):
+    queries = evenly_spaced(len(u), QUERIES)[:QUERIES].tolist()
+    wide = [1.0, 0.15] + [1.0] * NEIGHBORS  # a gap behind the queries
+    figure = Figure(figsize=(1.15 * sum(wide), 1.4 * len(queries) + 0.6), layout="constrained")
+    grid = figure.subplots(len(queries), len(wide), width_ratios=wide, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for row, query in zip(grid, queries, strict=True):
         similar = u @ u[query]
+        cosines = similar.clone()
         similar[query] = torch.inf
         near = similar.topk(min(NEIGHBORS + 1, len(u))).indices.tolist()
-        for column, at in enumerate(near):
-            left = column * cell + (cell // 2 if column else 0)
+        for axes, at in zip((row[0], *row[2:]), near, strict=False):  # of few images
             same = bool(labels[at] == labels[query])
-            edge = "white" if not column else "green" if same else "red"
-            framed = Image.new("RGB", (SIDE + 2 * frame, SIDE + 2 * frame), edge)
-            grid.paste(framed, (left, row * cell))
-            picture = Image.fromarray(images.pixel(at)).resize((SIDE, SIDE))
-            grid.paste(picture, (left + frame, row * cell + frame))
-    return grid
-
-
-def with_axes(grid: Image.Image) -> Figure:
-    """The sheet of `plot_neighbors`, and what is to be seen on it."""
-    figure = Figure(figsize=(grid.width / 100, grid.height / 100 + 0.8), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(np.asarray(grid))
-    axes.set_title("test images, and to the right of each its nearest by cosine")
-    axes.set(xticks=[], yticks=[], xlabel="green: of its class; red: of another one")
+            edge = "black" if at == query else "green" if same else "red"
+            with_caption(axes, images.pixel(at), edge, class_name(classes, int(labels[at])))
+            if at != query:
+                axes.text(0.5, -0.2, f"{cosines[at]:.3f}", **BELOW, transform=axes.transAxes)
+    figure.supxlabel(
+        "left: test images; right: their nearest by cosine (green: of the class, red: of another)",
+        fontsize="small",
+    )
     return figure
 
 
+BELOW: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": "x-small"}
+
+
+def class_name(classes: Sequence[str], label: int) -> str:
+    """A class's name, its beginning where it is long; nothing where there is none."""
+    name = classes[label] if 0 <= label < len(classes) else ""
+    return shown_name(name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…")
+
+
+def with_caption(axes: Any, pixels: UInt8[np.ndarray, "h w c"], edge: str, caption: str) -> None:
+    """Draw an image with a frame and a line below it."""
+    picture = Image.fromarray(pixels)
+    scale = SIDE / max(picture.size)
+    width, height = (max(1, round(scale * length)) for length in picture.size)
+    axes.axis("on")
+    axes.set(xticks=[], yticks=[])
+    axes.imshow(np.asarray(picture.resize((width, height))))
+    for side in axes.spines.values():
+        side.set(color=edge, linewidth=2)
+    axes.text(0.5, -0.04, caption, **BELOW, transform=axes.transAxes)
+
+
 def plot_confusion(counts: Int[Tensor, "c c"], classes: Sequence[str], title: str) -> Figure:
-    """True classes down, answers across, on a logarithmic scale."""
-    figure = Figure(figsize=(7, 6), layout="constrained")
+    """True classes down, answers across, on a logarithmic scale.
+
+    Up to `MAX_NAMED` classes each cell has its number, up to `MAX_LISTED` each row its name; below
+    more than the first are the pairs that are confused most.
+    """
+    n = len(classes)
+    side = min(max(6.0, 0.13 * n), 14.0)
+    figure = Figure(figsize=(side + 1, side), layout="constrained")
     axes = figure.subplots()
     visible = counts.clamp(min=0.5).numpy()
     shown = axes.imshow(visible, norm=LogNorm(), cmap="viridis")
@@ -143,15 +174,31 @@ def plot_confusion(counts: Int[Tensor, "c c"], classes: Sequence[str], title: st
     right = float(counts.trace() / counts.sum().clamp(min=1))
     title = f"{title}: {counts.sum():,} test images, {100 * right:.2f} % on the diagonal"
     axes.set(title=title, xlabel="predicted class", ylabel="true class")
-    if len(classes) <= MAX_NAMED:
-        names = [shown_name(name) for name in classes]
-        axes.set_xticks(range(len(classes)), names, rotation=90)
-        axes.set_yticks(range(len(classes)), names)
+    if n <= MAX_LISTED:
+        names = [class_name(classes, c) for c in range(n)]
+        size = "medium" if n <= MAX_NAMED else 6
+        axes.set_xticks(range(n), names, rotation=90, fontsize=size)
+        axes.set_yticks(range(n), names, fontsize=size)
+    if n <= MAX_NAMED:
         bright = np.asarray(shown.norm(visible), dtype=float) > 0.6
-        for (i, j), n in np.ndenumerate(counts.numpy()):
+        for (i, j), number in np.ndenumerate(counts.numpy()):
             ink = "black" if bright[i, j] else "white"
-            axes.text(j, i, str(n), ha="center", va="center", fontsize="x-small", color=ink)
+            axes.text(j, i, str(number), ha="center", va="center", fontsize="x-small", color=ink)
+    elif pairs := most_confused(counts, classes):
+        figure.supxlabel("\n".join(["most confused (true, predicted):", *pairs]), fontsize=8)
     return figure
+
+
+def most_confused(counts: Int[Tensor, "c c"], classes: Sequence[str]) -> list[str]:
+    """The pairs of different classes with most images, most first, a line each."""
+    others = counts.clone().fill_diagonal_(0).flatten()
+    most, at = others.topk(min(CONFUSED, len(others)))
+    pairs = [(int(place) // len(counts), int(place) % len(counts)) for place in at]
+    return [
+        f"{class_name(classes, i)}, {class_name(classes, j)}: {number:,}"
+        for (i, j), number in zip(pairs, most.tolist(), strict=True)
+        if number
+    ]
 
 
 def plot_all(
@@ -179,7 +226,7 @@ def plot_all(
     made: dict[str, Figure] = {
         "features": plot_scatter(part, classes, seed, scatter),
         "spectrum": plot_spectrum(part[0]),
-        "neighbors": with_axes(plot_neighbors(part, images)),
+        "neighbors": plot_neighbors(part, images, classes),
     }
     for name, matrix in counts.items():
         made[f"confusion-{name}"] = plot_confusion(matrix, classes, name)

@@ -43,11 +43,11 @@ def after_run(config: Any, folder: Path, data: Any = None) -> None:
     if not config.report or runs.other_rank():
         return
     try:
-        from cl import summary
+        from cl import pictures
         from cl.data.module import ContrastiveData
 
         if isinstance(data, ContrastiveData) and config.processes == 1:
-            image = summary.draw_views(data)
+            image = pictures.draw_views(data)
             image.thumbnail((page.MOST, page.MOST))
             image.save(folder / VIEWS)
         run = read_run(folder)

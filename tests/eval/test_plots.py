@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgba
 from PIL import Image
 
 from cl.data.sets import Images
@@ -41,22 +42,45 @@ def test_all_are_written(tmp_path: Path) -> None:
 
 
 def test_the_neighbors_are_the_nearest() -> None:
-    """Every image is its own gray level: the sheet is read back."""
+    """Every image is its own gray level: the pictures are read back, with what stands below."""
     h, labels = part(60)
-    sheet = np.asarray(plots.plot_neighbors((h, labels), images(60)))
+    figure = plots.plot_neighbors((h, labels), images(60), CLASSES)
     u = torch.nn.functional.normalize(h, dim=1)
-    cell = plots.SIDE + 8
-    for row, query in enumerate(range(0, 60, 8)):
+    rows = np.array(figure.axes).reshape(plots.QUERIES, plots.NEIGHBORS + 2)
+    for row, query in zip(rows, range(0, 60, 8), strict=True):
         near = (u @ u[query]).argsort(descending=True)
         near = [query, *(int(i) for i in near if i != query)][: plots.NEIGHBORS + 1]
-        for column, at in enumerate(near):
-            left = column * cell + (cell // 2 if column else 0)
-            assert (sheet[row * cell + 40, left + 40] == at).all()
-            edge = sheet[row * cell, left]
+        for axes, at in zip((row[0], *row[2:]), near, strict=True):
+            assert (axes.get_images()[0].get_array() == at).all()
+            name = CLASSES[labels[at]] if labels[at] >= 0 else ""
+            cosine = [] if at == query else [f"{u[at] @ u[query]:.3f}"]
+            assert [text.get_text() for text in axes.texts] == [name, *cosine]
             same = bool(labels[at] == labels[query])
-            assert tuple(edge) == (
-                (255,) * 3 if not column else (0, 128, 0) if same else (255, 0, 0)
-            )
+            edge = "black" if at == query else "green" if same else "red"
+            assert axes.spines["top"].get_edgecolor() == to_rgba(edge)
+
+
+def test_pictures_of_neighbors_keep_their_shape() -> None:
+    wide = Images(np.zeros(12, int), np.zeros((12, 8, 32, 3), np.uint8))
+    figure = plots.plot_neighbors((torch.randn(12, 4), torch.zeros(12).long()), wide, ["a"])
+    shown = figure.axes[0].get_images()[0].get_array()
+    assert shown is not None
+    assert shown.shape == (plots.SIDE // 4, plots.SIDE, 3)
+
+
+def test_a_confusion_of_many_classes_names_them_and_the_pairs_confused_most() -> None:
+    counts = torch.diag(torch.full((100,), 9))
+    counts[3, 5], counts[7, 2] = 4, 6
+    names = [f"{i} is a class with a long name" for i in range(100)]
+    figure = plots.plot_confusion(counts, names, "knn")
+    axes = figure.axes[0]
+    assert [t.get_text() for t in axes.get_yticklabels()][5] == "5 is a class with…"
+    assert not axes.texts
+    below = figure.get_supxlabel().splitlines()
+    assert [line.rpartition(": ")[2] for line in below[1:]] == ["6", "4"]
+    assert below[1].startswith("7 is a class")
+    none = plots.plot_confusion(torch.diag(torch.full((100,), 9)), names, "knn")
+    assert none.get_supxlabel() == ""
 
 
 def test_a_confusion_says_its_score_and_its_axes() -> None:
