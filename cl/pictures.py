@@ -78,7 +78,7 @@ def draw_views(data: ContrastiveData) -> Image.Image:
     (plain,) = islice(data.plain(data.source.train.subset(index)), 1)
     views = [plain.views[0], *(x[:, :ROWS] for x in batch.views)]
     side = max(x.shape[-1] for x in views)
-    side *= max(1, MAGNIFIED // side)
+    side *= -(-MAGNIFIED // side)
     columns = [tiles(of_one, data.recipes[0], side) for x in views for of_one in x]
     return contact_sheet(
         np.stack(columns), column_titles(data.recipes), list(captions(data, index))
