@@ -102,7 +102,7 @@ def test_a_run_of_before_keeps_its_scaled_rate(tmp_path: Path) -> None:
     assert settings_as_before(replace(config, lr=0.01), tmp_path).lr == 0.01
 
 
-@pytest.mark.parametrize("name", ["barlow_twins", "byol", "lejepa", "vicreg"])
+@pytest.mark.parametrize("name", ["barlow_twins", "byol", "lejepa", "relic", "vicreg"])
 def test_a_warm_up_starts_at_zero_where_the_authors_does(name: str) -> None:
     """From 0 to the whole rate, a tenth of 100 epochs long; who names an optimizer has its own."""
     line = [*DIGITS, "--method", name, "--scheduler", "warmup_cosine"]
@@ -114,7 +114,7 @@ def test_a_warm_up_starts_at_zero_where_the_authors_does(name: str) -> None:
     assert parse_pretrain([*line, "--optimizer", "sgd"]).warmup_start_lr is None
 
 
-@pytest.mark.parametrize("name", ["byol", "vicreg"])
+@pytest.mark.parametrize("name", ["byol", "relic", "vicreg"])
 def test_a_run_of_before_keeps_its_warm_up(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
