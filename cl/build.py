@@ -420,6 +420,11 @@ def recipes_of(config: Pretrain, images: Images) -> list[Recipe]:
         "solarize": config.solarize_prob,
     }
     given = {k: v for k, v in named.items() if v is not None}
+    if config.kind == "image-text" and config.crop_interpolation == "bilinear":
+        given |= {
+            "central": None,
+            "interpolation": "bilinear",
+        }  # as in runs from before it was said
     full = [r.changed(given) for r in full_size(config.dataset, config.recipe, config.n_crops)]
     method = own_object(config.method) or get_method(config.method)
     full = method.views(full, **config.method_settings)
@@ -615,7 +620,7 @@ def encoder_metadata(config: Pretrain, recipes: Sequence[Recipe]) -> dict[str, A
             "dataset": config.dataset,
             "method": config.method,
         }
-    prepared = {"mean": list(recipes[0].mean), "std": list(recipes[0].std)} if recipes else {}
+    prepared = preparation_told(recipes[0]) if recipes else {}
     return {
         "encoder": config.encoder,
         "norm": config.norm,
@@ -628,6 +633,14 @@ def encoder_metadata(config: Pretrain, recipes: Sequence[Recipe]) -> dict[str, A
         "dataset": config.dataset,
         "method": config.method,
     }
+
+
+def preparation_told(recipe: Recipe) -> dict[str, Any]:
+    """How plain images were prepared, besides their size; what no file says is bilinear."""
+    said: dict[str, Any] = {"mean": list(recipe.mean), "std": list(recipe.std)}
+    if recipe.central is not None:
+        said["central"] = recipe.central
+    return said | ({"interpolation": "bicubic"} if recipe.interpolation == "bicubic" else {})
 
 
 def decoding_told(config: Pretrain) -> dict[str, Any]:

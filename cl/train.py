@@ -185,7 +185,7 @@ def fit_run(
         **summary.rates_of_layers(config, method.encoder),
     }
     if isinstance(data, SourceData):  # of a loader of the caller's own there is less to say
-        derived |= known_at_start(config, data, method, recipes)
+        derived |= known_at_start(config, data, method, recipes) | {"steps_per_epoch": steps}
     space = summary.space_needed(config, method)
     space.check()
     if isinstance(data, ContrastiveData | ImageTextData):

@@ -31,7 +31,7 @@ from cl.callbacks.peers import LOST, Peers
 from cl.callbacks.rates import ConfiguredRates
 from cl.callbacks.saver import BROKEN, NOT_FINITE, Saver, peers_of
 from cl.callbacks.watch import Watch
-from cl.config import Linear, Pretrain, from_json, is_own, to_json
+from cl.config import Linear, Pretrain, from_json, is_own, signature, to_json
 from cl.config.handed_on import data_places
 from cl.config.schema import either, options_of
 from cl.config.store import batch_of, crops_of_before
@@ -243,8 +243,8 @@ def earlier_settings(config: Config, text: str) -> tuple[dict[str, Any], int]:
 def settings_as_before(config: Pretrain, folder: Path) -> Pretrain:
     """The configuration with what was the default when the run began that goes on.
 
-    Earlier versions scaled the rate of Adam, which was that of SGD, and cropped bilinearly with
-    every paper's recipe.
+    Earlier versions scaled the rate of Adam, which was that of SGD, did not warm up from a method's
+    own rate, and cropped bilinearly with every paper's recipe.
     """
     before, _ = earlier_settings(config, (folder / runs.CONFIG).read_text())
     if config.override:
@@ -256,12 +256,23 @@ def settings_as_before(config: Pretrain, folder: Path) -> Pretrain:
         usual = rates.usual_rate("sgd"), rates.usual_rate(config.optimizer)
         if before.get("lr") != config.lr and (before.get("lr"), config.lr) == usual:
             kept["lr"] = before["lr"]
+    if warmed_up_otherwise(config, before):
+        kept["warmup_start_lr"] = None
     began, same = before.get("crop_interpolation"), before.get("recipe") == config.recipe
     if began and same and config.crop_interpolation is None:
         kept["crop_interpolation"] = began
-    for name, value in kept.items():
+    spoken = kept | {"warmup_start_lr": f"{rates.warmup_start(config.scaled_lr()):g}"}
+    for name, value in ((name, spoken[name]) for name in kept):
         say(f"{folder} keeps --{name}{'' if value is True else f' {value}'}, with which it began")
     return replace(config, **kept)
+
+
+def warmed_up_otherwise(config: Pretrain, before: Mapping[str, Any]) -> bool:
+    """Whether a run began when its method had no warm-up of its own yet, which it has now."""
+    of_method = signature.method(config.method).defaults.get("warmup_start_lr")
+    same = before.get("method") == config.method and before.get("optimizer") == config.optimizer
+    began = before.get("warmup_start_lr")
+    return same and began is None and of_method is not None and config.warmup_start_lr == of_method
 
 
 def optimization(config: Config, **more: Any) -> Optimization:

@@ -687,6 +687,27 @@ def test_a_run_of_before_keeps_its_crops(saved, tmp_path, line, recipes, kept):
     assert again.crop_interpolation == config.crop_interpolation
 
 
+@pytest.mark.parametrize(
+    ("line", "recipe", "kept"),
+    [
+        ("", {}, "bilinear"),  # there was no such setting
+        ("", {"crop_interpolation": "bilinear"}, "bilinear"),  # it was not the preset's
+        ("", {"crop_interpolation": "bicubic"}, None),
+        ("--crop_interpolation bicubic", {"crop_interpolation": "bicubic"}, "bicubic"),
+        ("--recipe simsiam", {"crop_interpolation": "bilinear"}, None),
+    ],
+)
+def test_a_run_of_captions_of_before_keeps_its_crops(saved, tmp_path, line, recipe, kept):
+    words = "captions:a.jsonl resnet18 --method clip --text_encoder bag_w8".split()
+    config = parse_pretrain([*words, *line.split()])
+    now = json.loads(to_json(config, {"recipes": [recipe]}))
+    if not recipe:
+        assert now.pop("crop_interpolation") is None
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(now))
+    assert parse_pretrain(["--config", str(file)]).crop_interpolation == kept
+
+
 def test_the_papers_that_changed_are_the_bicubic_ones():
     bicubic = {name for name, views in PAPERS.items() if BICUBIC.items() <= views[0].items()}
     assert {*BILINEAR_BEFORE} <= bicubic

@@ -48,9 +48,10 @@ class Lines(Callback):
         super().__init__()
         self.watch, self.to, self.every = watch, to, every
         self.started, self.first, self.waited = 0.0, -1, 0.0
+        self.last: int | None = None  # the epoch in which the run ends, counted from 1
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.first = -1
+        self.first, self.last = -1, last_epoch(trainer)
 
     def on_train_batch_end(
         self,
@@ -66,13 +67,17 @@ class Lines(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.has_line(trainer):
-            parts = epoch_of(trainer), *numbers(self.watch), *self.pace(trainer)
+            parts = self.epoch(trainer), *numbers(self.watch), *self.pace(trainer)
             print("  ".join(parts), file=self.to or sys.stdout, flush=True)
 
     def has_line(self, trainer: pl.Trainer) -> bool:
         """Whether the epoch that has ended gets one, on the first process."""
         done = trainer.current_epoch + 1
-        return trainer.is_global_zero and (done % self.every == 0 or done == trainer.max_epochs)
+        return trainer.is_global_zero and (done % self.every == 0 or done == self.last)
+
+    def epoch(self, trainer: pl.Trainer) -> str:
+        """The epoch in progress, of how many."""
+        return f"epoch {trainer.current_epoch + 1}" + (f"/{self.last}" if self.last else "")
 
     def pace(self, trainer: pl.Trainer) -> list[str]:
         """The part of the time that goes into waiting for data, and the time left of the run."""
@@ -112,7 +117,7 @@ class Bar(Lines, ProgressBar):
         self.start()
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.refresh(epoch_of(trainer), 0, trainer.num_training_batches, *self.beside(trainer))
+        self.refresh(self.epoch(trainer), 0, trainer.num_training_batches, *self.beside(trainer))
 
     def on_train_batch_end(
         self,
@@ -125,7 +130,7 @@ class Bar(Lines, ProgressBar):
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         total, done = trainer.num_training_batches, batch_idx + 1
         if self.is_due(done, total):
-            self.refresh(epoch_of(trainer), done, total, *self.beside(trainer))
+            self.refresh(self.epoch(trainer), done, total, *self.beside(trainer))
 
     def on_validation_batch_end(
         self,
@@ -138,11 +143,11 @@ class Bar(Lines, ProgressBar):
     ) -> None:
         total, done = trainer.num_val_batches[dataloader_idx], batch_idx + 1
         if self.is_due(done, total):
-            self.refresh(f"{epoch_of(trainer)}  validation", done, total)
+            self.refresh(f"{self.epoch(trainer)}  validation", done, total)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.has_line(trainer):
-            line = "  ".join([epoch_of(trainer), *numbers(self.watch)])
+            line = "  ".join([self.epoch(trainer), *numbers(self.watch)])
             self.console.print(line, markup=False, highlight=False)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -206,8 +211,22 @@ def end_of(trainer: pl.Trainer) -> float:
     return min(steps, limit) if limit > 0 else steps
 
 
-def epoch_of(trainer: pl.Trainer) -> str:
-    return f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+def last_epoch(trainer: pl.Trainer) -> int | None:
+    """The epoch in which a run ends that starts or goes on, counted from 1.
+
+    None where nothing says it: a limit of steps alone, of data without a length.
+    """
+    limit, batches, epochs = step_limit(trainer), trainer.num_training_batches, trainer.max_epochs
+    planned = None if epochs is None or epochs < 0 else epochs
+    if limit <= 0:
+        return planned
+    if batches == math.inf:
+        return None
+    per_epoch = max(1, math.ceil(batches / trainer.accumulate_grad_batches))
+    # An epoch that an earlier limit cut short is not completed, see `cl.trainer`.
+    missing = max(0, per_epoch * trainer.current_epoch - trainer.global_step)
+    needed = max(1, math.ceil((limit + missing) / per_epoch))
+    return needed if planned is None else min(needed, planned)
 
 
 def seconds_waited(trainer: pl.Trainer) -> float:

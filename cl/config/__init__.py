@@ -1,7 +1,7 @@
 """The command line: what can be set, what goes together, and how a run's settings are kept.
 
-`options.py` has the flags of every run; those of a method, a loss or an evaluation stand at that
-thing. Nothing here loads torch, so that help and errors come at once.
+`options/` has the flags of every run, a group a file; those of a method, a loss or an evaluation
+stand at that thing. Nothing here loads torch, so that help and errors come at once.
 """
 
 from cl.config.check import check_environment

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, fields
 from typing import Any
 
-from cl.config.datasets import bilinear_before
+from cl.config.datasets import bilinear_before, row_of
 from cl.config.programs import C, Linear, Pretrain, rooms
 from cl.config.rules import kinds_of
 from cl.config.schema import Option, did_you_mean, either, options_of
@@ -14,6 +14,7 @@ from cl.config.signature import find, having
 VERSION = 1
 DERIVED = "derived"
 GLOBAL, PROCESSES = "global_batch_size", "processes"
+BILINEAR = "bilinear"
 PROGRAMS: dict[str, type[Pretrain] | type[Linear]] = {
     "main_contrastive": Pretrain,
     "main_linear": Linear,
@@ -111,16 +112,21 @@ def batch_of(found: Mapping[str, Any], derived: Any) -> int | None:
 
 
 def crops_of_before(found: Mapping[str, Any], derived: Any) -> dict[str, Any]:
-    """How a run of before resized its crops, whose paper has bicubic ones now.
+    """How a run of before resized its crops, whose paper or data set has bicubic ones now.
 
     Args:
         found: the settings of a file.
         derived: what followed from them; a file that no run of images wrote has no recipes.
     """
-    of_run = isinstance(derived, dict) and derived.get("recipes")
-    if of_run and "crop_interpolation" not in found and found.get("recipe") in bilinear_before():
-        return {"crop_interpolation": "bilinear"}
-    return {}
+    recipes = derived.get("recipes") if isinstance(derived, dict) else None
+    if not recipes or found.get("crop_interpolation") is not None:
+        return {}
+    if paper := found.get("recipe"):
+        before = "crop_interpolation" not in found and paper in bilinear_before()
+    else:
+        now = row_of(str(found.get("dataset")))["recipe"].get("crop_interpolation", BILINEAR)
+        before = recipes[0].get("crop_interpolation", BILINEAR) == BILINEAR != now
+    return {"crop_interpolation": BILINEAR} if before else {}
 
 
 def options_in(

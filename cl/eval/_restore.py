@@ -429,6 +429,8 @@ def of_weights(
     """
     if file is None or about:
         prepared = {name: about[name] for name in PREPARATION if about.get(name) is not None}
+        if "text_encoder" in about:  # of captions, whose preset has not always been bicubic
+            prepared = {"central": None, "interpolation": "bilinear"} | prepared
         prepared |= {name: tuple(prepared[name]) for name in ("mean", "std") if name in prepared}
         return prepared, "as the file of weights says" if prepared else "as the data set's row says"
     if timms and not small and report is not None and report.layout == "plain":
@@ -550,7 +552,7 @@ def about_run(file: Path) -> dict[str, Any]:
         return own | {"pooling": run.pooling}
     own = {"encoder": run.encoder, "norm": run.norm, "image_size": run.resolved_image_size}
     own |= {"stem": run.stem} if run.stem else {}
-    about = {"mean": recipes[0]["mean"], "std": recipes[0]["std"]}
+    about = {name: recipes[0].get(name) for name in PREPARATION}
     if run.kind == "image-text":
         own |= {"text_encoder": run.text_encoder, "max_length": list(run.resolved_max_length)}
         own |= {"width": run.method_settings["encoding_size"], "pooling": run.pooling}

@@ -19,7 +19,7 @@ class BYOL(TeacherMethod):
 
     Its loss is a quarter of the paper's, but for a constant: the mean of -cos over both directions
     in place of the sum of 2 - 2 cos (eq. 2).
-    Trained as by the authors' code for 1000 epochs, whose warm-up starts at 0
+    Trained as by the authors' code for 1000 epochs, with a warm-up from 0
     (google-deepmind/deepmind-research, byol; for 300 it takes the rate 0.3 and decays weights by
     1e-6, for 100 0.45).
 
@@ -40,6 +40,7 @@ class BYOL(TeacherMethod):
         "optimizer": "lars",
         "lr": 0.2,
         "weight_decay": 1.5e-6,
+        "warmup_start_lr": 0.0,
     }
 
     def __init__(

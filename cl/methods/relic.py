@@ -24,6 +24,7 @@ class ReLIC(TeacherMethod):
         "optimizer": "lars",
         "lr": 0.3,
         "weight_decay": 1e-6,
+        "warmup_start_lr": 0.0,
     }
 
     def __init__(

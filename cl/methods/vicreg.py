@@ -13,8 +13,8 @@ class VICReg(BarlowTwins):
     """Views close, every dimension of the embeddings alive, no two dimensions alike.
 
     The expander is Barlow Twins' projector, as in the paper (section 4.2). Trained as by the
-    authors' code for 1000 epochs, whose warm-up starts at 0 and whose cosine ends at a thousandth
-    of the rate (facebookresearch/vicreg; for 100 it takes the rate 0.3).
+    authors' code for 1000 epochs, with a warm-up from 0 (facebookresearch/vicreg, commit 08c8c0c;
+    for 100 it takes the rate 0.3), whose cosine ends at a thousandth of the rate: `--min_lr`.
 
     Args:
         encoder: see `Method`.
@@ -26,6 +26,7 @@ class VICReg(BarlowTwins):
         "optimizer": "lars",
         "lr": 0.2,
         "weight_decay": 1e-6,
+        "warmup_start_lr": 0.0,
     }
 
     def __init__(

@@ -160,7 +160,7 @@ def head(runs: Sequence[Listed], title: str) -> str:
     names = {k: name for k, name in titles(runs).items() if k in run.numbers}
     entries = [(name, page.percent(run.numbers[k])) for k, name in names.items()]
     if not run.evaluates:
-        entries.append(("epochs", f"{run.epochs_done} of {run.settings.get('epochs')}"))
+        entries.append(("epochs", f"{run.epochs_done} of {run.epochs_shown}"))
     entries.append(("seed", page.shown(run.settings.get("seed"))))
     return f"{above}<p>{page.escape(line)}</p>{page.cards(entries)}"
 

@@ -1,6 +1,7 @@
 """Runs read from their folders alone: what each was to do, how far it came, what it reached."""
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -122,6 +123,23 @@ class Listed:
     def epochs_done(self) -> int:
         """Epochs that have a row in metrics.csv."""
         return int(self.newest.get("epoch", -1)) + 1
+
+    @property
+    def epochs_shown(self) -> str:
+        """The epoch in which it ends, counted from 1: the last one, or that of `max_steps`."""
+        derived = self.config.get("derived")
+        given = (self.config, derived if isinstance(derived, dict) else {})
+        names = ("epochs", "max_steps"), ("steps_per_epoch",)  # which earlier runs did not keep
+        entries = {k: of.get(k) for of, keys in zip(given, names, strict=True) for k in keys}
+        known = {k: x for k, x in as_numbers(entries).items() if math.isfinite(x)}
+        if "max_steps" not in known:
+            return f"{known['epochs']:g}" if "epochs" in known else "?"
+        if self.trained:
+            return f"{self.epochs_done}"
+        if not known.get("steps_per_epoch"):
+            return "?"
+        needed = math.ceil(known["max_steps"] / known["steps_per_epoch"])
+        return f"{min(needed, known.get('epochs', needed)):g}"
 
     @cached_property
     def started(self) -> datetime:

@@ -1,6 +1,7 @@
 """The progress a person reads: which numbers, in which words, one line an epoch, one that moves."""
 
 import io
+import math
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
@@ -13,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from cl.callbacks import bar
-from cl.callbacks.bar import NEXT_BATCH, Bar, DataWait, Lines, numbers
+from cl.callbacks.bar import NEXT_BATCH, Bar, DataWait, Lines, last_epoch, numbers
 from cl.callbacks.watch import Watch
 from cl.data.batch import Batch
 from cl.trainer import Trainer
@@ -35,6 +36,7 @@ BATCH = Batch([], torch.zeros(2, dtype=torch.long), torch.arange(2))
 def trainer(step: int = 0, **known: object) -> Mock:
     default = {"global_step": step, "current_epoch": 0, "max_epochs": 4, "is_global_zero": True}
     default |= {"estimated_stepping_batches": 100, "num_training_batches": 25, "max_steps": -1}
+    default |= {"accumulate_grad_batches": 1}
     return Mock(spec=pl.Trainer, **default | {"num_val_batches": [8], "profiler": None} | known)
 
 
@@ -115,14 +117,43 @@ def test_a_limit_of_steps_ends_the_time_left(
     seconds: list[int],
     capsys: pytest.CaptureFixture,
 ) -> None:
-    """Of three epochs of five steps, by the Trainer of a run, which Lightning tells no limit."""
+    """Of three epochs of five steps, by the Trainer of a run, which Lightning tells no limit.
+
+    The epochs are counted up to the one in which it ends.
+    """
     watch = Watch(100)
     lines = Lines(watch)
     made = Trainer(limit, max_epochs=3, callbacks=[watch, lines], **QUIET_ON_CPU)
     samples: Any = range(10)
     made.fit(Sleepless(clock), DataLoader(samples, 2, collate_fn=lambda _: BATCH))
-    found = [line.partition("left ")[2] for line in capsys.readouterr().out.splitlines()]
+    said = capsys.readouterr().out.splitlines()
+    found = [line.partition("left ")[2] for line in said]
     assert found == [f"0:{each // 60:02}:{each % 60:02}" for each in seconds]
+    epochs = [line.partition("  ")[0] for line in said]
+    assert epochs == [f"epoch {i}/{len(seconds)}" for i in range(1, len(seconds) + 1)]
+
+
+@pytest.mark.parametrize(
+    ("known", "last"),
+    [
+        ({"max_epochs": 100}, 100),
+        ({"max_epochs": 100, "limit": 51}, 3),  # of 25 steps each
+        ({"max_epochs": 100, "limit": 50}, 2),
+        ({"max_epochs": 2, "limit": 51}, 2),
+        ({"max_epochs": 100, "limit": 7, "accumulate_grad_batches": 5}, 2),
+        ({"max_epochs": -1, "limit": 51}, 3),
+        ({"max_epochs": 100, "limit": 100, "current_epoch": 2, "global_step": 30}, 5),  # cut at 30
+        ({"max_epochs": 100, "limit": 100, "current_epoch": 1, "global_step": 30}, 4),
+        ({"max_epochs": 100, "limit": 51, "num_training_batches": math.inf}, None),
+    ],
+)
+def test_the_epoch_in_which_a_run_ends(known: dict[str, Any], last: int | None) -> None:
+    made = trainer(**{k: v for k, v in known.items() if k != "limit"})
+    made.limit = known.get("limit", -1)
+    assert last_epoch(made) == last
+    lines = Lines(Watch(10))
+    lines.on_train_start(made, pl.LightningModule())
+    assert lines.epoch(made) == f"epoch {made.current_epoch + 1}" + (f"/{last}" if last else "")
 
 
 def test_what_is_not_known_is_left_out(clock: SimpleNamespace) -> None:
@@ -193,6 +224,7 @@ def test_only_the_first_process_draws(watch: Watch, clock: SimpleNamespace) -> N
 def test_of_many_epochs_some_have_a_line(watch: Watch, capsys: pytest.CaptureFixture) -> None:
     """The last one has, wherever it is."""
     lines = Lines(watch, every=3)
+    lines.on_train_start(trainer(max_epochs=8), pl.LightningModule())
     for epoch in range(8):
         lines.on_train_epoch_end(trainer(current_epoch=epoch, max_epochs=8), pl.LightningModule())
     said = capsys.readouterr().out.splitlines()

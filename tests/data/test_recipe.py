@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
+from torchvision import transforms
 
 from cl.build import recipes_of
 from cl.config import parse_pretrain
@@ -9,11 +12,18 @@ from cl.data.augment.cpu import VIEW, draw, draw_many
 from cl.data.augment.recipe import BICUBIC, GROUPS, PAPERS, Recipe, full_size, preset
 from cl.data.loaders.base import by_size
 from cl.data.sets import Images
+from cl.eval._transform import Transform
 
 
 def made(line: str) -> list[Recipe]:
     images = Images(np.zeros(1, np.int64), np.zeros((1, 32, 32, 3), np.uint8))
     return recipes_of(parse_pretrain(["cifar10", "resnet18", *line.split()]), images)
+
+
+def of_captions(line: str) -> list[Recipe]:
+    words = "captions:a.jsonl resnet18 --method clip --text_encoder bag_w8".split()
+    images = Images(np.zeros(1, np.int64), np.zeros((1, 32, 32, 3), np.uint8))
+    return recipes_of(parse_pretrain([*words, *line.split()]), images)
 
 
 def test_without_a_paper_it_is_the_data_sets() -> None:
@@ -51,6 +61,25 @@ def test_byols_two_views_differ() -> None:
 )
 def test_crops_are_resized_as_by_the_papers_code(line: str, how: set[str]) -> None:
     assert {r.crop_interpolation for r in made(line)} == how
+
+
+def test_images_with_captions_are_resized_as_by_open_clip() -> None:
+    """`image_transform` of mlfoundations/open_clip; plain images beside torchvision's steps."""
+    (view,) = of_captions("")
+    assert (view.crop_scale, view.crop_interpolation) == ((0.9, 1.0), "bicubic")
+    assert not view.changed({"views": 2}).varied[1:]  # neither flips nor changes of color
+    pixels = np.random.default_rng(0).integers(0, 256, (150, 150, 3), np.uint8)
+    resize = transforms.Resize(96, transforms.InterpolationMode.BICUBIC)
+    normalize = transforms.Normalize(view.mean, view.std)
+    steps = [resize, transforms.CenterCrop(96), transforms.ToTensor(), normalize]
+    expected = transforms.Compose(steps)(Image.fromarray(pixels))
+    found = Transform(view.changed({"size": 96}))(pixels)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    (before,) = of_captions("--crop_interpolation bilinear")
+    said = before.crop_interpolation, before.interpolation, before.central
+    assert said == ("bilinear", "bilinear", None)
+    (paper,) = of_captions("--recipe simclr --crop_interpolation bicubic")
+    assert (paper.interpolation, paper.central) == ("bilinear", None)
 
 
 def test_the_interpolation_changes_no_number_that_is_drawn() -> None:

@@ -20,6 +20,8 @@ from cl.callbacks.saver import Saver
 from cl.checkpoints import ENCODER, about_encoder, save_encoder
 from cl.data.sets import load
 from cl.embedding import embed_command
+from cl.eval._card import read_cards
+from cl.eval._restore import restore
 from cl.eval._transform import TextTransform
 from cl.metrics import read_metrics
 from cl.nets import encoders, texts
@@ -79,6 +81,28 @@ def test_a_run_keeps_the_image_tower_and_both(
     assert embed_command(words) == 0
     np.testing.assert_allclose(np.load(out), expected.numpy(), rtol=1e-5, atol=1e-6)
     assert embed_command([*words[:4], "--layer", "-1", "--out", f"{out}.npy"]) == 2
+
+
+def test_plain_images_are_prepared_as_in_the_training(
+    pretrain: Run, linear: Run, line: list[str], tmp_path: Path
+) -> None:
+    """Whole and bicubic; in a run from before, whose files say nothing of it, as they were then."""
+    now, before = pretrain(*line), pretrain(*line, "--crop_interpolation", "bilinear", run_id="old")
+    for run, central, how in ((now, 1.0, "bicubic"), (before, None, "bilinear")):
+        for file in ("encoder.safetensors", "towers.safetensors", "last.ckpt"):
+            for dataset in (line[0], "cifar10"):
+                recipe = restore(run / file, dataset=dataset).recipe
+                assert (recipe.central, recipe.interpolation) == (central, how), (file, dataset)
+    assert not {"central", "interpolation"} & about_encoder(before / ENCODER).keys()
+    given = ["--pretrained_feature_extractor", str(now), "--eval", "retrieval"]
+    done = linear(line[0], "resnet6_w8", "--data_folder", str(tmp_path), *given)
+    (card,) = read_cards(done / "cards.json")
+    assert "all of the shorter side, bicubic" in card["transform"]
+    last, found = (
+        read_metrics(now / "metrics.csv")[-1],
+        json.loads((done / "result.json").read_text()),
+    )
+    assert found["retrieval"]["recall1_i2t"] == pytest.approx(float(last["val/recall1_i2t"]))
 
 
 def test_a_data_set_in_memory_is_evaluated_by_the_line_that_is_printed(

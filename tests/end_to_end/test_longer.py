@@ -13,6 +13,7 @@ import cl
 from cl.checkpoints import LAST, SafeIO
 from cl.runs import CONFIG, Run
 from cl.runs.files import RESULT
+from cl.runs.listing import read_run
 
 SHORT: dict[str, Any] = {
     "hidden_mlp": 16,
@@ -64,6 +65,23 @@ def test_under_a_constant_rate_it_is_the_run_that_was_as_long_from_the_start(
     keep = [{k: v for k, v in row.items() if k != "images_per_s"} for row in longer.history]
     assert keep == [{k: v for k, v in r.items() if k != "images_per_s"} for r in whole.history]
     assert json.loads((longer.folder / CONFIG).read_text())["epochs"] == 3
+
+
+def test_epochs_are_counted_up_to_the_one_in_which_max_steps_ends(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of five steps each; also of a run that goes on after a cut epoch."""
+    run = pretrain(tmp_path, max_steps=7, scheduler="none")
+    assert epochs_of(capsys) == ["epoch 1/2", "epoch 2/2"]
+    assert read_run(run.folder).epochs_shown == "2"
+    longer = {"max_steps": 14, "resume_training_from": str(run.folder), "scheduler": "none"}
+    pretrain(tmp_path, **longer)
+    assert epochs_of(capsys) == ["epoch 3/4", "epoch 4/4"]
+
+
+def epochs_of(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    said = capsys.readouterr().out.splitlines()
+    return [line.partition("  ")[0] for line in said if line.startswith("epoch ")]
 
 
 def test_a_run_does_not_become_shorter(tmp_path: Path) -> None:

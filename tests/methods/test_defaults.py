@@ -102,6 +102,37 @@ def test_a_run_of_before_keeps_its_scaled_rate(tmp_path: Path) -> None:
     assert settings_as_before(replace(config, lr=0.01), tmp_path).lr == 0.01
 
 
+@pytest.mark.parametrize("name", ["barlow_twins", "byol", "lejepa", "relic", "vicreg"])
+def test_a_warm_up_starts_at_zero_where_the_authors_does(name: str) -> None:
+    """From 0 to the whole rate, a tenth of 100 epochs long; who names an optimizer has its own."""
+    line = [*DIGITS, "--method", name, "--scheduler", "warmup_cosine"]
+    o = optimization(parse_pretrain(line))
+    plan = [lr_factor(o, step, 100, 1) for step in range(11)]
+    assert plan[0] == 0
+    assert plan[:10] == pytest.approx([step / 9 for step in range(10)])
+    assert plan[10] == 1
+    assert parse_pretrain([*line, "--optimizer", "sgd"]).warmup_start_lr is None
+
+
+@pytest.mark.parametrize("name", ["byol", "relic", "vicreg"])
+def test_a_run_of_before_keeps_its_warm_up(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Which was from 0.003: by itself, and where a line names the run."""
+    config = parse_pretrain([*DIGITS, "--method", name])
+    (tmp_path / CONFIG).write_text(to_json(replace(config, warmup_start_lr=None)))
+    kept = settings_as_before(config, tmp_path)
+    assert kept == replace(config, warmup_start_lr=None)
+    assert "keeps --warmup_start_lr 0.003, with which it began" in capsys.readouterr().out
+    assert not check_same_settings(kept, tmp_path)
+    resumed = parse_pretrain(["--resume_training_from", str(tmp_path)])
+    assert resumed.warmup_start_lr is None
+    for other in (replace(config, override=True), replace(config, warmup_start_lr=0.01)):
+        assert settings_as_before(other, tmp_path) == other
+    (tmp_path / CONFIG).write_text(to_json(config))
+    assert settings_as_before(config, tmp_path) == config
+
+
 def test_a_run_of_before_keeps_its_crops(tmp_path: Path) -> None:
     """Where the same line goes on by itself; a line that names the run is compared."""
     line = [*DIGITS, "--recipe", "byol"]

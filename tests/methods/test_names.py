@@ -20,7 +20,7 @@ OTHER_THINGS = {
         *("simclr", "byol", "barlow_twins", "vicreg", "simsiam", "supcon", "sigmoid")
     },
     "cl/callbacks/finite.py": {"step"},  # of an optimizer's state
-    "cl/config/options.py": {"torchvision"},  # the backend
+    "cl/config/options/data.py": {"torchvision"},  # the backend
     "cl/data/augment/gpu.py": {"none"},  # a setting of torch
     "cl/data/module.py": {"torchvision"},  # the backend
     "cl/checkpoints/formats.py": {"linear"},  # a layer in files of other projects

@@ -1,13 +1,17 @@
 """A run is read from its folder: its state, numbers and settings, whatever the folder holds."""
 
 import json
+import math
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from cl.report import head
+from cl.runs.__main__ import columns_of
 from cl.runs.choosing import select_runs, sort_runs
 from cl.runs.listing import find_runs, one_run, read_run
 from cl.runs.lock import hold, is_running
@@ -23,6 +27,30 @@ def test_numbers_are_found_where_each_was_written(tmp_path: Path) -> None:
     expected = {"probe": 0.5, "knn": 0.8, "loss/train": 2, "untrained": 0.7, "linear": 0.9}
     assert run.numbers == expected
     assert run.values["lr"] == 0.3  # the setting, and no column of the same name
+
+
+@pytest.mark.parametrize(
+    ("words", "derived", "done", "shown"),
+    [
+        ("", {}, 3, "3"),
+        ("--epochs 100", {"steps_per_epoch": 10}, 3, "100"),
+        ("--epochs 100 --max_steps 30", {}, 3, "3"),  # it has ended
+        ("--epochs 100 --max_steps 45", {"steps_per_epoch": 10}, 3, "5"),
+        ("--epochs 4 --max_steps 45", {"steps_per_epoch": 10}, 3, "4"),
+        ("--epochs 100 --max_steps 45", {}, 3, "?"),  # a run of before
+        ("--epochs 100 --max_steps 45", {"steps_per_epoch": math.inf}, 3, "?"),
+    ],
+)
+def test_the_epochs_up_to_the_one_in_which_a_run_ends(
+    words: str, derived: dict[str, Any], done: int, shown: str, tmp_path: Path
+) -> None:
+    folder = made_run(tmp_path / "a", words)
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"derived": derived}))
+    run = read_run(folder)
+    assert (run.epochs_done, run.epochs_shown) == (done, shown)
+    assert f"{done}/{shown}" in columns_of(run)
+    assert f"{done} of {shown}" in head([run], "a")
 
 
 def test_an_evaluations_numbers(tmp_path: Path) -> None:

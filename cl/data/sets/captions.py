@@ -25,8 +25,18 @@ ROW = {
     "argument": "FILE",
     "kind": "image-text",
     # A crop that leaves out what the caption is about makes it wrong, a mirrored one its left and
-    # right, a gray one its colors: almost all of the image, as CLIP has it.
-    "recipe": {"crop_scale": (0.9, 1.0), "flip": 0.0, "jitter": 0.0, "grayscale": 0.0, "blur": 0.0},
+    # right, a gray one its colors: almost all of the image, resized bicubically, and of a plain one
+    # its whole shorter side, as in open_clip (transform.py of mlfoundations/open_clip).
+    "recipe": {
+        "crop_scale": (0.9, 1.0),
+        "crop_interpolation": "bicubic",
+        "flip": 0.0,
+        "jitter": 0.0,
+        "grayscale": 0.0,
+        "blur": 0.0,
+        "central": 1.0,
+        "interpolation": "bicubic",
+    },
     "exif_orientation": True,
 }
 
