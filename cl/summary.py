@@ -1,6 +1,7 @@
 """What a person reads before and after a run: the table, schedules, the last lines."""
 
 import copy
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -292,6 +293,23 @@ def show(title: str, rows: Mapping[str, object], console: Console) -> None:
     for name, value in rows.items():
         table.add_row(name, as_text(f"{value:,}" if isinstance(value, int) else value))
     console.print(table)
+
+
+def show_start(
+    folder: Path, rows: Mapping[str, object], space: checkpoints.Space, console: Console
+) -> None:
+    """Print the table of a run that begins or goes on, from the first process; warn of its disk.
+
+    Args:
+        folder: of the run.
+        rows: see `start_table`.
+        space: that its files need.
+        console: where it is printed.
+    """
+    if not runs.other_rank():
+        show(f"run {folder.name}", rows, console)
+    if space.is_short:
+        warnings.warn(f"the disk will be full: {space.describe()} in {folder}", stacklevel=2)
 
 
 def as_text(content: object) -> Text:

@@ -1,6 +1,5 @@
 """Pretraining: data, encoder, method, trainer, fit, report."""
 
-import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -192,10 +191,8 @@ def fit_run(
         hardware.check_shared_memory(config.devices_per_node * data.shared_memory)
     rows = summary.start_table(config, data, method, method.encoder, options)
     folder, checkpoint = trainer.run_folder(config, derived)
-    if not runs.other_rank():
-        summary.show(f"run {folder.name}", rows, trainer.console)
-    if space.is_short:
-        warnings.warn(f"the disk will be full: {space.describe()} in {folder}", stacklevel=2)
+    if not is_at_its_end(checkpoint, summary.planned(config, steps)):
+        summary.show_start(folder, rows, space, trainer.console)
 
     about = build.encoder_metadata(config, recipes) | built
     if config.max_steps == 0:
@@ -224,6 +221,18 @@ def fit_run(
         conclude(config, run, data, made, program)
     method.trainer = data.trainer = None  # whose loaders keep their worker processes
     return run
+
+
+def is_at_its_end(checkpoint: Path | None, steps: int) -> bool:
+    """Whether nothing is left to train of so many steps; others than the first process do not look.
+
+    Args:
+        checkpoint: that the run goes on from.
+        steps: of the whole run.
+    """
+    if checkpoint is None or runs.other_rank():
+        return False
+    return checkpoints.step_in(checkpoint) == steps and checkpoints.is_whole(checkpoint)
 
 
 def saving_of(config: Pretrain) -> Saving:
@@ -272,7 +281,7 @@ def conclude(
         ends = config, run, metrics, program
         for line in summary.last_lines(*ends, multilabel=several, evaluations=evaluations):
             trainer.say(line)
-    report.after_run(config, run.folder, data)
+    report.after_run(config, run.folder, data, keep=had_ended(made))
     if not run.code:
         weights = run.folder / checkpoints.ENCODER if config.wandb_artifact else None
         numbers = {f"{when}/{k}": v for when, each in run.result.items() for k, v in each.items()}

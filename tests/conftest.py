@@ -65,7 +65,7 @@ def _no_reports() -> Iterator[None]:
     from cl import evaluation, train
 
     draw = SimpleNamespace(warm_up=lambda: None)
-    drawing_nothing = SimpleNamespace(after_run=lambda *_: None, draw=draw)
+    drawing_nothing = SimpleNamespace(after_run=lambda *_, **__: None, draw=draw)
     with pytest.MonkeyPatch.context() as patch:
         for module in (evaluation, train):
             patch.setattr(module, "report", drawing_nothing)

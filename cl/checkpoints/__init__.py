@@ -26,6 +26,7 @@ from cl.checkpoints.io import (
     read_encoder,
     resumable,
     save_encoder,
+    step_in,
     towers_file,
     write_of_encoder,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "resumable",
     "save_encoder",
     "sha256",
+    "step_in",
     "sum_of",
     "towers_file",
     "valid",

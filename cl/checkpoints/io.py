@@ -119,6 +119,14 @@ def read_checkpoint(file: Path, map_location: Any = "cpu", mmap: bool = False) -
     return loaded
 
 
+def step_in(path: Path) -> int | None:
+    """The step of a checkpoint, without a look at its sum; None of one that cannot be read."""
+    try:
+        return int(read_checkpoint(path, mmap=True)["global_step"])
+    except (OSError, ValueError, LookupError, TypeError):  # which whoever loads it tells of
+        return None
+
+
 def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
     """Write a checkpoint; of a run's newest one, the one before is kept.
 

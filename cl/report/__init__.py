@@ -17,7 +17,7 @@ from cl.report import comparison, draw, page
 from cl.report.charts import charts_of, main_charts
 from cl.report.draw import has_vega
 from cl.runs.card import read_starts
-from cl.runs.files import REPORT
+from cl.runs.files import CONFIG, REPORT, RESULT
 from cl.runs.listing import Listed, read_run
 from cl.versions import versions
 
@@ -30,13 +30,14 @@ TOP1 = {"probe": "online probe", "linear": "linear probe", "knn": "kNN", "untrai
 LINEAR = {False: "logistic regression", True: "linear probe"}  # by whether a run is an evaluation
 
 
-def after_run(config: Any, folder: Path, data: Any = None) -> None:
+def after_run(config: Any, folder: Path, data: Any = None, *, keep: bool = False) -> None:
     """Write the report of a run that has ended; what fails is a warning and never the run's end.
 
     Args:
         config: the run's; without `report` nothing is written.
         folder: the run's.
         data: whose views are drawn, where it makes them itself.
+        keep: leave what is there and no older than what it shows, of a run that had ended before.
     """
     from cl import runs
 
@@ -46,20 +47,34 @@ def after_run(config: Any, folder: Path, data: Any = None) -> None:
         from cl import pictures
         from cl.data.module import ContrastiveData
 
-        if isinstance(data, ContrastiveData) and config.processes == 1:
+        kept = kept_files(folder) if keep else set()
+        if isinstance(data, ContrastiveData) and config.processes == 1 and VIEWS not in kept:
             image = pictures.draw_views(data)
             image.thumbnail((page.MOST, page.MOST))
             image.save(folder / VIEWS)
+            kept.discard(REPORT)  # which shows it
         run = read_run(folder)
         with ThreadPoolExecutor(1) as beside:  # Vega-Lite draws without Python's lock
-            picture = None if run.evaluates else beside.submit(write_curves, run, folder / CURVES)
+            draws = not run.evaluates and CURVES not in kept
+            picture = beside.submit(write_curves, run, folder / CURVES) if draws else None
             if picture and not has_vega():  # two threads of matplotlib would share its settings
                 picture.result()
-            write_report([run], folder / REPORT)
+            if REPORT not in kept:
+                write_report([run], folder / REPORT)
             if picture:
                 picture.result()
     except Exception as error:  # hours of training weigh more than any page
         warnings.warn(f"{REPORT} is not written: {error}", stacklevel=2)
+
+
+def kept_files(folder: Path) -> set[str]:
+    """The names of the page and its pictures that are no older than what they show."""
+    from cl.checkpoints import LAST
+
+    shown = [folder / name for name in (CONFIG, RESULT, LAST) if (folder / name).exists()]
+    newest = max((file.stat().st_mtime_ns for file in shown), default=0)
+    files = (folder / name for name in (VIEWS, CURVES, REPORT))
+    return {file.name for file in files if file.exists() and file.stat().st_mtime_ns >= newest}
 
 
 def write_curves(run: Listed, out: Path) -> None:

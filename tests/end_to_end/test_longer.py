@@ -1,6 +1,7 @@
 """A run that has ended is trained longer."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +112,56 @@ def test_a_run_that_had_ended_says_so_and_repeats_its_last_lines(
     reached, rows = (run.folder / RESULT).exists(), run.history
     assert ("online probe" in lines) is reached is isinstance(data, str)
     again = pretrain(tmp_path, data, auto_resume=True, **more)
-    _, ended, repeated = capsys.readouterr().out.split("\n\n")
+    first, ended, repeated = capsys.readouterr().out.split("\n\n")
+    assert first == f"going on with {run.folder}"  # and no table
     assert ended == f"ended             {done}: nothing was left to train"
     assert repeated == lines
     assert again.code == 0
     assert again.history == rows
     one = again.encoder.state_dict(), run.encoder.state_dict()
     assert all(torch.equal(one[0][name], one[1][name]) for name in one[1])
+
+
+@pytest.mark.usefixtures("reports")
+def test_a_run_that_had_ended_keeps_its_page_and_what_is_missing_is_drawn(tmp_path: Path) -> None:
+    """What is asked for besides is made too."""
+    more: dict[str, Any] = {"epochs": 1, "run_id": "r", "report": True}
+    run = pretrain(tmp_path, **more)
+    files = [run.folder / name for name in ("report.html", "curves.png", "views.png")]
+    for file in files:
+        file.write_bytes(b"kept")
+    again = more | {"auto_resume": True}
+    pretrain(tmp_path, **again, logger="tensorboard", show_views=str(tmp_path / "shown.png"))
+    pretrain(tmp_path, **again, logger="tensorboard")
+    assert [file.read_bytes() for file in files] == [b"kept"] * 3
+    assert (tmp_path / "shown.png").exists()
+    assert (run.folder / "tensorboard").exists()
+    page, curves, views = files
+    curves.unlink()
+    pretrain(tmp_path, **again)
+    assert curves.read_bytes()[:4] == b"\x89PNG"
+    assert (page.read_bytes(), views.read_bytes()) == (b"kept", b"kept")
+    views.unlink()
+    pretrain(tmp_path, **again)
+    assert "<h2>Pictures</h2>" in page.read_text()  # which shows them
+    page.write_bytes(b"older")
+    os.utime(page, ns=(0, 0))
+    pretrain(tmp_path, **again)
+    assert page.read_bytes() != b"older"
+
+
+@pytest.mark.filterwarnings("default:.* is damaged or half written:UserWarning")
+def test_a_run_whose_last_checkpoint_is_damaged_goes_on_with_its_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more: dict[str, Any] = {"epochs": 2, "run_id": "r"}
+    run = pretrain(tmp_path, **more)
+    state = bytearray((run.folder / LAST).read_bytes())
+    state[len(state) // 2] ^= 1  # a number of a tensor: read, it is a checkpoint of the last step
+    (run.folder / LAST).write_bytes(state)
+    capsys.readouterr()
+    pretrain(tmp_path, auto_resume=True, **more)
+    said = capsys.readouterr()
+    assert f"{LAST} is damaged" in said.err
+    assert "global batch" in said.out
+    assert "nothing was left to train" not in said.out

@@ -1,7 +1,6 @@
 """Prompts of a transformer: chosen, recorded, saved, used again, as by sentence-transformers."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,9 @@ from cl import checkpoints
 from cl.embedding import embed_command
 from cl.eval._card import read_cards
 from cl.metrics import read_metrics
-from tests.nets.made_texts import NEEDS, tiny
+from tests.end_to_end.made import Run, measured, words_on_pairs
+from tests.nets.made_texts import NEEDS, TOPICS, tiny
 
-Run = Callable[..., Path]
-TOPICS = "cat dog tree river bridge star book song".split()
 QUERY, PASSAGE = "how is the ", "a book of "
 TRAIN = "--loss mnrl --batch_size 8 --max_steps 2 --optimizer adamw --lr 3e-4"
 
@@ -43,16 +41,8 @@ def prompted(folder: Path, **pooling: Any) -> Path:
 @pytest.fixture
 def words(tmp_path: Path) -> list[str]:
     """A tiny model with prompts, and 32 pairs of different documents."""
-    lines = [
-        {"query": f"what is {a} {b}", "positive": f"the {a} of the {b}"}
-        for a in TOPICS
-        for b in TOPICS[:4]
-    ]
-    (tmp_path / "made.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     torch.manual_seed(0)
-    folder = prompted(tiny(tmp_path / "tiny"))
-    given = ["pairs:made.jsonl", f"hf:{folder}", "--data_folder", str(tmp_path)]
-    return [*given, "--max_length", "10", "12", "--precision", "32"]
+    return words_on_pairs(tmp_path, prompted(tiny(tmp_path / "tiny")))
 
 
 def recorded(run: Path) -> tuple[Any, Any]:
@@ -66,10 +56,6 @@ def any_order(some: torch.Tensor, h: torch.Tensor) -> bool:
     """Whether each row of the first is one of the second."""
     distances = (some[:, None] - h[None]).norm(dim=2)
     return bool((distances.min(dim=1).values < 1e-4).all())
-
-
-def measured(run: Path) -> dict[str, Any]:
-    return json.loads((run / "result.json").read_text())["retrieval"]
 
 
 def test_a_run_uses_the_prompts_of_its_folder_and_so_does_what_follows(

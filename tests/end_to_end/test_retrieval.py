@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,9 @@ import pytest
 from cl.eval._card import read_cards
 from cl.metrics import read_newest
 from tests.data.test_qrels import beir
+from tests.end_to_end.made import Run, measured
 
 ROOT = Path(__file__).parents[2]
-Run = Callable[..., Path]
 TOPICS = "cats dogs trees rivers bridges stars engines flutes".split()
 
 
@@ -54,7 +53,7 @@ def test_an_evaluation_has_the_numbers_of_validation(
     last = read_newest(run / "metrics.csv")
     given = [*words, "--pretrained_feature_extractor", run, "--eval", "retrieval"]
     done = linear(*given)
-    found = json.loads((done / "result.json").read_text())["retrieval"]
+    found = measured(done)
     for name in ("mrr10", "ndcg10", "recall10"):
         assert 0.3 < found[name] <= 1
         assert found[name] == pytest.approx(float(last[f"val/{name}"]), abs=1e-6)
@@ -64,7 +63,7 @@ def test_an_evaluation_has_the_numbers_of_validation(
     assert card["encoder"]["max_length"] == [1024, 1024]
     assert "one pass" in capsys.readouterr().out
     checkpoint = linear(*given[:-3], run / "last.ckpt", *given[-2:], run_id="checkpoint")
-    of_checkpoint = json.loads((checkpoint / "result.json").read_text())["retrieval"]
+    of_checkpoint = measured(checkpoint)
     assert of_checkpoint == found
     capsys.readouterr()
     linear(*given, run_id="again")
@@ -72,7 +71,7 @@ def test_an_evaluation_has_the_numbers_of_validation(
     linear(*given, "--verify", done, run_id="verified")
     linear(*given, "--max_length", "3", "3", run_id="short")
     assert "8 of 8 queries are longer than the 3 tokens" in capsys.readouterr().err
-    short = json.loads((done.with_name("short") / "result.json").read_text())["retrieval"]
+    short = measured(done.with_name("short"))
     assert short["mrr10"] < found["mrr10"]
 
 
@@ -84,7 +83,7 @@ def test_two_processes_find_what_one_finds(
         corpus.write('{"_id": "same", "title": "cats", "text": "a book about cats"}\n')
     run = pretrain(*words, *TRAIN)
     given = [*words, "--pretrained_feature_extractor", str(run), "--eval", "retrieval"]
-    one = json.loads((linear(*given) / "result.json").read_text())["retrieval"]
+    one = measured(linear(*given))
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
     options = ["--output", str(tmp_path), "--run_id", "two", "--wandb", "off", "--no-report"]
     program = [
@@ -98,7 +97,7 @@ def test_two_processes_find_what_one_finds(
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*map(str, program)], capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads((tmp_path / "two/result.json").read_text())["retrieval"] == one
+    assert measured(tmp_path / "two") == one
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,8 @@ from cl.data.augment.recipe import Recipe
 from cl.data.tokens import NGrams, OwnTokenizer
 from cl.evaluation import Transform
 from cl.nets import texts
-from tests.nets.made_texts import tiny
+from tests.nets.made_texts import TOPICS, tiny
 
-TOPICS = "cat dog tree river bridge star book song".split()
 PAIRS = [(f"what is {a} {b}", f"the {a} of the {b}") for a in TOPICS for b in TOPICS]
 TEXTS = ["what is a cat", "the river", "a"]
 

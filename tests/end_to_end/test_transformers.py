@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +16,15 @@ from cl.callbacks.saver import Saver
 from cl.data.tokens import tokenizer_of
 from cl.eval._restore import restore
 from cl.metrics import read_metrics
+from tests.end_to_end.made import Run, measured, words_on_pairs
 from tests.nets.made_texts import NEEDS, tiny
-
-Run = Callable[..., Path]
-TOPICS = "cat dog tree river bridge star book song".split()
 
 
 @pytest.fixture
 def words(tmp_path: Path) -> list[str]:
     """A tiny model on 32 pairs of different documents."""
-    lines = [
-        {"query": f"what is {a} {b}", "positive": f"the {a} of the {b}"}
-        for a in TOPICS
-        for b in TOPICS[:4]
-    ]
-    (tmp_path / "made.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     torch.manual_seed(0)
-    folder = tiny(tmp_path / "tiny")
-    given = ["pairs:made.jsonl", f"hf:{folder}", "--data_folder", str(tmp_path)]
-    return [*given, "--max_length", "10", "12", "--precision", "32"]
+    return words_on_pairs(tmp_path, tiny(tmp_path / "tiny"))
 
 
 TRAIN = "--loss mnrl --batch_size 8 --epochs 2 --optimizer adamw --lr 3e-4 --log_every_n_steps 1"
@@ -76,7 +65,7 @@ def test_a_run_is_one_of_sentence_transformers_and_restored_wherever_it_is(
     for file in (run, run / "last.ckpt"):
         given = ["--pretrained_feature_extractor", file, "--eval", "retrieval"]
         done = linear(*words, *given, run_id=f"of_{file.name}")
-        scores.append(json.loads((done / "result.json").read_text())["retrieval"]["mrr10"])
+        scores.append(measured(done)["mrr10"])
     assert scores[0] == pytest.approx(scores[1], abs=1e-6)
     pretrain(words[0], f"hf:{run / 'text'}", *words[2:], *TRAIN.split(), run_id="again")
 
@@ -86,7 +75,7 @@ def test_an_encoder_as_it_is_in_its_folder(words: list[str], linear: Run) -> Non
     done = linear(*words, "--eval", "retrieval")
     cls = linear(*words, "--eval", "retrieval", "--pooling", "cls", run_id="cls")
     for run in (done, cls):
-        assert 0 < json.loads((run / "result.json").read_text())["retrieval"]["mrr10"] <= 1
+        assert 0 < measured(run)["mrr10"] <= 1
     mean, first = (restore(None, words[1], pooling=each).encoder for each in (None, "cls"))
     assert not torch.allclose(features(mean, ["a cat"]), features(first, ["a cat"]))
 

@@ -9,6 +9,10 @@ import pytest
 WORDS = "a the cat dog tree river bridge star what how is are made of about book song".split()
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 NEEDS = "needs the extra `text`"
+TOPICS = "cat dog tree river bridge star book song".split()
+# Pairs of different documents, all of whose words it knows.
+QUERIES = [f"what is {a} {b}" for a in TOPICS for b in TOPICS[:4]]
+DOCUMENTS = [f"the {a} of the {b}" for a in TOPICS for b in TOPICS[:4]]
 
 
 def tiny(folder: Path, vocabulary: int | None = None, **options: Any) -> Path:

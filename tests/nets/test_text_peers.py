@@ -14,11 +14,7 @@ from cl.data.sets._texts import pairs_of
 from cl.data.tokens import Subwords
 from cl.nets.lora import LoRA
 from cl.nets.transformer import read_transformer
-from tests.nets.made_texts import NEEDS, tiny
-
-TOPICS = "cat dog tree river bridge star book song".split()
-QUERIES = [f"what is {a} {b}" for a in TOPICS for b in TOPICS[:4]]
-DOCUMENTS = [f"the {a} of the {b}" for a in TOPICS for b in TOPICS[:4]]
+from tests.nets.made_texts import DOCUMENTS, NEEDS, QUERIES, tiny
 
 
 @pytest.fixture
