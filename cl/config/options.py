@@ -524,6 +524,7 @@ class OptimizationOptions:
         above=0,
         common=True,
         known_as=("learning_rate", "base_lr"),
+        none=True,
         shown="0.3, with adam and adamw 0.001",
     )
     min_lr: float = flag(
@@ -531,11 +532,13 @@ class OptimizationOptions:
         "other rates than --lr end at the same part of theirs",
         0.0,
         low=0,
+        none=True,
         needs=("scheduler", Schedulers(partial(asks_for, "done"))),
     )
     lr_scaling: bool = flag(
         "multiply --lr by the samples in a step of all devices over 256",
         True,
+        none=True,
         shown="with sgd and lars, not with adam and adamw",
     )
     weight_decay: float = flag(
