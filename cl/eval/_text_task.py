@@ -177,13 +177,13 @@ class TextTask(Task):
         each = distinct(texts)
 
         def loader(rank: int, world: int) -> TextLoader:
-            numbers = tokenize(each.texts, tokenizer, longest, what)
+            numbers = tokenize(each.texts, tokenizer, longest, each.describe(what))
             return TextLoader([numbers], PASS, rank, world, by_length=True)
 
         n, key = len(each.texts), key_of(words, each.texts)
 
         def once() -> Features:
-            return self.extract_by(loader, key, f"{n:,} {what}", n, console)
+            return self.extract_by(loader, key, f"{n:,} {each.describe(what)}", n, console)
 
         if not each.repeated:
             return once()
