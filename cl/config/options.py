@@ -549,7 +549,7 @@ class OptimizationOptions:
         known_as=("wd",),
     )
     momentum: float = flag(
-        "momentum of sgd and lars", 0.9, low=0, high=1, needs=("optimizer", ("sgd", "lars"))
+        "momentum of sgd and lars", 0.9, low=0, below=1, needs=("optimizer", ("sgd", "lars"))
     )
     betas: tuple[float, float] = flag(
         "decay rates of adam's and adamw's means of gradients and of their squares; 0.9 0.95 in "
@@ -564,6 +564,7 @@ class OptimizationOptions:
         "what adam and adamw add to the root of the mean square; 1e-6 in CLIP",
         1e-8,
         above=0,
+        high=1,
         needs=ADAM,
     )
     max_bad_steps: int = flag(
@@ -620,6 +621,7 @@ class HardwareOptions:
         "minutes that processes wait for one that is silent; then all end, and it is named",
         10.0,
         above=0,
+        high=525600,  # a year
         metavar="MINUTES",
     )
     precision: Literal["auto", "16", "bf16", "32", "64"] = flag(
