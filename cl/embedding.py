@@ -1,15 +1,16 @@
 """Use an encoder: the features of a place's images, or of a file's texts, as an array on disk."""
 
+import re
 import sys
 import warnings
 from argparse import ArgumentTypeError, Namespace
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from cl.config.launcher import cores
 from cl.config.program import Parser, refuse
-from cl.config.programs import Linear
+from cl.config.programs import Linear, Pretrain
 from cl.config.schema import options_of
 from cl.config.words import NUMBER
 from cl.terminal import write_warning
@@ -29,18 +30,42 @@ def embed_command(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    asked = sorted_words(argv)
+    parser = parser_of_words()
+    asked = parser.parse_args(argv)
+    known = {*parser._option_string_actions}
     with warnings.catch_warnings():
-        warnings.showwarning = write_warning
+        warnings.showwarning = lambda said, *_, **__: write_warning(f"{said}{origins(said, known)}")
         try:
             write_features(asked, new_file(asked.out))
         except Exception as error:
+            plain = isinstance(error, ValueError) and len(error.args) == 1
+            if plain and (more := origins(error, known)):
+                error = ValueError(f"{error}{more}")
             return refuse(error)
     return 0
 
 
-def sorted_words(argv: Sequence[str] | None) -> Namespace:
-    """The words of the command line, sorted."""
+def origins(message: object, known: Collection[str]) -> str:
+    """Whose the flags are that a message names and this program does not have, to stand behind it.
+
+    It may come from what all programs share.
+
+    >>> origins("more pixels than --max_pixels 9; --layer x", ["--layer"])
+    ' (--max_pixels is a flag of main_linear.py)'
+    """
+    if "main_" in str(message):
+        return ""
+    programs = {"main_linear.py": options_of(Linear), "main_contrastive.py": options_of(Pretrain)}
+    said = {}
+    for flag in re.findall(r"--[a-z_]+", str(message)):
+        whose = next((name for name, of in programs.items() if flag.removeprefix("--") in of), None)
+        if flag not in known and whose:
+            said[flag] = f"{flag} is a flag of {whose}"
+    return f" ({', '.join(said.values())})" if said else ""
+
+
+def parser_of_words() -> Parser:
+    """What sorts the words of the command line."""
     parser = Parser(
         "cl-embed",
         description="Write the features of images, or of texts, by an encoder that was trained.",
@@ -75,7 +100,7 @@ def sorted_words(argv: Sequence[str] | None) -> Namespace:
     )
     add("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
     add("--skip_corrupt", action="store_true", help="leave out images that cannot be read")
-    return parser.parse_args(argv)
+    return parser
 
 
 def at_least(low: int) -> Callable[[str], int]:
@@ -125,7 +150,7 @@ def write_features(asked: Namespace, file: Path) -> None:
     from cl.eval._embed import choose_layers, device_of, placed
     from cl.eval._features import at_all_places, feature_batches
     from cl.eval._places import loader_of
-    from cl.eval._restore import find_run, load_encoder
+    from cl.eval._restore import Called, find_run, load_for
     from cl.eval._transform import TextTransform
     from cl.hardware import on_gpu
     from cl.trainer import console, say
@@ -134,13 +159,9 @@ def write_features(asked: Namespace, file: Path) -> None:
         raise ValueError("--layer cannot be used with --side, whose features have a layer behind")
     if not has_weights(asked.encoder):
         encoder_file(find_run(asked.encoder), "RUN")  # the flags of others need no mention
-    encoder, transform = load_encoder(
-        asked.encoder,
-        asked.name,
-        image_size=asked.image_size,
-        side=asked.side,
-        prompt=prompt_of(asked),
-    )
+    called = Called("--side", f"--{asked.side}_prompt")
+    how_to_read = asked.name, None, asked.image_size, asked.side, prompt_of(asked), called
+    encoder, transform = load_for(asked.encoder, *how_to_read)
     encoder = choose_layers(encoder, asked.layer, texts=isinstance(transform, TextTransform))
     how = asked.batch_size, asked.num_workers, console if asked.skip_corrupt else None
     loader, names, left = loader_of(Path(asked.place), transform, *how)

@@ -17,7 +17,7 @@ from cl.eval._call import check_preconditions, run_evaluation
 from cl.eval._embed import embed
 from cl.eval._load import load_task
 from cl.eval._memory import Memory, plan_memory
-from cl.eval._mine import write_mined
+from cl.eval._mine import check_minable, write_mined
 from cl.eval._python import request
 from cl.eval._random import kept_random_states
 from cl.eval._restore import Restored, load_encoder
@@ -123,13 +123,15 @@ def evaluate_configured(
         if not (doable or config.export):
             print_failures(outcome)
             return replace(outcome, code=LEFT_OUT)
+        if config.mine:
+            check_minable(task)
         task.make_folder()
         if not runs.other_rank():
             title = f"evaluation {task.folder.name}"
             summary.show(title, _report.summary_rows(task, memory), trainer.console)
         device = trainer.start_processes(task.options, config.timeout)
         if config.mine is not None and isinstance(task, TextTask):
-            with runs.hold(task.folder):
+            with runs.withdrawn_if_refused(task.folder), runs.hold(task.folder):
                 write_mined(task, device)
             return outcome
         loggers = trainer.make_loggers(config, task.folder, task.checkpoint)

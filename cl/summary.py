@@ -154,7 +154,7 @@ def about_data(data: Data) -> dict[str, object]:
     return {
         "data": f"{data.source.name}: {data.source.describe()}",
         **about_probe_data(data),
-        **({"pixels": said} if (said := images_shown(data).decoding.describe()) else {}),
+        **({"pixels": said} if (said := images_shown(data).describe_decoding()) else {}),
         "views": ", ".join(map(describe_views, data.recipes)),
         "loader": data.describe(),
     }

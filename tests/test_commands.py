@@ -318,6 +318,13 @@ REFUSED = [
     ),
     ("--betas 0.9 0.95", ["--betas needs --optimizer adam or adamw."]),
     ("--optimizer adam --betas 0.9 1", ["--betas must be at least 0 and below 1, not 1."]),
+    ("--optimizer adam --adam_eps 9", ["--adam_eps must be above 0 and at most 1, not 9."]),
+    ("--optimizer sgd --momentum 1", ["--momentum must be at least 0 and below 1, not 1."]),
+    ("--timeout 1e300", ["--timeout must be above 0 and at most 525600, not 1e+300."]),
+    (
+        "--method triplet --eps 2",
+        ["--eps must be from 0 to 1, not 2."],
+    ),
     ("--lars --adam_eps 1e-6", ["--adam_eps needs --optimizer adam or adamw."]),
     (
         "--scheduler step --min_lr 1e-3",

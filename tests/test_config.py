@@ -5,6 +5,7 @@ import random
 import string
 from dataclasses import MISSING, FrozenInstanceError, asdict, fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from cl.config import (
     ConfigError,
     Linear,
     Pretrain,
+    configure,
     from_json,
     parse_linear,
     parse_pretrain,
@@ -22,9 +24,12 @@ from cl.config import (
     to_json,
 )
 from cl.config.datasets import kind_of
+from cl.config.evaluations import built_in
+from cl.config.programs import rooms
 from cl.config.rules import foreign_options
 from cl.config.schema import Option, options_of
 from cl.config.store import values_from_json
+from cl.config.words import options_named
 from cl.data.augment.recipe import BICUBIC, BILINEAR_BEFORE, PAPERS
 
 LOSSES = {
@@ -133,6 +138,7 @@ def test_every_setting_has_a_help_a_group_and_an_allowed_default(of):
             "empty",
             "of_path",
             "of_words",
+            "none",
         }
         assert setting.about.keys() <= known
         if setting.default not in (MISSING, ()):
@@ -250,6 +256,53 @@ def test_json_that_is_refused(change, message, made_losses):
     with pytest.raises(ConfigError) as error:
         from_json(json.dumps(good | change))
     assert message in str(error.value)
+
+
+PLACES = [
+    (Pretrain, {"dataset": "digits", "encoder": "resnet6"}),
+    (Pretrain, {"dataset": "pairs:a.jsonl", "encoder": "bag_w4", "method": "simclr"}),
+    (Pretrain, {"dataset": "captions:a.csv", "encoder": "resnet6", "method": "clip"}),
+    (Linear, {"dataset": "digits", "encoder": "resnet6", "eval": ["supervised"]}),
+    (Linear, {"dataset": "digits", "encoder": "resnet6", "pretrained_feature_extractor": "x"}),
+]
+
+
+def without_none(config: Any) -> Any:
+    """A configuration without options of what was chosen that are None, their default."""
+    found = {room: getattr(config, room) for room in rooms(config)}
+    said = {r: {k: v for k, v in o.items() if v is not None} for r, o in found.items()}
+    return replace(config, **said)
+
+
+@pytest.mark.parametrize(("program", "place"), PLACES)
+def test_none_from_python_asks_for_nothing(program: Any, place: dict[str, Any]) -> None:
+    """Of every option that is None or empty unless it is given, and of usual rates.
+
+    That is so too where the option would be out of place.
+    """
+    chosen = [*signature.methods(), *signature.losses()] if program is Pretrain else built_in()
+    known = options_of(program)
+    for name in chosen:
+        known = known | options_named(program, [name])
+    names = {name for name, option in known.items() if option.default in (None, ())}
+    assert {"lora_rank", "val_dir", "lr_decay_steps"} <= names
+    usual = configure(program, place)
+    for name in (names | {"lr", "lr_scaling", "min_lr"}) - place.keys():
+        assert without_none(configure(program, place | {name: None})) == usual, name
+    every = place | dict.fromkeys(names - place.keys())
+    assert without_none(configure(program, every)) == usual
+    with pytest.raises(ConfigError, match="--epochs must be a whole number of at least 1, not N"):
+        configure(program, place | {"epochs": None})
+
+
+def test_none_from_python_takes_back_what_a_file_says(tmp_path: Path) -> None:
+    """Where None is a value of the option; else it is as if it were not given."""
+    place = {"dataset": "digits", "encoder": "resnet6"}
+    before = configure(Pretrain, place | {"clip_grad_norm": 2.0, "min_lr": 0.01})
+    (tmp_path / "config.json").write_text(to_json(before))
+    again = {"config": str(tmp_path / "config.json"), "clip_grad_norm": None, "min_lr": None}
+    config = configure(Pretrain, again)
+    assert (config.clip_grad_norm, config.min_lr) == (None, 0.01)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", "[" * 100_000])

@@ -148,7 +148,7 @@ def test_a_warning_is_one_line(
     shown = warnings.showwarning
     assert embed_command([str(file), str(lines), "--out", str(tmp_path / "h.npy")]) == 0
     _, warned = capsys.readouterr().err.split("\n", 1)  # behind the line about PyTorch
-    longer = f"{said} of {lines} are longer than the 4 tokens of --max_length"
+    longer = f"{said} of {lines} are longer than the 4 tokens that are used of a text"
     assert warned == f"warning: {longer}; their ends are cut off\n"
     assert warnings.showwarning is shown
 
@@ -280,3 +280,54 @@ def test_what_is_wrong_is_one_line(
     said = capsys.readouterr().err.replace("loading PyTorch ...\n", "")
     assert message in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.filterwarnings("default::UserWarning")
+def test_whose_a_flag_is_that_the_command_does_not_have(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A message of what all programs share may name one of theirs."""
+    (tmp_path / "deep").mkdir()
+    values = np.linspace(300, 400, 256, dtype=np.float32).reshape(16, 16)
+    Image.fromarray(values).save(tmp_path / "deep/1.tiff")
+    words = [str(weights), str(tmp_path / "deep"), "--out", str(tmp_path / "h.npy")]
+    assert embed_command(words) == 0
+    said = capsys.readouterr().err
+    assert "which become 0 and 255 (--value_range is a flag of main_linear.py)\n" in said
+    (tmp_path / "deep/1.tiff").unlink()
+    np.save(tmp_path / "deep/1.npy", np.zeros((16, 16, 5)))
+    of_five = saved(tmp_path / "five.safetensors", channels=5)
+    words = [str(of_five), *words[1:3], str(tmp_path / "other.npy")]
+    assert embed_command(words) == 2
+    said = capsys.readouterr().err
+    assert said.endswith("MIN MAX, or auto (--value_range is a flag of main_linear.py)\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--side", "query", "--query_prompt", "x"], "--query_prompt 'x' needs a transformer"),
+        (["--side", "document", "--document_prompt", "x"], "--document_prompt 'x' needs a trans"),
+        (["--side", "image"], "--side image needs a run on images and texts"),
+    ],
+)
+def test_the_flags_of_texts_are_called_as_they_were_given(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    about = {"encoder": "bag_w4", "max_length": [64, 64]}
+    checkpoints.save_encoder(encoder_of("bag_w4"), tmp_path / "bag.safetensors", about)
+    (tmp_path / "lines.txt").write_text("a tree")
+    place = [str(tmp_path / name) for name in ("bag.safetensors", "lines.txt")]
+    assert embed_command([*place, "--out", str(tmp_path / "h.npy"), *words]) == 2
+    assert f"error: {message}" in capsys.readouterr().err
+
+
+def test_a_prompt_of_images_is_called_as_it_was_given(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [str(weights), str(photos), "--out", str(tmp_path / "h.npy"), "--side", "query"]
+    assert embed_command([*words, "--query_prompt", "x"]) == 2
+    said = "--side query or document, and --query_prompt, need an encoder of texts\n"
+    assert capsys.readouterr().err.endswith(said)
+    with pytest.raises(ValueError, match=r"^side query or document, and prompt, need an encoder"):
+        cl.load_encoder(weights, side="query", prompt="x")

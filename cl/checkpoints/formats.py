@@ -283,7 +283,8 @@ def describe_misfit(best: Match, where: object) -> str:
     there = ", ".join(f"{name} {n}" for name, n in [*groups.items()][:8])
     said = f"{where} does not fit the encoder ({best.place.name} layout): {list_keys(best.wrong)}"
     if [key for keys in best.wrong.values() for key in keys] == ["conv1.weight"]:
-        said += "; a ResNet's is 3x3 for an --image_size up to 64, 7x7 above; --stem says it"
+        said += "; a ResNet's is 3x3 for an --image_size up to 64, 7x7 above"
+        said += ", or as --stem of main_contrastive.py says"
     first = ", ".join([*best.place.state][:3])
     return f"{said}; in the file: {there}{', ...' * (len(groups) > 8)} ({first}, ...)"
 

@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         place = asked.output or parse_pretrain(plan.run).runs_folder
         work.check_folder(place / plan.name, f"name {plan.name}")
-        again = runs.command("-m cl.compare", *words)
+        again = runs.command_from_here("-m cl.compare", *words)
         return work.run_plan(plan, place / plan.name, asked, again, work.Sources())
     except Stop as stop:
         sys.stderr.write(f"{stop}\n")

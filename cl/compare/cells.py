@@ -171,7 +171,7 @@ def cell_of(
     """The cell of a row and a seed.
 
     Raises:
-        ConfigError: the words of the row are wrong, or its measure is of another evaluation.
+        ConfigError: the words of the row are wrong, or its measure is no number of its evaluations.
     """
     pretrained, seeded = row.run is not None, ("--seed", str(seed))
     training, evaluate, parsed = parse_row(plan, row, seed)

@@ -336,7 +336,8 @@ def brief(found: Mapping[str, Any]) -> Iterator[str]:
     """
     rows = [("", f"{found['measure']} in %", "95 % over seeds", "n")]
     for row in found["rows"]:
-        mean, _, span = spell_interval(row).partition(" ")
+        said = spell_interval(row)  # a state may have several words
+        mean, _, span = (said, "", "") if row["mean"] is None else said.partition(" ")
         asked = f" of {row['n'] + row['missing']}" * bool(row["missing"])
         name = row["row"] + own_measure(row, found["measure"])
         rows.append((name, mean, span.strip("()"), f"{row['n']}{asked}"))

@@ -1,13 +1,12 @@
 """What the words of a plan's rows mean, known without loading PyTorch."""
 
-from collections.abc import Sequence
 from dataclasses import fields
 
 from cl.compare.plan import Comparison, Row
 from cl.config import ConfigError, Linear, Pretrain, parse_linear, parse_pretrain
-from cl.config.evaluations import meant
+from cl.config.evaluations import about, meant, numbers_of
 from cl.config.options import DataOptions
-from cl.config.schema import as_words
+from cl.config.schema import as_words, either
 
 WEIGHTS = "--pretrained_feature_extractor"
 # Settings of the data that say how they are loaded, not what they are.
@@ -36,26 +35,33 @@ def parse_row(plan: Comparison, row: Row, seed: int) -> tuple[Pretrain, tuple[st
     The words name no weights yet.
 
     Raises:
-        ConfigError: the words of the row are wrong, or its measure is of another evaluation.
+        ConfigError: the words of the row are wrong, or its measure is no number of its evaluations.
     """
     seeded = ("--seed", str(seed))
     training = parse_pretrain([*plan.run, *(row.run or ()), *seeded])
     evaluate = (*data_words(training), *row.evaluate, *seeded)
     weights = () if row.run is None else (WEIGHTS, "RUN")
     evaluation = parse_linear([*evaluate, *weights])
-    check_measure(row.measure, meant(evaluation.eval))
+    check_measure(row.measure, evaluation)
     return training, evaluate, evaluation
 
 
-def check_measure(measure: str, evaluations: Sequence[str]) -> None:
-    """Refuse a number of an evaluation that is not made, which the table would miss in the end.
+def check_measure(measure: str, config: Linear) -> None:
+    """Refuse a number that is not made, which the table would miss in the end.
 
     Raises:
-        ConfigError: it is of none of these.
+        ConfigError: its evaluation is not asked for, or has no such number.
     """
-    if not any(measure == name or measure.startswith(f"{name}/") for name in evaluations):
+    evaluations = meant(config.eval)
+    evaluation, slash, number = measure.partition("/")
+    if evaluation not in evaluations:
         asked = " ".join(evaluations)
         raise ConfigError(f"measure {measure} is of no evaluation in --eval {asked}.")
+    options = {k: option.default for k, option in about(evaluation).options.items()}
+    known = numbers_of(evaluation, config.kind, options | {**config.eval_options})
+    if slash and known and number not in known:
+        has = either(known, "and")
+        raise ConfigError(f"measure {measure}: {evaluation} has no {number}; it has {has}.")
 
 
 def data_words(config: Pretrain) -> tuple[str, ...]:

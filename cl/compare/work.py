@@ -40,7 +40,7 @@ def run_seeds(config: Pretrain, argv: Sequence[str]) -> int:
         why = f"DATASET {config.dataset} has {what_lacks(config.kind)}: run each seed by --seed"
         raise ValueError(f"--seeds summarizes evaluations, and {why}")
     plan = plan_of_seeds(config, argv, evaluations[0])
-    again = runs.command("main_contrastive.py", *argv)
+    again = runs.command_from_here("main_contrastive.py", *argv)
     return run_plan(plan, config.runs_folder / plan.name, Asked(), again, sources)
 
 

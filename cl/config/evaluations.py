@@ -3,8 +3,10 @@
 Nothing else in `cl.config` knows an evaluation by its name.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from string import Formatter
+from typing import Any
 
 from cl.config.datasets import kind_of, row_of
 from cl.config.own import FORM, absent, constant, file_of
@@ -87,6 +89,42 @@ def words_having(what: str, more: Iterable[str] = ()) -> tuple[str, ...]:
 def untrained() -> tuple[str, ...]:
     """The evaluations that start from random weights."""
     return tuple(name for name in built_in() if not about(name).pretrained)
+
+
+def numbers_of(name: str, kind: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """The names of the numbers that an evaluation may give, those that are one number each.
+
+    Which ones it gives depends on the data too: `top5` needs more than five classes.
+
+    Args:
+        name: of a file of `cl.eval`; what one of the user's own gives is not known.
+        kind: of the samples.
+        options: of the evaluation, by name.
+
+    Returns:
+        The first one first; nothing where they are not known.
+    """
+    if name not in built_in():
+        return ()
+    of = {"text": "_OF_TEXTS", "image-text": "_OF_CAPTIONS"}.get(kind, "")
+    file, shared = FOLDERS["eval"] / f"{name}.py", FOLDERS["eval"] / "_result.py"
+    own = constant(file, f"NUMBERS{of}") or constant(file, "NUMBERS")
+    if own is None:
+        several = constant(file, "MULTILABEL")
+        own = (
+            *constant(shared, "NUMBERS"),
+            *(constant(shared, "NUMBERS_OF_SEVERAL") if several else ()),
+        )
+    return tuple(number for form in own for number in each_value(form, options))
+
+
+def each_value(form: str, options: Mapping[str, Any]) -> Iterator[str]:
+    """A name once for each value of the option that stands in it, as `shot{shots}`."""
+    for _, option, *_ in Formatter().parse(form):
+        if option:
+            yield from (form.format_map({option: value}) for value in options[option])
+            return
+    yield form
 
 
 def augmentable() -> tuple[str, ...]:

@@ -107,7 +107,8 @@ def configure(program: type[C], values: Mapping[str, Any]) -> C:
     words = [word for word in several if isinstance(word, str)]
     known = options_named(program, words)
     known |= {o.shortcut: o for o in known.values() if o.shortcut}
-    line = Line({name: value for name, value in given.items() if name in known})
+    said = (name for name in given if name in known and not leaves_open(known[name], given[name]))
+    line = Line({name: given[name] for name in said})
     no_options = unsayable_in(program, words)
     line.faults = [
         no_options.get(name) or f"unknown option {name}{did_you_mean(name, known) or '.'}"
@@ -115,6 +116,13 @@ def configure(program: type[C], values: Mapping[str, Any]) -> C:
         if name not in known
     ]
     return assemble(program, line, Option.check)
+
+
+def leaves_open(option: Option, value: Any) -> bool:
+    """Whether None from Python stands for what holds where an option is not given."""
+    if value is not None or option.hint is not option.plain:  # None is a value of it
+        return False
+    return option.default == () or bool(option.about.get("none"))
 
 
 def as_word(option: Option, value: Any) -> Any:
@@ -264,10 +272,11 @@ def tidied(
         other = options[name].about.get("needs", ("eval",))[0]
         if failed & {name, other} or (other == OF_METHOD) is not known:
             continue
-        if name in line and not forgiven(config, name):
+        given = line.get(name) is not None  # None, of Python, asks for nothing
+        if given and not forgiven(config, name):
             faults.append(f"--{name} {why}.")
             failed.add(name)  # whatever its value is
-        elif name in line or getattr(config, name) != options[name].default:
+        elif given or getattr(config, name) != options[name].default:
             ignored[name] = why
     return replace(config, **{name: options[name].default for name in ignored}), ignored
 
@@ -282,9 +291,10 @@ def with_options(
     kept = [name for room in found for name in getattr(config, room)]
     ignored = {}
     for name, why in foreign_options(config, [*kept, *asked]).items():
-        if name in asked and not forgiven(config, name):
+        given_here = name in asked and given[name] is not None
+        if given_here and not forgiven(config, name):
             faults.append(f"--{name} {why}.")
-        else:
+        elif given_here or name in kept:
             ignored[name] = why
     values = {}
     for room, options in found.items():

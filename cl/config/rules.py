@@ -186,6 +186,14 @@ def forgiven(config: Pretrain | Linear, name: str) -> bool:
     return name in LENIENT and not chosen
 
 
+def tries_rates(config: Pretrain | Linear) -> bool:
+    """Whether it is an evaluation that tries several learning rates, which looks at them itself."""
+    if not isinstance(config, Linear) or config.augment:
+        return False
+    several = [name for name in meant(config.eval) if "lr_grid" in about(name).options]
+    return bool(several) and (config.lr is None or "lr_grid" in config.eval_options)
+
+
 def contradictions(config: Pretrain | Linear) -> Iterator[Fault]:
     """What settings forbid each other."""
     whole, devices = config.global_batch_size, config.processes
@@ -199,7 +207,7 @@ def contradictions(config: Pretrain | Linear) -> Iterator[Fault]:
     steps = config.lr_decay_steps
     if list(steps) != sorted(set(steps)):
         yield f"--lr_decay_steps must be rising, not {spell(steps)}.", ("lr_decay_steps",)
-    if config.min_lr > config.scaled_lr():
+    if config.min_lr > config.scaled_lr() and not tries_rates(config):
         must = f"at most the learning rate, {config.scaled_lr():g}"
         yield f"--min_lr must be {must}, not {spell(config.min_lr)}.", ("min_lr", "lr")
     warmup, epochs = config.warmup_epochs, config.epochs

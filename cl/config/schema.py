@@ -26,11 +26,12 @@ def flag(help: str | Callable[[], str], default: Any = MISSING, **about: Any) ->
             given); `shortcut=("lars", ("sgd",))` makes `--lars` another way to set the value,
             allowed beside these; `positional=True` takes the name away; `known_as` are names that
             it has elsewhere, for who types one; `once=True` keeps the value out of what `--config`
-            hands on; `empty=True` allows the empty text; `of_words=True` lets a list of any words
-            go on to the next flag; `choices` are the words that are allowed, `open` those that go
-            on behind their colon as the user likes, and `noun` is what a choice is called;
-            `of_path` gives a function that says what a path in its place may have been meant as;
-            `metavar` and `shown` are for `--help`.
+            hands on; `empty=True` allows the empty text; `none=True` takes None from Python as if
+            nothing was given, of a number whose usual value is none or depends on others;
+            `of_words=True` lets a list of any words go on to the next flag; `choices` are the words
+            that are allowed, `open` those that go on behind their colon as the user likes, and
+            `noun` is what a choice is called; `of_path` gives a function that says what a path in
+            its place may have been meant as; `metavar` and `shown` are for `--help`.
             What can be called, the help too, is called when the options are first asked for.
     """
     if default is MISSING:

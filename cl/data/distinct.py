@@ -30,6 +30,14 @@ class Distinct:
         """Whether a text was given twice."""
         return len(self.texts) < len(self.numbers)
 
+    def describe(self, what: str) -> str:
+        """What the texts are, for a message that counts each text once.
+
+        >>> distinct(["b", "a", "b"]).describe("queries")
+        'different queries'
+        """
+        return f"different {what}" if self.repeated else what
+
     @cached_property
     def sorted_places(self) -> tuple[Index, Index]:
         """All places `(n)` in the order of their numbers, and where each number begins, `(m+1)`."""

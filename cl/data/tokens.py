@@ -250,7 +250,13 @@ def joined(each: Sequence[npt.NDArray[np.int32]], cut: int) -> Tokens:
     return Tokens(np.concatenate([np.empty(0, np.int32), *each]), offsets, cut)
 
 
-def tokenize(texts: Sequence[str], tokenizer: Tokenizer, longest: int, what: str) -> Tokens:
+def tokenize(
+    texts: Sequence[str],
+    tokenizer: Tokenizer,
+    longest: int,
+    what: str,
+    flag: str = "--max_length",
+) -> Tokens:
     """The tokens of texts; that some were longer is said once.
 
     Args:
@@ -258,12 +264,14 @@ def tokenize(texts: Sequence[str], tokenizer: Tokenizer, longest: int, what: str
         tokenizer: the encoder's.
         longest: tokens of a text that are used.
         what: the texts are, for the message.
+        flag: that says it; empty where none does.
     """
     tokens = tokenizer(texts, longest)
     if tokens.cut:
+        used = f"of {flag}" if flag else "that are used of a text"
         warnings.warn(
-            f"{tokens.cut:,} of {len(texts):,} {what} are longer than the {longest} tokens of "
-            "--max_length; their ends are cut off",
+            f"{tokens.cut:,} of {len(texts):,} {what} are longer than the {longest} tokens {used}; "
+            "their ends are cut off",
             stacklevel=2,
         )
     return tokens

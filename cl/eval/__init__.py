@@ -9,6 +9,10 @@ What a function takes says what it is, and the command line reads that from the 
 `MULTILABEL = True` in its file says that labels may be `(n c)`, 1 for each class of an image that
 may be of several; without it such images are refused.
 
+`NUMBERS` in its file has the names of its numbers that are one number each, where they are not
+those of `score`: what a comparison may compare. `{OPTION}` stands for each value of an option;
+`NUMBERS_OF_TEXTS` and `NUMBERS_OF_CAPTIONS` are those of its functions of that name.
+
 Keyword-only parameters are its flags, but for those that every run has (`seed`, `dataset`,
 `channels_last`, ...) and `training`, with which it trains by SGD. A second function `augmented` in
 the file is what it does with `--augment`. Each returns an `EvalResult`.

@@ -183,7 +183,8 @@ def embed_texts(
     if not isinstance(how, TextTransform):
         raise ValueError("transform is one of images, and the data are texts")
     each = distinct([text for text, _ in given])
-    tokens = tokenize(each.texts, how.tokenizer, how.longest, "given texts")
+    what = each.describe("given texts")
+    tokens = tokenize(each.texts, how.tokenizer, how.longest, what, "")
     loader = TextLoader([tokens], batch_size, by_length=True, places=each.first)
     out = None
     for h, _, places in at_all_places(feature_batches(encoder, loader, **where), each):

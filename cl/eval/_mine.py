@@ -15,8 +15,20 @@ from torch import Tensor
 from cl import distributed, runs, trainer
 from cl.data.sets import TextPairs
 from cl.data.sets._jsonl import GZIP
+from cl.eval._task import Task
 from cl.eval._text_task import TextTask
+from cl.runs.files import MINED, RESULT
 from cl.search import search
+
+
+def check_minable(task: Task) -> None:
+    """Check that there is something to mine for, before there is a run's folder.
+
+    Raises:
+        ValueError: there are no training pairs.
+    """
+    if not len(task.source.train):
+        raise ValueError(f"--mine: DATASET {task.source.name} has no training pairs")
 
 
 def write_mined(task: TextTask, device: torch.device) -> None:
@@ -30,11 +42,9 @@ def write_mined(task: TextTask, device: torch.device) -> None:
         device: this process's, which searches.
 
     Raises:
-        ValueError: the file is there already, or no pair has as many.
+        ValueError: no pair has as many.
     """
     config, pairs = task.config, task.source.train
-    if not len(pairs):
-        raise ValueError(f"--mine: DATASET {task.source.name} has no training pairs")
     query, document = task.longest
     queries, _ = task.embed_texts(pairs.queries, query, "queries", trainer.console)
     documents, _ = task.embed_texts(pairs.documents, document, "documents", trainer.console, side=1)
@@ -63,6 +73,8 @@ def write_mined(task: TextTask, device: torch.device) -> None:
         trainer.say(f"{fewer} {config.negatives} {rule}, and are left out")
         how = f"{config.negatives} of these of each pair, drawn with seed {config.seed}"
         trainer.say(f"{'mined':12}{config.mine}: {len(kept):,} pairs, {how}")
+        found = {MINED: {"kept": len(kept), "training_pairs": len(pairs)}}
+        (task.folder / RESULT).write_text(json.dumps(found, indent=2) + "\n")
         few, all_of_them = len({line["positive"] for line in measured}), len(val.documents)
         if few < all_of_them:
             trainer.say(

@@ -48,8 +48,8 @@ def loader_of(
         if not texts:
             raise ValueError(f"PLACE: there is no text in {place}")
         each = distinct(texts)
-        what = f"different texts of {place}" if each.repeated else f"texts of {place}"
-        tokens = tokenize(each.texts, transform.tokenizer, transform.longest, what)
+        what = each.describe(f"texts of {place}")
+        tokens = tokenize(each.texts, transform.tokenizer, transform.longest, what, "")
         loader = TextLoader([tokens], batch_size, by_length=True, places=each.first)
         return loader, texts, []
     walk = Walk(suffixes_of(transform.reads))

@@ -105,10 +105,37 @@ def load_encoder(
     Raises:
         ValueError: there is no such file, it is not read as data, or holds another encoder.
     """
+    return load_for(run_or_file, encoder, dataset, image_size, side, prompt)
+
+
+class Called(NamedTuple):
+    """What the user knows two arguments of `load_encoder` as, for messages: names or flags."""
+
+    side: str = "side"
+    prompt: str = "prompt"
+
+
+PYTHON = Called()
+
+
+def load_for(
+    run_or_file: runs.Run | str | Path,
+    encoder: str | nn.Module | None,
+    dataset: str | None,
+    image_size: int | None,
+    side: Side | None,
+    prompt: str | None,
+    called: Called = PYTHON,
+) -> tuple[nn.Module, Transform | TextTransform]:
+    """Load an encoder for a user who has another name for `side` and `prompt`, see `load_encoder`.
+
+    Raises:
+        ValueError: as there.
+    """
     if side in IMAGES_AND_TEXTS:
         if prompt is not None:
-            raise ValueError("prompt needs an encoder of texts alone")
-        file = checkpoints.towers_file(find_run(run_or_file), "side")
+            raise ValueError(f"{called.prompt} needs an encoder of texts alone")
+        file = checkpoints.towers_file(find_run(run_or_file), called.side)
         restored = restore(file, encoder, dataset, image_size, pair=True)
         if side == "text":
             name, text = restored.about["text_encoder"], restored.encoder.get_submodule("text")
@@ -120,12 +147,12 @@ def load_encoder(
         file = checkpoints.encoder_file(find_run(run_or_file), "the encoder")
         restored = restore(file, encoder, dataset, image_size)
     if restored.preparation == TOKENS:
-        found = transform_of_texts(
-            restored.encoder, restored.about["encoder"], restored.about["max_length"], side, prompt
-        )
+        name, longest = restored.about["encoder"], restored.about["max_length"]
+        found = transform_of_texts(restored.encoder, name, longest, side, prompt, called)
         return restored.encoder.eval(), found
     if side in SIDES or prompt is not None:
-        raise ValueError("side query or document, and prompt, need an encoder of texts")
+        sides = f"{called.side} {either(SIDES)}"
+        raise ValueError(f"{sides}, and {called.prompt}, need an encoder of texts")
     if side is not None and side not in IMAGES_AND_TEXTS:
         file = restored.file
         of_both = file is not None and (
@@ -143,6 +170,7 @@ def transform_of_texts(
     max_length: Sequence[int],
     side: str | None,
     prompt: str | None,
+    called: Called = PYTHON,
 ) -> TextTransform:
     """How an encoder's texts become tokens.
 
@@ -152,12 +180,13 @@ def transform_of_texts(
         max_length: tokens of a query and of a document.
         side: see `load_encoder`.
         prompt: see there.
+        called: both are, for messages.
 
     Raises:
         ValueError: the encoder has no prompts, or no such side.
     """
     if side in IMAGES_AND_TEXTS:
-        raise ValueError(f"side {side} needs a run on images and texts")
+        raise ValueError(f"{called.side} {side} needs a run on images and texts")
     if side not in (None, *SIDES):
         raise ValueError(f"side must be {either(SIDES)} of an encoder of texts, not {side!r}")
     if not isinstance(prompt, str | None):
@@ -172,8 +201,8 @@ def transform_of_texts(
             prompt = choose_prompts(settings, (None, None))[at]
     elif prompt is not None:
         raise ValueError(
-            f"prompt {prompt!r} needs a transformer; the texts that {name} gets must begin with it "
-            "themselves"
+            f"{called.prompt} {prompt!r} needs a transformer; the texts that {name} gets must "
+            "begin with it themselves"
         )
     tokenizer = tokenizer_of(name, encoder, prompt=prompt)
     if side is not None:

@@ -20,6 +20,9 @@ Features = tuple[Float[Tensor, "n d"], Labels]  # of one part, with labels
 TestFeatures = tuple[Float[Tensor, "m d"], TestLabels]  # of the part that is measured on
 BothParts = Sequence[tuple[Tensor, Tensor]]  # features of the training and of the test part
 
+# What an evaluation gives whose file has no NUMBERS of its own, and beside of several labels.
+NUMBERS = ("top1", "top5", "top10", "mean_per_class")
+NUMBERS_OF_SEVERAL = ("map",)
 ROUNDING = 1e-12  # a deviation up to this is 0
 
 

@@ -26,6 +26,7 @@ from cl.eval._result import BothParts, Features, Labels, check_classes
 from cl.locking import is_writable
 from cl.nets import encoders
 from cl.nets.layers import Layers
+from cl.runs.files import FEATURES
 from cl.terminal import escape_controls
 
 PASS = 256  # images that the frozen encoder gets at a time
@@ -109,10 +110,10 @@ class Task:
         never taken again: its code may change while its weights do not.
         """
         if not self.restored.named:
-            return self.folder / "features"
+            return self.folder / FEATURES
         of_a_run = self.file and (self.file.parent / runs.CONFIG).exists()
         home = self.file.parent if self.file and of_a_run else self.config.runs_folder
-        return home / "features"
+        return home / FEATURES
 
     @property
     def parts(self) -> dict[str, dict[str, Any]]:
@@ -291,7 +292,7 @@ class Task:
         if found is not None and known:
             return found
         if not distributed.broadcast_object(is_writable(self.cache)):
-            file = self.folder / "features" / file.name
+            file = self.folder / FEATURES / file.name
         new, alone, why = (
             _cache.unfinished_file(file, self.folder.name),
             distributed.world_size() == 1,

@@ -36,6 +36,7 @@ from cl.eval._task import PASS, Task
 from cl.locking import is_writable
 from cl.nets.prompts import check_no_prompts, choose_prompts
 from cl.nets.transformer import Transformer
+from cl.runs.files import FEATURES
 from cl.runs.tokens import KeptTokens
 
 ROWS = 2**12  # of features that are copied at a time
@@ -176,13 +177,13 @@ class TextTask(Task):
         each = distinct(texts)
 
         def loader(rank: int, world: int) -> TextLoader:
-            numbers = tokenize(each.texts, tokenizer, longest, what)
+            numbers = tokenize(each.texts, tokenizer, longest, each.describe(what))
             return TextLoader([numbers], PASS, rank, world, by_length=True)
 
         n, key = len(each.texts), key_of(words, each.texts)
 
         def once() -> Features:
-            return self.extract_by(loader, key, f"{n:,} {what}", n, console)
+            return self.extract_by(loader, key, f"{n:,} {each.describe(what)}", n, console)
 
         if not each.repeated:
             return once()
@@ -210,7 +211,7 @@ class TextTask(Task):
         n, width = len(each.numbers), once.shape[1]
         rank, world = distributed.rank(), distributed.world_size()
         if not distributed.broadcast_object(is_writable(self.cache)):
-            file = self.folder / "features" / file.name
+            file = self.folder / FEATURES / file.name
         if why := distributed.broadcast_object(shortage(file.parent, n, width)):
             trainer.say(why)
             return once[each.numbers], torch.full((n,), -1)

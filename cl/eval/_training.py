@@ -72,7 +72,11 @@ def training_of(task: Task, name: str, device: torch.device, loggers: Sequence[A
     several = not task.of_features and config.processes > 1
     plugins = [SyncEverywhere(options["accelerator"] == "gpu")] if several else []
 
+    grid = config.eval_options.get("lr_grid", ())
+
     def plan(lr: float | None, weight_decay: float) -> Optimization:
+        if lr is None and grid and config.min_lr:
+            lr = grid[0]  # the usual rate is not tried, and may be below --min_lr
         o = trainer.optimization(replace(config, lr=lr, weight_decay=weight_decay))
         # One that `max_steps` may end sooner is written out when its steps are known.
         return o if config.max_steps else written_out(o, config.epochs, 1)

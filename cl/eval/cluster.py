@@ -13,6 +13,7 @@ from torch import Tensor
 from cl.eval._result import EvalResult, Features, TestFeatures, confusion
 from cl.eval._select import labeled
 
+NUMBERS = ("nmi", "ari", "accuracy")
 STARTS = 10  # of k-means, as scikit-learn's n_init was for long
 
 

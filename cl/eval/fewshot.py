@@ -19,6 +19,7 @@ from cl.eval._result import EvalResult, Features, TestFeatures, normal
 from cl.eval._select import labeled
 from cl.precision import precise
 
+NUMBERS = ("shot{shots}",)
 WAYS = 5  # where --ways says none and there are as many classes
 
 

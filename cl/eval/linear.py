@@ -5,7 +5,7 @@ training views, which is what lets the features be extracted once; with them it 
 Features are standardized, as those of `logistic` are.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from cl import distributed
 from cl.bounds import NonNegative, Positive
 from cl.config.programs import LR
+from cl.config.schema import spell
 from cl.data.module import ContrastiveData
 from cl.eval import _classifier
 from cl.eval._blocks import BLOCK
@@ -108,10 +109,25 @@ def precondition(
         ValueError: with the reason.
     """
     rates = learning_rates(training, lr_grid)
-    training.plan(min(rates), 0.0)  # which may be below --min_lr
+    check_rates(rates, training, lr_grid)
     candidates = len(rates) * len(weight_decay_grid or (0.0,))
     flags = "--lr_grid, --weight_decay_grid" if lr_grid or weight_decay_grid else "--lr"
     check_selectable(candidates, train, flags)
+
+
+def check_rates(rates: Sequence[float], training: Training, lr_grid: tuple[Positive, ...]) -> None:
+    """Check that no learning rate that is tried is below --min_lr.
+
+    Raises:
+        ValueError: the least one is.
+    """
+    try:
+        training.plan(min(rates), 0.0)
+    except ValueError as error:
+        if len(rates) == 1:
+            raise
+        of = "--lr_grid" if lr_grid else f"{spell(rates)}, which are tried without --lr"
+        raise ValueError(f"{error}; it is the least of {of}") from None
 
 
 def working_memory(

@@ -14,6 +14,16 @@ from cl.eval._select import labeled
 from cl.ranking import average_precision, grades_of, mrr_at, ndcg_at, precision_at, recall_at
 from cl.search import search
 
+NUMBERS = ("map_r", "recall1", "recall5", "recall10")
+NUMBERS_OF_TEXTS = ("ndcg10", "mrr10", "recall10", "recall100", "precision10", "map100")
+NUMBERS_OF_CAPTIONS = (
+    "recall1_t2i",
+    "recall5_t2i",
+    "recall10_t2i",
+    "recall1_i2t",
+    "recall5_i2t",
+    "recall10_i2t",
+)
 BLOCK = 1024  # queries at a time
 DEPTH = 100  # documents that are found for a text
 RECALLS = (1, 5, 10)  # of images and captions

@@ -9,6 +9,8 @@ from cl.bounds import Count
 from cl.eval._result import EvalResult
 from cl.measures import spearman
 
+NUMBERS = ("spearman",)
+
 
 def sts(
     sentences: Float[Tensor, "n d"],

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from cl.bounds import NonNegative
+from cl.bounds import NonNegative, Share
 from cl.losses._defined import mean, require_views
 from cl.precision import length, precise, without_autocast
 
@@ -16,7 +16,7 @@ def triplet(
     z: Float[Tensor, "3 n d"],
     *,
     margin: NonNegative = 1.0,  # torch's
-    eps: NonNegative = 1e-6,  # torch's
+    eps: Share = 1e-6,  # torch's
 ) -> Float[Tensor, ""]:
     r"""Mean of $\max(0, d(a, p) - d(a, n) + m)$.
 

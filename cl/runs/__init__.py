@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cl.runs.folder import (
         Run,
         command,
+        command_from_here,
         folder_of,
         how_to_go_on,
         keep_skipped,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         saved,
         start,
         started_again,
+        withdrawn_if_refused,
     )
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "START",
     "Run",
     "command",
+    "command_from_here",
     "folder_of",
     "hold",
     "how_to_go_on",
@@ -47,6 +50,7 @@ __all__ = [
     "saved",
     "start",
     "started_again",
+    "withdrawn_if_refused",
 ]
 
 

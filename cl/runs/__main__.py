@@ -102,6 +102,7 @@ def columns_of(run: Listed) -> list[str]:
     """A run as a line of the list."""
     settings = run.settings
     what = f"eval {spell(settings.get('eval', ''))}" if run.evaluates else describe(settings)
+    what = "mine negatives" if settings.get("mine") else what
     epochs = "" if run.evaluates else f"{run.epochs_done}/{run.epochs_shown}"
     found = map(run.numbers.get, ("probe", "knn", "linear"))
     reached = ["" if share is None else f"{100 * share:.1f} %" for share in found]

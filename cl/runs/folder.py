@@ -4,8 +4,10 @@ import json
 import os
 import secrets
 import shlex
+import shutil
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +17,9 @@ from torch import nn
 
 from cl import checkpoints, distributed
 from cl.config.launcher import TORCHRUN, started
-from cl.config.programs import from_anywhere, from_clone, start_of
+from cl.config.programs import called_beside, from_anywhere, from_clone, start_of
 from cl.metrics import read_metrics
-from cl.runs.files import CARDS, CONFIG, METRICS, RESULT, SKIPPED
+from cl.runs.files import CARDS, CONFIG, FEATURES, METRICS, RESULT, SKIPPED
 from cl.runs.listing import runs_in
 from cl.runs.lock import leave, occupy
 from cl.schedules import FOLLOWS_LOSS
@@ -126,6 +128,27 @@ def record(folder: Path, settings: Mapping[str, Any]) -> None:
         written.truncate()
 
 
+@contextmanager
+def withdrawn_if_refused(folder: Path) -> Iterator[None]:
+    """Take a run's folder away again where the run is refused by a ValueError.
+
+    Else it would be listed as one that is unfinished. What holds anything to keep stays.
+
+    Args:
+        folder: of a run that has just begun.
+    """
+    try:
+        yield
+    except ValueError:
+        if not (other_rank() or saved(folder)):
+            shutil.rmtree(folder / FEATURES, ignore_errors=True)
+            for name in (CONFIG, SKIPPED):
+                (folder / name).unlink(missing_ok=True)
+            with suppress(OSError):  # it holds other files
+                folder.rmdir()
+        raise
+
+
 def saved(folder: Path) -> bool:
     """Whether a run's folder holds what cannot be had again by starting it again."""
     kept = (checkpoints.LAST, checkpoints.PREVIOUS, checkpoints.ENCODER, CARDS)
@@ -166,6 +189,18 @@ def command(program: str, *words: object) -> str:
         words: behind it; a path runs from the folders from which the program does.
     """
     return shlex.join([*start_of(program), *map(spell_word, words)])
+
+
+def command_from_here(program: str, *words: str) -> str:
+    """A command line to copy, whose words may have paths from the current folder, see `command`.
+
+    It moves there first, since a plan may have such paths too, or nothing but a default one.
+    """
+    line = command(program, *words)
+    try:
+        return line if called_beside() else f"cd {shlex.quote(str(Path.cwd()))} && {line}"
+    except FileNotFoundError:  # of a folder that was deleted meanwhile
+        return line
 
 
 def spell_word(word: object) -> str:

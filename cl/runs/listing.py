@@ -14,7 +14,7 @@ from cl.config import signature
 from cl.config.evaluations import ALL, meant
 from cl.config.schema import did_you_mean
 from cl.metrics import read_newest
-from cl.runs.files import CARDS, CONFIG, METRICS, RESULT
+from cl.runs.files import CARDS, CONFIG, METRICS, MINED, RESULT
 from cl.runs.lock import is_running
 
 DEPTH = 2  # a run's folder lies in the folder of runs, or in one of a comparison's in there
@@ -101,7 +101,9 @@ class Listed:
 
     @property
     def evaluated(self) -> bool:
-        """Whether each evaluation has its card."""
+        """Whether each evaluation has its card, or negatives were mined as was asked."""
+        if self.config.get("mine"):
+            return MINED in self.result
         have = {card.get("evaluation") for card in self.cards if isinstance(card, dict)}
         asked = self.config.get("eval")
         words = {*map(str, asked)} if isinstance(asked, list) else set()

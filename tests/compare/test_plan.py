@@ -11,7 +11,8 @@ import pytest
 
 from cl.compare.cells import cells_of
 from cl.compare.plan import read_plan
-from cl.config import ConfigError, Pretrain
+from cl.compare.words import check_measure
+from cl.config import ConfigError, Pretrain, parse_linear
 from cl.data import sets
 from cl.data.sets import Source
 from cl.losses import NAMES
@@ -139,6 +140,12 @@ def test_a_plan_that_is_wrong(old: str, new: str, message: str, tmp_path: Path) 
         ("--loss dhel", "--loss nt_xent", "rows NT-Xent and DHEL have the same settings"),
         ("--eval knn", "--eval kn", "row NT-Xent: unknown evaluation kn"),
         ("knn/top1", "k/top1", "row DHEL: measure k/top1 is of no evaluation in --eval knn."),
+        (
+            "knn/top1",
+            "knn/top2",
+            "row DHEL: measure knn/top2: knn has no top2; it has top1, top5, top10, mean_per_class "
+            "and map.",
+        ),
     ],
 )
 def test_words_of_a_row_that_are_wrong(
@@ -160,11 +167,37 @@ def test_the_measure_is_of_an_evaluation_that_is_made(tmp_path: Path, digits: So
 
 
 @pytest.mark.parametrize(
+    ("words", "right", "wrong", "has"),
+    [
+        ("digits resnet6_w4 --eval fewshot --shots 2 7", "shot7", "shot5", "shot2 and shot7"),
+        ("digits resnet6_w4 --eval fewshot", "shot5", "shot2", "shot1 and shot5"),
+        ("digits resnet6_w4 --eval all", "map_r", "ndcg10", "map_r, recall1, recall5 and recall10"),
+        ("pairs:a.jsonl bag_w4 --eval retrieval", "ndcg10", "map_r", "ndcg10, mrr10"),
+        (
+            "captions:a.csv resnet6_w4 --eval retrieval",
+            "recall1_t2i",
+            "recall1",
+            "recall1_t2i, ",
+        ),
+    ],
+)
+def test_which_numbers_there_are_depends_on_the_words(
+    words: str, right: str, wrong: str, has: str
+) -> None:
+    config = parse_linear([*words.split(), "--pretrained_feature_extractor", "RUN"])
+    name = "fewshot" if "shot" in right else "retrieval"
+    check_measure(f"{name}/{right}", config)
+    with pytest.raises(ConfigError, match=f"{name} has no {wrong}; it has {has}"):
+        check_measure(f"{name}/{wrong}", config)
+
+
+@pytest.mark.parametrize(
     ("change", "message"),
     [
         (("seeds", "seed"), "unknown key seed"),
         (("dhel", "dehl"), "row DHEL: unknown loss dehl; did you mean dhel"),
         (("knn/top1", "k/top1"), "row DHEL: measure k/top1 is of no evaluation"),
+        (("knn/top1", "knn/map_r"), "row DHEL: measure knn/map_r: knn has no map_r; it has top1,"),
     ],
 )
 def test_a_plan_is_refused_without_loading_torch(

@@ -198,6 +198,20 @@ def test_a_failed_cell_stands_in_the_table(plan: Comparison, cells: Cells, tmp_p
     assert {cell.state for cell in cells()} == {"done"}
 
 
+def test_why_a_row_has_no_number_stands_in_one_column(plan: Comparison, cells: Cells) -> None:
+    """Also where its cells are in several states; it fits into a terminal of 80 columns."""
+    run(cells())
+    found = table.collect(plan, cells())
+    of_dhel = {"mean": None, "low": None, "n": 0, "missing": 2, "state": "failed and interrupted"}
+    rows = [row | (of_dhel if row["row"] == "DHEL" else {}) for row in found["rows"]]
+    head, *lines = table.brief(found | {"rows": rows, "differences": [], "notes": []})
+    (line,) = (line for line in lines if line.startswith("DHEL"))
+    at, behind = head.index("knn/top1 in %"), head.index("95 % over seeds")
+    assert line[at:behind].strip() == "failed and interrupted"
+    assert line[behind:].split() == ["0", "of", "2"]
+    assert all(len(each) <= 80 for each in (head, *lines))
+
+
 def test_a_failed_evaluation_holds_no_other_one_back(
     cells: Cells, tmp_path: Path, plan: Comparison
 ) -> None:

@@ -3,6 +3,7 @@
 import json
 import shlex
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -197,3 +198,31 @@ def test_the_printed_command_goes_on(
     printed = shlex.split(said.removeprefix("go on with: "))[1:]
     assert printed[-len(given) :] == given
     assert [Path(word).name for word in printed[: -len(given)]] == program
+
+
+@pytest.mark.parametrize("by_plan", [True, False])
+def test_the_printed_command_runs_from_any_folder(
+    by_plan: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Where the words were from another one, which a plan's own words are too."""
+    monkeypatch.setattr(Runner, "run", lambda _: signal.SIGINT)
+    monkeypatch.setattr(work, "plan_work", lambda *_: [])
+    (tmp_path / "my place").mkdir()
+    monkeypatch.chdir(tmp_path / "my place")
+    Path("plan.toml").write_text(PLAN)
+    if by_plan:
+        assert compare.main(["plan.toml", "--output", "runs"]) == 130
+    else:
+        assert pretrain_command([*LINE, "--output", "runs", "--seeds", "0", "1"]) == 130
+    (said,) = (s for s in capsys.readouterr().out.splitlines() if s.startswith("go on with: "))
+    Path("plan.toml").write_text("name = 3")  # so that it ends at once
+    Path("runs").rename("old")
+    Path("runs").write_text("no folder")
+    line = said.removeprefix("go on with: ")
+    done = subprocess.run(line, shell=True, cwd="/", capture_output=True, text=True)
+    assert done.returncode == 2
+    assert ("plan.toml: name must be words in quotes" in done.stderr) == by_plan
+    assert ("--output: runs: Not a directory" in done.stderr) != by_plan

@@ -106,7 +106,7 @@ def test_an_evaluation_ranks_equal_texts_alike(
     numbers = [cl.evaluate(file, pairs, "sts", **short)["sts"].numbers for _ in range(2)]
     said = capsys.readouterr().out
     assert numbers[0] == numbers[1]
-    assert said.count("features of 8 sentences: one pass") == 1  # of 80
+    assert said.count("features of 8 different sentences: one pass") == 1  # of 80
     (kept,) = (tmp_path / "features").glob("*[0-9a-f].npy")
     h = np.load(kept)
     assert h.shape == (80, 8)

@@ -5,6 +5,7 @@ import os
 import pickle
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,11 @@ from cl.data.augment.recipe import Recipe
 from cl.data.loaders.sampler import Sampler
 from cl.data.loaders.workers import FileLoader
 from cl.data.module import ContrastiveData
-from cl.data.sets import Images, Source, UnreadableError, as_pair, from_dataset, load
+from cl.data.sets import TURNED, Images, Source, UnreadableError, as_pair, from_dataset, load
 from cl.data.sets import _map_style as map_style
 from cl.data.sets._readable import unreadable
 from cl.data.sets._sums import data_checksum
+from cl.summary import about_data
 from tests.data.made import are_rounded, in_memory, picture
 
 N = 40
@@ -134,6 +136,21 @@ def test_every_form_gives_the_same_images(form: Any, item: Any) -> None:
     assert len(source.val) == 4
     assert source.classes == (["0", "1", "2", "3"] if labeled else [])
     same_views(source, other)
+
+
+@pytest.mark.parametrize("memory", [10**9, 0])
+@pytest.mark.parametrize("form", FORMS)
+def test_only_images_of_pil_may_have_been_turned(
+    form: Any, memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is said of their decoding: an array has no EXIF. A range of values is said of both."""
+    monkeypatch.setattr(map_style, "IN_MEMORY", (16, memory))
+    how = replace(TURNED, channels=3)
+    images = from_dataset(Made(form, pair), decoding=how).train.subset(np.arange(3))
+    said = ", turned as their cameras say (EXIF)" if form is Image.fromarray else ""
+    assert images.describe_decoding() == f"3 channels{said}"
+    data = ContrastiveData(from_dataset(Made(form, pair)), RECIPES, batch_size=6)
+    assert ("pixels" in about_data(data)) == (form is Image.fromarray)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

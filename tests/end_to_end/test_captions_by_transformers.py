@@ -89,6 +89,24 @@ def test_a_run_is_evaluated_wherever_it_is(
         torch.testing.assert_close(encoder(torch.from_numpy(tokens)), unmapped, rtol=0, atol=1e-5)
 
 
+def test_the_folder_of_texts_has_the_map_to_images(line: list[str], pretrain: Run) -> None:
+    """As its files say it, for who has no sentence-transformers."""
+    run = pretrain(*line, "--max_steps", 1)
+    modules = json.loads((run / "text/modules.json").read_text())
+    assert [each["type"].split(".")[-1] for each in modules] == ["Transformer", "Pooling", "Dense"]
+    dense = run / "text" / modules[-1]["path"]
+    about = json.loads((dense / "config.json").read_text())
+    weight = load_file(dense / "model.safetensors")["linear.weight"]
+    assert (about["out_features"], about["in_features"]) == weight.shape
+    assert (about["bias"], about["activation_function"].split(".")[-1]) == (False, "Identity")
+    texts = ["the cat", "a dog of a tree by the river"]
+    both, transform = cl.load_encoder(run, side="text")
+    expected, _ = cl.embed(both, texts, transform=transform)
+    alone, _ = cl.embed(f"hf:{run / 'text'}", texts)
+    assert alone.shape[1] != expected.shape[1]
+    torch.testing.assert_close(alone @ weight.T, expected, rtol=0, atol=1e-5)
+
+
 def test_classes_are_found_by_their_names(
     line: list[str], colors: list[str], pretrain: Run, linear: Run
 ) -> None:

@@ -1,6 +1,7 @@
 """What optimizes, by the programs and from Python: as it is set, recorded and changed."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -108,15 +109,26 @@ def test_an_evaluation_ends_at_min_lr(encoder: Path, linear: Run, tmp_path: Path
     )
     found = json.loads((done / "result.json").read_text())["linear"]
     assert results["linear"].numbers["top1"] == found["top1"]
-    with pytest.raises(ValueError, match=r"--min_lr must be at most the learning rate, 0\.01"):
-        cl.evaluate(
-            encoder,
-            "digits",
-            "linear",
-            **{**flags, "lr_grid": (0.1, 0.01), "scheduler": "cosine", "min_lr": 0.02},
-            output=tmp_path / "python",
-            wandb="off",
-        )
+
+
+@pytest.mark.parametrize(
+    ("options", "of"),
+    [
+        ({"lr_grid": (0.1, 0.01)}, "--lr_grid"),
+        ({}, "0.1 0.3 0.03 1 0.01, which are tried without --lr"),
+    ],
+)
+def test_min_lr_above_a_rate_that_is_tried(
+    options: dict[str, Any], of: str, encoder: Path, tmp_path: Path
+) -> None:
+    """A usual rate (0.1) is not what is tried, so it says nothing of what `--min_lr` may be."""
+    flags: dict[str, Any] = {"scheduler": "cosine", "output": tmp_path, "wandb": "off"}
+    least = re.escape(f"the learning rate, 0.01, not 0.02; it is the least of {of}")
+    with pytest.raises(ValueError, match=f"--min_lr must be at most {least}$"):
+        cl.evaluate(encoder, "digits", "linear", **flags, **options, min_lr=0.02)
+    high: dict[str, Any] = {"lr_grid": (1.0, 3.0), "epochs": 1, "report": False}
+    done = cl.evaluate(encoder, "digits", "linear", **flags, **high, min_lr=0.5)
+    assert done["linear"].chosen["lr"] >= 1
 
 
 def test_alpha_of_low_rank_updates(

@@ -10,6 +10,7 @@ import pytest
 
 from cl.eval._card import read_cards
 from cl.metrics import read_newest
+from cl.runs.listing import read_run
 from tests.data.test_qrels import beir
 from tests.end_to_end.made import Run, measured
 
@@ -100,6 +101,23 @@ def test_two_processes_find_what_one_finds(
     assert measured(tmp_path / "two") == one
 
 
+def test_mining_without_training_pairs_leaves_no_folder(
+    words: list[str],
+    pretrain: Run,
+    linear: Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    run = pretrain(*words, *TRAIN)
+    pairs = [{"sentence1": f"a cat {i}", "sentence2": f"dog {i}", "score": i} for i in range(4)]
+    lines = "".join(f"{json.dumps(pair)}\n" for pair in pairs)
+    (tmp_path / "data/scored.jsonl").write_text(lines)
+    given = ["scored:scored.jsonl", *words[1:], "--pretrained_feature_extractor", run]
+    done = linear(*given, "--mine", tmp_path / "data/out.jsonl", expect=2)
+    assert "DATASET scored:scored.jsonl has no training pairs" in capsys.readouterr().err
+    assert not done.exists()
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
@@ -140,7 +158,8 @@ def test_mined_negatives_train(
     out = tmp_path / "data" / "mined.jsonl"
     given = [*words, "--pretrained_feature_extractor", run, "--mine", out]
     given += ["--mine_ranks", "1", "16", "--negatives", "2", "--mine_margin"]
-    linear(*given, "1.0", run_id="mined")
+    done = linear(*given, "1.0", run_id="mined")
+    assert read_run(done).state == "done"
     said = capsys.readouterr().out
     lines = [json.loads(line) for line in out.read_text().splitlines()]
     train = [line for line in lines if line["split"] == "train"]
@@ -156,6 +175,10 @@ def test_mined_negatives_train(
     linear(*given, "1.0", run_id="again", expect=2)
     assert out.read_bytes() == before
     assert "there is such a file, and it is not overwritten" in capsys.readouterr().err
+    given[given.index(out)] = out.with_name("other.jsonl")
+    beyond = ["1.0", "--mine_ranks", "30", "40"]  # of 17 documents
+    assert not linear(*given, *beyond, run_id="refused", expect=2).exists()
+    assert "--mine: all training pairs have fewer than 2 at ranks 30" in capsys.readouterr().err
     mined = ["pairs:mined.jsonl", *words[1:], "--loss", "mnrl", "--hard_negatives", 2]
     pretrain(*mined, *TRAIN, "--batch_size", 2, run_id="on_mined")
 

@@ -36,6 +36,7 @@ class HardwareOptions:
         "minutes that processes wait for one that is silent; then all end, and it is named",
         10.0,
         above=0,
+        high=525600,  # a year
         metavar="MINUTES",
     )
     precision: Literal["auto", "16", "bf16", "32", "64"] = flag(

@@ -64,6 +64,7 @@ class OptimizationOptions:
         above=0,
         common=True,
         known_as=("learning_rate", "base_lr"),
+        none=True,
         shown="0.3, with adam and adamw 0.001",
     )
     min_lr: float = flag(
@@ -71,11 +72,13 @@ class OptimizationOptions:
         "other rates than --lr end at the same part of theirs",
         0.0,
         low=0,
+        none=True,
         needs=("scheduler", Schedulers(partial(asks_for, "done"))),
     )
     lr_scaling: bool = flag(
         "multiply --lr by the samples in a step of all devices over 256",
         True,
+        none=True,
         shown="with sgd and lars, not with adam and adamw",
     )
     weight_decay: float = flag(
@@ -86,7 +89,7 @@ class OptimizationOptions:
         known_as=("wd",),
     )
     momentum: float = flag(
-        "momentum of sgd and lars", 0.9, low=0, high=1, needs=("optimizer", ("sgd", "lars"))
+        "momentum of sgd and lars", 0.9, low=0, below=1, needs=("optimizer", ("sgd", "lars"))
     )
     betas: tuple[float, float] = flag(
         "decay rates of adam's and adamw's means of gradients and of their squares; 0.9 0.95 in "
@@ -101,6 +104,7 @@ class OptimizationOptions:
         "what adam and adamw add to the root of the mean square; 1e-6 in CLIP",
         1e-8,
         above=0,
+        high=1,
         needs=ADAM,
     )
     max_bad_steps: int = flag(

@@ -140,6 +140,7 @@ class Images:
         multilabels: `(n c)`, 1 for each class that an image is of, where one may be of several.
         rows: which of `pixels` the images are, `(n)`, where these are mapped from a file: so parts
             of them stay on the disk, too. None for all of them in their order.
+        of_arrays: whether a data set of arrays or tensors gives them, which no camera has turned.
     """
 
     kind: ClassVar = "images"  # as the row of a data set says it
@@ -150,6 +151,7 @@ class Images:
     decoding: Decoding = RGB
     multilabels: npt.NDArray[np.uint8] | None = None
     rows: Index | None = None
+    of_arrays: bool = False
 
     def __post_init__(self) -> None:
         """Check what users' own data sets give.
@@ -183,6 +185,12 @@ class Images:
     def channels(self) -> int:
         """How many channels each image has."""
         return self.pixels.shape[3] if self.pixels is not None else self.decoding.channels or 3
+
+    def describe_decoding(self) -> str:
+        """What is not usual of how they become pixels, in words; an array says no orientation."""
+        return replace(
+            self.decoding, exif_orientation=self.decoding.exif_orientation and not self.of_arrays
+        ).describe()
 
     def pixel(self, index: int) -> Pixels:
         """One image, `(h w 3)`.

@@ -61,11 +61,16 @@ class Items(Stored):
             UnreadableError: the data set cannot read it.
             ItemError: it is no image, or its label is no number.
         """
+        return self.typed_item(at, how)[:2]
+
+    def typed_item(self, at: int, how: Decoding) -> tuple[Pixels, int | None, type]:
+        """An item, see `item`, and the type of what the data set gives as its image."""
         number = int(self.index[at])
         bound_pil(how)
         try:
             image, label = split_item(self.data.item(number))
-            return pixels_of(image, self.name(at), how), None if label is None else label_of(label)
+            pixels = pixels_of(image, self.name(at), how)
+            return pixels, None if label is None else label_of(label), type(image)
         except ItemError as error:
             raise ItemError(f"{self.title}, item {number}: {error}") from None
         except Image.DecompressionBombError:
@@ -135,7 +140,7 @@ def images_of(data: Any, title: str, how: Decoding = RGB) -> Images:
     """
     items = Items(Separate(data), title, np.arange(len(data)), how)
     data = items.data.here()[0]
-    probes = probe(items, how)
+    probes, types = probe(items, how)
     labels, pixels = held_labels(data, probes), held_pixels(data, probes)
     small = pixels is None and are_small(probes, len(items))
     if labels is None or small:
@@ -144,27 +149,35 @@ def images_of(data: Any, title: str, how: Decoding = RGB) -> Images:
         labels = found.labels if labels is None else labels
         pixels = found.pixels if small else pixels
         items = replace(items, digests=found.digests)
-    return Images(labels, pixels, None if pixels is not None else items, how)
+    kept = None if pixels is not None else items
+    of_arrays = bool(types) and not any(issubclass(each, Image.Image) for each in types)
+    return Images(labels, pixels, kept, how, of_arrays=of_arrays)
 
 
 Probes = dict[int, tuple[Pixels, int | None]]
 
 
-def probe(items: Items, how: Decoding) -> Probes:
-    """Some items by their places; those that cannot be read are left out."""
-    probes: Probes = {}
+def probe(items: Items, how: Decoding) -> tuple[Probes, set[type]]:
+    """Some items by their places, and the types of their images.
+
+    Those that cannot be read are left out.
+    """
+    probes, types = Probes(), set[type]()
     for at in np.unique(np.linspace(0, len(items) - 1, PROBES, dtype=int)).tolist()[: len(items)]:
         try:
-            probes[at], again = items.item(at, how), items.item(at, how)
+            image, label, kind = items.typed_item(at, how)
+            again = items.item(at, how)
         except UnreadableError:
             continue
-        if not np.array_equal(probes[at][0], again[0]):
+        probes[at] = image, label
+        types.add(kind)
+        if not np.array_equal(image, again[0]):
             raise ItemError(
                 f"{items.name(at)}: it is another image when it is read again. Views are drawn "
                 "here: give the data set without random transforms, or, if it makes the views "
                 "itself, a DataLoader of it to ContrastiveData.from_loaders"
             )
-    return probes
+    return probes, types
 
 
 def are_small(probes: Probes, number: int) -> bool:
