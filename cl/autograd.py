@@ -18,3 +18,8 @@ class Function(torch.autograd.Function):
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         vars(cls.forward)["__signature__"] = POSITIONAL
+
+
+def are_transforms_active() -> bool:
+    """Whether a function is being transformed by `torch.func`, as `grad` and `vmap` do."""
+    return torch._C._are_functorch_transforms_active()

@@ -14,6 +14,7 @@ from torch import Tensor
 from cl.autograd import Function
 
 WIDEST = 4096  # dimensions of a vector that a kernel holds
+AUTOCAST = ("cpu", "cuda")  # have it in every build, so that torch need not be asked
 LARGE, SMALL = 2.0**55, 2.0**-30  # between them no square of float32 overflows or vanishes
 
 
@@ -68,7 +69,8 @@ def without_autocast(z: Float[Tensor, "..."]) -> AbstractContextManager[Any]:
     That autocast is on is rare, and leaving it takes the time of several small operations.
     """
     kind = z.device.type
-    is_on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    has_it = kind in AUTOCAST or torch.amp.is_autocast_available(kind)
+    is_on = has_it and torch.is_autocast_enabled(kind)
     return torch.autocast(kind, enabled=False) if is_on else nullcontext()
 
 
@@ -112,7 +114,7 @@ class Unit(Function):
         lengths = torch.linalg.vector_norm(z, dim=-1, keepdim=True)
         if z.device.type == "cpu":  # of others reading the lengths would synchronize
             shortest, longest = lengths.aminmax()
-            if float(shortest) > SMALL and float(longest) < LARGE:
+            if shortest.item() > SMALL and longest.item() < LARGE:
                 return z / lengths, lengths
         factor = safe_factor(z, dim=-1)
         z = z * factor

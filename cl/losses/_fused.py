@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from cl.losses._function import WholeLoss
 from cl.losses._pairs import Denominator, take
-from cl.losses._whole import Places, WholeLoss, put_back
+from cl.losses._whole import Places, put_back
 from cl.precision import Unit, has_kernels, precise
 
 WIDEST = 256  # dimensions of embeddings that a tile holds

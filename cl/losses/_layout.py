@@ -44,13 +44,13 @@ class PairLayout:
             return None
         return views.start - of_views.start if self.product == "one" else 0
 
-    @property
+    @cached_property
     def pairs(self) -> int:
         """How many pairs its matrices have if all samples are anchors."""
         views = {"one": math.prod(self.shape), "mutual": 1}.get(self.product, len(self.anchors[0]))
         return views * len(self.candidates[1]) ** 2
 
-    @property
+    @cached_property
     def is_alone(self) -> bool:
         """Whether the candidates of each matrix are its anchors."""
         return self.own_view is not None and self.anchors == self.candidates
@@ -65,12 +65,12 @@ class PairLayout:
         views, of_views = self.anchors[0], self.candidates[0]
         return len(views) == len(of_views) == 1 and views.stop == of_views.start
 
-    @property
+    @cached_property
     def is_rowwise(self) -> bool:
         """Whether each anchor's pairs are a row with one positive, and of no other anchor's."""
         return self.product == "one" and self.shape == (1, 1) and self.own_view is None
 
-    @property
+    @cached_property
     def positives(self) -> int:
         """How many of a sample's candidates are not the anchor."""
         return self.shape[1] - (self.own_view is not None)

@@ -39,6 +39,9 @@ from cl.losses._whole import (
 )
 from cl.precision import precise, unit, without_autocast
 
+# Pairs up to which compiled loops are faster than torch's operations on their matrix, and than
+# those on masks of ids.
+MAX_COMPILED, MAX_COMPILED_IDS = 2**14, 2**16
 MAX_MASKED = 2**19  # pairs up to which a mask of them all is faster than blocks
 CPU_BLOCK, GPU_BLOCK = 1024, 4096  # anchors and candidates of a block; 4 MB fit a CPU's cache
 
@@ -325,6 +328,15 @@ def is_one_function(z: Float[Tensor, "v n d"]) -> bool:
     return z.numel() > 0 and not torch.compiler.is_compiling()
 
 
+def is_compiled(
+    z: Float[Tensor, "v n d"], ids: Int[Tensor, " n"] | None, pairs: int, denominator: Denominator
+) -> bool:
+    """Whether compiled loops are the fastest for so many pairs; the same on all processes."""
+    few = pairs <= (MAX_COMPILED if ids is None else MAX_COMPILED_IDS)
+    fits = few and denominator.views != "same" and is_one_function(z)
+    return fits and z.device.type == "cpu" and z.dtype != torch.float64
+
+
 def inverse(temperature: float | Tensor, like: Tensor) -> float | Float[Tensor, ""]:
     """The scale of similarities; NaN where a temperature that was not read is not above 0."""
     if not isinstance(temperature, Tensor):
@@ -403,6 +415,7 @@ def whole_loss(
     weight: float = 1.0,
     joint: bool = False,
     adjust: Adjust | None = None,
+    margin: float = 0.0,
     choose: Choose | None = None,
 ) -> Float[Tensor, ""] | None:
     """`softmax_loss` of a small batch in one function; None where this is not possible.
@@ -418,6 +431,7 @@ def whole_loss(
         weight: of the log-sum-exp, where the denominator has the anchor's view alone.
         joint: see `EnergyLoss`.
         adjust: what stands for the similarity to a positive, where there is one.
+        margin: the angle that `adjust` adds to a positive's, in radians; 0: it does another thing.
         choose: which pairs count, in place of the denominator and of positives by ids.
     """
     require_positive(temperature=temperature)
@@ -425,6 +439,14 @@ def whole_loss(
     anchors, candidates = (views[anchor_views], samples[rows]), (views[candidate_views], samples)
     if not (anchors[0] and anchors[1] and candidates[0]):
         return None
+    pairs = len(anchors[0]) * len(candidates[0]) * len(samples) ** 2
+    special = joint or choose is not None or (adjust is not None and not margin)
+    if not special and is_compiled(z, ids, pairs, denominator):
+        from cl.losses._compiled import compiled_loss  # takes Numba, for which others do not wait
+
+        z = precise(z)
+        scale = inverse(temperature, z)
+        return compiled_loss(z, ids, scale, (anchors, candidates), denominator, weight, margin)
     subtract_max, layout = largest_scale(temperature) > MAX_SAFE_SCALE, None
     if ids is None and z.shape[1] > 1 and choose is None:
         layout = lay_out(anchors, candidates, denominator.views, subtract_max)
@@ -437,10 +459,7 @@ def whole_loss(
     if plain and is_fused(z) and not (layout and layout.pairs > FEW):
         return fused_loss(z, ids, scale, (anchors, candidates), denominator, weight)
     if layout is None or (layout.positives != 1 and layout.product != "each"):
-        if joint or adjust is not None:
-            return None
-        pairs = len(anchors[0]) * len(candidates[0]) * len(samples) ** 2
-        if pairs > MAX_MASKED or not z.numel() or torch.compiler.is_compiling():
+        if joint or adjust is not None or pairs > MAX_MASKED or not is_one_function(z):
             return None
         choose = choose or partial(chosen_pairs, denominator)
         places = anchors, candidates

@@ -7,7 +7,6 @@ scalar, so its gradient is known up to a factor and computed in the forward pass
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,9 +14,8 @@ from einops import einsum
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cl.autograd import Function
 from cl.losses._direct import gradients, scaled_products, similarity_gradients, sum_exponentials
-from cl.losses._function import Times, one_by_one
+from cl.losses._function import WholeLoss
 from cl.losses._layout import PairLayout
 from cl.losses._pairs import Denominator, EmbeddingBlock, Pairs, SelectPairs, take
 from cl.precision import Unit
@@ -30,39 +28,6 @@ Adjust = Callable[[Tensor, Tensor, Tensor | float], tuple[Tensor, Tensor]]
 Choose = Callable[[Pairs, Tensor], tuple[Tensor, Tensor, Tensor | None, Tensor | None]]
 BLOCK_PAIRS = 2**22  # of a block of anchors: 16 MB in float32
 LINEAR = 50.0  # from here on log(1 + e^x) is x, in float64 too
-
-
-class WholeLoss(Function):
-    """A loss of embeddings of any length and of a scale, with its gradients as further outputs.
-
-    The backward pass needs nothing else. A scale that is a number has no gradient.
-    """
-
-    @classmethod
-    def of(cls, z: Tensor, *given: Any) -> Float[Tensor, ""]:
-        """The loss alone, of what `forward` takes but for the last: whether gradients are kept."""
-        keep = torch.is_grad_enabled()  # a batch of `vmap` does not say whether it needs a gradient
-        return cast("tuple[Tensor, ...]", cls.apply(z, *given, keep))[0]
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        known = output[1:]
-        ctx.save_for_backward(*inputs[: len(known)], *known)
-        ctx.mark_non_differentiable(*known)
-        ctx.set_materialize_grads(False)
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, ...]:
-        found = (
-            () if grad_outputs[0] is None else Times.compute(grad_outputs[0], *ctx.saved_tensors)
-        )
-        return *found, *[None] * (len(ctx.needs_input_grad) - len(found))
-
-    @classmethod
-    def vmap(  # pyright: ignore[reportIncompatibleMethodOverride]  # torch calls it on the class
-        cls, info: Any, in_dims: tuple[Any, ...], *inputs: Any
-    ) -> tuple[Any, Any]:
-        return one_by_one(cls, info, in_dims, *inputs)
 
 
 class SoftmaxLoss(WholeLoss):

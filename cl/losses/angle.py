@@ -3,15 +3,13 @@
 The order of the differences is the authors' code's; the published equation has it reversed.
 """
 
+import torch
 import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
 from cl.bounds import Positive
-from cl.losses._defined import require_views
-from cl.losses.cosent import ranking_loss
-from cl.precision import unit, without_autocast
+from cl.losses.cosent import rank_pairs
 
 
 def angle(
@@ -52,9 +50,17 @@ def angle(
         >>> differences = 20 * (a[:, None] - a)[y[:, None] < y]
         >>> torch.testing.assert_close(angle(z, y), F.softplus(differences.logsumexp(0)))
     """
-    require_views(z, exactly=2)
-    with without_autocast(z):
-        z = F.pad(unit(z), (0, z.shape[-1] % 2))
-        (a, b), (c, d) = rearrange(z, "s n (part d) -> s part n d", part=2)
-        real, imaginary = a * c + b * d, b * c - a * d
-        return ranking_loss((real + imaginary).sum(dim=-1).abs(), scores, scale)
+    return rank_pairs(z, scores, scale, angles)
+
+
+def angles(u: Float[Tensor, "2 n d"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "2 n d"]]:
+    """The a of each pair of unit vectors, and its derivatives by them.
+
+    With real and imaginary parts b and c of the one, e and f of the other, it is the absolute value
+    of the sum of b e + c f + c e - b f.
+    """
+    (b, c), (e, f) = (x.chunk(2, dim=-1) for x in F.pad(u, (0, u.shape[-1] % 2)))
+    by_one, by_other = torch.cat([e - f, e + f], dim=-1), torch.cat([b + c, c - b], dim=-1)
+    by_one, by_other = (by[:, : u.shape[-1]] for by in (by_one, by_other))
+    total = (u[0] * by_one).sum(dim=-1)
+    return total.abs(), torch.stack([by_one, by_other]) * total.sign().unsqueeze(1)

@@ -1,5 +1,7 @@
 """CoSENT (Su 2022, https://kexue.fm/archives/8847): rank pairs by their cosine."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -7,7 +9,14 @@ from torch import Tensor
 
 from cl.bounds import Positive
 from cl.losses._defined import require_positive, require_views
-from cl.precision import unit, without_autocast
+from cl.losses._function import WholeLoss
+from cl.losses._pairwise import is_one_function
+from cl.precision import Unit, precise, unit, without_autocast
+
+MAX_RANKED = 256  # pairs up to which a matrix of their differences is faster than sorting them
+MAX_SCALE = 30.0  # of so many, exponentials of differences of two cosines do not overflow
+# Of unit vectors of both sides: the similarity of each pair, and its derivatives by them.
+Measure = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def cosent(
@@ -42,10 +51,49 @@ def cosent(
         >>> differences = 20 * (cos[:, None] - cos)[y[:, None] < y]
         >>> torch.testing.assert_close(cosent(z, y), F.softplus(differences.logsumexp(0)))
     """
+    return rank_pairs(z, scores, scale, cosines)
+
+
+def cosines(u: Float[Tensor, "2 n d"]) -> tuple[Float[Tensor, " n"], Float[Tensor, "2 n d"]]:
+    """The cosine of each pair of unit vectors, and its derivatives by them."""
+    return (u[0] * u[1]).sum(dim=-1), u.flip(0)
+
+
+def rank_pairs(
+    z: Float[Tensor, "2 n d"], scores: Float[Tensor, " n"], scale: float, measure: Measure
+) -> Float[Tensor, ""]:
+    """`ranking_loss` of the similarities that a measure finds.
+
+    Args:
+        z: embeddings of both sides, of any length.
+        scores: see `ranking_loss`, like the scale.
+        scale: see there.
+        measure: at most the scale times 2 are the differences of what it finds.
+    """
     require_views(z, exactly=2)
+    require_positive(scale=scale)
     with without_autocast(z):
-        u, v = unit(z)
-        return ranking_loss((u * v).sum(dim=-1), scores, scale)
+        if z.shape[1] <= MAX_RANKED and scale <= MAX_SCALE and is_one_function(z):
+            return RankingLoss.of(precise(z), scores, scale, measure)
+        return ranking_loss(measure(unit(z))[0], scores, scale)
+
+
+class RankingLoss(WholeLoss):
+    """`ranking_loss` of a few pairs, with the matrix of their differences."""
+
+    @staticmethod
+    def forward(
+        z: Tensor, scores: Tensor, scale: float, measure: Measure, keep: bool
+    ) -> tuple[Tensor, ...]:
+        u, lengths = Unit.forward(z)
+        similarity, derivative = measure(u)
+        x = (similarity.unsqueeze(1) - similarity).mul_(scale).exp_()
+        x.mul_(scores.unsqueeze(1) < scores)
+        total = x.sum()
+        if not keep:
+            return (total.log1p(),)
+        slope = (x.sum(dim=1) - x.sum(dim=0)).mul_(scale / (1 + total))
+        return total.log1p(), Unit.pull(derivative * slope.unsqueeze(1), u, lengths)
 
 
 def ranking_loss(

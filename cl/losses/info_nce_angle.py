@@ -74,6 +74,7 @@ def info_nce_angle(
                 temperature,
                 Denominator("other", positives=True),
                 adjust=partial(farther, math.radians(margin), rows),
+                margin=math.radians(margin),
                 **views,
             )
             if whole is not None:

@@ -8,11 +8,12 @@ from torch import Tensor
 from cl.bounds import Positive
 from cl.losses._defined import mean, require_positive, require_views
 from cl.losses._direct import gradients, scaled_products, similarity_gradients
+from cl.losses._function import WholeLoss
 from cl.losses._layout import PairLayout
 from cl.losses._logsumexp import MAX_SAFE_SCALE
 from cl.losses._pairs import Denominator
 from cl.losses._pairwise import ALL, Rows, compare, fits_whole, inverse, largest_scale
-from cl.losses._whole import LINEAR, WholeLoss
+from cl.losses._whole import LINEAR
 from cl.precision import Unit, precise, without_autocast
 
 

@@ -10,6 +10,7 @@ from cl.bounds import NonNegative, Positive
 from cl.losses._defined import mean, require_positive
 from cl.losses._direct import scaled_products
 from cl.losses._divergence import divergence_sum
+from cl.losses._function import WholeLoss
 from cl.losses._logsumexp import MAX_SAFE_SCALE
 from cl.losses._pairs import Denominator
 from cl.losses._pairwise import (
@@ -22,7 +23,6 @@ from cl.losses._pairwise import (
     largest_scale,
 )
 from cl.losses._views import pairs_with_targets
-from cl.losses._whole import WholeLoss
 from cl.precision import Unit, precise, without_autocast
 
 CPU_PAIRS, GPU_PAIRS = 2**19, 2**24  # of a block, where not all pairs are kept

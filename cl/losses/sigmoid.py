@@ -9,12 +9,13 @@ from torch import Tensor
 
 from cl.bounds import NonNegative, Positive, Share
 from cl.losses._defined import require_positive
+from cl.losses._function import WholeLoss
 from cl.losses._layout import PairLayout
 from cl.losses._pairs import Pairs, take
 from cl.losses._pairwise import ALL, Rows, as_scalar, compare, fits_whole, inverse
 from cl.losses._sum import pair_sum
 from cl.losses._views import pairs_with_targets
-from cl.losses._whole import LINEAR, WholeLoss
+from cl.losses._whole import LINEAR
 from cl.losses.relic import invariance_penalty
 from cl.precision import Unit, precise, without_autocast
 

@@ -16,10 +16,12 @@ called: it would not notice a change in another one.
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, no_type_check
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 from numba import njit
+
+from cl.jit import FAST, compiled
 
 # The parameters of a view: what every executor (this kernel, gpu, torchvision, dali) applies.
 VIEW = np.dtype(
@@ -49,23 +51,8 @@ RED, GREEN, BLUE = np.float32(0.2989), np.float32(0.587), np.float32(0.114)  # I
 ZERO, ONE, FOUR = np.float32(0), np.float32(1), np.float32(4)
 
 
-def compiled(**options: Any) -> Callable[..., Any]:
-    """`njit` without the lock, cached on disk in __pycache__ or in the user's cache folder.
-
-    Where neither can be written, each process compiles for itself.
-    """
-
-    def compile_function(function: Callable[..., Any]) -> Any:
-        try:
-            return njit(nogil=True, cache=True, **options)(function)
-        except RuntimeError:  # numba finds no folder for it
-            return njit(nogil=True, **options)(function)
-
-    return compile_function
-
-
-fast = compiled(fastmath={"contract", "reassoc", "arcp", "nsz"})
-inline = njit(inline="always", fastmath={"contract", "reassoc", "arcp", "nsz"})
+fast = compiled(fastmath=FAST)
+inline = njit(inline="always", fastmath=FAST)
 
 
 @njit(inline="always")
