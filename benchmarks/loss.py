@@ -93,9 +93,9 @@ def case(name: str, rows: int) -> str:
 def floor_of(name: str, rows: int) -> float:
     """The least that the formula's time may be of ours.
 
-    Of small sizes a launch or two are all, of correlations the products that both have.
+    Of the smallest sizes Python and launches are much of both, of correlations the products.
     """
-    return 0.6 if rows <= SMALL else 0.9 if name in CORRELATED else 1.0
+    return 0.9 if rows <= SMALL or name in CORRELATED else 1.0
 
 
 def ratios(rows: Sequence[int] = SIZES, names: Sequence[str] = (*FORMULAS,)) -> Iterator[Ratio]:
