@@ -208,6 +208,7 @@ def test_the_printed_command_runs_from_any_folder(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Where the words were from another one, which a plan's own words are too."""
+    monkeypatch.delenv("CL_CALLED_FROM", raising=False)  # which make sets
     monkeypatch.setattr(Runner, "run", lambda _: signal.SIGINT)
     monkeypatch.setattr(work, "plan_work", lambda *_: [])
     (tmp_path / "my place").mkdir()
