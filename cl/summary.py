@@ -37,6 +37,7 @@ from cl.terminal import escape_controls
 Data = ContrastiveData | TextData | ImageTextData | GivenData
 API = "see docs/api.md"
 EMBEDS = "-m cl.embedding"
+SMALL, SMALL_SIDE = 2**21, 96  # weights and px up to which an encoder is run to know its memory
 BLOCKS, ASCII = "▁▂▃▄▅▆▇█", "_.:-=+*#"  # the least value first
 
 
@@ -238,16 +239,19 @@ def steps_per_epoch(config: Pretrain, data: Data) -> int:
 
 
 def activation_bytes(encoder: nn.Module, sizes: list[int], channels: int = 3) -> int:
-    """Bytes that autograd keeps for one float32 view of each size, found without computing.
+    """Bytes that autograd keeps for one float32 view of each size.
 
-    The encoder runs on the meta device, where tensors have shapes and no data.
+    A large encoder runs on the meta device, where tensors have shapes and no data. That loads
+    SymPy, so a small one runs on the CPU, on zeros.
 
     Args:
         encoder: is copied.
         sizes: side of the images in pixels, one for each view of a sample.
         channels: of the images.
     """
-    twin = copy.deepcopy(encoder).to("meta")
+    is_small = sum(p.numel() for p in encoder.parameters()) <= SMALL and max(sizes) <= SMALL_SIDE
+    device = "cpu" if is_small else "meta"
+    twin = copy.deepcopy(encoder).to(device)
     kept: dict[int, int] = {}  # bytes by storage: two layers may keep one tensor, or a view of it
 
     def pack(t: Tensor) -> Tensor:
@@ -255,8 +259,9 @@ def activation_bytes(encoder: nn.Module, sizes: list[int], channels: int = 3) ->
         kept[storage._cdata] = storage.nbytes()
         return t
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        graphs = [twin(torch.empty(2, channels, size, size, device="meta")) for size in sizes]
+    keeping = torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t)
+    with keeping, torch.random.fork_rng([], enabled=is_small):  # of dropout
+        graphs = [twin(torch.zeros(2, channels, size, size, device=device)) for size in sizes]
     for weight in (*twin.parameters(), *twin.buffers()):
         kept.pop(weight.untyped_storage()._cdata, None)
     del graphs  # until here, so that no storage's address was another's before

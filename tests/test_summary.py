@@ -53,6 +53,21 @@ def test_the_encoder_is_left_alone() -> None:
     assert all(p.grad is None for p in encoder.parameters())
 
 
+def test_a_small_encoder_is_measured_as_a_large_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the CPU as on the meta device, and without a change of random numbers."""
+    encoder = nn.Sequential(
+        *(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.Dropout(0.5)),
+        *(nn.MaxPool2d(2), nn.Flatten(), nn.LazyLinear(4), nn.GELU(), nn.LayerNorm(4)),
+    )
+    encoder(torch.zeros(2, 3, 16, 16))
+    state, mean = torch.get_rng_state(), encoder[1].running_mean.clone()
+    small = activation_bytes(encoder, [16, 16])
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(encoder[1].running_mean, mean)
+    monkeypatch.setattr(summary, "SMALL", 0)
+    assert activation_bytes(encoder, [16, 16]) == small > 0
+
+
 @pytest.mark.parametrize("states", [1, 2])
 @pytest.mark.parametrize("batch", [1, 64])
 def test_memory_is_weights_gradients_states_and_activations(states: int, batch: int) -> None:
