@@ -108,10 +108,16 @@ class Asks(nn.Module):
         return x.flatten(1) if x.sum().item() < 1 else x.flatten(1).abs()
 
 
-def test_an_encoder_whose_memory_cannot_be_told_is_trained() -> None:
+def test_an_encoder_whose_memory_cannot_be_told_is_trained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On the meta device no value can be asked for."""
     config = configure(Pretrain, {"dataset": "digits", "encoder": "resnet6_w8"})
     images = in_memory(4, 16)
     data = ContrastiveData(Source("mine", ["a"], images, images), [Recipe(size=8)], batch_size=2)
+    rows = summary.about_views(config, data, Asks(), Asks(), 2)
+    assert [*rows] == ["negatives per anchor", "memory"]
+    monkeypatch.setattr(summary, "SMALL", -1)
     rows = summary.about_views(config, data, Asks(), Asks(), 2)
     assert [*rows] == ["negatives per anchor"]
 
