@@ -420,11 +420,8 @@ def recipes_of(config: Pretrain, images: Images) -> list[Recipe]:
         "solarize": config.solarize_prob,
     }
     given = {k: v for k, v in named.items() if v is not None}
-    if config.kind == "image-text" and config.crop_interpolation == "bilinear":
-        given |= {
-            "central": None,
-            "interpolation": "bilinear",
-        }  # as in runs from before it was said
+    if config.kind == "image-text" and config.crop_interpolation == "bilinear":  # as earlier runs
+        given |= {"central": None, "interpolation": "bilinear"}
     full = [r.changed(given) for r in full_size(config.dataset, config.recipe, config.n_crops)]
     method = own_object(config.method) or get_method(config.method)
     full = method.views(full, **config.method_settings)
@@ -620,14 +617,14 @@ def encoder_metadata(config: Pretrain, recipes: Sequence[Recipe]) -> dict[str, A
             "dataset": config.dataset,
             "method": config.method,
         }
-    prepared = preparation_told(recipes[0]) if recipes else {}
+    prepared = preparation_said(recipes[0]) if recipes else {}
     return {
         "encoder": config.encoder,
         "norm": config.norm,
         **({"stem": config.stem} if config.stem else {}),
         "image_size": config.resolved_image_size,
         **prepared,
-        **decoding_told(config),
+        **decoding_said(config),
         **towers_metadata(config),
         **apart,
         "dataset": config.dataset,
@@ -635,7 +632,7 @@ def encoder_metadata(config: Pretrain, recipes: Sequence[Recipe]) -> dict[str, A
     }
 
 
-def preparation_told(recipe: Recipe) -> dict[str, Any]:
+def preparation_said(recipe: Recipe) -> dict[str, Any]:
     """How plain images were prepared, besides their size; what no file says is bilinear."""
     said: dict[str, Any] = {"mean": list(recipe.mean), "std": list(recipe.std)}
     if recipe.central is not None:
@@ -643,7 +640,7 @@ def preparation_told(recipe: Recipe) -> dict[str, Any]:
     return said | ({"interpolation": "bicubic"} if recipe.interpolation == "bicubic" else {})
 
 
-def decoding_told(config: Pretrain) -> dict[str, Any]:
+def decoding_said(config: Pretrain) -> dict[str, Any]:
     """How image files became pixels, where flags or a `Source` of the caller's own say it."""
     said = {name: getattr(config, name) for name in DECODING}
     given = own_object(config.dataset)

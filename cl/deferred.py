@@ -92,7 +92,7 @@ def disable(
 
 
 def let_alone() -> None:
-    """Tell the compiler not to look into the functions of this file, where it can be told."""
+    """Tell the compiler not to look into the functions of this file, where it has a list."""
     rules = import_module(f"{COMPILER}.trace_rules")
     getattr(rules, "add", lambda module: None)(__name__)
 

@@ -108,7 +108,7 @@ class Asks(nn.Module):
         return x.flatten(1) if x.sum().item() < 1 else x.flatten(1).abs()
 
 
-def test_an_encoder_whose_memory_cannot_be_told_is_trained(
+def test_an_encoder_whose_memory_is_not_known_is_trained(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On the meta device no value can be asked for."""

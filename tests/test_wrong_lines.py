@@ -20,6 +20,8 @@ digits resnet6_w8 extra
 digts resnet6_w8
 digits resnet66_w8
 digits convnext_atto
+resnet6_w8 digits
+resnet18 cifar10
 digits resnet6_w8 --epochs
 digits resnet6_w8 --epochs ten
 digits resnet6_w8 --epochs 0
@@ -325,6 +327,7 @@ def test_one_mistake_is_one_sentence(
         ("pretrain", "unlabeled:file.txt resnet6_w8 --data_folder .", "of file.txt are not there"),
         ("evaluate", "--pretrained_feature_extractor frist", "a file; there is no frist."),
         ("pretrain", "digits resnet6_w8 --auto_resume", "--auto_resume needs --run_id, by which"),
+        ("pretrain", "resnet18 digits", "DATASET resnet18 is an encoder and ENCODER digits a data"),
         ("pretrain", "digits resnet18 --pretrained", "; --init_from timm starts from the weights"),
     ],
 )

@@ -7,6 +7,7 @@ from dataclasses import MISSING, replace
 from typing import Any
 
 from cl import rates
+from cl.config import encoders
 from cl.config.evaluations import ALL, about
 from cl.config.handed_on import by_place, inherited, of_pretraining, own_names
 from cl.config.helptext import help_of
@@ -148,6 +149,8 @@ def assemble(of: type[C], line: Line, read: Read) -> C:
         ConfigError: with a sentence for each fault.
     """
     given, faults = line.given, line.faults
+    if exchanged := exchanged_names(of, given, read):
+        raise ConfigError(exchanged)
     meant = {name: value for name, value in given.items() if name not in line.guessed}
     values, failed = read_settings(of, meant, read, faults)
     failed |= line.guessed
@@ -184,6 +187,26 @@ def assemble(of: type[C], line: Line, read: Read) -> C:
         raise ConfigError(*faults)
     warn(ignored | unasked)
     return config
+
+
+def exchanged_names(of: type[Pretrain | Linear], given: Mapping[str, Any], read: Read) -> str:
+    """The message about a data set and an encoder in each other's place; empty otherwise."""
+    options = options_of(of)
+    if not {"dataset", "encoder"} <= {*given}:
+        return ""
+    try:
+        dataset = read(options["encoder"], given["dataset"])
+        encoder = read(options["dataset"], given["encoder"])
+    except ValueError:
+        return ""
+    try:
+        read(options["dataset"], given["dataset"])
+    except ValueError:
+        if not encoders.unknown(dataset):
+            return (
+                f"DATASET {dataset} is an encoder and ENCODER {encoder} a data set: exchange them."
+            )
+    return ""
 
 
 def read_settings(

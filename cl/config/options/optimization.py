@@ -22,7 +22,7 @@ class OptimizationOptions:
     )
     scheduler: str = flag(
         "schedule of the learning rate; warmup_ in front of a name is a linear rise before it, "
-        f"which {FORM} of your own, a function, has without being told",
+        f"which {FORM} of your own, a function, has without it",
         "warmup_cosine",
         choices=schedules.schedulers,
         open=(FORM,),
