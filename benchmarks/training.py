@@ -7,7 +7,8 @@ of them. Ours trains as main_contrastive.py does, with probe, collapse measures 
 have the same network, momentum SGD by torch's fused kernel, precision and layout. One bare loop has
 its views already and the formula with the whole matrix; another one computes what ours does, views,
 probe and loss, without Lightning and its callbacks. lightly's has its pipeline in the first loop,
-on as many worker processes as there are cores, as its documented example.
+on as many worker processes as there are cores; its documented example has torch's usual layout, SGD
+that is not fused, and a forward pass for each view, at the precision of all.
 """
 
 import argparse
@@ -21,7 +22,17 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.gpu.experiment import Case, Rate, bare, lightlys, ours, quiet, without_trainer
+from benchmarks.gpu.experiment import (
+    Bare,
+    Case,
+    Documented,
+    Rate,
+    bare,
+    lightlys,
+    ours,
+    quiet,
+    without_trainer,
+)
 from benchmarks.photographs import photographs
 from benchmarks.ratios import Ratio, by_turns
 from cl.data.sets import Images, in_files
@@ -29,6 +40,7 @@ from cl.data.sets import Images, in_files
 TABLE = "SimCLR, training steps"
 DEVICE = torch.device("cpu")
 BARE, PEER = "bare loop, views given", "lightly's pipeline"
+EXAMPLE = "lightly's documented example, at this precision"
 SAME = "bare loop, the same views, probe and loss"
 
 
@@ -84,9 +96,9 @@ def alike(case: Sized, seconds: float) -> float:
     return without_trainer(case, seconds, DEVICE, os.cpu_count() or 1, case.warm, case.every)
 
 
-def theirs(case: Sized, seconds: float) -> float:
+def theirs(case: Sized, seconds: float, of: type[Bare] = Bare) -> float:
     workers = os.cpu_count() or 1
-    found = lightlys(case, seconds, DEVICE, workers, case.warm, case.every)
+    found = lightlys(case, seconds, DEVICE, workers, case.warm, case.every, of)
     assert found is not None
     return found
 
@@ -104,6 +116,7 @@ def ratios(
             runs[SAME] = lambda case=case: alike(case, seconds)
         if find_spec("lightly"):
             runs[PEER] = lambda case=case: theirs(case, seconds)
+            runs[EXAMPLE] = lambda case=case: theirs(case, seconds, Documented)
         floors = dict(case.floors)
         yield from by_turns(TABLE, case.name, "samples/s", runs, rounds, floors, warm=0)
 

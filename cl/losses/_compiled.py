@@ -80,7 +80,7 @@ def find_product(places: Places, denominator: Denominator, views: int) -> PairPr
 
 
 class CompiledLoss(WholeLoss):
-    """The mean over anchors of a weighted log-sum-exp minus the mean similarity to positives."""
+    """The mean over anchors of a log-sum-exp minus the mean similarity to positives."""
 
     @staticmethod
     def forward(
@@ -88,8 +88,7 @@ class CompiledLoss(WholeLoss):
         scale: Tensor | float,
         ids: Tensor | None,
         product: PairProduct,
-        numbers: tuple[float, float, float],
-        with_positives: bool,
+        angles: tuple[float, float],
         keep: bool,
     ) -> tuple[Tensor, ...]:
         z = z.contiguous()
@@ -109,8 +108,8 @@ class CompiledLoss(WholeLoss):
             product.samples if ids is None else ids.numpy(),
             (rows.start, rows.stop),
             (product.apart, product.alike),
-            (float(scale), *numbers),
-            (product.alone, product.mutual, with_positives),
+            (float(scale), *angles),
+            (product.alone, product.mutual),
         )
         value = torch.full((), value)
         if not keep:
@@ -131,7 +130,6 @@ def compiled_loss(
     scale: float | Float[Tensor, ""],
     places: Places,
     denominator: Denominator,
-    weight: float,
     margin: float,
 ) -> Float[Tensor, ""]:
     """The loss of `whole_loss` by compiled loops, where `is_compiled`.
@@ -142,13 +140,12 @@ def compiled_loss(
         scale: the inverse temperature.
         places: views and samples of the anchors and of the candidates.
         denominator: which pairs it has.
-        weight: of the log-sum-exp.
         margin: the angle that is added to that of a single positive, in radians.
     """
     product = find_product(places, denominator, len(z))
     ids = None if ids is None else ids.long().contiguous()
-    numbers = weight, math.cos(margin), math.sin(margin)
-    return CompiledLoss.of(z, scale, ids, product, numbers, denominator.positives)
+    angles = math.cos(margin), math.sin(margin)
+    return CompiledLoss.of(z, scale, ids, product, angles)
 
 
 @fast
@@ -244,7 +241,7 @@ def soften(x, kinds, shares):
 
 @fast
 @no_type_check
-def add_rows(x, p, q, k, of_anchors, of_candidates, apart, alike, numbers, with_positives):
+def add_rows(x, p, q, k, of_anchors, of_candidates, apart, alike, numbers):
     """Add to p the gradients of the rows' losses by similarities; the sum of the losses.
 
     A positive that is alone is left out of its sum, so that the loss is accurate near zero.
@@ -252,7 +249,7 @@ def add_rows(x, p, q, k, of_anchors, of_candidates, apart, alike, numbers, with_
     Returns:
         The sum, and its derivative by the logarithm of the scale.
     """
-    scale, weight, cos_margin, sin_margin = numbers
+    scale, cos_margin, sin_margin = numbers
     kinds, shares = np.empty(x.shape[1], np.int8), np.empty(x.shape[1], np.float32)
     total, of_scale = 0.0, 0.0
     for i in range(len(x)):
@@ -263,19 +260,19 @@ def add_rows(x, p, q, k, of_anchors, of_candidates, apart, alike, numbers, with_
         positive, slope = mean_positive(x[i], kinds, positives), 1.0
         if sin_margin != 0:
             positive, slope = add_margin(positive, q[i], k[last], scale, cos_margin, sin_margin)
-        single = with_positives and positives == 1 and kinds[last] & SUMMED
+        single = positives == 1 and kinds[last] & SUMMED
         if single:
             kinds[last] = POSITIVE
         log_sum, mean = soften(x[i], kinds, shares)
         if log_sum == -np.inf and not single:
             log_sum = 0.0
-        loss, g = log_sum * weight - positive, 1.0
+        loss, g = log_sum - positive, 1.0
         if single:
             g = 1 / (1 + math.exp(-loss))
             loss = loss if loss > LINEAR else math.log1p(math.exp(loss))
         total += loss
-        of_scale += g * (weight * mean - positive)
-        of_sum, of_positive = np.float32(g * weight), np.float32(g * slope / positives)
+        of_scale += g * (mean - positive)
+        of_sum, of_positive = np.float32(g), np.float32(g * slope / positives)
         for j in range(x.shape[1]):
             p[i, j] += of_sum * shares[j]
             if kinds[j] & POSITIVE:
@@ -295,19 +292,18 @@ def differentiate(x, q, k, ids, rows, kinds, numbers, flags):
         ids: of all samples.
         rows: the first of the anchors' samples, and the one after the last.
         kinds: what each pair is if its ids differ, and if they are equal.
-        numbers: the scale, the weight of the log-sum-exp, cosine and sine of the margin.
-        flags: whether the anchors are the candidates, whether columns have anchors, too, and
-            whether the denominator has the positives.
+        numbers: the scale, cosine and sine of the margin.
+        flags: whether the anchors are the candidates, and whether columns have anchors, too.
 
     Returns:
         The mean, and its derivative by the scale.
     """
-    (apart, alike), (alone, mutual, with_positives) = kinds, flags
+    (apart, alike), (alone, mutual) = kinds, flags
     own, p = ids[rows[0] : rows[1]], np.zeros_like(x)
-    total, of_scale = add_rows(x, p, q, k, own, ids, apart, alike, numbers, with_positives)
+    total, of_scale = add_rows(x, p, q, k, own, ids, apart, alike, numbers)
     count = len(x)
     if mutual:
-        more, beyond = add_rows(x.T, p.T, k, q, ids, own, apart.T, alike.T, numbers, with_positives)
+        more, beyond = add_rows(x.T, p.T, k, q, ids, own, apart.T, alike.T, numbers)
         total, of_scale, count = total + more, of_scale + beyond, count + x.shape[1]
     scale = numbers[0]
     factor = np.float32(scale / count)

@@ -446,7 +446,7 @@ def whole_loss(
 
         z = precise(z)
         scale = inverse(temperature, z)
-        return compiled_loss(z, ids, scale, (anchors, candidates), denominator, weight, margin)
+        return compiled_loss(z, ids, scale, (anchors, candidates), denominator, margin)
     subtract_max, layout = largest_scale(temperature) > MAX_SAFE_SCALE, None
     if ids is None and z.shape[1] > 1 and choose is None:
         layout = lay_out(anchors, candidates, denominator.views, subtract_max)

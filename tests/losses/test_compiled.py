@@ -16,6 +16,8 @@ from tests.losses.test_losses import functions_of
 
 NAMES = ("nt_xent", "supcon", "dcl", "dcl_symmetric", "clip", "info_nce", "info_nce_angle", "mnrl")
 LABELED = tuple(name for name in NAMES if name not in {"info_nce_angle", "mnrl"})
+OTHER_ANCHORS = [("info_nce", {"symmetric": False}), ("info_nce_angle", {"symmetric": True})]
+IDS = torch.tensor([0, 1, 1, 2, 3, 3, 3, 4, 5]), torch.zeros(9, dtype=torch.long)  # no negatives
 NODE = "CompiledLoss"
 
 
@@ -51,24 +53,28 @@ def test_value_and_gradients_equal_the_oracle(name: str, v: int, n: int, supervi
     assert_near(ours, references.ORACLES[name](y, ids, s), (z, y), (t, s))
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "options"), [*((name, {}) for name in NAMES), *OTHER_ANCHORS])
 @pytest.mark.parametrize("temperature", [1.0, 0.06, 0.004])
 @pytest.mark.parametrize("rows", [slice(None), slice(3, 7), slice(0, 1)])
 def test_any_rows_at_any_temperature_are_the_engine(
-    name: str, temperature: float, rows: slice, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    options: dict[str, Any],
+    temperature: float,
+    rows: slice,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Local anchors of several processes, and positives that hold nearly all of their sum."""
     z = embeddings(2, 9)
     with torch.no_grad():
         z[1, :2] = 3 * z[0, :2] + 1e-3 * z[1, :2]
     y = z.detach().double().requires_grad_()
-    for ids in (None, torch.tensor([0, 1, 1, 2, 3, 3, 3, 4, 5])) if name in LABELED else (None,):
-        ours = get_loss(name)(z, ids, rows, temperature=temperature)
+    for ids in (None, *IDS) if name in LABELED else (None,):
+        ours = get_loss(name)(z, ids, rows, temperature=temperature, **options)
         assert NODE in functions_of(ours)
         with monkeypatch.context() as patch:
             patch.setattr("cl.losses._pairwise.MAX_PAIRS", {"cpu": 0})
             patch.setattr("cl.losses._pairwise.is_one_function", lambda _: False)
-            expected = get_loss(name)(y, ids, rows, temperature=temperature)
+            expected = get_loss(name)(y, ids, rows, temperature=temperature, **options)
         assert "Loss" not in functions_of(expected)
         (found,), (right,) = gradients(ours, z), gradients(expected, y)
         assert_close(ours.double(), expected, rtol=3e-6, atol=1e-38)
