@@ -3,16 +3,19 @@
     python -m benchmarks.training [--rounds 3] [--seconds 10] [--only tiny small ...]
 
 Samples (of two views) a second of training steps, behind a few that warm up; validation is no part
-of them. Ours trains as main_contrastive.py does, with probe, collapse measures and checkpoints; all
-have the same network, momentum SGD by torch's fused kernel, precision and layout. One bare loop has
-its views already and the formula with the whole matrix; another one computes what ours does, views,
-probe and loss, without Lightning and its callbacks. lightly's has its pipeline in the first loop,
-on as many worker processes as there are cores; its documented example has torch's usual layout, SGD
-that is not fused, and a forward pass for each view, at the precision of all.
+of them. Ours trains as main_contrastive.py does, with probe, collapse measures, checkpoints and
+memory that is kept from step to step; all have the same network, momentum SGD by torch's fused
+kernel, precision, layout and memory. One bare loop has its views already and the formula with the
+whole matrix; another one computes what ours does, views, probe and loss, without Lightning and its
+callbacks. lightly's has its pipeline in the first loop, on as many worker processes as there are
+cores. Its documented example, in a process of its own, has the precision of all alone: torch's
+usual layout, an SGD that is not fused, a forward pass for each view and glibc's usual allocator.
 """
 
 import argparse
 import os
+import subprocess
+import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -35,6 +38,7 @@ from benchmarks.gpu.experiment import (
 )
 from benchmarks.photographs import photographs
 from benchmarks.ratios import Ratio, by_turns
+from cl import hardware
 from cl.data.sets import Images, in_files
 
 TABLE = "SimCLR, training steps"
@@ -103,20 +107,36 @@ def theirs(case: Sized, seconds: float, of: type[Bare] = Bare) -> float:
     return found
 
 
+def example(name: str, seconds: float) -> float:
+    """The documented example of lightly, in a process with the allocator as it is by default."""
+    words = [sys.executable, "-m", "benchmarks.training", "--example", name]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}
+    done = subprocess.run(
+        [*words, "--seconds", str(seconds)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return float(done.stdout)
+
+
 def ratios(
     only: Sequence[str] = (*CASES,), rounds: int = 3, seconds: float = 10
 ) -> Iterator[Ratio]:
     """Each case against the bare loop and, where it is installed, lightly."""
     quiet()
     warnings.filterwarnings("ignore", ".*lr_scheduler.step.*")
-    for case in (CASES[name] for name in only):
+    hardware.keep_memory()  # as main_contrastive.py does
+    for name in only:
+        case = CASES[name]
         runs = {"ours": lambda case=case: mine(case, seconds)}
         if not case.jpegs:
             runs[BARE] = lambda case=case: bare(case, seconds, DEVICE, case.warm, case.every)
             runs[SAME] = lambda case=case: alike(case, seconds)
         if find_spec("lightly"):
             runs[PEER] = lambda case=case: theirs(case, seconds)
-            runs[EXAMPLE] = lambda case=case: theirs(case, seconds, Documented)
+            runs[EXAMPLE] = lambda name=name: example(name, seconds)
         floors = dict(case.floors)
         yield from by_turns(TABLE, case.name, "samples/s", runs, rounds, floors, warm=0)
 
@@ -126,7 +146,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--only", nargs="+", default=list(CASES), choices=CASES)
+    parser.add_argument("--example", choices=CASES, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.example:
+        quiet()
+        print(theirs(CASES[given.example], given.seconds, Documented))
+        return
     for ratio in ratios(given.only, given.rounds, given.seconds):
         print(ratio.line(), flush=True)
 
