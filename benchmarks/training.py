@@ -72,19 +72,19 @@ class Sized(Case):
 CASES = {
     "tiny": Sized(
         *("resnet6_w16, 32 px, batch 64", "resnet6_w16", 32, 64, 50_000),
-        *(20, 20, ((BARE, 0.65), (PEER, 3.0))),
+        *(20, 20, ((BARE, 0.65), (PEER, 3.0), (EXAMPLE, 3.0))),
     ),
     "small": Sized(
         *("resnet6_w32, 32 px, batch 256", "resnet6_w32", 32, 256, 50_000),
-        *(3, 2, ((PEER, 2.2),)),
+        *(3, 2, ((PEER, 2.2), (EXAMPLE, 2.2))),
     ),
     "resnet18": Sized(
         *("ResNet-18, 32 px, batch 256", "resnet18", 32, 256, 50_000),
-        *(1, 1, ((BARE, 0.9), (PEER, 0.9))),
+        *(1, 1, ((BARE, 0.9), (PEER, 0.9), (EXAMPLE, 1.0))),
     ),
     "jpeg": Sized(
         *("ResNet-18, 224 px, batch 32", "resnet18", 224, 32, 320),
-        *(1, 2, ((PEER, 0.9),), True),
+        *(1, 2, ((PEER, 0.9), (EXAMPLE, 1.0)), True),
     ),
 }
 
