@@ -1,8 +1,8 @@
 r"""Row-wise log-sum-exp over selected pairs, computed block by block.
 
 Each block of similarities is reduced to one log-sum-exp per anchor, discarded, and recomputed in
-the backward pass, so memory is $O(n d)$ plus one block instead of $O(n^2)$. Where anchors and
-candidates are the same embeddings, a block above the diagonal serves its rows and its columns.
+the backward pass, so memory is $O(n d)$ plus one block instead of $O(n^2)$. Where anchors are
+candidates, too, a block above the diagonal serves its rows and its columns.
 """
 
 from typing import Any, cast
@@ -131,7 +131,8 @@ class Gradient(FirstOrder):
             x = cached[i] if cached else similarities(q[a] * scale, k[c], excluded, x_scratch)
             own = None if none_is_out else schedule.own_positives(pairs)
             row_out, column_out = dominated[a].unsqueeze(1), dominated[c]
-            if not symmetric:  # all weights are those of rows, and wait for the products' end
+            if not (transposed or pairs.candidates is pairs.anchors):
+                # All weights are those of rows, and wait for the products' end.
                 if not cached:
                     x = (x.sub_(lse[a].unsqueeze(1)) if subtract_max else x).exp_()
                 x = leave_out(x, own, row_out, 0.0)
@@ -139,7 +140,8 @@ class Gradient(FirstOrder):
                 dk[c].addmm_(x.T, weighted[a])
                 continue
             # p is the gradient of the loss with respect to each similarity of the block. As
-            # x_ij = x_ji, each similarity is in the row of either of its embeddings.
+            # x_ij = x_ji, each similarity is in the row of either of its embeddings, which are
+            # both among the candidates.
             p = p_scratch.view(x.shape)
             if subtract_max:
                 row = leave_out(x, own, row_out, -torch.inf)
@@ -150,9 +152,9 @@ class Gradient(FirstOrder):
                 weight = leave_out(row_weight[a].unsqueeze(1), own, row_out, 0.0)
                 x = x if cached else x.exp_()
                 torch.add(weight, leave_out(row_weight[c], own, column_out, 0.0), out=p).mul_(x)
-            dq[a].addmm_(p, k[c])
+            dk[a].addmm_(p, k[c])
             if transposed:
-                dk[c].addmm_(p.T, q[a])
+                dk[c].addmm_(p.T, k[a])
         if not symmetric:
             dq *= row_weight.unsqueeze(1)
         dscale = torch.zeros_like(scale)

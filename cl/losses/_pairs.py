@@ -33,6 +33,11 @@ class EmbeddingBlock:
     classes: Int[Tensor, " n"]
     unique: bool
 
+    @property
+    def place(self) -> tuple[slice, range, range]:
+        """What makes it another block than others of the same embeddings."""
+        return self.positions, self.views, self.samples
+
     @cached_property
     def sample(self) -> Int[Tensor, " m"]:
         """The sample of each embedding."""
@@ -170,14 +175,14 @@ class Denominator:
 
 @dataclass(frozen=True)
 class BlockSchedule:
-    """Block schedule: which blocks of pairs are computed; if symmetric, only the upper triangle.
+    """Block schedule: which blocks of pairs are computed; of anchors alone, the upper triangle.
 
     Args:
         anchors: the anchors in blocks.
-        candidates: the candidates in blocks; the same list if symmetric.
-        select: the mask of the pairs that count.
-        symmetric: anchors and candidates are the same embeddings and the mask is symmetric, so
-            that only blocks on and above the diagonal are computed.
+        candidates: the candidates in blocks.
+        select: the mask of the pairs that count; symmetric in anchor and candidate.
+        shared: how many candidate blocks, the first, are those of the anchors, among which only
+            blocks on and above the diagonal are computed: all of the anchors' or none.
         positives: the mask of the positives that an anchor may leave out, see `LogSumExp`; None:
             no anchor does.
     """
@@ -185,8 +190,13 @@ class BlockSchedule:
     anchors: Sequence[EmbeddingBlock]
     candidates: Sequence[EmbeddingBlock]
     select: SelectPairs
-    symmetric: bool
+    shared: int
     positives: SelectPairs | None = None
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether anchors and candidates are the same."""
+        return self.shared == len(self.candidates)
 
     def own_positives(self, pairs: Pairs) -> Bool[Tensor, "a c"] | None:
         """The mask of a block's own positives; None where there are none."""
@@ -200,12 +210,14 @@ class BlockSchedule:
         counts too, because it is below the diagonal and not visited.
         """
         for i, anchors in enumerate(self.anchors):
-            for candidates in self.candidates[i if self.symmetric else 0 :]:
+            for j, candidates in enumerate(self.candidates):
+                if j < i and j < self.shared:  # below the diagonal
+                    continue
                 pairs = Pairs(anchors, candidates)
                 excluded = (~self.select(pairs)).value
                 if excluded is not True:
                     excluded = None if isinstance(excluded, bool) else excluded
-                    yield pairs, excluded, self.symmetric and candidates is not anchors
+                    yield pairs, excluded, i < j < self.shared
 
 
 def split_into_blocks(

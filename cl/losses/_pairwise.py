@@ -88,14 +88,19 @@ class PairContext:
 
         Args:
             select: the mask of the pairs that count; symmetric in anchor and candidate.
-            symmetric: compute only the upper triangle where anchors and candidates are the same.
+            symmetric: compute only the upper triangle of anchors that are candidates, too, before
+                all others.
         """
-        symmetric = symmetric and self.anchors == self.candidates
-        blocks = [
+        anchors, candidates = (
             split_into_blocks(views, samples, self.classes, self.unique, self.block_size)
-            for views, samples in (self.anchors, self.candidates)[: 1 if symmetric else 2]
-        ]
-        return BlockSchedule(blocks[0], blocks[-1], select, symmetric)
+            for views, samples in (self.anchors, self.candidates)
+        )
+        first = candidates[: len(anchors)]
+        if symmetric and [block.place for block in anchors] == [block.place for block in first]:
+            return BlockSchedule(
+                anchors, [*anchors, *candidates[len(anchors) :]], select, len(anchors)
+            )
+        return BlockSchedule(anchors, candidates, select, 0)
 
     def log_sum_exp(self, select: SelectPairs, power: float = 1.0) -> Float[Tensor, "v r"]:
         r"""$\log \sum_j e^{power \cdot s_{ij}}$ over the selected j; -inf if there are none."""

@@ -17,7 +17,7 @@ from cl.config import signature
 from cl.losses import NAMES, get_loss, negatives
 from cl.losses._divergence import divergence_sum
 from cl.losses._pairs import BlockSchedule, Denominator, Pairs, SelectPairs
-from cl.losses._pairwise import PairContext, softmax_loss
+from cl.losses._pairwise import PairContext, compare, softmax_loss
 from cl.losses.hcl import hcl
 from tests import references
 
@@ -128,17 +128,36 @@ DENOMINATORS: dict[str, SelectPairs] = {
 @pytest.mark.parametrize("block_size", [1, 3, 4])
 @pytest.mark.parametrize("supervised", [False, True])
 @pytest.mark.parametrize("temperature", [0.2, 0.01])
+@pytest.mark.parametrize("anchor_views", [slice(None), slice(0, 1), slice(0, 2), slice(1, 3)])
 def test_block_size_does_not_change_the_value(
-    name: str, block_size: int, supervised: bool, temperature: float
+    name: str, block_size: int, supervised: bool, temperature: float, anchor_views: slice
 ) -> None:
     z, ids = embeddings(3, 10), torch.arange(10) % 4 if supervised else None
+    t = torch.tensor(temperature, dtype=torch.float64, requires_grad=True)
     values = [
-        softmax_loss(z, ids, slice(None), temperature, DENOMINATORS[name], block_size=size)
+        softmax_loss(
+            z,
+            ids,
+            slice(None),
+            t,
+            DENOMINATORS[name],
+            anchor_views=anchor_views,
+            block_size=size,
+        )
         for size in (block_size, 99)
     ]
     assert_close(*values, rtol=1e-12, atol=1e-12)
-    gradients = [torch.autograd.grad(x, z)[0] for x in values]
-    assert_close(*gradients, rtol=1e-9, atol=1e-11)
+    for found, whole in zip(*(torch.autograd.grad(x, (z, t)) for x in values), strict=True):
+        assert_close(found, whole, rtol=1e-9, atol=1e-11)
+
+
+def test_the_blocks_of_anchors_among_candidates_are_computed_once() -> None:
+    given = embeddings(2, 8), None, slice(None), 0.2
+    context = compare(*given, anchor_views=slice(0, 1), block_size=2)
+    schedule = context.schedule(lambda pairs: pairs.all)
+    computed = [(p.anchors.place, p.candidates.place) for p, _, _ in schedule.blocks()]
+    assert len(computed) == 4 * 5 // 2 + 4 * 4
+    assert sum(transposed for _, _, transposed in schedule.blocks()) == 4 * 3 // 2
 
 
 @pytest.mark.parametrize("name", NORMALIZED)
