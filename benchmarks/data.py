@@ -27,6 +27,7 @@ from torchvision import transforms as T
 
 from benchmarks.photographs import photographs
 from benchmarks.ratios import Ratio, by_turns
+from cl import hardware
 from cl.data import sets
 from cl.data.augment.recipe import Recipe
 from cl.data.loaders.base import Loader
@@ -208,13 +209,14 @@ def ratios(
 ) -> Iterator[Ratio]:
     """Of small images in memory and of large ones in files."""
     torch.set_num_threads(1)
+    hardware.keep_memory()  # as main_contrastive.py does; here every peer has it
     if "small" in only:
         cores = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {min(cores)})  # DALI has more threads than it is told to
         yield from compare("32 px, memory, one core", small(), rounds, SMALL_FLOORS)
         os.sched_setaffinity(0, cores)
     if "large" in only:
-        paths = photographs(160)
+        paths = photographs(160) * 4  # a pass of which neither start nor end is much
         if jpegs is not None:
             found = (p for p in jpegs.rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
             paths = sorted(found) * 8
