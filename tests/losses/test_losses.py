@@ -170,6 +170,19 @@ def test_every_loss_is_the_same_in_small_blocks(name: str, monkeypatch: pytest.M
     assert_same_value_and_gradients(at_temperature(name, t)(z), whole, (z, t))
 
 
+@pytest.mark.parametrize("positives", ["out", "in", "in_sum", "single", "pairwise"])
+def test_supcon_of_any_positives_is_the_same_in_small_blocks(
+    positives: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    z, t = embeddings(2, 10), torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
+    loss = partial(get_loss("supcon"), z, torch.arange(10) % 4, temperature=t, positives=positives)
+    whole = loss()
+    monkeypatch.setattr("cl.losses._pairwise.CPU_BLOCK", 3)
+    monkeypatch.setattr("cl.losses._pairwise.MAX_PAIRS", {"cpu": 0})
+    monkeypatch.setattr("cl.losses._pairwise.MAX_MASKED", 0)
+    assert_same_value_and_gradients(loss(), whole, (z, t))
+
+
 @pytest.mark.parametrize("name", PAIRWISE)
 def test_local_losses_average_to_the_global_one(name: str) -> None:
     z, ids = embeddings(2, 9), torch.arange(9) % 4
